@@ -1,0 +1,144 @@
+//! What the kernel wants to know from the device tree, as plain data.
+//!
+//! Data: a [`Summary`] that borrows its strings from the blob. Owner: whoever called; no
+//! locks and no allocation. Order: [`check_address`] on what the firmware passed, then
+//! [`total_size`] on the first bytes, then [`Summary::read`] on exactly that many bytes.
+//!
+//! A blob is untrusted. `dtoolkit` validates its structure; this module bounds what is
+//! left (depth, cell counts, list sizes), and every refusal is a [`DtbError`] that carries
+//! its evidence. Nothing is dropped silently: a list that is full is an error.
+//!
+//! Left out: interrupt maps, `dma-ranges`, dynamic `/reserved-memory` (children without
+//! `reg`, which describe a wish and not a place).
+
+mod bus;
+mod devices;
+mod error;
+mod list;
+mod node;
+mod read;
+
+use core::fmt;
+
+pub use error::DtbError;
+pub use list::List;
+
+use crate::layout::{DTB_MAX, PHYSICAL_END};
+
+/// The most memory ranges, or reservations of one kind, that a [`Summary`] holds.
+pub const MAX_RANGES: usize = 64;
+
+/// The first word of a device tree blob.
+const MAGIC: u32 = 0xd00d_feed;
+/// Bytes of its header.
+const HEADER: usize = 40;
+
+/// Physical addresses from `base` on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Span {
+    /// The first address.
+    pub base: u64,
+    /// Bytes; `base + size` does not overflow.
+    pub size: u64,
+}
+
+impl Span {
+    /// The first address beyond.
+    pub const fn end(self) -> u64 {
+        self.base + self.size
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.base, self.end())
+    }
+}
+
+/// A child of `/reserved-memory` with a fixed place.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Reserved {
+    /// The place.
+    pub span: Span,
+    /// It must not be mapped.
+    pub no_map: bool,
+}
+
+/// How to call the firmware's PSCI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Conduit {
+    /// By the HVC instruction.
+    Hvc,
+    /// By the SMC instruction.
+    Smc,
+}
+
+/// The registers of a GICv2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GicV2 {
+    /// The distributor.
+    pub distributor: Span,
+    /// The CPU interface.
+    pub cpu_interface: Span,
+}
+
+/// What the device tree says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Summary<'a> {
+    /// The root's `model`, or an empty string.
+    pub model: &'a str,
+    /// The ranges of every memory node, in the tree's order. At least one.
+    pub memory: List<Span, MAX_RANGES>,
+    /// The `/memreserve/` entries.
+    pub memreserve: List<Span, MAX_RANGES>,
+    /// The places of `/reserved-memory`.
+    pub reserved: List<Reserved, MAX_RANGES>,
+    /// `/chosen` `bootargs`, or an empty string.
+    pub bootargs: &'a str,
+    /// `/chosen` `linux,initrd-start` and `-end`.
+    pub initrd: Option<Span>,
+    /// `/chosen` `stdout-path`, with its options after a colon.
+    pub stdout_path: Option<&'a str>,
+    /// The registers of the PL011 that `stdout-path` names, else of the first in the tree.
+    pub pl011: Option<Span>,
+    /// The interrupt controller, if it is a GICv2.
+    pub gic: Option<GicV2>,
+    /// The interrupt number (INTID) of the virtual timer.
+    pub virtual_timer: Option<u32>,
+    /// The interrupt number (INTID) of the non-secure physical timer.
+    pub physical_timer: Option<u32>,
+    /// How to call PSCI, if there is one.
+    pub psci: Option<Conduit>,
+    /// CPUs that are not disabled; at least 1.
+    pub cpus: u32,
+}
+
+/// Checks what the firmware passed as the tree's physical address.
+///
+/// # Errors
+/// [`DtbError::Missing`] for zero, [`DtbError::Misaligned`] off the 8-byte grid,
+/// [`DtbError::OutOfReach`] beyond what a translation can reach.
+pub fn check_address(dtb: u64) -> Result<(), DtbError<'static>> {
+    match dtb {
+        0 => Err(DtbError::Missing),
+        _ if !dtb.is_multiple_of(8) => Err(DtbError::Misaligned { address: dtb }),
+        _ if dtb >= PHYSICAL_END - DTB_MAX => Err(DtbError::OutOfReach { address: dtb }),
+        _ => Ok(()),
+    }
+}
+
+/// The size of the whole blob, from its first eight bytes.
+///
+/// # Errors
+/// [`DtbError::BadMagic`], or [`DtbError::BadSize`] below a header's or above [`DTB_MAX`].
+pub fn total_size(start: [u8; 8]) -> Result<usize, DtbError<'static>> {
+    let [magic, size] = [0, 4]
+        .map(|at| u32::from_be_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]));
+    if magic != MAGIC {
+        return Err(DtbError::BadMagic { found: magic });
+    }
+    if (size as usize) < HEADER || u64::from(size) > DTB_MAX {
+        return Err(DtbError::BadSize { size });
+    }
+    Ok(size as usize)
+}

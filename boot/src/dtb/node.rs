@@ -1,0 +1,130 @@
+//! Typed access to the properties of one node, with errors that name node and property.
+
+use dtoolkit::fdt::{FdtNode, FdtProperty};
+use dtoolkit::{FromPropertyValue, Node, Property};
+
+use super::{DtbError, Span};
+
+/// The device tree specification's default for a node without `#address-cells`.
+const DEFAULT_ADDRESS_CELLS: u32 = 2;
+/// The same for `#size-cells`.
+const DEFAULT_SIZE_CELLS: u32 = 1;
+
+/// How a node's children write addresses and sizes, in 32-bit cells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Cells {
+    pub(super) address: usize,
+    pub(super) size: usize,
+}
+
+impl Cells {
+    /// The cells of `node`'s children; `None` if they are not memory-mapped (as below
+    /// `/cpus`, whose sizes have no cells).
+    pub(super) fn of(node: &FdtNode<'_>) -> Option<Self> {
+        let address = plain(node, "#address-cells", DEFAULT_ADDRESS_CELLS)?;
+        let size = plain(node, "#size-cells", DEFAULT_SIZE_CELLS)?;
+        let usable = (1..=2).contains(&address) && (1..=2).contains(&size);
+        usable.then_some(Self { address: address as usize, size: size as usize })
+    }
+
+    /// The cells of `node`'s children, which must have addresses of memory.
+    pub(super) fn of_memory<'a>(node: &FdtNode<'a>) -> Result<Self, DtbError<'a>> {
+        let address = cells(node, "#address-cells", DEFAULT_ADDRESS_CELLS)?;
+        let size = cells(node, "#size-cells", DEFAULT_SIZE_CELLS)?;
+        Ok(Self { address, size })
+    }
+
+    /// The pairs of a `reg` property as raw (address, size).
+    pub(super) fn pairs<'v>(self, reg: &'v [u8]) -> impl Iterator<Item = (u64, u64)> + use<'v> {
+        let split = self.address * 4;
+        reg.chunks_exact(split + self.size * 4)
+            .map(move |pair| (number(&pair[..split]), number(&pair[split..])))
+    }
+
+    /// Whether `reg` holds whole pairs.
+    fn divides(self, reg: &[u8]) -> bool {
+        reg.len().is_multiple_of((self.address + self.size) * 4)
+    }
+
+    /// The pairs of `node`'s `reg`, which must be whole; `None` without `reg`.
+    pub(super) fn reg<'a>(
+        self,
+        node: &FdtNode<'a>,
+    ) -> Result<Option<impl Iterator<Item = (u64, u64)> + use<'a>>, DtbError<'a>> {
+        let Some(reg) = value::<&'a [u8]>(node, "reg")? else { return Ok(None) };
+        if self.divides(reg) {
+            return Ok(Some(self.pairs(reg)));
+        }
+        let chunk = self.address + self.size;
+        let why =
+            dtoolkit::error::PropertyError::PropEncodedArraySizeMismatch { size: reg.len(), chunk };
+        Err(DtbError::BadProperty { node: node.name(), property: "reg", why })
+    }
+}
+
+/// A big-endian number of at most 8 bytes.
+pub(super) fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |n, &byte| (n << 8) | u64::from(byte))
+}
+
+/// A span, unless it overflows.
+pub(super) fn span<'a>(node: &FdtNode<'a>, base: u64, size: u64) -> Result<Span, DtbError<'a>> {
+    match base.checked_add(size) {
+        Some(_) => Ok(Span { base, size }),
+        None => Err(DtbError::BadSpan { node: node.name(), base, size }),
+    }
+}
+
+/// A property's value as a `T`; `None` if there is no such property.
+pub(super) fn value<'a, T: FromPropertyValue<'a>>(
+    node: &FdtNode<'a>,
+    property: &'static str,
+) -> Result<Option<T>, DtbError<'a>> {
+    let Some(found) = property_of(node, property) else { return Ok(None) };
+    match found.value_as::<T>() {
+        Ok(value) => Ok(Some(value)),
+        Err(why) => Err(DtbError::BadProperty { node: node.name(), property, why }),
+    }
+}
+
+/// The property's raw bytes.
+pub(super) fn bytes<'a>(node: &FdtNode<'a>, property: &str) -> Option<&'a [u8]> {
+    property_of(node, property)?.value_as::<&'a [u8]>().ok()
+}
+
+/// Whether the node has the property.
+pub(super) fn has(node: &FdtNode<'_>, property: &str) -> bool {
+    property_of(node, property).is_some()
+}
+
+/// Whether `compatible` lists one of `names`.
+pub(super) fn is_compatible(node: &FdtNode<'_>, names: &[&str]) -> bool {
+    node.compatible().is_some_and(|mut list| list.any(|name| names.contains(&name)))
+}
+
+/// Whether `status` is absent or says that the device is there.
+pub(super) fn is_enabled(node: &FdtNode<'_>) -> bool {
+    match bytes(node, "status") {
+        None => true,
+        Some(status) => matches!(status, b"okay\0" | b"ok\0"),
+    }
+}
+
+fn property_of<'a>(node: &FdtNode<'a>, name: &str) -> Option<FdtProperty<'a>> {
+    node.properties().find(|property| property.name() == name)
+}
+
+fn plain(node: &FdtNode<'_>, property: &'static str, default: u32) -> Option<u32> {
+    value(node, property).ok().map(|cells| cells.unwrap_or(default))
+}
+
+fn cells<'a>(
+    node: &FdtNode<'a>,
+    property: &'static str,
+    default: u32,
+) -> Result<usize, DtbError<'a>> {
+    match value(node, property)?.unwrap_or(default) {
+        cells @ (1 | 2) => Ok(cells as usize),
+        cells => Err(DtbError::BadCells { node: node.name(), property, cells }),
+    }
+}

@@ -1,0 +1,135 @@
+//! Memory, reservations and what was chosen.
+
+use dtoolkit::Node;
+use dtoolkit::fdt::{Fdt, FdtNode};
+
+use super::node::{Cells, has, is_enabled, number, span, value};
+use super::{DtbError, List, MAX_RANGES, Reserved, Span, Summary, devices};
+
+impl<'a> Summary<'a> {
+    /// Reads the tree in `blob`, which has exactly the [`total_size`](super::total_size)
+    /// that its header says.
+    ///
+    /// # Errors
+    /// [`DtbError`], with the evidence. It never panics, whatever the bytes are.
+    pub fn read(blob: &'a [u8]) -> Result<Self, DtbError<'a>> {
+        let tree = Fdt::new(blob).map_err(DtbError::Malformed)?;
+        let root = tree.root();
+        let mut summary = Summary {
+            model: value(&root, "model")?.unwrap_or(""),
+            memory: memory(&root)?,
+            memreserve: memreserve(tree, &root)?,
+            reserved: reserved(&root)?,
+            bootargs: "",
+            initrd: None,
+            stdout_path: None,
+            pl011: None,
+            gic: None,
+            virtual_timer: None,
+            physical_timer: None,
+            psci: None,
+            cpus: cpus(&root),
+        };
+        if let Some(chosen) = child(&root, "chosen") {
+            summary.bootargs = value(&chosen, "bootargs")?.unwrap_or("");
+            summary.initrd = initrd(&chosen)?;
+            summary.stdout_path = value(&chosen, "stdout-path")?;
+        }
+        devices::find(tree, &mut summary);
+        Ok(summary)
+    }
+}
+
+/// The first child of that name, whatever its unit address.
+fn child<'a>(node: &FdtNode<'a>, name: &str) -> Option<FdtNode<'a>> {
+    node.children().find(|child| child.name_without_address() == name)
+}
+
+/// Every range of every memory node.
+fn memory<'a>(root: &FdtNode<'a>) -> Result<List<Span, MAX_RANGES>, DtbError<'a>> {
+    let cells = Cells::of_memory(root)?;
+    let mut list = List::new();
+    let nodes = root.children().filter(|node| node.name_without_address() == "memory");
+    for node in nodes.filter(is_enabled) {
+        for (base, size) in cells.reg(&node)?.into_iter().flatten() {
+            add(&mut list, span(&node, base, size)?, "memory ranges")?;
+        }
+    }
+    if list.is_empty() { Err(DtbError::NoMemory) } else { Ok(list) }
+}
+
+fn memreserve<'a>(
+    tree: Fdt<'a>,
+    root: &FdtNode<'a>,
+) -> Result<List<Span, MAX_RANGES>, DtbError<'a>> {
+    let mut list = List::new();
+    for entry in tree.memory_reservations() {
+        let span = span(root, entry.address(), entry.size())?;
+        add(&mut list, span, "/memreserve/ entries")?;
+    }
+    Ok(list)
+}
+
+/// The children of `/reserved-memory` that name a place; the others wish for one and are
+/// nobody's yet.
+fn reserved<'a>(root: &FdtNode<'a>) -> Result<List<Reserved, MAX_RANGES>, DtbError<'a>> {
+    let mut list = List::new();
+    let Some(parent) = child(root, "reserved-memory") else { return Ok(list) };
+    let cells = Cells::of_memory(&parent)?;
+    for node in parent.children().filter(is_enabled) {
+        let no_map = has(&node, "no-map");
+        for (base, size) in cells.reg(&node)?.into_iter().flatten() {
+            let span = span(&node, base, size)?;
+            if span.size != 0 {
+                push(&mut list, Reserved { span, no_map }, "/reserved-memory ranges")?;
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn initrd<'a>(chosen: &FdtNode<'a>) -> Result<Option<Span>, DtbError<'a>> {
+    let start = address(chosen, "linux,initrd-start")?;
+    let end = address(chosen, "linux,initrd-end")?;
+    let (Some(start), Some(end)) = (start, end) else { return Ok(None) };
+    match end.checked_sub(start) {
+        Some(0) => Ok(None),
+        Some(size) => Ok(Some(Span { base: start, size })),
+        None => Err(DtbError::BadSpan { node: chosen.name(), base: start, size: end }),
+    }
+}
+
+/// An address of one or two cells, as boot loaders write it.
+fn address<'a>(node: &FdtNode<'a>, property: &'static str) -> Result<Option<u64>, DtbError<'a>> {
+    match value::<&'a [u8]>(node, property)? {
+        None => Ok(None),
+        Some(bytes) if matches!(bytes.len(), 4 | 8) => Ok(Some(number(bytes))),
+        Some(_) => {
+            let why = dtoolkit::error::PropertyError::InvalidLength;
+            Err(DtbError::BadProperty { node: node.name(), property, why })
+        }
+    }
+}
+
+/// CPUs that are there; the one that reads this is.
+fn cpus(root: &FdtNode<'_>) -> u32 {
+    let Some(parent) = child(root, "cpus") else { return 1 };
+    let cpus = parent.children().filter(|node| node.name_without_address() == "cpu");
+    (cpus.filter(is_enabled).count() as u32).max(1)
+}
+
+fn add<'a>(
+    list: &mut List<Span, MAX_RANGES>,
+    span: Span,
+    what: &'static str,
+) -> Result<(), DtbError<'a>> {
+    if span.size == 0 { Ok(()) } else { push(list, span, what) }
+}
+
+fn push<'a, T: Copy + Default>(
+    list: &mut List<T, MAX_RANGES>,
+    entry: T,
+    what: &'static str,
+) -> Result<(), DtbError<'a>> {
+    list.push(entry).map_err(|_| DtbError::TooMany { what, capacity: MAX_RANGES })
+}

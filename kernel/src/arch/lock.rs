@@ -1,0 +1,119 @@
+//! A spin lock that any context may take, from the first Rust function on.
+//!
+//! Interrupts are masked while it is held, so its holder is neither interrupted nor
+//! preempted, and an interrupt handler may take it too. It needs no per-CPU data, unlike
+//! the locks of the memory management. Hold it briefly.
+
+use core::ops::{Deref, DerefMut};
+
+use spin::RelaxStrategy;
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+/// What a CPU does while it waits: `YIELD`, which single-threaded emulation takes as the
+/// moment to run another CPU.
+pub struct Yield;
+
+impl RelaxStrategy for Yield {
+    #[inline(always)]
+    fn relax() {
+        #[cfg(target_os = "none")]
+        instructions::relax();
+    }
+}
+
+/// Interrupts are masked while a value of this type lives.
+#[must_use = "interrupts are masked only while the guard lives"]
+struct Masked {
+    /// `DAIF` as it was.
+    daif: u64,
+    /// Belongs to the CPU that it was made on.
+    cpu: core::marker::PhantomData<*const ()>,
+}
+
+impl Masked {
+    fn new() -> Self {
+        #[cfg(target_os = "none")]
+        let daif = instructions::mask();
+        #[cfg(not(target_os = "none"))]
+        let daif = 0;
+        Self { daif, cpu: core::marker::PhantomData }
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        #[cfg(target_os = "none")]
+        instructions::restore(self.daif);
+        #[cfg(not(target_os = "none"))]
+        let _ = self.daif;
+    }
+}
+
+#[cfg(target_os = "none")]
+mod instructions {
+    use core::arch::asm;
+
+    pub(super) fn mask() -> u64 {
+        let daif: u64;
+        // SAFETY: reading and setting interrupt masks touches nothing that compiled code
+        // relies on; memory is taken as clobbered, so that the section stays inside.
+        unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) daif, options(nostack)) };
+        daif
+    }
+
+    #[inline(always)]
+    pub(super) fn relax() {
+        // SAFETY: a hint.
+        unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
+    }
+
+    pub(super) fn restore(daif: u64) {
+        // SAFETY: it puts back what `mask` found.
+        unsafe { asm!("msr daif, {}", in(reg) daif, options(nostack)) };
+    }
+}
+
+/// A spin lock that masks interrupts.
+pub struct IrqLock<T> {
+    inner: SpinMutex<T, Yield>,
+}
+
+/// What [`IrqLock::lock`] gives: the data, until it is dropped.
+#[must_use = "the lock is held only while the guard lives"]
+pub struct IrqLockGuard<'a, T> {
+    /// Declared first, so that the lock is released before interrupts come back.
+    inner: SpinMutexGuard<'a, T, Yield>,
+    _masked: Masked,
+}
+
+impl<T> IrqLock<T> {
+    /// A lock that is not held.
+    pub const fn new(value: T) -> Self {
+        Self { inner: SpinMutex::new(value) }
+    }
+
+    /// Masks interrupts and spins until the lock is this caller's.
+    pub fn lock(&self) -> IrqLockGuard<'_, T> {
+        let masked = Masked::new();
+        IrqLockGuard { inner: self.inner.lock(), _masked: masked }
+    }
+
+    /// Takes the lock if nobody holds it.
+    pub fn try_lock(&self) -> Option<IrqLockGuard<'_, T>> {
+        let masked = Masked::new();
+        self.inner.try_lock().map(|inner| IrqLockGuard { inner, _masked: masked })
+    }
+}
+
+impl<T> Deref for IrqLockGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for IrqLockGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}

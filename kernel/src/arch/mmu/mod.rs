@@ -1,0 +1,46 @@
+//! The kernel's half of the address space.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`table`] | walking, mapping, unmapping; portable |
+//! | [`linear`] | what the linear map shows and how; portable |
+//! | [`slots`] | address space for kernel stacks; portable |
+//! | [`mod@audit`] | reads the tables back and looks for W^X violations; portable |
+//! | `memory` | how the kernel reaches its own tables, and the TLB |
+//! | `kernel_map` | the one kernel map behind its lock: what callers use |
+//!
+//! **Data.** The tables below the root that the entry code made. **Owner.** `kernel_map`.
+//! **Lock.** One interrupt-masking lock around all changes; it is a leaf: nothing else is
+//! locked under it, so the closures that supply table frames must not allocate under a
+//! lock of their own that is held elsewhere while mapping.
+//!
+//! **Order of a boot** (BOOT-03, BOOT-04): the entry code maps the image with its final
+//! permissions; `init` links the static tables of the fixmap and of the device region;
+//! `map_dtb` shows the device tree; `map_ram` builds the linear map through the early
+//! window; `finish` makes the linear map the way to reach tables, closes the window and
+//! drops the identity map.
+//!
+//! No live entry is ever replaced (see [`table`]), the image's mapping never changes, and
+//! only text is executable, at one address.
+
+pub mod audit;
+pub mod linear;
+pub mod slots;
+pub mod table;
+
+#[cfg(target_os = "none")]
+mod kernel_map;
+#[cfg(target_os = "none")]
+mod memory;
+
+pub use boot::layout::{
+    DEVICE_BASE, FIXMAP_BASE, KIMAGE_BASE, LINEAR_BASE, LINEAR_SIZE, VSTACK_BASE,
+};
+pub use slots::STACK_SIZE;
+pub use table::{MapError, Translation};
+
+#[cfg(target_os = "none")]
+pub use kernel_map::{
+    audit, empty_root, finish, image_frames, init, map_device, map_dtb, map_ram, map_stack,
+    translate, unmap_stack,
+};

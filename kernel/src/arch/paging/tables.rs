@@ -1,0 +1,272 @@
+//! One address space's translation tables.
+//!
+//! **Data.** The root's frame and what hangs below it; a note of the last leaf table that a
+//! walk found. **Owner.** The address space. **Lock.** The crate's page-table lock, which
+//! `&mut self` stands for; the hardware walker reads, and may set flags, beside it.
+//!
+//! **The walk.** Neighbouring pages share a leaf table (2 MiB), and faults, reclaim and
+//! exit mostly go from neighbour to neighbour: the note makes most walks one comparison.
+//! Tables are freed only by `release`, so that the note is never stale before.
+
+use core::arch::asm;
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use mm_reclaim::env::{Asid, NoTable, PageTables, Pte, TlbEntry};
+use mm_reclaim::units::{PAGE_SIZE, Pfn, Vpn};
+
+use super::{pte, tlb};
+use crate::arch::frames;
+
+/// Entries in a table.
+const ENTRIES: u32 = 512;
+/// Pages below one entry of the root.
+const ROOT_SPAN: u32 = ENTRIES * ENTRIES;
+/// Pages that the tables can translate.
+const END: u32 = ENTRIES * ROOT_SPAN;
+/// In the note: no leaf table is known.
+const NO_LEAF: u64 = u32::MAX as u64;
+
+/// Translation tables of three levels.
+pub struct Tables {
+    root: Pfn,
+    asid: Asid,
+    frames: u32,
+    /// The leaf table found last: `vpn / 512` below, its frame above.
+    last: Cell<u64>,
+}
+
+/// A table as the kernel sees it.
+type Table = [AtomicU64; ENTRIES as usize];
+
+#[inline(always)]
+fn table_in(frame: Pfn) -> &'static Table {
+    // SAFETY: the frame is a table of living tables, which is owned by them, lies in the
+    // linear map, and is accessed as atomic words only.
+    unsafe { &*frames::frame_address(frame).cast::<Table>() }
+}
+
+/// The indices of `vpn` in the root, the middle and the leaf table.
+#[inline(always)]
+const fn indices(vpn: Vpn) -> (usize, usize, usize) {
+    let n = vpn.0 as usize;
+    (n >> 18, (n >> 9) & 511, n & 511)
+}
+
+#[inline(always)]
+fn next_table(entry: &AtomicU64) -> Option<&'static Table> {
+    let bits = entry.load(Relaxed);
+    if bits & pte::VALID == 0 { None } else { Some(table_in(pte::frame_of(bits))) }
+}
+
+impl Tables {
+    /// Empty tables whose top level is `root`, a zeroed frame.
+    pub fn new(root: Pfn) -> Self {
+        Self { root, asid: tlb::take_asid(), frames: 1, last: Cell::new(NO_LEAF) }
+    }
+
+    /// What TTBR0 is while a task of this space runs; the same for the space's whole life.
+    pub fn ttbr0(&self) -> u64 {
+        u64::from(self.asid.0) << 48 | self.root.addr().0
+    }
+
+    #[inline(always)]
+    fn entry(&self, vpn: Vpn) -> Option<&'static AtomicU64> {
+        let last = self.last.get();
+        if last as u32 == vpn.0 >> 9 {
+            return Some(&table_in(Pfn((last >> 32) as u32))[vpn.0 as usize & 511]);
+        }
+        self.walk(vpn)
+    }
+
+    fn walk(&self, vpn: Vpn) -> Option<&'static AtomicU64> {
+        if vpn.0 >= END {
+            return None;
+        }
+        let (top, middle, leaf) = indices(vpn);
+        let middle = next_table(&table_in(self.root)[top])?[middle].load(Relaxed);
+        if middle & pte::VALID == 0 {
+            return None;
+        }
+        let frame = pte::frame_of(middle);
+        self.last.set(u64::from(frame.0) << 32 | u64::from(vpn.0 >> 9));
+        Some(&table_in(frame)[leaf])
+    }
+
+    #[inline(always)]
+    fn present(&self, vpn: Vpn) -> &'static AtomicU64 {
+        self.entry(vpn).expect("a present entry has a table")
+    }
+
+    /// Break before make: the architecture forbids to lead a translation from one frame to
+    /// another while it may be cached.
+    #[cold]
+    fn break_entry(&self, vpn: Vpn, entry: &AtomicU64) {
+        entry.store(0, Relaxed);
+        tlb::flush(&[TlbEntry { asid: self.asid, vpn }]);
+    }
+}
+
+impl PageTables for Tables {
+    #[inline(always)]
+    fn asid(&self) -> Asid {
+        self.asid
+    }
+
+    #[inline(always)]
+    fn get(&self, vpn: Vpn) -> Pte {
+        match self.entry(vpn) {
+            Some(entry) => pte::decode(entry.load(Relaxed)),
+            None => Pte::None,
+        }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, vpn: Vpn, new: Pte) -> Result<(), NoTable> {
+        let Some(entry) = self.entry(vpn) else {
+            return if new == Pte::None { Ok(()) } else { Err(NoTable) };
+        };
+        let new = pte::encode(new);
+        let old = entry.load(Relaxed);
+        if old & new & pte::VALID != 0 && (old ^ new) & pte::ADDRESS != 0 {
+            self.break_entry(vpn, entry);
+        }
+        if pte::is_executable(new) {
+            show_to_fetch(pte::frame_of(new));
+        }
+        entry.store(new, Relaxed);
+        Ok(())
+    }
+
+    fn replace(&mut self, vpn: Vpn, new: Pte) -> Pte {
+        let new = pte::encode(new);
+        let entry = self.present(vpn);
+        if pte::is_executable(new) {
+            show_to_fetch(pte::frame_of(new));
+        }
+        let old = entry.load(Relaxed);
+        if old & new & pte::VALID != 0 && (old ^ new) & pte::ADDRESS != 0 {
+            let old = entry.swap(0, Relaxed);
+            self.break_entry(vpn, entry);
+            entry.store(new, Relaxed);
+            return pte::decode(old);
+        }
+        pte::decode(entry.swap(new, Relaxed))
+    }
+
+    fn test_and_clear_young(&mut self, vpn: Vpn) -> bool {
+        let Some(entry) = self.entry(vpn) else { return false };
+        let bits = entry.load(Relaxed);
+        if bits & (pte::VALID | pte::ACCESSED) != pte::VALID | pte::ACCESSED {
+            return false;
+        }
+        entry.fetch_and(!pte::ACCESSED, Relaxed) & pte::ACCESSED != 0
+    }
+
+    #[inline]
+    fn mark_accessed(&mut self, vpn: Vpn, write: bool) {
+        let entry = self.present(vpn);
+        let mut old = entry.load(Relaxed);
+        let new = loop {
+            let young = old | pte::ACCESSED;
+            let new = if write { pte::make_dirty(young) } else { young };
+            match entry.compare_exchange_weak(old, new, Relaxed, Relaxed) {
+                Ok(_) => break new,
+                Err(now) => old = now,
+            }
+        };
+        // A read-only translation may stay cached after the fault that it caused; one with
+        // a clear access flag is never cached.
+        if (old ^ new) & pte::READ_ONLY != 0 && old & pte::ACCESSED != 0 {
+            tlb::flush(&[TlbEntry { asid: self.asid, vpn }]);
+        }
+    }
+
+    fn next_entry(&self, from: Vpn, end: Vpn) -> Option<(Vpn, Pte)> {
+        let end = Vpn(end.0.min(END));
+        if from < end
+            && let Some(entry) = self.entry(from)
+            && entry.load(Relaxed) != 0
+        {
+            return Some((from, pte::decode(entry.load(Relaxed))));
+        }
+        let mut vpn = from;
+        while vpn < end {
+            let (top, middle, leaf) = indices(vpn);
+            let Some(table) = next_table(&table_in(self.root)[top]) else {
+                vpn = Vpn((vpn.0 / ROOT_SPAN + 1) * ROOT_SPAN);
+                continue;
+            };
+            let leaf_end = Vpn((vpn.0 / ENTRIES + 1) * ENTRIES);
+            if let Some(table) = next_table(&table[middle]) {
+                let stop = (end.0.min(leaf_end.0) - vpn.0) as usize + leaf;
+                let hit = (leaf..stop).find(|i| table[*i].load(Relaxed) != 0);
+                if let Some(i) = hit {
+                    let bits = table[i].load(Relaxed);
+                    return Some((vpn + (i - leaf) as u32, pte::decode(bits)));
+                }
+            }
+            vpn = leaf_end;
+        }
+        None
+    }
+
+    fn install_table(&mut self, vpn: Vpn, frame: Pfn) -> Option<Pfn> {
+        assert!(vpn.0 < END, "{vpn:?} is no user page");
+        let (top, middle, _) = indices(vpn);
+        let top = &table_in(self.root)[top];
+        let missing = match next_table(top) {
+            None => top,
+            Some(table) if next_table(&table[middle]).is_none() => &table[middle],
+            Some(_) => return Some(frame),
+        };
+        // The table's zeroes must be visible before the table is.
+        tlb::table_barrier();
+        missing.store(pte::table(frame), Relaxed);
+        self.frames += 1;
+        None
+    }
+
+    fn table_frames(&self) -> u32 {
+        self.frames
+    }
+
+    fn release(&mut self, give: &mut dyn FnMut(Pfn)) {
+        self.last.set(NO_LEAF);
+        for top in table_in(self.root) {
+            let Some(middle) = next_table(top) else { continue };
+            for leaf in middle.iter().filter(|e| e.load(Relaxed) & pte::VALID != 0) {
+                give(pte::frame_of(leaf.load(Relaxed)));
+            }
+            give(pte::frame_of(top.load(Relaxed)));
+        }
+        // What walks may have cached of the upper levels carries this number, which no CPU
+        // uses now, and none will before the flush of a rollover.
+        give(self.root);
+        tlb::give_asid(self.asid);
+    }
+}
+
+/// Makes the bytes of `frame` what instruction fetch sees: cleans the data cache to the
+/// point of unification and invalidates the instruction cache.
+#[cold]
+fn show_to_fetch(frame: Pfn) {
+    let ctr: u64;
+    // SAFETY: it only reads a register.
+    unsafe { asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack)) };
+    let data_line = 4usize << ((ctr >> 16) & 0xf);
+    let fetch_line = 4usize << (ctr & 0xf);
+    let start = frames::frame_address(frame).addr();
+    for line in (start..start + PAGE_SIZE).step_by(data_line) {
+        // SAFETY: it cleans a line of the linear map.
+        unsafe { asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) };
+    }
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
+    for line in (start..start + PAGE_SIZE).step_by(fetch_line) {
+        // SAFETY: it invalidates a line of the linear map.
+        unsafe { asm!("ic ivau, {}", in(reg) line, options(nostack, preserves_flags)) };
+    }
+    // SAFETY: barriers.
+    unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
+}

@@ -1,0 +1,152 @@
+//! What each exception does. The vectors call these functions; nobody else does.
+//!
+//! **Locks.** None is held on entry: a fault and a system call run with interrupts on and
+//! preemption allowed, an interrupt with both off.
+
+use mm_reclaim::{Access, FaultEnd};
+
+use super::TrapFrame;
+use super::decode::{self, Syndrome};
+use super::report;
+use crate::arch::{cpu, gic, usercopy};
+use crate::glue;
+use crate::task::{self, signal};
+
+/// A data abort from user mode.
+#[unsafe(no_mangle)]
+extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) {
+    let syndrome = Syndrome(esr);
+    let access = if syndrome.is_write() { Access::Write } else { Access::Read };
+    if !syndrome.is_translation_or_permission() {
+        return die(signal::SIGBUS, syndrome, far, frame);
+    }
+    match resolve(far, access) {
+        FaultEnd::Minor | FaultEnd::Major => {}
+        end => unresolved(end, syndrome, far, frame),
+    }
+}
+
+/// Has the fault handler of the memory management see to `addr` of the current task.
+#[inline(always)]
+fn resolve(addr: u64, access: Access) -> FaultEnd {
+    match cpu::this().current().space() {
+        Some(space) => glue::mm().handle_fault(space, addr, access),
+        None => FaultEnd::BadAddress,
+    }
+}
+
+#[cold]
+fn unresolved(end: FaultEnd, syndrome: Syndrome, far: u64, frame: &TrapFrame) {
+    match end {
+        FaultEnd::BadAddress => die(signal::SIGSEGV, syndrome, far, frame),
+        FaultEnd::BusError => die(signal::SIGBUS, syndrome, far, frame),
+        // The work flags of the return to user mode end a killed task.
+        _ => task::kill_current(signal::SIGKILL),
+    }
+}
+
+/// Any other synchronous exception from user mode.
+#[unsafe(no_mangle)]
+extern "C" fn user_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
+    let syndrome = Syndrome(esr);
+    let number = match syndrome.class() {
+        decode::EC_INSTRUCTION_ABORT_USER if syndrome.is_translation_or_permission() => {
+            match resolve(far, Access::Exec) {
+                FaultEnd::Minor | FaultEnd::Major => return,
+                end => return unresolved(end, syndrome, far, frame),
+            }
+        }
+        decode::EC_INSTRUCTION_ABORT_USER | 0x22 | 0x26 => signal::SIGBUS,
+        0x3c => signal::SIGTRAP,
+        0x2c => signal::SIGFPE,
+        _ => signal::SIGILL,
+    };
+    die(number, syndrome, far, frame);
+}
+
+/// A system call.
+#[unsafe(no_mangle)]
+extern "C" fn user_syscall(frame: &mut TrapFrame) {
+    crate::syscall::dispatch(frame);
+}
+
+#[cold]
+fn die(number: u8, syndrome: Syndrome, far: u64, frame: &TrapFrame) {
+    report::user(number, syndrome, far, frame);
+    task::kill_current(number);
+}
+
+/// The work flags were set on the way to user mode. Interrupts are masked.
+#[unsafe(no_mangle)]
+extern "C" fn user_work() {
+    let this = cpu::this();
+    loop {
+        let work = this.work.load(core::sync::atomic::Ordering::Relaxed);
+        if work == 0 {
+            return;
+        }
+        cpu::irqs_on();
+        if work & cpu::WORK_KILLED != 0 {
+            task::exit_killed();
+        }
+        task::reschedule();
+        cpu::irqs_off();
+    }
+}
+
+/// An interrupt, from either mode.
+#[unsafe(no_mangle)]
+extern "C" fn interrupt() {
+    gic::handle();
+}
+
+/// An interrupt of preemptible kernel code made a task ready. Interrupts are masked, and
+/// the switch keeps them so.
+#[unsafe(no_mangle)]
+extern "C" fn preempt_from_interrupt() {
+    task::reschedule();
+}
+
+/// A synchronous exception of the kernel: a fault of the user copy, or the end.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
+    let syndrome = Syndrome(esr);
+    let in_usercopy = syndrome.class() == decode::EC_DATA_ABORT_KERNEL
+        && usercopy::covers(frame.elr)
+        && cpu::this().preempt.load(core::sync::atomic::Ordering::Relaxed) == 0;
+    if !in_usercopy {
+        report::kernel("exception", syndrome, far, frame);
+    }
+    if !copy_fault(far, syndrome) {
+        frame.elr = usercopy::fixup();
+    }
+}
+
+/// Sees to a fault of the user copy; false if the address is bad.
+fn copy_fault(far: u64, syndrome: Syndrome) -> bool {
+    if !syndrome.is_translation_or_permission() {
+        return false;
+    }
+    cpu::irqs_on();
+    let access = if syndrome.is_write() { Access::Write } else { Access::Read };
+    match resolve(far, access) {
+        FaultEnd::Minor | FaultEnd::Major => true,
+        FaultEnd::Killed => {
+            task::kill_current(signal::SIGKILL);
+            false
+        }
+        _ => false,
+    }
+}
+
+/// A push below the end of a kernel stack.
+#[unsafe(no_mangle)]
+extern "C" fn stack_overflow(far: u64, esr: u64, frame: &mut TrapFrame) -> ! {
+    report::kernel("kernel stack overflow", Syndrome(esr), far, frame)
+}
+
+/// An asynchronous error of the memory system.
+#[unsafe(no_mangle)]
+extern "C" fn system_error(far: u64, esr: u64, frame: &mut TrapFrame) -> ! {
+    report::kernel("system error", Syndrome(esr), far, frame)
+}

@@ -1,0 +1,138 @@
+//! User memory, reached from the kernel. No other module reads or writes it.
+//!
+//! **Data.** None of its own. **Lock.** None, and the caller must hold none: an access may
+//! fault, and the fault may sleep until a page has come back from swap.
+//!
+//! **How.** Every access is one of the unprivileged loads and stores (`LDTR`, `STTR`), which
+//! see what user mode may see, whatever PAN says: a pointer into the kernel faults like
+//! any other bad pointer. They lie between two labels. An abort there goes through the
+//! same fault handler as one of user mode; where that has no answer, the exception returns
+//! to the fixup, which makes the function return failure.
+
+use core::arch::global_asm;
+
+/// A user address could not be read or written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault;
+
+unsafe extern "C" {
+    static usercopy_start: u8;
+    static usercopy_end: u8;
+    static usercopy_fixup: u8;
+    /// Returns 0, or 1 after a fault.
+    fn usercopy_in(to: *mut u8, from: u64, len: usize) -> usize;
+    /// Returns 0, or 1 after a fault.
+    fn usercopy_out(to: u64, from: *const u8, len: usize) -> usize;
+}
+
+/// The instruction at `pc` is an access to user memory.
+pub fn covers(pc: u64) -> bool {
+    let start = (&raw const usercopy_start).addr() as u64;
+    let end = (&raw const usercopy_end).addr() as u64;
+    (start..end).contains(&pc)
+}
+
+/// Where an access that failed goes on.
+pub fn fixup() -> u64 {
+    (&raw const usercopy_fixup).addr() as u64
+}
+
+/// Fills `out` from the user address `from`.
+///
+/// # Errors
+/// [`Fault`]; `out` may have been filled in part.
+pub fn copy_from_user(out: &mut [u8], from: u64) -> Result<(), Fault> {
+    // SAFETY: the destination is exclusively borrowed; the source is user memory, whose
+    // faults are handled.
+    let failed = unsafe { usercopy_in(out.as_mut_ptr(), from, out.len()) };
+    if failed == 0 { Ok(()) } else { Err(Fault) }
+}
+
+/// Writes `bytes` to the user address `to`.
+///
+/// # Errors
+/// [`Fault`]; a part may have been written.
+pub fn copy_to_user(to: u64, bytes: &[u8]) -> Result<(), Fault> {
+    // SAFETY: the source is borrowed; the destination is user memory, whose faults are
+    // handled and which the kernel never borrows.
+    let failed = unsafe { usercopy_out(to, bytes.as_ptr(), bytes.len()) };
+    if failed == 0 { Ok(()) } else { Err(Fault) }
+}
+
+/// Writes numbers one after the other to the user address `to`.
+///
+/// # Errors
+/// [`Fault`]; a part may have been written.
+pub fn put_words(to: u64, words: &[u64]) -> Result<(), Fault> {
+    for (i, word) in words.iter().enumerate() {
+        let at = to.checked_add(i as u64 * 8).ok_or(Fault)?;
+        copy_to_user(at, &word.to_le_bytes())?;
+    }
+    Ok(())
+}
+
+/// Reads a string of at most `out.len()` bytes that ends with a zero byte, and returns its
+/// length. What is longer is cut.
+///
+/// # Errors
+/// [`Fault`].
+pub fn string_from_user(out: &mut [u8], from: u64) -> Result<usize, Fault> {
+    for i in 0..out.len() {
+        let at = from.checked_add(i as u64).ok_or(Fault)?;
+        copy_from_user(&mut out[i..=i], at)?;
+        if out[i] == 0 {
+            return Ok(i);
+        }
+    }
+    Ok(out.len())
+}
+
+global_asm!(
+    r#"
+    .section .text.usercopy, "ax"
+usercopy_start:
+    // x0: to, x1: from (user), x2: length.
+usercopy_in:
+    subs    x2, x2, #8
+    b.lo    2f
+1:  ldtr    x3, [x1]
+    str     x3, [x0], #8
+    add     x1, x1, #8
+    subs    x2, x2, #8
+    b.hs    1b
+2:  adds    x2, x2, #8
+    b.eq    4f
+3:  ldtrb   w3, [x1]
+    strb    w3, [x0], #1
+    add     x1, x1, #1
+    subs    x2, x2, #1
+    b.ne    3b
+4:  mov     x0, #0
+    ret
+
+    // x0: to (user), x1: from, x2: length.
+usercopy_out:
+    subs    x2, x2, #8
+    b.lo    6f
+5:  ldr     x3, [x1], #8
+    sttr    x3, [x0]
+    add     x0, x0, #8
+    subs    x2, x2, #8
+    b.hs    5b
+6:  adds    x2, x2, #8
+    b.eq    8f
+7:  ldrb    w3, [x1], #1
+    sttrb   w3, [x0]
+    add     x0, x0, #1
+    subs    x2, x2, #1
+    b.ne    7b
+8:  mov     x0, #0
+    ret
+usercopy_end:
+
+usercopy_fixup:
+    mov     x0, #1
+    ret
+    .text
+"#
+);

@@ -1,0 +1,398 @@
+//! From the device tree to memory that can be used: the part of the boot before the page
+//! allocator (BOOT-03, BOOT-04, BOOT-07, MEMB-01, MEMB-02).
+//!
+//! Data: what the device tree says ([`Machine`]), then memblock and the RAM disk's place
+//! (`Memory`), then the same behind a linear map (`MappedMemory`). Owner: the boot CPU;
+//! no locks. Order: each step consumes what the step before it made, so that a boot in
+//! another order does not compile; the page allocator starts from a `MappedMemory`.
+//!
+//! What the device tree says is turned into sets of addresses by [`describe`], which is
+//! portable and tested on a host.
+
+use core::fmt;
+
+use boot::dtb::{DtbError, Span, Summary};
+use boot::layout::{LINEAR_SIZE, MEGA_BLOCK};
+use mm_reclaim::memblock::{Direction, Memblock, MemblockError, Region, TableMemory};
+use mm_reclaim::units::PhysAddr;
+
+use crate::arch::mmu::MapError;
+use crate::bootargs::{BadWord, BootArgs};
+
+#[cfg(target_os = "none")]
+pub use on_target::{MappedMemory, Memory, read_device_tree};
+
+/// Why a boot cannot go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EarlyError {
+    /// The device tree was refused.
+    DeviceTree(DtbError<'static>),
+    /// The command line was refused.
+    BootArgs(BadWord<'static>),
+    /// Memblock refused.
+    Memblock(MemblockError),
+    /// The kernel map refused.
+    Map(MapError),
+    /// Something that the kernel needs lies where there is no memory, or none is left by
+    /// `mem=`.
+    NotInMemory {
+        /// What.
+        what: &'static str,
+        /// Where.
+        at: Region,
+    },
+}
+
+impl fmt::Display for EarlyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeviceTree(error) => error.fmt(f),
+            Self::BootArgs(error) => error.fmt(f),
+            Self::Memblock(error) => error.fmt(f),
+            Self::Map(error) => error.fmt(f),
+            Self::NotInMemory { what, at } => write!(f, "the {what} at {at:?} is not in memory"),
+        }
+    }
+}
+
+impl core::error::Error for EarlyError {}
+
+impl From<DtbError<'static>> for EarlyError {
+    fn from(error: DtbError<'static>) -> Self {
+        Self::DeviceTree(error)
+    }
+}
+
+impl From<BadWord<'static>> for EarlyError {
+    fn from(error: BadWord<'static>) -> Self {
+        Self::BootArgs(error)
+    }
+}
+
+impl From<MemblockError> for EarlyError {
+    fn from(error: MemblockError) -> Self {
+        Self::Memblock(error)
+    }
+}
+
+impl From<MapError> for EarlyError {
+    fn from(error: MapError) -> Self {
+        Self::Map(error)
+    }
+}
+
+/// What the kernel knows before it has memory.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// What the device tree says.
+    pub tree: Summary<'static>,
+    /// The command line.
+    pub args: BootArgs<'static>,
+    /// Where the kernel image lies.
+    pub image: Region,
+    /// Where the device tree lies.
+    pub dtb: Region,
+}
+
+impl Machine {
+    /// Where the initrd lies, if there is one.
+    pub fn initrd(&self) -> Option<Region> {
+        self.tree.initrd.map(region)
+    }
+}
+
+const fn region(span: Span) -> Region {
+    Region { start: PhysAddr(span.base), end: PhysAddr(span.end()) }
+}
+
+/// Tells memblock what is memory, what is taken and what must not be mapped, and carves
+/// out the RAM disk. Returns the RAM disk's place.
+///
+/// # Errors
+/// [`EarlyError::Memblock`], [`EarlyError::NotInMemory`].
+pub fn describe<'a, T: TableMemory<'a>>(
+    memblock: &mut Memblock<'a, T>,
+    machine: &Machine,
+) -> Result<Option<Region>, EarlyError> {
+    let Machine { tree, args, .. } = machine;
+    for &span in tree.memory.iter() {
+        memblock.add(region(span))?;
+    }
+    memblock.truncate(PhysAddr(LINEAR_SIZE));
+    if let Some(bytes) = args.mem {
+        memblock.cap(bytes);
+    }
+    memblock.reserve(machine.dtb)?;
+    for &span in tree.memreserve.iter() {
+        memblock.reserve(region(span))?;
+    }
+    for reserved in tree.reserved.iter() {
+        match reserved.no_map {
+            true => memblock.mark_nomap(region(reserved.span))?,
+            false => memblock.reserve(region(reserved.span))?,
+        }
+    }
+    let needed = [("kernel image", Some(machine.image)), ("initrd", machine.initrd())];
+    for (what, at) in needed.into_iter().filter_map(|(what, at)| Some((what, at?))) {
+        memblock.reserve(at)?;
+        let holds = |r: Region| r.start <= at.start && at.end <= r.end;
+        if !memblock.mapped().any(holds) {
+            return Err(EarlyError::NotInMemory { what, at });
+        }
+    }
+    carve_ramdisk(memblock, args.ramdisk.size)
+}
+
+/// Aligned to blocks of the linear map, so that its edges cost no smaller mappings.
+fn carve_ramdisk<'a, T: TableMemory<'a>>(
+    memblock: &mut Memblock<'a, T>,
+    size: u64,
+) -> Result<Option<Region>, EarlyError> {
+    if size == 0 {
+        return Ok(None);
+    }
+    let size = size.checked_next_multiple_of(MEGA_BLOCK).unwrap_or(u64::MAX);
+    Ok(Some(memblock.carve(size, MEGA_BLOCK, Region::ALL, Direction::TopDown)?))
+}
+
+#[cfg(target_os = "none")]
+mod on_target {
+    use core::mem::MaybeUninit;
+
+    use boot::Handover;
+    use mm_reclaim::memblock::{StaticTables, Unreachable};
+    use mm_reclaim::units::{PAGE_SIZE, Pfn};
+    use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+    use super::*;
+    use crate::arch::lock::Yield;
+    use crate::arch::{console, exit, mmu};
+
+    /// Where memblock's tables start.
+    static TABLES: SpinMutex<StaticTables, Yield> = SpinMutex::new(StaticTables::new());
+
+    /// Makes the device tree readable and learns from it what the machine is, what it was
+    /// asked for, where the console is and how a run ends.
+    ///
+    /// Does not return without a usable device tree and command line: prints what is wrong
+    /// and ends the run with [`exit::STATUS_CANNOT_BOOT`].
+    pub fn read_device_tree(handover: Handover) -> Machine {
+        match Machine::read(handover) {
+            Ok(machine) => machine,
+            Err(error) => {
+                console::print_urgently(format_args!("cannot boot: {error}\n"));
+                exit::exit(exit::STATUS_CANNOT_BOOT)
+            }
+        }
+    }
+
+    impl Machine {
+        fn read(handover: Handover) -> Result<Self, EarlyError> {
+            mmu::init(handover);
+            let blob = mmu::map_dtb(handover.dtb)?;
+            let tree = Summary::read(blob)?;
+            let args = BootArgs::parse(tree.bootargs);
+            let semihosting = BootArgs::asks_for_semihosting(tree.bootargs);
+            exit::init(semihosting, tree.psci);
+            console::init(tree.pl011.map(|span| PhysAddr(span.base)), semihosting)?;
+            let image = mmu::image_frames();
+            let dtb = Region::new(PhysAddr(handover.dtb), blob.len() as u64)?;
+            let image = Region { start: image.start, end: image.end };
+            Ok(Self { tree, args: args?, image, dtb })
+        }
+
+        /// Describes the machine's memory to memblock.
+        ///
+        /// # Errors
+        /// As [`describe`].
+        ///
+        /// # Panics
+        /// When called twice.
+        pub fn memory(&self) -> Result<Memory, EarlyError> {
+            let tables = TABLES.try_lock().expect("memory is described once");
+            let mut memblock = Memblock::new(SpinMutexGuard::leak(tables), Unreachable);
+            let ramdisk = describe(&mut memblock, self)?;
+            Ok(Memory { memblock, ramdisk })
+        }
+    }
+
+    /// Memory that is known but not mapped yet.
+    pub struct Memory {
+        memblock: Memblock<'static, Unreachable>,
+        ramdisk: Option<Region>,
+    }
+
+    impl Memory {
+        /// Builds the linear map and ends the use of everything early: the window and the
+        /// identity map.
+        ///
+        /// # Errors
+        /// [`EarlyError::Map`], for want of frames for tables.
+        pub fn map(self) -> Result<MappedMemory, EarlyError> {
+            let Self { mut memblock, ramdisk } = self;
+            let mut next = PhysAddr(0);
+            // Allocating frames for tables changes what is reserved, never what is mapped.
+            while let Some(ram) = memblock.mapped().find(|ram| ram.start >= next) {
+                map_ram(ram, &mut memblock)?;
+                next = ram.end;
+            }
+            if let Some(ramdisk) = ramdisk {
+                map_ram(ramdisk, &mut memblock)?;
+            }
+            mmu::finish();
+            Ok(MappedMemory { memblock: memblock.with_table_memory(LinearMemory), ramdisk })
+        }
+    }
+
+    fn map_ram(ram: Region, memblock: &mut Memblock<'static, Unreachable>) -> Result<(), MapError> {
+        mmu::map_ram(ram.start..ram.end, &mut || table_frame(memblock))
+    }
+
+    /// A frame for a translation table, from memblock.
+    fn table_frame<T: TableMemory<'static>>(memblock: &mut Memblock<'static, T>) -> Option<Pfn> {
+        let page = PAGE_SIZE as u64;
+        let frame = memblock.alloc(page, page, Region::ALL, Direction::TopDown).ok()?;
+        Pfn::of(frame.start)
+    }
+
+    /// Memory, known and mapped: what the page allocator starts from.
+    pub struct MappedMemory {
+        /// Its tables grow by the linear map now.
+        pub memblock: Memblock<'static, LinearMemory>,
+        /// The RAM disk's place: mapped, but not part of memory.
+        pub ramdisk: Option<Region>,
+    }
+
+    impl MappedMemory {
+        /// A frame for a translation table, while memblock is in charge.
+        pub fn table_frame(&mut self) -> Option<Pfn> {
+            table_frame(&mut self.memblock)
+        }
+    }
+
+    /// Memory reached by the linear map.
+    pub struct LinearMemory;
+
+    impl TableMemory<'static> for LinearMemory {
+        fn slots(&mut self, at: Region) -> Option<&'static mut [MaybeUninit<Region>]> {
+            let first = (mmu::LINEAR_BASE + at.start.0) as *mut MaybeUninit<Region>;
+            let count = at.size() as usize / size_of::<Region>();
+            // SAFETY: memblock reserves the range for its table before it allocates again,
+            // so nobody else has it; free memory is in the linear map.
+            Some(unsafe { core::slice::from_raw_parts_mut(first, count) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use boot::dtb::{List, Reserved};
+    use mm_reclaim::memblock::{StaticTables, Unreachable};
+
+    use super::*;
+
+    const fn span(base: u64, size: u64) -> Span {
+        Span { base, size }
+    }
+
+    fn list<T: Copy + Default, const N: usize>(items: &[T]) -> List<T, N> {
+        let mut list = List::new();
+        items.iter().for_each(|&item| assert!(list.push(item).is_ok()));
+        list
+    }
+
+    fn machine(bootargs: &'static str) -> Machine {
+        let tree = Summary {
+            model: "test",
+            memory: list(&[span(0x8000_0000, 0x1000_0000), span(0x4000_0000, 0x2000_0000)]),
+            memreserve: list(&[span(0x4000_0000, 0x1000)]),
+            reserved: list(&[
+                Reserved { span: span(0x5000_0000, 0x20_0000), no_map: true },
+                Reserved { span: span(0x5100_0000, 0x10_0000), no_map: false },
+            ]),
+            bootargs,
+            initrd: Some(span(0x4800_0000, 0x10_0000)),
+            stdout_path: None,
+            pl011: None,
+            gic: None,
+            virtual_timer: None,
+            physical_timer: None,
+            psci: None,
+            cpus: 1,
+        };
+        let args = BootArgs::parse(bootargs).unwrap();
+        let image = region(span(0x4020_0000, 0x40_0000));
+        Machine { tree, args, image, dtb: region(span(0x4900_0000, 0x2000)) }
+    }
+
+    fn with_memblock<R>(
+        bootargs: &'static str,
+        check: impl FnOnce(&Memblock<'_, Unreachable>, Result<Option<Region>, EarlyError>) -> R,
+    ) -> R {
+        let mut tables: StaticTables = StaticTables::new();
+        let mut memblock = Memblock::new(&mut tables, Unreachable);
+        let result = describe(&mut memblock, &machine(bootargs));
+        check(&memblock, result)
+    }
+
+    fn spans(regions: impl Iterator<Item = Region>) -> Vec<(u64, u64)> {
+        regions.map(|r| (r.start.0, r.end.0)).collect()
+    }
+
+    /// MEMB-02: each thing that is taken is reserved, and no-map regions are not mapped.
+    #[test]
+    fn everything_that_is_taken_is_reserved() {
+        with_memblock("", |memblock, result| {
+            assert_eq!(result, Ok(None));
+            let expected = [
+                (0x4000_0000, 0x4000_1000),
+                (0x4020_0000, 0x4060_0000),
+                (0x4800_0000, 0x4810_0000),
+                (0x4900_0000, 0x4900_2000),
+                (0x5100_0000, 0x5110_0000),
+            ];
+            assert_eq!(spans(memblock.reserved()), expected);
+            let expected = [
+                (0x4000_0000, 0x5000_0000),
+                (0x5020_0000, 0x6000_0000),
+                (0x8000_0000, 0x9000_0000),
+            ];
+            assert_eq!(spans(memblock.mapped()), expected);
+        });
+    }
+
+    /// MEMB-02: `mem=` trims the end.
+    #[test]
+    fn mem_trims_the_end() {
+        with_memblock("mem=384M", |memblock, result| {
+            assert_eq!(result, Ok(None));
+            assert_eq!(spans(memblock.memory()), [(0x4000_0000, 0x5800_0000)]);
+        });
+    }
+
+    #[test]
+    fn what_mem_cuts_off_must_not_be_needed() {
+        with_memblock("mem=16M", |_, result| {
+            let at = region(span(0x4800_0000, 0x10_0000));
+            assert_eq!(result, Err(EarlyError::NotInMemory { what: "initrd", at }));
+        });
+    }
+
+    /// SWAP-06: the RAM disk comes from the top and is no memory any more.
+    #[test]
+    fn the_ramdisk_is_carved_from_the_top() {
+        with_memblock("ramdisk=33M", |memblock, result| {
+            let ramdisk = region(span(0x8de0_0000, 34 << 20));
+            assert_eq!(result, Ok(Some(ramdisk)));
+            assert_eq!(memblock.memory().last().map(|r| r.end), Some(ramdisk.start));
+            assert!(memblock.reserved().all(|r| r.intersection(ramdisk).is_empty()));
+        });
+    }
+
+    #[test]
+    fn a_ramdisk_that_does_not_fit_is_refused() {
+        with_memblock("ramdisk=8G", |_, result| {
+            assert!(matches!(result, Err(EarlyError::Memblock(MemblockError::NoRoom { .. }))));
+        });
+    }
+}

@@ -1,0 +1,215 @@
+//! The kernel as the environment of `mm-reclaim`: all that the crate asks for, in one place.
+//!
+//! **Data.** The one [`Mm`], and what its environment is made of. **Owner.** The boot code
+//! builds it and hands it over with [`install`]; from then on it is there for ever.
+//! **Lock.** None here; the crate's own.
+//!
+//! Policy has no place in this file: each method is one call of the mechanism it names.
+
+use mm_reclaim::Mm;
+use mm_reclaim::env::{
+    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey,
+    WaitMode,
+};
+use mm_reclaim::swap::io::{Bio, Completion};
+use mm_reclaim::units::{Nanos, Pfn};
+use spin::once::Once;
+
+use crate::arch::frames::LinearFrames;
+use crate::arch::lock::Yield;
+use crate::arch::paging::{self, Tables};
+use crate::arch::{cpu, timer};
+use crate::{ramdisk, task};
+
+/// The memory management of this kernel.
+pub type KernelMm = Mm<'static, KernelEnv>;
+
+static MM: Once<KernelMm, Yield> = Once::new();
+
+/// Makes `mm` the kernel's memory management.
+///
+/// # Panics
+/// If there is one already.
+pub fn install(mm: KernelMm) -> &'static KernelMm {
+    assert!(!MM.is_completed(), "the memory management is there already");
+    MM.call_once(|| mm)
+}
+
+/// The kernel's memory management.
+///
+/// # Panics
+/// Before [`install`] (BOOT-07).
+#[inline(always)]
+pub fn mm() -> &'static KernelMm {
+    MM.get().expect("memory was asked for before the memory management was there")
+}
+
+/// The memory management, if it is there already.
+pub fn try_mm() -> Option<&'static KernelMm> {
+    MM.get()
+}
+
+/// What the crate's environment consists of.
+pub struct KernelEnv {
+    frames: LinearFrames,
+    tasks: Scheduler,
+    blocks: Disks,
+    clock: GenericTimer,
+}
+
+impl KernelEnv {
+    /// The environment of this machine. The linear map is in place.
+    pub fn new() -> Self {
+        Self {
+            frames: LinearFrames::new(),
+            tasks: Scheduler,
+            blocks: Disks,
+            clock: GenericTimer,
+        }
+    }
+}
+
+impl Default for KernelEnv {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Env for KernelEnv {
+    type Cpu = ThisCpu;
+    type Frames = LinearFrames;
+    type Tables = Tables;
+    type Tasks = Scheduler;
+    type Blocks = Disks;
+    type Clock = GenericTimer;
+
+    #[inline(always)]
+    fn frames(&self) -> &LinearFrames {
+        &self.frames
+    }
+
+    #[inline(always)]
+    fn tasks(&self) -> &Scheduler {
+        &self.tasks
+    }
+
+    #[inline(always)]
+    fn blocks(&self) -> &Disks {
+        &self.blocks
+    }
+
+    #[inline(always)]
+    fn clock(&self) -> &GenericTimer {
+        &self.clock
+    }
+
+    fn new_tables(&self, root: Pfn) -> Tables {
+        Tables::new(root)
+    }
+
+    fn flush_tlb(&self, stale: &[TlbEntry]) {
+        paging::flush(stale);
+    }
+
+    fn flush_tlb_space(&self, asid: Asid) {
+        paging::flush_space(asid);
+    }
+}
+
+/// The CPU that the caller runs on.
+pub struct ThisCpu;
+
+impl Cpu for ThisCpu {
+    type Relax = Yield;
+
+    #[inline(always)]
+    fn preempt_disable() {
+        cpu::preempt_disable();
+    }
+
+    #[inline(always)]
+    fn preempt_enable() {
+        cpu::preempt_enable();
+    }
+
+    #[inline(always)]
+    fn current() -> usize {
+        cpu::this().id.load(core::sync::atomic::Ordering::Relaxed) as usize
+    }
+}
+
+/// The tasks of [`crate::task`].
+pub struct Scheduler;
+
+impl Tasks for Scheduler {
+    #[inline(always)]
+    fn flags(&self) -> TaskFlags {
+        cpu::this().current().flags()
+    }
+
+    #[inline]
+    fn set_memalloc(&self, on: bool) -> bool {
+        cpu::this().current().set_flag(TaskFlags::MEMALLOC, on)
+    }
+
+    fn wait_until(
+        &self,
+        key: WaitKey,
+        mode: WaitMode,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> WaitEnd {
+        task::wait_until(key, mode, ready)
+    }
+
+    #[inline]
+    fn wake(&self, key: WaitKey) {
+        task::wake(key);
+    }
+
+    #[inline]
+    fn yield_now(&self) {
+        task::cond_resched();
+    }
+
+    fn kill_for_memory(&self, space: u16) {
+        task::kill_space(space);
+    }
+}
+
+/// The swap devices of [`crate::ramdisk`].
+pub struct Disks;
+
+impl BlockDevice for Disks {
+    #[inline]
+    fn submit(&self, bio: Bio) -> Option<Completion> {
+        ramdisk::submit(bio)
+    }
+
+    #[inline]
+    fn plug(&self) {
+        ramdisk::plug();
+    }
+
+    #[inline]
+    fn unplug(&self) {
+        ramdisk::unplug();
+    }
+
+    fn is_congested(&self, device: DeviceId) -> bool {
+        ramdisk::is_congested(device)
+    }
+
+    fn discard(&self, device: DeviceId, first: u32, blocks: u32) {
+        ramdisk::discard(device, first, blocks);
+    }
+}
+
+/// The generic timer.
+pub struct GenericTimer;
+
+impl Clock for GenericTimer {
+    #[inline]
+    fn now(&self) -> Nanos {
+        timer::now()
+    }
+}

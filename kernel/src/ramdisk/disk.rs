@@ -1,0 +1,254 @@
+//! The device: its memory, submission, and the task that serves its queue.
+//!
+//! Locks and their order are told at the head of [`super`].
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use mm_reclaim::env::{DeviceId, TaskFlags, WaitKey, WaitMode};
+use mm_reclaim::swap::header;
+use mm_reclaim::swap::io::{Bio, Completion, Direction, IoError};
+use mm_reclaim::sync::Lock;
+use mm_reclaim::units::{Nanos, PAGE_SIZE, PhysAddr};
+use spin::once::Once;
+
+use super::Counters;
+use super::knobs::Knobs;
+use super::ring::Ring;
+use crate::arch::{cpu, frames};
+use crate::arch::lock::Yield;
+use crate::bootargs::RamdiskArgs;
+use crate::glue::{self, ThisCpu};
+use crate::task::{self, SpawnError};
+
+/// Requests that fit into the queue.
+const QUEUE: usize = 128;
+
+/// The number of the one RAM disk.
+const RAM_DISK: DeviceId = DeviceId(0);
+
+/// Waiting for requests, and waiting for room: keys with a bit pattern of this module's.
+const SERVER_KEY: WaitKey = WaitKey(0x7264_0000_0000_0001);
+const ROOM_KEY: WaitKey = WaitKey(0x7264_0000_0000_0002);
+
+static DISK: Once<RamDisk, Yield> = Once::new();
+
+/// A swap device in memory.
+pub struct RamDisk {
+    base: PhysAddr,
+    blocks: u32,
+    queue: Lock<ThisCpu, Ring<Bio, QUEUE>>,
+    /// The server should look at the queue.
+    kicked: AtomicBool,
+    /// How it misbehaves.
+    pub knobs: Knobs,
+    /// What it has done.
+    pub counters: Counters,
+}
+
+/// Why there is no RAM disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartError {
+    /// The memory has less than two pages, or more than 32 bits can count.
+    BadSize(u64),
+    /// There is no task to serve the queue.
+    NoServer(SpawnError),
+}
+
+/// Makes the `size` bytes of RAM from `base` on the RAM disk, formatted with an ordinary
+/// swap header, and starts the task that serves its queue. Returns its number and blocks.
+///
+/// # Errors
+/// [`StartError`].
+///
+/// # Safety
+/// The range is page-aligned RAM in the linear map that nobody else uses, for ever.
+pub unsafe fn start(
+    base: PhysAddr,
+    size: u64,
+    args: &RamdiskArgs,
+) -> Result<(DeviceId, u32), StartError> {
+    let blocks = u32::try_from(size / PAGE_SIZE as u64)
+        .ok()
+        .filter(|n| *n >= 2)
+        .ok_or(StartError::BadSize(size))?;
+    let disk = DISK.call_once(|| RamDisk {
+        base,
+        blocks,
+        queue: Lock::new(Ring::new()),
+        kicked: AtomicBool::new(false),
+        knobs: Knobs::new(),
+        counters: Counters::new(),
+    });
+    disk.knobs.set_queue(args.queued);
+    disk.knobs.set_delay_us(args.delay_us);
+    disk.knobs.set_bandwidth(args.bandwidth_kbps.unwrap_or(0));
+    disk.knobs.set_fault(Direction::Read, args.fail_read.unwrap_or(0));
+    disk.knobs.set_fault(Direction::Write, args.fail_write.unwrap_or(0));
+    disk.format();
+    task::spawn_kernel("ramdisk", TaskFlags::MEMALLOC, serve).map_err(StartError::NoServer)?;
+    Ok((RAM_DISK, blocks))
+}
+
+/// The device with this number.
+#[inline]
+pub fn disk(device: DeviceId) -> Option<&'static RamDisk> {
+    if device == RAM_DISK { DISK.get() } else { None }
+}
+
+/// Starts a transfer: see [`mm_reclaim::env::BlockDevice::submit`].
+#[inline]
+pub fn submit(bio: Bio) -> Option<Completion> {
+    match disk(bio.device()) {
+        Some(disk) if disk.knobs.direct() => Some(disk.transfer(bio)),
+        Some(disk) => {
+            disk.enqueue(bio);
+            None
+        }
+        None => Some(bio.complete(Err(IoError))),
+    }
+}
+
+/// The running task is about to submit several requests.
+#[inline]
+pub fn plug() {
+    let plugs = &cpu::this().current().plugs;
+    plugs.store(plugs.load(Relaxed) + 1, Relaxed);
+}
+
+/// Sends off what was held back since the [`plug`] that this undoes.
+#[inline]
+pub fn unplug() {
+    let plugs = &cpu::this().current().plugs;
+    let left = plugs.load(Relaxed).saturating_sub(1);
+    plugs.store(left, Relaxed);
+    if left == 0 {
+        kick_if_queued();
+    }
+}
+
+/// Sends off what the running task holds back, as it is about to sleep; its plugs stay.
+pub fn unplug_before_sleep() {
+    if cpu::this().current().plugs.load(Relaxed) != 0 {
+        kick_if_queued();
+    }
+}
+
+fn kick_if_queued() {
+    if let Some(disk) = DISK.get()
+        && !disk.knobs.direct()
+    {
+        disk.kick();
+    }
+}
+
+/// The queue is more than seven eighths full.
+pub fn is_congested(device: DeviceId) -> bool {
+    disk(device).is_some_and(|d| !d.knobs.direct() && d.queue.lock().is_congested())
+}
+
+/// The blocks hold nothing of interest any more. Nothing has to be done about memory.
+pub fn discard(device: DeviceId, _first: u32, blocks: u32) {
+    if let Some(disk) = disk(device) {
+        Counters::bump(&disk.counters.discards, u64::from(blocks));
+    }
+}
+
+/// The body of the task that serves the queue.
+pub fn serve() -> ! {
+    let disk = DISK.get().expect("the device is made before its task");
+    loop {
+        let _ = task::wait_until(SERVER_KEY, WaitMode::UNTIL_READY, &mut || {
+            disk.kicked.swap(false, Relaxed)
+        });
+        while let Some(bio) = disk.take() {
+            disk.serve_one(bio);
+        }
+    }
+}
+
+impl RamDisk {
+    /// Pages of the device, the header's included.
+    pub fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    fn format(&self) {
+        let mut page = [0; PAGE_SIZE];
+        header::format(&mut page, self.blocks);
+        // SAFETY: block 0 is the device's own, and both are whole pages.
+        unsafe { core::ptr::copy_nonoverlapping(page.as_ptr(), self.block(0), PAGE_SIZE) };
+    }
+
+    #[inline(always)]
+    fn block(&self, block: u32) -> *mut u8 {
+        frames::linear(self.base.0 + u64::from(block) * PAGE_SIZE as u64)
+    }
+
+    /// Copies the page and completes the request.
+    #[inline]
+    fn transfer(&self, bio: Bio) -> Completion {
+        if bio.block() >= self.blocks {
+            return bio.complete(Err(IoError));
+        }
+        let (block, frame) = (self.block(bio.block()), frames::frame_address(bio.frame()));
+        let (to, from) = match bio.direction() {
+            Direction::Read => {
+                Counters::bump(&self.counters.reads, 1);
+                (frame, block)
+            }
+            Direction::Write => {
+                Counters::bump(&self.counters.writes, 1);
+                (block, frame)
+            }
+        };
+        // SAFETY: the block is one of the device's, and the request's owner lends the frame
+        // until the completion.
+        unsafe { frames::copy_page(to, from) };
+        bio.complete(Ok(()))
+    }
+
+    fn enqueue(&self, bio: Bio) {
+        Counters::bump(&self.counters.queued, 1);
+        let mut rejected = self.queue.lock().push(bio).err();
+        while let Some(bio) = rejected {
+            Counters::bump(&self.counters.waits, 1);
+            self.kick();
+            let mode = WaitMode::UNTIL_READY;
+            let _ = task::wait_until(ROOM_KEY, mode, &mut || !self.queue.lock().is_full());
+            rejected = self.queue.lock().push(bio).err();
+        }
+        if cpu::this().current().plugs.load(Relaxed) == 0 {
+            self.kick();
+        }
+    }
+
+    fn kick(&self) {
+        self.kicked.store(true, Relaxed);
+        task::wake(SERVER_KEY);
+    }
+
+    fn take(&self) -> Option<Bio> {
+        let mut queue = self.queue.lock();
+        let was_full = queue.is_full();
+        let bio = queue.pop();
+        drop(queue);
+        if was_full {
+            task::wake(ROOM_KEY);
+        }
+        bio
+    }
+
+    fn serve_one(&self, bio: Bio) {
+        let time = self.knobs.time_of_page();
+        if time != Nanos(0) {
+            task::sleep(time);
+        }
+        let completion = if self.knobs.fails(bio.direction()) {
+            Counters::bump(&self.counters.faults, 1);
+            bio.complete(Err(IoError))
+        } else {
+            self.transfer(bio)
+        };
+        glue::mm().complete(completion);
+    }
+}

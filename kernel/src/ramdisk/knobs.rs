@@ -1,0 +1,170 @@
+//! How a RAM disk misbehaves on request: slow, narrow, failing.
+//!
+//! **Data.** A few numbers, set at boot or while it runs. **Owner.** The device. **Lock.**
+//! None: each number is an atomic of its own, and [`Knobs::direct`] is derived from the
+//! others whenever one of them is set.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use mm_reclaim::swap::io::Direction;
+use mm_reclaim::units::{Nanos, PAGE_SIZE};
+
+/// The knobs of one device. A value of 0 means off.
+#[derive(Debug)]
+pub struct Knobs {
+    direct: AtomicBool,
+    queue: AtomicBool,
+    delay_us: AtomicU32,
+    kib_per_second: AtomicU32,
+    fail_read: Fault,
+    fail_write: Fault,
+}
+
+/// Every n-th request of a direction fails.
+#[derive(Debug)]
+struct Fault {
+    every: AtomicU32,
+    count: AtomicU32,
+}
+
+impl Fault {
+    const fn new() -> Self {
+        Self { every: AtomicU32::new(0), count: AtomicU32::new(0) }
+    }
+
+    fn set(&self, every: u32) {
+        self.count.store(0, Relaxed);
+        self.every.store(every, Relaxed);
+    }
+
+    fn is_due(&self) -> bool {
+        let every = self.every.load(Relaxed);
+        every != 0 && (self.count.fetch_add(1, Relaxed) + 1).is_multiple_of(every)
+    }
+}
+
+impl Knobs {
+    /// A fast, faultless, synchronous device.
+    pub const fn new() -> Self {
+        Self {
+            direct: AtomicBool::new(true),
+            queue: AtomicBool::new(false),
+            delay_us: AtomicU32::new(0),
+            kib_per_second: AtomicU32::new(0),
+            fail_read: Fault::new(),
+            fail_write: Fault::new(),
+        }
+    }
+
+    /// The device completes requests inline.
+    #[inline(always)]
+    pub fn direct(&self) -> bool {
+        self.direct.load(Relaxed)
+    }
+
+    /// Every request goes through the queue.
+    pub fn set_queue(&self, on: bool) {
+        self.queue.store(on, Relaxed);
+        self.derive();
+    }
+
+    /// A request takes this long at least.
+    pub fn set_delay_us(&self, delay: u32) {
+        self.delay_us.store(delay, Relaxed);
+        self.derive();
+    }
+
+    /// No more than so many KiB pass in a second.
+    pub fn set_bandwidth(&self, kib_per_second: u32) {
+        self.kib_per_second.store(kib_per_second, Relaxed);
+        self.derive();
+    }
+
+    /// Every `every`-th request of the direction fails, counted from now on.
+    pub fn set_fault(&self, direction: Direction, every: u32) {
+        self.fault(direction).set(every);
+        self.derive();
+    }
+
+    fn fault(&self, direction: Direction) -> &Fault {
+        match direction {
+            Direction::Read => &self.fail_read,
+            Direction::Write => &self.fail_write,
+        }
+    }
+
+    fn derive(&self) {
+        let slow = self.delay_us.load(Relaxed) != 0 || self.kib_per_second.load(Relaxed) != 0;
+        let failing =
+            self.fail_read.every.load(Relaxed) != 0 || self.fail_write.every.load(Relaxed) != 0;
+        self.direct.store(!(self.queue.load(Relaxed) || slow || failing), Relaxed);
+    }
+
+    /// The next request of the direction is to fail. Counts it.
+    pub fn fails(&self, direction: Direction) -> bool {
+        self.fault(direction).is_due()
+    }
+
+    /// How long a page takes.
+    pub fn time_of_page(&self) -> Nanos {
+        let delay = u64::from(self.delay_us.load(Relaxed)) * 1000;
+        let transfer = match u64::from(self.kib_per_second.load(Relaxed)) {
+            0 => 0,
+            rate => (PAGE_SIZE as u64 / 1024) * 1_000_000_000 / rate,
+        };
+        Nanos(delay + transfer)
+    }
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SWAP-06: the device is synchronous only with no delay, limit or fault set and not
+    /// forced into its queue, and is so again when they are taken back.
+    #[test]
+    fn any_knob_makes_the_device_asynchronous() {
+        type Turn = fn(&Knobs, bool);
+        let turns: [Turn; 5] = [
+            |k, on| k.set_queue(on),
+            |k, on| k.set_delay_us(u32::from(on)),
+            |k, on| k.set_bandwidth(u32::from(on)),
+            |k, on| k.set_fault(Direction::Read, u32::from(on)),
+            |k, on| k.set_fault(Direction::Write, u32::from(on)),
+        ];
+        let knobs = Knobs::new();
+        for turn in turns {
+            assert!(knobs.direct());
+            turn(&knobs, true);
+            assert!(!knobs.direct());
+            turn(&knobs, false);
+        }
+        assert!(knobs.direct());
+    }
+
+    /// SWAP-07: exactly every n-th request of the direction fails, and none of the other.
+    #[test]
+    fn every_nth_request_fails() {
+        let knobs = Knobs::new();
+        knobs.set_fault(Direction::Write, 3);
+        for n in 1..=9 {
+            assert_eq!(knobs.fails(Direction::Write), n % 3 == 0, "request {n}");
+            assert!(!knobs.fails(Direction::Read));
+        }
+    }
+
+    /// SWAP-06: delay and transfer time add up.
+    #[test]
+    fn a_slow_narrow_device_takes_both_times() {
+        let knobs = Knobs::new();
+        knobs.set_delay_us(50);
+        knobs.set_bandwidth(4000);
+        assert_eq!(knobs.time_of_page(), Nanos(50_000 + 1_000_000));
+    }
+}

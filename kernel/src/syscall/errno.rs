@@ -1,0 +1,35 @@
+//! Error numbers, as Linux has them.
+
+/// Why a system call failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Errno(pub u16);
+
+impl Errno {
+    /// What `x0` holds then: the negative number.
+    pub const fn as_return_value(self) -> u64 {
+        (self.0 as u64).wrapping_neg()
+    }
+}
+
+/// Not permitted.
+pub const EPERM: Errno = Errno(1);
+/// No such process.
+pub const ESRCH: Errno = Errno(3);
+/// Interrupted: the caller was killed.
+pub const EINTR: Errno = Errno(4);
+/// No such open file.
+pub const EBADF: Errno = Errno(9);
+/// No child.
+pub const ECHILD: Errno = Errno(10);
+/// Try again: too many processes.
+pub const EAGAIN: Errno = Errno(11);
+/// No memory, or no such range of it.
+pub const ENOMEM: Errno = Errno(12);
+/// A pointer to memory that is not there.
+pub const EFAULT: Errno = Errno(14);
+/// Exists already.
+pub const EEXIST: Errno = Errno(17);
+/// An invalid argument.
+pub const EINVAL: Errno = Errno(22);
+/// No such system call, or not this way.
+pub const ENOSYS: Errno = Errno(38);

@@ -1,0 +1,99 @@
+//! Processes: `fork`, `wait4`, `kill`, `exit`, names and numbers.
+
+use mm_reclaim::SpaceError;
+
+use super::errno::{EAGAIN, ECHILD, EFAULT, EINTR, EINVAL, ENOMEM, ESRCH, Errno};
+use crate::arch::trap::TrapFrame;
+use crate::arch::usercopy::{copy_to_user, put_words, string_from_user};
+use crate::task::family::{NAME_BYTES, NoChild, Which};
+use crate::task::{self, SpawnError, signal};
+
+/// `wait4`: do not wait.
+const WNOHANG: u64 = 1;
+/// `wait4`: flags about stopped children, of which there are none.
+const WAIT_IGNORED: u64 = 2 | 8;
+/// `prctl`: set the caller's name.
+const PR_SET_NAME: u64 = 15;
+
+impl From<SpawnError> for Errno {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::TooManyTasks => EAGAIN,
+            SpawnError::Space(SpaceError::Killed) => EINTR,
+            SpawnError::NoStack | SpawnError::Space(_) => ENOMEM,
+        }
+    }
+}
+
+pub(super) fn exit(code: u64) -> ! {
+    task::exit(task::exited_with(code as i32))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the table of calls wants one type")]
+pub(super) fn getpid() -> Result<u64, Errno> {
+    Ok(u64::from(task::pids().0))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the table of calls wants one type")]
+pub(super) fn getppid() -> Result<u64, Errno> {
+    Ok(u64::from(task::pids().1))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the table of calls wants one type")]
+pub(super) fn sched_yield() -> Result<u64, Errno> {
+    task::yield_cpu();
+    Ok(0)
+}
+
+/// `clone` as `fork`: a child that shares nothing and sends `SIGCHLD`.
+pub(super) fn clone(flags: u64, stack: u64, frame: &TrapFrame) -> Result<u64, Errno> {
+    if flags != u64::from(signal::SIGCHLD) || stack != 0 {
+        return Err(EINVAL);
+    }
+    Ok(u64::from(task::fork(frame)?))
+}
+
+pub(super) fn wait4(pid: u64, status: u64, options: u64, usage: u64) -> Result<u64, Errno> {
+    if options & !(WNOHANG | WAIT_IGNORED) != 0 {
+        return Err(EINVAL);
+    }
+    let which = match pid as i32 {
+        -1 | 0 => Which::Any,
+        n if n > 0 => Which::Pid(n as u32),
+        // Process groups do not exist, so nobody is in one.
+        _ => return Err(ECHILD),
+    };
+    let block = options & WNOHANG == 0;
+    let (pid, code) = match task::wait_child(which, block) {
+        Err(NoChild) => return Err(ECHILD),
+        Ok(None) if block => return Err(EINTR),
+        Ok(None) => return Ok(0),
+        Ok(Some(found)) => found,
+    };
+    if status != 0 {
+        copy_to_user(status, &code.to_le_bytes())?;
+    }
+    if usage != 0 {
+        put_words(usage, &[0; 18])?;
+    }
+    Ok(u64::from(pid))
+}
+
+pub(super) fn kill(pid: u64, number: u64) -> Result<u64, Errno> {
+    let pid = u32::try_from(pid as i32).map_err(|_| EINVAL)?;
+    if pid == 0 || (number != 0 && number != u64::from(signal::SIGKILL)) {
+        return Err(EINVAL);
+    }
+    let found = if number == 0 { task::exists(pid) } else { task::kill_process(pid) };
+    if found { Ok(0) } else { Err(ESRCH) }
+}
+
+pub(super) fn prctl(option: u64, argument: u64) -> Result<u64, Errno> {
+    if option != PR_SET_NAME {
+        return Err(EINVAL);
+    }
+    let mut name = [0; NAME_BYTES];
+    let len = string_from_user(&mut name[..NAME_BYTES - 1], argument).map_err(|_| EFAULT)?;
+    task::rename_current(&name[..len]);
+    Ok(0)
+}

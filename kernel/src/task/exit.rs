@@ -1,0 +1,180 @@
+//! How tasks go: exit, kill, burial, and the parent's wait.
+//!
+//! **Data.** The scheduler's state. **Lock.** The scheduler lock. **Order of an exit.** The
+//! task gives up its address space, then its place among the living, then the CPU; the task
+//! that runs next frees its stack and tells the parent.
+//!
+//! A kill (BUDY-10) sets flags and ends the victim's killable waits; it takes effect at the
+//! victim's next return to user mode.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use mm_reclaim::env::{TaskFlags, WaitEnd, WaitMode};
+
+use super::family::{NoChild, Which};
+use super::table::Leave;
+use super::{TaskId, killed_by, sched, signal, spawn, wait};
+use crate::arch::{context, cpu, paging};
+use crate::glue;
+
+/// Ends the running task. `status` is what its parent's `wait4` reports.
+pub fn exit(status: i32) -> ! {
+    let task = cpu::this().current();
+    crate::ramdisk::unplug_before_sleep();
+    leave_space(task);
+    let heir = {
+        let mut sched = sched::lock();
+        sched.set_kernel(task.id(), true);
+        let heir = sched.family.exit(task.id(), status);
+        while let Some(orphan) = sched.family.abandoned() {
+            sched.free(orphan);
+        }
+        heir
+    };
+    if let Some(heir) = heir {
+        wait::wake(wait::child_key(heir));
+    }
+    task.set_exited();
+    sched::leave(Leave::Exited);
+    unreachable!("a task that exited was run again");
+}
+
+/// The running task was killed: ends it.
+pub fn exit_killed() -> ! {
+    let number = match cpu::this().current().signal() {
+        0 => signal::SIGKILL,
+        number => number,
+    };
+    exit(killed_by(number))
+}
+
+fn leave_space(task: &'static super::Task) {
+    let space = {
+        let _masked = cpu::IrqGuard::new();
+        context::forget_fp(task);
+        let space = task.clear_space();
+        paging::use_tables(paging::empty_tables());
+        space
+    };
+    if let Some(space) = space {
+        glue::mm().destroy_space(space);
+    }
+}
+
+/// Frees what a task that exited left behind, once its CPU has left its stack, and tells
+/// its parent. Interrupts are masked.
+pub(super) fn bury(task: &'static super::Task) {
+    spawn::free_stack(task);
+    let parent = {
+        let mut sched = sched::lock();
+        let parent = sched.family.exited(task.id());
+        sched.finish_exit(task.id(), parent.is_some());
+        parent
+    };
+    if let Some(parent) = parent {
+        wait::wake(wait::child_key(parent));
+    }
+}
+
+/// The running task dies of `number` at its return to user mode.
+pub fn kill_current(number: u8) {
+    kill(super::current_id(), number, TaskFlags::empty());
+}
+
+fn kill(id: TaskId, number: u8, flags: TaskFlags) {
+    cpu::preempt_disable();
+    let pokes = {
+        let mut sched = sched::lock();
+        id.task().set_signal(number);
+        id.task().add_flags(TaskFlags::DYING | flags);
+        if let Some(cpu) = sched.cpu_running(id) {
+            cpu::of(cpu).add_work(cpu::WORK_KILLED);
+        }
+        let (bucket, pokes) = sched.wake_killed(id);
+        if let Some(bucket) = bucket {
+            wait::one_left(bucket);
+        }
+        pokes
+    };
+    sched::poke(pokes);
+    cpu::preempt_enable();
+}
+
+/// Kills the process with number `pid`; false if there is none.
+pub fn kill_process(pid: u32) -> bool {
+    let victim = sched::lock().family.find(pid);
+    match victim {
+        Some(id) => {
+            kill(id, signal::SIGKILL, TaskFlags::empty());
+            true
+        }
+        None => false,
+    }
+}
+
+/// Kills the task of an address space, for want of memory.
+pub fn kill_space(space: u16) {
+    let victim = {
+        let sched = sched::lock();
+        sched.living().find(|id| id.task().space().is_some_and(|s| s.0 == space))
+    };
+    if let Some(id) = victim {
+        kill(id, signal::SIGKILL, TaskFlags::OOM_VICTIM);
+    }
+}
+
+/// Waits for a child of the running task to exit, and returns its process number and status.
+/// `Ok(None)`: none has, and `block` is false or the caller was killed.
+///
+/// # Errors
+/// [`NoChild`] if there is no such child.
+pub fn wait_child(which: Which, block: bool) -> Result<Option<(u32, i32)>, NoChild> {
+    let me = super::current_id();
+    let mut found = reap(me, which);
+    if block && found == Ok(None) {
+        let mode = WaitMode { timeout: None, killable: true };
+        let end = wait::wait_until(wait::child_key(me), mode, &mut || {
+            found = reap(me, which);
+            found != Ok(None)
+        });
+        debug_assert!(end != WaitEnd::TimedOut, "a wait without a time ran out of it");
+    }
+    found
+}
+
+fn reap(parent: TaskId, which: Which) -> Result<Option<(u32, i32)>, NoChild> {
+    let mut sched = sched::lock();
+    let Some((id, pid, status)) = sched.family.reapable(parent, which)? else {
+        return Ok(None);
+    };
+    sched.free(id);
+    Ok(Some((pid, status)))
+}
+
+/// The process number of the running task, and of its parent.
+pub fn pids() -> (u32, u32) {
+    let sched = sched::lock();
+    let me = sched.family.get(super::current_id());
+    let parent = me.and_then(|m| m.parent).and_then(|p| sched.family.get(p));
+    (me.map_or(0, |m| m.pid), parent.map_or(0, |p| p.pid))
+}
+
+/// Gives the running task another name.
+pub fn rename_current(name: &[u8]) {
+    sched::lock().family.rename(super::current_id(), name);
+}
+
+/// The running task was told to die.
+pub fn is_killed() -> bool {
+    cpu::this().work.load(Relaxed) & cpu::WORK_KILLED != 0
+}
+
+/// There is a process with number `pid` that has not exited.
+pub fn exists(pid: u32) -> bool {
+    sched::lock().family.find(pid).is_some()
+}
+
+/// Tasks that have not exited.
+pub fn count() -> usize {
+    sched::lock().living().count()
+}

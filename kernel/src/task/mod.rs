@@ -1,0 +1,96 @@
+//! Tasks: kernel tasks, user processes, and the scheduler that runs them in turn.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`queue`], [`table`], [`family`] | the scheduler's state; pure, tested on the host |
+//! | `current` | a task's own data, reached without a lock |
+//! | `sched` | leaving the CPU, the timer interrupt, idling |
+//! | `wait` | sleeping and waking: the memory management's [`mm_reclaim::env::Tasks`] |
+//! | `spawn`, `exit` | how tasks come and go |
+//!
+//! **Data.** A fixed table of tasks in two halves. What the scheduler decides by is a
+//! [`table::Sched`] behind the scheduler lock. What only the task itself or its CPU touches is
+//! a `Task`. **Owner.** A task belongs to the CPU that it was made on, for ever.
+//! **Lock.** The scheduler lock, a leaf, taken with interrupts masked.
+//!
+//! **No wake-up is lost.** A waiter (1) enters the bucket of its key, (2) looks at its
+//! condition, (3) sleeps unless it was taken out of the bucket. Whoever makes the condition
+//! true (a) does so, (b) looks whether the bucket has waiters, (c) takes out those of the
+//! key. Either (1) precedes (b) in the order of the scheduler lock and of the two full
+//! fences, and then the waiter is taken out and does not sleep; or (a) precedes (2), and
+//! then it sees the condition. Timeouts and kills take a waiter out in the same way.
+
+pub mod family;
+pub mod queue;
+pub mod table;
+
+#[cfg(target_os = "none")]
+mod current;
+#[cfg(target_os = "none")]
+mod exit;
+#[cfg(target_os = "none")]
+mod sched;
+#[cfg(target_os = "none")]
+mod spawn;
+#[cfg(target_os = "none")]
+mod wait;
+
+#[cfg(target_os = "none")]
+pub use current::{Task, current_id, name_of};
+#[cfg(target_os = "none")]
+pub use exit::{
+    count, exists, exit, exit_killed, is_killed, kill_current, kill_process, kill_space, pids,
+    rename_current, wait_child,
+};
+#[cfg(target_os = "none")]
+pub use sched::{reschedule, timer_interrupt, yield_cpu};
+#[cfg(target_os = "none")]
+pub use spawn::{SpawnError, adopt_boot_task, fork, spawn_kernel, spawn_user};
+#[cfg(target_os = "none")]
+pub use wait::{cond_resched, sleep, sleep_killable, wait_until, wake};
+
+/// Tasks that can exist at once.
+pub const MAX_TASKS: usize = 256;
+
+/// CPUs that tasks are spread over.
+pub const CPUS: usize = 4;
+
+/// The place of a task in the task table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TaskId(pub u16);
+
+impl TaskId {
+    /// The place as an index.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The numbers of the signals that end a program.
+pub mod signal {
+    /// An illegal instruction.
+    pub const SIGILL: u8 = 4;
+    /// A breakpoint without a debugger.
+    pub const SIGTRAP: u8 = 5;
+    /// An access that memory could not serve.
+    pub const SIGBUS: u8 = 7;
+    /// A floating-point exception.
+    pub const SIGFPE: u8 = 8;
+    /// Killed, by another process or for want of memory.
+    pub const SIGKILL: u8 = 9;
+    /// An access to an address without memory, or without the right to it.
+    pub const SIGSEGV: u8 = 11;
+    /// A child has exited.
+    pub const SIGCHLD: u8 = 17;
+}
+
+/// A program's exit code as `wait4` reports it.
+pub const fn exited_with(code: i32) -> i32 {
+    (code & 0xff) << 8
+}
+
+/// A death by a signal as `wait4` reports it.
+pub const fn killed_by(signal: u8) -> i32 {
+    signal as i32 & 0x7f
+}

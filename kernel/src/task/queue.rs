@@ -1,0 +1,159 @@
+//! First-in, first-out queues of tasks, linked by task number.
+//!
+//! Pure: the links are words of a table that the caller owns, one word a task and queue
+//! kind. A task is on at most one queue of a kind.
+
+use super::TaskId;
+
+/// The number that stands for no task.
+const NONE: u16 = u16::MAX;
+
+/// The link of a task to the next one on its queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Link(u16);
+
+impl Link {
+    /// A link of a task that is last, or on no queue.
+    pub const NONE: Self = Self(NONE);
+}
+
+/// A queue's two ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    head: u16,
+    tail: u16,
+}
+
+fn task(number: u16) -> Option<TaskId> {
+    if number == NONE { None } else { Some(TaskId(number)) }
+}
+
+impl Queue {
+    /// An empty queue.
+    pub const EMPTY: Self = Self { head: NONE, tail: NONE };
+
+    /// No task is on it.
+    pub fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+
+    /// The first task.
+    pub fn first(&self) -> Option<TaskId> {
+        task(self.head)
+    }
+
+    /// The task behind `id`.
+    pub fn after(links: &[Link], id: TaskId) -> Option<TaskId> {
+        task(links[id.index()].0)
+    }
+
+    /// Appends `id`, which is on no queue of this kind.
+    pub fn push_back(&mut self, links: &mut [Link], id: TaskId) {
+        links[id.index()] = Link::NONE;
+        match task(self.tail) {
+            Some(last) => links[last.index()] = Link(id.0),
+            None => self.head = id.0,
+        }
+        self.tail = id.0;
+    }
+
+    /// Puts `id`, which is on no queue of this kind, before all others.
+    pub fn push_front(&mut self, links: &mut [Link], id: TaskId) {
+        links[id.index()] = Link(self.head);
+        if self.is_empty() {
+            self.tail = id.0;
+        }
+        self.head = id.0;
+    }
+
+    /// Takes the first task off.
+    pub fn pop(&mut self, links: &mut [Link]) -> Option<TaskId> {
+        let first = self.first()?;
+        self.head = links[first.index()].0;
+        if self.head == NONE {
+            self.tail = NONE;
+        }
+        links[first.index()] = Link::NONE;
+        Some(first)
+    }
+
+    /// Takes `id` off, wherever it is; false if it is not on this queue. Linear in the
+    /// queue's length.
+    pub fn remove(&mut self, links: &mut [Link], id: TaskId) -> bool {
+        let mut before = None;
+        let mut at = self.first();
+        while let Some(found) = at {
+            if found == id {
+                self.unlink(links, before, id);
+                return true;
+            }
+            before = at;
+            at = Self::after(links, found);
+        }
+        false
+    }
+
+    fn unlink(&mut self, links: &mut [Link], before: Option<TaskId>, id: TaskId) {
+        let next = links[id.index()];
+        match before {
+            Some(before) => links[before.index()] = next,
+            None => self.head = next.0,
+        }
+        if self.tail == id.0 {
+            self.tail = before.map_or(NONE, |b| b.0);
+        }
+        links[id.index()] = Link::NONE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    fn drain(mut queue: Queue, links: &mut [Link]) -> Vec<u16> {
+        std::iter::from_fn(|| queue.pop(links)).map(|t| t.0).collect()
+    }
+
+    /// Tasks of equal rank take turns.
+    #[test]
+    fn tasks_leave_in_the_order_in_which_they_came() {
+        let mut links = [Link::NONE; 8];
+        let mut queue = Queue::EMPTY;
+        for n in [3, 1, 5] {
+            queue.push_back(&mut links, TaskId(n));
+        }
+        queue.push_front(&mut links, TaskId(0));
+        assert_eq!(drain(queue, &mut links), [0, 3, 1, 5]);
+    }
+
+    /// Removing from any place keeps the rest in order and the ends right.
+    #[test]
+    fn removing_keeps_the_rest() {
+        for gone in [3u16, 1, 5] {
+            let mut links = [Link::NONE; 8];
+            let mut queue = Queue::EMPTY;
+            for n in [3, 1, 5] {
+                queue.push_back(&mut links, TaskId(n));
+            }
+            assert!(queue.remove(&mut links, TaskId(gone)));
+            assert!(!queue.remove(&mut links, TaskId(gone)));
+            queue.push_back(&mut links, TaskId(7));
+            let rest: Vec<u16> = [3, 1, 5, 7].into_iter().filter(|n| *n != gone).collect();
+            assert_eq!(drain(queue, &mut links), rest);
+        }
+    }
+
+    /// An emptied queue can be used again.
+    #[test]
+    fn an_emptied_queue_starts_afresh() {
+        let mut links = [Link::NONE; 2];
+        let mut queue = Queue::EMPTY;
+        queue.push_front(&mut links, TaskId(1));
+        assert_eq!(queue.pop(&mut links), Some(TaskId(1)));
+        assert!(queue.is_empty());
+        queue.push_back(&mut links, TaskId(0));
+        assert_eq!(drain(queue, &mut links), [0]);
+    }
+}

@@ -1,0 +1,136 @@
+//! Leaving the CPU: preemption, sleep, exit; the timer interrupt; idling.
+//!
+//! **Data.** The scheduler's state, behind its lock. **Order.** A leaf lock. It is released
+//! before the switch: no other CPU can pick the task that leaves, since tasks stay on their
+//! CPU, and interrupts stay masked until the next task's registers are loaded.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use mm_reclaim::units::Nanos;
+
+use super::TaskId;
+use super::table::{Leave, Pokes, Sched};
+use crate::arch::cpu::{self, CPUS, IrqGuard, PerCpu};
+use crate::arch::lock::{IrqLock, IrqLockGuard};
+use crate::arch::{context, gic, timer};
+
+/// How long a task may run while others are ready.
+const SLICE: Nanos = Nanos::from_millis(10);
+
+static SCHED: IrqLock<Sched> = IrqLock::new(Sched::new());
+
+/// The scheduler's state.
+pub(super) fn lock() -> IrqLockGuard<'static, Sched> {
+    SCHED.lock()
+}
+
+/// Has the CPUs in `pokes` look at their run queues.
+pub(super) fn poke(pokes: Pokes) {
+    if pokes == 0 {
+        return;
+    }
+    let here = cpu::this().id.load(Relaxed) as usize;
+    for target in (0..CPUS).filter(|n| pokes & (1 << n) != 0) {
+        if target == here {
+            cpu::this().add_work(cpu::WORK_RESCHED);
+        } else {
+            gic::send_reschedule(target);
+        }
+    }
+}
+
+/// Lets another task run, if one is ready. Preemption is allowed at the call.
+pub fn reschedule() {
+    leave(Leave::Ready);
+}
+
+/// Gives up the rest of the time slice.
+pub fn yield_cpu() {
+    leave(Leave::Ready);
+}
+
+/// Leaves the CPU, and returns when the task runs again; at once where nothing else is
+/// ready, or where the wait is over already.
+///
+/// # Panics
+/// If preemption is off: a lock may be held.
+pub(super) fn leave(how: Leave) {
+    let _masked = IrqGuard::new();
+    let this = cpu::this();
+    assert!(this.preempt.load(Relaxed) == 0, "a task leaves the CPU while preemption is off");
+    let prev = this.current();
+    let next = {
+        let mut sched = lock();
+        this.clear_work(cpu::WORK_RESCHED);
+        if !sched.leave(prev.id(), how) {
+            return;
+        }
+        let next = sched.pick(this.id.load(Relaxed) as usize);
+        start_slice(this, sched.next_deadline());
+        take_over(this, next);
+        next.task()
+    };
+    if core::ptr::eq(next, prev) {
+        return;
+    }
+    // SAFETY: interrupts are masked; `prev` runs; `next` was picked for this CPU and so
+    // does not run, and its context was completed when it left or was created.
+    let last = unsafe { context::switch(prev, next) };
+    finish_switch(last);
+}
+
+/// Makes `next` this CPU's current task. Under the scheduler lock, so that a kill finds
+/// either a task that does not run, whose flags are looked at here, or one that does, whose
+/// CPU is told.
+fn take_over(this: &PerCpu, next: TaskId) {
+    let task = next.task();
+    this.current.store(core::ptr::from_ref(task).cast_mut(), Relaxed);
+    this.stack_low.store(task.stack_low() as usize, Relaxed);
+    this.work.store(if task.is_dying() { cpu::WORK_KILLED } else { 0 }, Relaxed);
+}
+
+fn start_slice(this: &PerCpu, next_deadline: u64) {
+    let end = timer::ticks() + timer::ticks_in(SLICE);
+    this.slice_end.store(end, Relaxed);
+    timer::set_deadline(end.min(next_deadline));
+}
+
+/// The first thing that a task does when it runs: `last` ran before, and nobody uses its
+/// stack any more.
+#[unsafe(no_mangle)]
+extern "C" fn finish_switch(last: &'static super::Task) {
+    if last.has_exited() {
+        super::exit::bury(last);
+    }
+}
+
+/// The timer interrupt: ends waits whose time is up, and the time slice.
+pub fn timer_interrupt() {
+    let this = cpu::this();
+    let now = timer::ticks();
+    let mut sched = lock();
+    let pokes = sched.expire(now, &mut super::wait::one_left);
+    if now >= this.slice_end.load(Relaxed) {
+        if sched.has_ready(this.id.load(Relaxed) as usize) {
+            this.add_work(cpu::WORK_RESCHED);
+        }
+        start_slice(this, sched.next_deadline());
+    } else {
+        timer::set_deadline(this.slice_end.load(Relaxed).min(sched.next_deadline()));
+    }
+    drop(sched);
+    poke(pokes);
+}
+
+/// The body of a CPU's idle task: waits for interrupts and lets others run.
+pub(super) fn idle() -> ! {
+    loop {
+        cpu::irqs_off();
+        if cpu::this().work.load(Relaxed) == 0 {
+            // A pending interrupt ends the wait although it is masked.
+            cpu::wait_for_interrupt();
+        }
+        cpu::irqs_on();
+        reschedule();
+    }
+}

@@ -1,0 +1,247 @@
+//! `alloc_pages`: the one place where allocation and reclaim meet.
+//!
+//! Fast path: the first zone of the zonelist that keeps its LOW mark after the request.
+//! Slow path, round by round: wake kswapd; try against MIN with whatever privileges the
+//! caller has; reclaim directly; try again; and after 16 rounds without progress, kill.
+//!
+//! ```text
+//!   get_page_from_freelist(LOW) --ok--> page
+//!        | no
+//!        v
+//!   wake kswapd -> freelist(MIN - privileges) -> may it block? -> direct reclaim
+//!        ^                                                            |
+//!        +---- retry while there is progress <------------------------+
+//!                                             no progress: kill, then retry or fail
+//! ```
+//!
+//! Places for what is to come: node reclaim in the fast path, compaction (asynchronous
+//! before, direct after reclaim) in the slow path for orders above zero.
+//!
+//! Counterpart in Linux: `__alloc_pages_slowpath`.
+
+use crate::env::{Env, FrameMemory, TaskFlags, Tasks};
+use crate::gfp::Gfp;
+use crate::kswapd::MAX_RECLAIM_RETRIES;
+use crate::mm::Mm;
+use crate::oom::OomEnd;
+use crate::page::Page;
+use crate::stat::VmEvent;
+use crate::units::{Order, Pfn};
+use crate::zone::{Mark, Reach, Watermarks, Zone, ZoneId, min_free_kbytes};
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Allocates a block of 2^`order` frames for the kernel; its first frame. A block of
+    /// several frames is a compound page. `None` if `gfp` allows it to fail and it must.
+    pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Option<Pfn> {
+        let page = self.alloc_page(gfp, order)?;
+        let pfn = self.map.pfn(page);
+        if order != Order::ZERO {
+            self.make_compound(page, order);
+        }
+        if gfp.contains(Gfp::ZERO) {
+            (0..order.pages()).for_each(|i| self.env.frames().zero(pfn + i));
+        }
+        Some(pfn)
+    }
+
+    /// Gives back what [`Mm::alloc_pages`] gave.
+    ///
+    /// # Panics
+    /// If the block was freed already, is in use elsewhere or has another order.
+    pub fn free_pages(&self, pfn: Pfn, order: Order) {
+        let page = self.map.page(pfn);
+        assert!(page.refs() > 0, "double free of {pfn:?}: {page:?}");
+        assert!(page.nr_pages() == order.pages(), "order {order:?} freed, but {page:?}");
+        if page.put() {
+            self.free_after_last_put(page);
+        }
+    }
+
+    fn make_compound(&self, head: &Page, order: Order) {
+        let first = self.map.pfn(head);
+        head.make_head(order);
+        (1..order.pages()).for_each(|i| self.map.page(first + i).make_tail(first.0));
+    }
+
+    /// A block of frames, its first page with one reference; contents as they are.
+    #[inline]
+    pub(crate) fn alloc_page(&self, gfp: Gfp, order: Order) -> Option<&'m Page> {
+        let page = self
+            .get_page_from_freelist(gfp, order, Mark::Low, Reach::empty())
+            .or_else(|| self.alloc_slowpath(gfp, order))?;
+        self.count(VmEvent::PgAlloc, u64::from(order.pages()));
+        Some(page)
+    }
+
+    /// BUDY-04: the first zone that keeps `mark` gives the block.
+    #[inline]
+    fn get_page_from_freelist(
+        &self,
+        gfp: Gfp,
+        order: Order,
+        mark: Mark,
+        reach: Reach,
+    ) -> Option<&'m Page> {
+        let class = gfp.class_zone();
+        self.zonelist(class)
+            .filter(|zone| zone.watermark_ok(order, zone.mark(mark), class, reach))
+            .find_map(|zone| zone.take(order, gfp.migrate_type()))
+    }
+
+    /// BUDY-05.
+    #[cold]
+    fn alloc_slowpath(&self, gfp: Gfp, order: Order) -> Option<&'m Page> {
+        let mut fruitless = 0;
+        loop {
+            if gfp.contains(Gfp::KSWAPD_RECLAIM) {
+                self.wakeup_kswapd(order, gfp.class_zone());
+            }
+            let flags = self.env.tasks().flags();
+            let reach = reach_of(gfp, flags);
+            if let Some(page) = self.get_page_from_freelist(gfp, order, Mark::Min, reach) {
+                return Some(page);
+            }
+            if !may_reclaim(gfp, flags) {
+                return None;
+            }
+            let progress = self.reclaim_for(gfp, order);
+            if let Some(page) = self.get_page_from_freelist(gfp, order, Mark::Min, reach) {
+                return Some(page);
+            }
+            if gives_up(gfp, order, flags) {
+                return None;
+            }
+            fruitless = if progress > 0 && order <= Order::COSTLY { 0 } else { fruitless + 1 };
+            if self.should_reclaim_retry(gfp, order, fruitless) {
+                self.env.tasks().yield_now();
+                continue;
+            }
+            if !self.last_resort(gfp, order) {
+                return None;
+            }
+            fruitless = 0;
+        }
+    }
+
+    /// Reclaims as a task that may use the reserves meanwhile and does not recurse.
+    fn reclaim_for(&self, gfp: Gfp, order: Order) -> u64 {
+        let before = self.env.tasks().set_memalloc(true);
+        let progress = self.try_to_free_pages(gfp, order);
+        self.env.tasks().set_memalloc(before);
+        progress
+    }
+
+    /// Whether another round can help: not more than 16 without progress, and some zone
+    /// would pass its MIN mark if all that is reclaimable were free.
+    fn should_reclaim_retry(&self, gfp: Gfp, order: Order, fruitless: u32) -> bool {
+        if fruitless > MAX_RECLAIM_RETRIES {
+            return false;
+        }
+        let class = gfp.class_zone();
+        self.zonelist(class).any(|zone| {
+            let could_be_free = zone.free() + self.reclaimable_pages(zone);
+            let need = zone.mark(Mark::Min) + zone.lowmem_reserve(class) + order.pages();
+            could_be_free > need
+        })
+    }
+
+    /// The killer, if the request may call it; whether to try again.
+    fn last_resort(&self, gfp: Gfp, order: Order) -> bool {
+        let may_kill = order <= Order::COSTLY && !gfp.contains(Gfp::RETRY_MAYFAIL);
+        let killed = may_kill && self.out_of_memory() != OomEnd::Nobody;
+        if gfp.contains(Gfp::NOFAIL) {
+            self.env.tasks().yield_now();
+        }
+        killed || gfp.contains(Gfp::NOFAIL)
+    }
+
+    /// BUDY-03, ZONE-03: marks and reserves from the managed pages.
+    pub(crate) fn init_watermarks(&self) {
+        let lowmem: u32 = self.zones.iter().map(Zone::managed).sum();
+        let kbytes = u64::from(lowmem) * 4;
+        let min_kbytes = self.config.min_free_kbytes.unwrap_or_else(|| min_free_kbytes(kbytes));
+        for zone in &self.zones {
+            zone.set_watermarks(Watermarks::new(min_kbytes / 4, zone.managed(), lowmem));
+            for class in ZoneId::ALL {
+                let above = self.zones.iter().filter(|z| z.id() > zone.id() && z.id() <= class);
+                zone.set_lowmem_reserve(class, above.map(Zone::managed).sum());
+            }
+        }
+    }
+
+    /// Frees so much at least always: what kswapd keeps free, in pages.
+    pub fn total_free(&self) -> u32 {
+        self.zones.iter().map(Zone::free).sum()
+    }
+
+    /// Pages that the allocator manages.
+    pub fn total_managed(&self) -> u32 {
+        self.zones.iter().map(Zone::managed).sum()
+    }
+}
+
+/// How far below MIN the caller may go.
+fn reach_of(gfp: Gfp, flags: TaskFlags) -> Reach {
+    if !gfp.contains(Gfp::NOMEMALLOC)
+        && (gfp.contains(Gfp::MEMALLOC) || flags.contains(TaskFlags::MEMALLOC))
+    {
+        return Reach::NO_WATERMARKS;
+    }
+    let mut reach = Reach::empty();
+    reach.set(Reach::HIGH, gfp.contains(Gfp::HIGH));
+    reach.set(Reach::HARDER, gfp.contains(Gfp::ATOMIC));
+    reach.set(Reach::OOM, flags.contains(TaskFlags::OOM_VICTIM));
+    reach
+}
+
+/// A caller that may not block never reclaims; one that is reclaiming never recurses.
+fn may_reclaim(gfp: Gfp, flags: TaskFlags) -> bool {
+    gfp.contains(Gfp::DIRECT_RECLAIM) && !flags.contains(TaskFlags::MEMALLOC)
+}
+
+/// After one round of reclaim: whether the request is one that rather fails.
+fn gives_up(gfp: Gfp, order: Order, flags: TaskFlags) -> bool {
+    if gfp.contains(Gfp::NOFAIL) {
+        return false;
+    }
+    gfp.contains(Gfp::NORETRY)
+        || order > Order::COSTLY && !gfp.contains(Gfp::RETRY_MAYFAIL)
+        || flags.contains(TaskFlags::DYING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// BUDY-05: who may go how far below MIN.
+    #[test]
+    fn privileges_follow_from_flags_and_task() {
+        let none = TaskFlags::empty();
+        let table = [
+            (Gfp::KERNEL, none, Reach::empty()),
+            (Gfp::ATOMIC_CONTEXT, none, Reach::HIGH | Reach::HARDER),
+            (Gfp::KERNEL, TaskFlags::MEMALLOC, Reach::NO_WATERMARKS),
+            (Gfp::KERNEL | Gfp::NOMEMALLOC, TaskFlags::MEMALLOC, Reach::empty()),
+            (Gfp::KERNEL | Gfp::MEMALLOC, none, Reach::NO_WATERMARKS),
+            (Gfp::KERNEL, TaskFlags::OOM_VICTIM | TaskFlags::DYING, Reach::OOM),
+        ];
+        for (gfp, flags, want) in table {
+            assert_eq!(reach_of(gfp, flags), want, "{gfp:?} {flags:?}");
+        }
+    }
+
+    /// BUDY-05: who never reclaims, and who gives up after one round.
+    #[test]
+    fn those_who_may_not_block_never_reclaim() {
+        let none = TaskFlags::empty();
+        assert!(may_reclaim(Gfp::KERNEL, none));
+        assert!(!may_reclaim(Gfp::NOWAIT, none));
+        assert!(!may_reclaim(Gfp::KERNEL, TaskFlags::MEMALLOC));
+        assert!(!gives_up(Gfp::KERNEL, Order::COSTLY, none));
+        assert!(gives_up(Gfp::KERNEL, Order::PAGEBLOCK, none));
+        assert!(!gives_up(Gfp::KERNEL | Gfp::RETRY_MAYFAIL, Order::PAGEBLOCK, none));
+        assert!(gives_up(Gfp::KERNEL | Gfp::NORETRY, Order::ZERO, none));
+        assert!(gives_up(Gfp::KERNEL, Order::ZERO, TaskFlags::DYING));
+        assert!(!gives_up(Gfp::KERNEL | Gfp::NOFAIL, Order::ZERO, TaskFlags::DYING));
+    }
+}

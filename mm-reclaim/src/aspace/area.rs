@@ -1,0 +1,234 @@
+//! Areas (VMAs) and the anon families that reclaim finds them by.
+//!
+//! Data: an [`Area`] is a range of pages of one address space with common rights. It
+//! lives in a fixed table and is named by a handle. The first touch of an area gives it an
+//! anon family ([`AnonVma`]); `fork` and splits put the new area into the same family.
+//!
+//! A page stores its family's handle and a linear index. Every area of the family that
+//! covers the index may map the page, at the virtual page `index + shift`: a new area has
+//! shift 0, a split keeps the shift, and moving an area changes only the shift. So rmap
+//! survives fork, splits and mremap, and a page needs no list of its mappings.
+//!
+//! Cost: a walk visits at most the areas of the family, that is of the processes forked
+//! from one ancestor since the area was made, and ends as soon as it has met as many
+//! mappings as the page counts. Depth is one: family, area, page-table entry.
+//!
+//! Locks: the family's spin lock guards its list and, for the rmap walk, the bounds and
+//! the shift of each area on it. Whoever changes an area holds the area lock of its
+//! address space and then the family's lock. Family locks nest around page-table locks.
+//!
+//! A handle that a page still carries after its last unmapping may name a family that was
+//! given back and taken again. A walk then finds no entry that maps the page, since it
+//! compares frames: wasted work, never a wrong answer.
+
+use bitflags::bitflags;
+
+use crate::env::{Cpu, Prot};
+use crate::sync::{AtomicU32, Lock, LockGuard, Ordering};
+use crate::table::Table;
+use crate::units::Vpn;
+
+bitflags! {
+    /// Properties of an area beside its rights.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct AreaFlags: u32 {
+        /// Locked into memory (`VM_LOCKED`).
+        const LOCKED = 1 << 8;
+    }
+}
+
+/// A range of one address space. Fields are changed under the space's area lock, and
+/// under the family's lock too once there is a family.
+pub struct Area {
+    space: AtomicU32,
+    start: AtomicU32,
+    end: AtomicU32,
+    /// Virtual page minus linear index, wrapping.
+    shift: AtomicU32,
+    /// [`Prot`] in the low byte, [`AreaFlags`] above.
+    rights: AtomicU32,
+    anon: AtomicU32,
+    /// Neighbours on the family's list; guarded by the family's lock.
+    next: AtomicU32,
+    prev: AtomicU32,
+}
+
+/// An area's fields as plain values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AreaView {
+    /// The first page.
+    pub start: Vpn,
+    /// The page behind the last.
+    pub end: Vpn,
+    /// Virtual page minus linear index, wrapping.
+    pub shift: u32,
+    /// What user mode may do.
+    pub prot: Prot,
+    /// Other properties.
+    pub flags: AreaFlags,
+    /// The anon family's handle, or 0.
+    pub anon: u32,
+}
+
+impl AreaView {
+    /// The linear index of a page of the area.
+    pub const fn index_of(&self, vpn: Vpn) -> u32 {
+        vpn.0.wrapping_sub(self.shift)
+    }
+
+    /// Pages in the area.
+    pub const fn pages(&self) -> u32 {
+        self.end.0 - self.start.0
+    }
+}
+
+impl Area {
+    pub(crate) const fn blank() -> Self {
+        const ZERO: AtomicU32 = AtomicU32::new(0);
+        Self {
+            space: ZERO,
+            start: ZERO,
+            end: ZERO,
+            shift: ZERO,
+            rights: ZERO,
+            anon: ZERO,
+            next: ZERO,
+            prev: ZERO,
+        }
+    }
+
+    /// Fills a fresh area, which nobody else can reach yet.
+    pub(crate) fn init(&self, space: u32, view: AreaView) {
+        self.space.store(space, Ordering::Relaxed);
+        self.set_bounds(view.start, view.end);
+        self.shift.store(view.shift, Ordering::Relaxed);
+        self.set_rights(view.prot, view.flags);
+        self.anon.store(view.anon, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn view(&self) -> AreaView {
+        let rights = self.rights.load(Ordering::Relaxed);
+        AreaView {
+            start: self.start(),
+            end: self.end(),
+            shift: self.shift.load(Ordering::Relaxed),
+            prot: Prot::from_bits_truncate(rights as u8),
+            flags: AreaFlags::from_bits_truncate(rights),
+            anon: self.anon(),
+        }
+    }
+
+    /// The handle of the address space.
+    pub(crate) fn space(&self) -> u32 {
+        self.space.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn start(&self) -> Vpn {
+        Vpn(self.start.load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn end(&self) -> Vpn {
+        Vpn(self.end.load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn anon(&self) -> u32 {
+        self.anon.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_bounds(&self, start: Vpn, end: Vpn) {
+        self.start.store(start.0, Ordering::Relaxed);
+        self.end.store(end.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_rights(&self, prot: Prot, flags: AreaFlags) {
+        self.rights.store(u32::from(prot.bits()) | flags.bits(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_anon(&self, anon: u32) {
+        self.anon.store(anon, Ordering::Relaxed);
+    }
+
+    /// The virtual page at which the area shows linear index `index`, if it covers it.
+    pub(crate) fn page_of(&self, index: u32) -> Option<Vpn> {
+        let vpn = Vpn(index.wrapping_add(self.shift.load(Ordering::Relaxed)));
+        (self.start() <= vpn && vpn < self.end()).then_some(vpn)
+    }
+}
+
+/// The areas that may map a family's pages.
+pub struct AnonVma<C: Cpu> {
+    members: Lock<C, Members>,
+}
+
+/// A family's list of areas, inside its lock.
+pub(crate) struct Members {
+    first: u32,
+    count: u32,
+}
+
+impl<C: Cpu> AnonVma<C> {
+    pub(crate) const fn blank() -> Self {
+        Self { members: Lock::new(Members { first: 0, count: 0 }) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> LockGuard<'_, C, Members> {
+        self.members.lock()
+    }
+}
+
+impl Members {
+    /// Adds an area at the front: the youngest is looked at first.
+    pub(crate) fn link<C: Cpu>(&mut self, areas: &Table<'_, C, Area>, handle: u32) {
+        let area = areas.at(handle);
+        area.next.store(self.first, Ordering::Relaxed);
+        area.prev.store(0, Ordering::Relaxed);
+        if self.first != 0 {
+            areas.at(self.first).prev.store(handle, Ordering::Relaxed);
+        }
+        self.first = handle;
+        self.count += 1;
+    }
+
+    /// Takes an area off; true if it was the last one.
+    pub(crate) fn unlink<C: Cpu>(&mut self, areas: &Table<'_, C, Area>, handle: u32) -> bool {
+        let area = areas.at(handle);
+        let (prev, next) =
+            (area.prev.load(Ordering::Relaxed), area.next.load(Ordering::Relaxed));
+        match prev {
+            0 => self.first = next,
+            _ => areas.at(prev).next.store(next, Ordering::Relaxed),
+        }
+        if next != 0 {
+            areas.at(next).prev.store(prev, Ordering::Relaxed);
+        }
+        self.count -= 1;
+        self.count == 0
+    }
+
+    /// The areas of the family.
+    pub(crate) fn iter<'a, 'm, C: Cpu>(
+        &self,
+        areas: &'a Table<'m, C, Area>,
+    ) -> impl Iterator<Item = (u32, &'m Area)> + use<'a, 'm, C> {
+        let mut handle = self.first;
+        core::iter::from_fn(move || {
+            if handle == 0 {
+                return None;
+            }
+            let area = areas.at(handle);
+            let item = (handle, area);
+            handle = area.next.load(Ordering::Relaxed);
+            Some(item)
+        })
+    }
+
+    /// Areas in the family.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+}

@@ -1,0 +1,129 @@
+//! Address spaces: areas, translation tables, and what a process costs.
+//!
+//! Data: an [`AddressSpace`] owns its sorted array of areas, its tables and its counters.
+//! It lives in a fixed table; [`SpaceId`] names it.
+//!
+//! Locks, outermost first: the area lock (sleeping; faults hold it across I/O and
+//! reclaim), the family locks, the page-table lock (spin). An rmap walk comes from below:
+//! family, then page table, never the area lock, because it may run inside a fault that
+//! holds one. Two page-table locks are held at once only by `fork`, the parent's first:
+//! the child is not reachable by any other path that holds a page-table lock.
+
+mod area;
+mod index;
+
+pub use area::{Area, AnonVma, AreaFlags, AreaView};
+pub(crate) use index::AreaIndex;
+
+use crate::env::{Cpu, PageTables};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering};
+use crate::units::Vpn;
+use crate::wait::SleepLock;
+
+/// The name of an address space.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SpaceId(pub u16);
+
+/// The first page that user mode may map: a null pointer with an offset faults.
+pub const USER_START: Vpn = Vpn(16);
+/// The page behind the last: 39 bits of address.
+pub const USER_END: Vpn = Vpn(1 << 27);
+/// Where the search for a free range begins; it goes downwards.
+pub const MMAP_TOP: Vpn = Vpn((1 << 27) - (1 << 15));
+
+/// Why an operation on an address space was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpaceError {
+    /// No memory for tables, spaces or families.
+    NoMemory,
+    /// More areas or spaces than the tables hold.
+    TableFull,
+    /// The range is empty, wraps, leaves the user's half or contains a hole.
+    BadRange {
+        /// The first page of the range.
+        start: Vpn,
+        /// The page behind its last.
+        end: Vpn,
+    },
+    /// No hole is large enough for so many pages.
+    NoHole {
+        /// Pages asked for.
+        pages: u32,
+    },
+    /// A page has as many mappings as its descriptor can count.
+    TooManyMappings,
+    /// The caller was killed meanwhile.
+    Killed,
+}
+
+/// One address space.
+pub struct AddressSpace<C: Cpu, T: PageTables> {
+    /// The areas, behind the area lock.
+    pub(crate) areas: SleepLock<AreaIndex>,
+    /// The tables, behind the page-table lock; `None` while the slot is free.
+    pub(crate) tables: Lock<C, Option<T>>,
+    /// Pages mapped.
+    pub(crate) resident: AtomicU32,
+    /// Swap entries in the tables.
+    pub(crate) swapped: AtomicU32,
+    /// Frames of the tables.
+    pub(crate) table_frames: AtomicU32,
+    pub(crate) min_faults: AtomicU64,
+    pub(crate) maj_faults: AtomicU64,
+    /// A process uses it; the killer considers it.
+    pub(crate) live: AtomicBool,
+    /// Its process was killed for want of memory.
+    pub(crate) dying: AtomicBool,
+}
+
+/// What an address space costs and has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SpaceStat {
+    /// Pages mapped.
+    pub resident: u32,
+    /// Pages in swap.
+    pub swapped: u32,
+    /// Frames of translation tables.
+    pub table_frames: u32,
+    /// Faults that needed no I/O.
+    pub min_faults: u64,
+    /// Faults that needed I/O.
+    pub maj_faults: u64,
+}
+
+impl<C: Cpu, T: PageTables> AddressSpace<C, T> {
+    pub(crate) const fn blank() -> Self {
+        Self {
+            areas: SleepLock::new(AreaIndex::new()),
+            tables: Lock::new(None),
+            resident: AtomicU32::new(0),
+            swapped: AtomicU32::new(0),
+            table_frames: AtomicU32::new(0),
+            min_faults: AtomicU64::new(0),
+            maj_faults: AtomicU64::new(0),
+            live: AtomicBool::new(false),
+            dying: AtomicBool::new(false),
+        }
+    }
+
+    /// Forgets the counters of the slot's last user.
+    pub(crate) fn reset(&self) {
+        for counter in [&self.resident, &self.swapped, &self.table_frames] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.min_faults.store(0, Ordering::Relaxed);
+        self.maj_faults.store(0, Ordering::Relaxed);
+        self.dying.store(false, Ordering::Relaxed);
+    }
+
+    /// The counters.
+    pub fn stat(&self) -> SpaceStat {
+        SpaceStat {
+            resident: self.resident.load(Ordering::Relaxed),
+            swapped: self.swapped.load(Ordering::Relaxed),
+            table_frames: self.table_frames.load(Ordering::Relaxed),
+            min_faults: self.min_faults.load(Ordering::Relaxed),
+            maj_faults: self.maj_faults.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Direct reclaim: an allocation that needs a page reclaims it itself (CTRL-02, CTRL-03).
+//!
+//! First the reserves are spared: while they are below half of MIN, the caller sleeps and
+//! kswapd refills them. Then it reclaims, looking harder step by step.
+//!
+//! Counterpart in Linux: `try_to_free_pages`, `do_try_to_free_pages`,
+//! `throttle_direct_reclaim`.
+
+use crate::env::{Env, TaskFlags, Tasks, WaitEnd, WaitMode};
+use crate::gfp::Gfp;
+use crate::kswapd::MAX_RECLAIM_RETRIES;
+use crate::mm::{Mm, PFMEMALLOC_WAIT};
+use crate::reclaim::{DEF_PRIORITY, ScanProgress, ScanRequest};
+use crate::stat::VmEvent;
+use crate::sync::Ordering;
+use crate::units::{Nanos, Order};
+use crate::zone::{Mark, ZoneId};
+
+/// The longest wait of a caller that may not enter file systems.
+const THROTTLE_NOFS: Nanos = Nanos::from_millis(1000);
+/// A throttled caller looks again after this long at the latest.
+const THROTTLE_LOOK: Nanos = Nanos::from_millis(50);
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Frees pages for a request; how many, or 1 if the caller was killed while throttled
+    /// or compaction could go on, or 0.
+    pub(crate) fn try_to_free_pages(&self, gfp: Gfp, order: Order) -> u64 {
+        if self.throttle_direct_reclaim(gfp) {
+            return 1;
+        }
+        let request = ScanRequest::direct(gfp, order);
+        let reclaimed = self.do_try_to_free_pages(&request);
+        if reclaimed > 0 {
+            self.note_reclaim_success();
+        }
+        reclaimed
+    }
+
+    /// Sleeps while the reserves are low; true if the caller was killed meanwhile.
+    fn throttle_direct_reclaim(&self, gfp: Gfp) -> bool {
+        let flags = self.env.tasks().flags();
+        let exempt = TaskFlags::KERNEL | TaskFlags::DYING | TaskFlags::OOM_VICTIM;
+        if flags.intersects(exempt) || self.allow_direct_reclaim() {
+            return false;
+        }
+        self.count(VmEvent::PgScanDirectThrottle, 1);
+        let waits_for_ever = gfp.contains(Gfp::FS);
+        let mode = WaitMode { timeout: Some(THROTTLE_LOOK), killable: waits_for_ever };
+        for _ in 0..THROTTLE_NOFS.0 / THROTTLE_LOOK.0 {
+            if let Some(killed) = self.throttled_look(gfp, mode) {
+                return killed;
+            }
+        }
+        while waits_for_ever {
+            if let Some(killed) = self.throttled_look(gfp, mode) {
+                return killed;
+            }
+        }
+        false
+    }
+
+    /// One wait of a throttled caller; whether it was killed, unless it must wait on. Each
+    /// look wakes kswapd again, which may have gone to sleep without success.
+    fn throttled_look(&self, gfp: Gfp, mode: WaitMode) -> Option<bool> {
+        self.wakeup_kswapd(Order::ZERO, gfp.class_zone());
+        let ready = &mut || self.allow_direct_reclaim();
+        match self.env.tasks().wait_until(PFMEMALLOC_WAIT, mode, ready) {
+            WaitEnd::Ready => Some(false),
+            WaitEnd::Killed => Some(true),
+            WaitEnd::TimedOut => None,
+        }
+    }
+
+    /// The reserves hold half of MIN at least, or kswapd could not refill them anyway.
+    pub(crate) fn allow_direct_reclaim(&self) -> bool {
+        if self.reclaim.kswapd_failures.load(Ordering::Relaxed) >= MAX_RECLAIM_RETRIES {
+            return true;
+        }
+        let reclaimable = self.zones().filter(|z| self.reclaimable_pages(z) > 0);
+        let (reserve, free) = reclaimable.fold((0, 0), |(reserve, free), zone| {
+            (reserve + zone.watermarks().get(Mark::Min), free + zone.free())
+        });
+        reserve == 0 || free > reserve / 2
+    }
+
+    /// The steps of direct reclaim: from the gentlest priority to the hardest, once more
+    /// with deactivation forced if that had been skipped.
+    fn do_try_to_free_pages(&self, request: &ScanRequest) -> u64 {
+        let mut progress = ScanProgress::default();
+        loop {
+            self.count(allocstall(request.class), 1);
+            self.reclaim_by_priority(request, &mut progress);
+            self.snapshot_refaults();
+            if progress.reclaimed > 0 {
+                return progress.reclaimed;
+            }
+            if progress.compaction_ready {
+                return 1;
+            }
+            if !progress.skipped_deactivate {
+                return 0;
+            }
+            progress = ScanProgress { force_deactivate: true, ..ScanProgress::default() };
+        }
+    }
+
+    fn reclaim_by_priority(&self, request: &ScanRequest, progress: &mut ScanProgress) {
+        for priority in (0..=DEF_PRIORITY).rev() {
+            progress.priority = priority;
+            progress.scanned = 0;
+            self.shrink_zones(request, progress);
+            if progress.reclaimed >= u64::from(request.nr_to_reclaim) || progress.compaction_ready {
+                return;
+            }
+            // After a round below priority 10, writing out is allowed in any mode.
+            progress.force_writepage |= priority < 10;
+        }
+    }
+
+    /// Remembers the refault activations: if they move, the next reclaim may deactivate.
+    fn snapshot_refaults(&self) {
+        for zone in self.zones() {
+            let lruvec = self.lru.in_zone(zone.id());
+            for (seen, now) in lruvec.refaults_seen.iter().zip(&lruvec.refaults) {
+                seen.store(now.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn allocstall(class: ZoneId) -> VmEvent {
+    match class {
+        ZoneId::Dma => VmEvent::AllocStallDma,
+        ZoneId::Dma32 => VmEvent::AllocStallDma32,
+        ZoneId::Normal => VmEvent::AllocStallNormal,
+    }
+}

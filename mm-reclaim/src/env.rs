@@ -1,0 +1,314 @@
+//! What a kernel (or a test) supplies: the environment.
+//!
+//! [`Env`] is one aggregate trait, so that everything above stays generic over a single
+//! `E: Env`. Its parts are small and are each tested by the suite in `tests/conformance`,
+//! which runs against the host simulator and against the AArch64 kernel alike.
+//!
+//! | part | who calls it | may sleep |
+//! | --- | --- | --- |
+//! | [`Cpu`] | every lock | no |
+//! | [`FrameMemory`] | faults, checks | no |
+//! | [`PageTables`] | faults, rmap, under the page-table lock | no |
+//! | [`Tasks`] | waits, throttling, out-of-memory | `wait_until`, `yield_now` |
+//! | [`BlockDevice`] | swap | `submit`, when its queue is full |
+//! | [`Clock`] | delays, statistics | no |
+//!
+//! None of these is called from an interrupt handler, and none may call back into the
+//! crate, except as [`BlockDevice`] says about completions.
+
+use crate::swap::io::{Bio, Completion};
+use crate::units::{Nanos, Pfn, Vpn};
+
+/// The most CPUs that a machine may have.
+pub const MAX_CPUS: usize = 8;
+
+/// The environment as one type.
+pub trait Env: Sync + Sized {
+    /// CPUs, preemption and spinning.
+    type Cpu: Cpu;
+    /// Access to the contents of frames.
+    type Frames: FrameMemory;
+    /// One address space's translation tables.
+    type Tables: PageTables;
+    /// Tasks, waiting and killing.
+    type Tasks: Tasks;
+    /// The swap devices.
+    type Blocks: BlockDevice;
+    /// Monotonic time.
+    type Clock: Clock;
+
+    /// Access to the contents of frames.
+    fn frames(&self) -> &Self::Frames;
+    /// Tasks, waiting and killing.
+    fn tasks(&self) -> &Self::Tasks;
+    /// The swap devices.
+    fn blocks(&self) -> &Self::Blocks;
+    /// Monotonic time.
+    fn clock(&self) -> &Self::Clock;
+
+    /// Empty translation tables whose top level is `root`, a zeroed frame that the tables
+    /// own until [`PageTables::release`] gives it back.
+    fn new_tables(&self, root: Pfn) -> Self::Tables;
+
+    /// Invalidates cached translations on every CPU and returns when no CPU can use them
+    /// any more. An empty slice does nothing.
+    fn flush_tlb(&self, stale: &[TlbEntry]);
+
+    /// Invalidates every cached translation of one address space on every CPU.
+    fn flush_tlb_space(&self, asid: Asid);
+}
+
+/// Which CPU this is, and how to stay on it.
+pub trait Cpu: 'static {
+    /// What a CPU does while it waits for a lock.
+    type Relax: spin::RelaxStrategy;
+
+    /// Stops preemption of the caller on this CPU; nests.
+    fn preempt_disable();
+    /// Undoes one [`Cpu::preempt_disable`]; a due reschedule may happen here.
+    fn preempt_enable();
+    /// This CPU's number, below [`MAX_CPUS`]; stable while preemption is off.
+    fn current() -> usize;
+}
+
+/// Access to the contents of frames.
+pub trait FrameMemory: Sync {
+    /// Fills a frame with zeroes.
+    fn zero(&self, frame: Pfn);
+    /// Copies a whole frame.
+    fn copy(&self, to: Pfn, from: Pfn);
+    /// Fills a freed frame with junk, so that a use after free shows.
+    fn poison(&self, frame: Pfn);
+    /// Reads `out.len()` bytes from `offset`; both stay within the frame.
+    fn read(&self, frame: Pfn, offset: usize, out: &mut [u8]);
+    /// Writes `bytes` at `offset`; both stay within the frame.
+    fn write(&self, frame: Pfn, offset: usize, bytes: &[u8]);
+}
+
+/// The number by which the TLB tells address spaces apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Asid(pub u16);
+
+/// A translation that may be cached and must go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TlbEntry {
+    /// The address space.
+    pub asid: Asid,
+    /// The page.
+    pub vpn: Vpn,
+}
+
+bitflags::bitflags! {
+    /// What user mode may do with a page.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Prot: u8 {
+        /// Loads.
+        const READ = 1;
+        /// Stores.
+        const WRITE = 2;
+        /// Instruction fetches.
+        const EXEC = 4;
+    }
+}
+
+/// A present translation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// The frame.
+    pub pfn: Pfn,
+    /// What user mode may do. `WRITE` says that a store is allowed, be it at once or after
+    /// a dirty fault.
+    pub prot: Prot,
+    /// Accessed since the flag was last cleared. While it is clear, an access either sets
+    /// it (hardware) or faults.
+    pub young: bool,
+    /// Written since the flag was last cleared. While it is clear, a store either sets it
+    /// (hardware) or faults.
+    pub dirty: bool,
+}
+
+/// One page-table entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pte {
+    /// Nothing was ever here.
+    None,
+    /// A non-present entry carrying 32 bits of the crate's own: a swap entry.
+    Swap(u32),
+    /// A translation.
+    Present(Mapping),
+}
+
+/// A table that would hold the entry does not exist yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoTable;
+
+/// One address space's translation tables, guarded by the page-table lock of the crate.
+///
+/// The crate owns the value inside a lock, so `&mut self` is the exclusive right to
+/// change entries. Hardware may set the young and dirty flags at any moment all the same:
+/// an implementation that lets it must change entries by compare-and-swap.
+///
+/// No method invalidates the TLB, except where one turns a present entry into another
+/// present entry of another frame, which the architecture may forbid without a break.
+/// The crate gathers `(asid, vpn)` pairs and calls [`Env::flush_tlb`].
+pub trait PageTables: Send {
+    /// The number that TLB entries of this space carry now.
+    fn asid(&self) -> Asid;
+
+    /// Reads the entry of `vpn`; `Pte::None` where a table is missing.
+    fn get(&self, vpn: Vpn) -> Pte;
+
+    /// Writes the entry of `vpn`. An executable mapping must show the frame's present
+    /// bytes to instruction fetch.
+    ///
+    /// # Errors
+    /// [`NoTable`] where a table is missing; nothing was changed. (Writing `Pte::None`
+    /// where a table is missing succeeds.)
+    fn set(&mut self, vpn: Vpn, pte: Pte) -> Result<(), NoTable>;
+
+    /// Takes the entry of `vpn` out, leaving `new`, and returns what it was at that very
+    /// moment: no store through the old translation can miss the returned dirty flag once
+    /// the TLB was flushed. The table exists, since the entry was seen present.
+    fn replace(&mut self, vpn: Vpn, new: Pte) -> Pte;
+
+    /// Clears the young flag of a present entry and says whether it was set.
+    fn test_and_clear_young(&mut self, vpn: Vpn) -> bool;
+
+    /// Sets young, and dirty too if `write`, on a present entry; a store must be allowed.
+    fn mark_accessed(&mut self, vpn: Vpn, write: bool);
+
+    /// The first entry in `from..end` that is not `Pte::None`.
+    fn next_entry(&self, from: Vpn, end: Vpn) -> Option<(Vpn, Pte)>;
+
+    /// Links `frame`, zeroed, as the next missing table on the way to `vpn`. Several
+    /// levels may be missing: the crate repeats until [`PageTables::set`] succeeds.
+    /// Returns the frame if no table was missing.
+    fn install_table(&mut self, vpn: Vpn, frame: Pfn) -> Option<Pfn>;
+
+    /// The number of frames that the tables occupy, the root included.
+    fn table_frames(&self) -> u32;
+
+    /// Hands every table frame to `give`, the root last. Every entry is `Pte::None` and no
+    /// CPU uses the tables. The value is dropped afterwards.
+    fn release(&mut self, give: &mut dyn FnMut(Pfn));
+}
+
+/// What a wait or a wake-up is about: an opaque number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct WaitKey(pub u64);
+
+/// How a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a wait may end without its condition"]
+pub enum WaitEnd {
+    /// The condition held.
+    Ready,
+    /// The time was up first.
+    TimedOut,
+    /// The waiter was killed (only a killable wait ends so).
+    Killed,
+}
+
+/// How a wait may end early.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WaitMode {
+    /// Give up after this long.
+    pub timeout: Option<Nanos>,
+    /// Give up when the waiter is killed.
+    pub killable: bool,
+}
+
+impl WaitMode {
+    /// Waits until the condition holds, whatever happens.
+    pub const UNTIL_READY: Self = Self { timeout: None, killable: false };
+}
+
+bitflags::bitflags! {
+    /// What the crate needs to know about the calling task.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct TaskFlags: u8 {
+        /// It is reclaiming (`PF_MEMALLOC`): it may use the reserves and never recurses.
+        const MEMALLOC = 1;
+        /// It is the kswapd task.
+        const KSWAPD = 2;
+        /// It was killed and has not exited yet.
+        const DYING = 4;
+        /// It was killed for want of memory: half of the reserves are its own.
+        const OOM_VICTIM = 8;
+        /// It runs no user program.
+        const KERNEL = 16;
+    }
+}
+
+/// Tasks: who runs, how to wait, whom to kill.
+pub trait Tasks: Sync {
+    /// What the calling task is.
+    fn flags(&self) -> TaskFlags;
+
+    /// Sets or clears [`TaskFlags::MEMALLOC`] of the calling task; returns what it was.
+    fn set_memalloc(&self, on: bool) -> bool;
+
+    /// Sleeps until `ready` returns true, the time is up or the task is killed.
+    ///
+    /// `ready` is called at least once, and again after every [`Tasks::wake`] of `key`
+    /// that follows the start of the call: no wake-up is lost. A wake-up of another key
+    /// may cause a needless call. What the task has plugged on a block device is submitted
+    /// before it sleeps. Never called with a lock held.
+    fn wait_until(
+        &self,
+        key: WaitKey,
+        mode: WaitMode,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> WaitEnd;
+
+    /// Makes every task that waits for `key` look again. May be called with locks held.
+    fn wake(&self, key: WaitKey);
+
+    /// Lets other tasks run (`cond_resched`), if the caller's time is up.
+    fn yield_now(&self);
+
+    /// Kills the task that owns address space `space` (the crate's number for it), for
+    /// want of memory: it gets [`TaskFlags::DYING`] and [`TaskFlags::OOM_VICTIM`], its
+    /// killable waits end, and it exits instead of returning to user mode.
+    fn kill_for_memory(&self, space: u16);
+}
+
+/// Which block device, as the environment numbers them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceId(pub u8);
+
+/// The block devices that swap lives on. A block is a page.
+///
+/// A device may complete a request inline, by returning the [`Completion`] from
+/// [`BlockDevice::submit`], or later, by handing it to `Mm::complete` from a task of its
+/// own (never from an interrupt handler, and not from within `submit`).
+pub trait BlockDevice: Sync {
+    /// Starts a transfer between a frame and a block of a device.
+    ///
+    /// The request is consumed in either case; what comes back is the completion of a
+    /// synchronous device.
+    fn submit(&self, bio: Bio) -> Option<Completion>;
+
+    /// The caller is about to submit several requests: they may be held back.
+    fn plug(&self);
+
+    /// Sends off what was held back since [`BlockDevice::plug`].
+    fn unplug(&self);
+
+    /// The device completes inline: reading ahead from it gains nothing.
+    fn is_synchronous(&self, _device: DeviceId) -> bool {
+        false
+    }
+
+    /// The device has more requests than it likes.
+    fn is_congested(&self, device: DeviceId) -> bool;
+
+    /// The blocks hold nothing of interest any more.
+    fn discard(&self, device: DeviceId, first: u32, blocks: u32);
+}
+
+/// Monotonic time.
+pub trait Clock: Sync {
+    /// Nanoseconds since some fixed moment.
+    fn now(&self) -> Nanos;
+}

@@ -1,0 +1,240 @@
+//! Swap-in: a fault on a swap entry (SWAP-05).
+//!
+//! The page may still be in the swap cache, even under write-back; then nothing is read.
+//! Else a page is allocated, entered into the cache (whoever is second uses the first
+//! one's page) and read. With the page lock held the entry is looked at again, and the
+//! page is mapped: with write permission if the faulting space is its only user.
+//!
+//! A refault within the workingset is activated at once (LRU-09, LRU-11).
+//!
+//! Counterpart in Linux: `do_swap_page`, `swap_cluster_readahead`.
+
+use crate::aspace::AreaFlags;
+use crate::env::{BlockDevice, Env, Mapping, Prot, Pte, WaitEnd};
+use crate::fault::{FaultEnd, SetEnd, Site};
+use crate::gfp::Gfp;
+use crate::mm::Mm;
+use crate::page::{Page, PageFlags, PageLock, PageRef, PageType};
+use crate::stat::VmEvent;
+use crate::swap::SwapEntry;
+use crate::swap::map::Held;
+use crate::sync::Ordering;
+use crate::units::Order;
+use crate::workingset::{Shadow, workingset_size};
+use crate::zone::ZoneId;
+
+/// A page of the cache, and whether it had to be read.
+struct SwappedIn<'m> {
+    page: PageRef<'m>,
+    major: bool,
+}
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Resolves a fault on a swap entry.
+    pub(crate) fn swap_fault(&self, site: Site<'m, E>, raw: u32) -> FaultEnd {
+        let entry = SwapEntry::from_raw(raw);
+        let found = match self.swap_lookup(entry) {
+            Some(page) => SwappedIn { page, major: false },
+            None => match self.swap_read(entry) {
+                Ok(Some(page)) => SwappedIn { page, major: true },
+                // The slot changed hands: the entry has changed, too.
+                Ok(None) => return FaultEnd::Minor,
+                Err(end) => return end,
+            },
+        };
+        let lock = match self.lock_page(&found.page) {
+            Ok(lock) => lock,
+            Err(WaitEnd::Ready | WaitEnd::TimedOut | WaitEnd::Killed) => {
+                self.put(found.page);
+                return FaultEnd::Killed;
+            }
+        };
+        let end = self.map_swapped(site, entry, &found, &lock);
+        self.unlock(lock);
+        self.put(found.page);
+        end
+    }
+
+    /// Maps a locked page of the cache, if the entry still names it.
+    fn map_swapped(
+        &self,
+        site: Site<'m, E>,
+        entry: SwapEntry,
+        found: &SwappedIn<'m>,
+        lock: &PageLock<'m>,
+    ) -> FaultEnd {
+        let page = lock.page();
+        if !page.has(PageFlags::SWAPCACHE) || page.private() != entry.raw() {
+            return FaultEnd::Minor;
+        }
+        if !page.has(PageFlags::UPTODATE) {
+            return FaultEnd::BusError;
+        }
+        let exclusive = !page.is_mapped() && self.slot_uses(page) == 1;
+        let writable = exclusive && site.area.prot.contains(Prot::WRITE);
+        let write = site.access == crate::fault::Access::Write;
+        let prot = if writable { site.area.prot } else { site.area.prot - Prot::WRITE };
+        let mapping = Mapping {
+            pfn: self.map.pfn(page),
+            prot,
+            young: true,
+            dirty: writable && write,
+        };
+        if !page.is_mapped() {
+            page.set_mapping(site.area.anon, site.area.index_of(site.vpn));
+        }
+        match self.set_entry_counted(site, page, Pte::Present(mapping), Pte::Swap(entry.raw())) {
+            SetEnd::Done => {}
+            SetEnd::Changed => return FaultEnd::Minor,
+            SetEnd::NoMemory => return FaultEnd::Killed,
+        }
+        self.after_swap_in(site, entry, lock, write && exclusive);
+        // A store to a shared page faults again, and is given a copy then.
+        if found.major { FaultEnd::Major } else { FaultEnd::Minor }
+    }
+
+    /// Sets an entry and counts the page's mapping in the same page-table lock hold.
+    fn set_entry_counted(
+        &self,
+        site: Site<'m, E>,
+        page: &'m Page,
+        new: Pte,
+        expected: Pte,
+    ) -> SetEnd {
+        // Counted first: a walk that meets the entry must find the count right.
+        if page.add_mapping().is_err() {
+            return SetEnd::NoMemory;
+        }
+        let end = self.set_entry(site, new, expected);
+        if end == SetEnd::Done {
+            page.get().leak();
+        } else {
+            page.remove_mapping();
+        }
+        end
+    }
+
+    /// The slot has one user less; it is given back when nobody will want it, and so the
+    /// page is not written again for nothing.
+    fn after_swap_in(
+        &self,
+        site: Site<'m, E>,
+        entry: SwapEntry,
+        lock: &PageLock<'m>,
+        dirtied: bool,
+    ) {
+        let page = lock.page();
+        site.space.resident.fetch_add(1, Ordering::Relaxed);
+        site.space.swapped.fetch_sub(1, Ordering::Relaxed);
+        self.swap_free(entry);
+        let locked = site.area.flags.contains(AreaFlags::LOCKED);
+        if locked {
+            self.mlock_page(page);
+        }
+        if dirtied || locked || self.vm_swap_full() {
+            self.try_to_free_swap(lock);
+        }
+    }
+
+    /// Reads a slot into a new page of the cache; `None` if the slot is not stored any
+    /// more. Read-ahead brings its neighbours too.
+    fn swap_read(&self, entry: SwapEntry) -> Result<Option<PageRef<'m>>, FaultEnd> {
+        let device = self.swap_device(entry);
+        loop {
+            if let Some(page) = self.swap_lookup(entry) {
+                return Ok(Some(page));
+            }
+            if device.state(entry.slot()).uses == 0 {
+                return Ok(None);
+            }
+            let Some(page) = self.alloc_user_page() else { return Err(FaultEnd::Killed) };
+            if let Some(held) = self.start_swap_read(entry, page) {
+                self.read_ahead(entry);
+                return Ok(Some(held));
+            }
+        }
+    }
+
+    /// Enters a fresh page into the cache and starts reading; `None` if another page was
+    /// quicker or the slot is gone (the fresh page is freed then).
+    fn start_swap_read(&self, entry: SwapEntry, page: &'m Page) -> Option<PageRef<'m>> {
+        let held = PageRef::adopt(page);
+        let Some(lock) = page.try_lock() else { unreachable!("nobody knows a fresh page") };
+        page.set_swapbacked();
+        // The cache's reference, and the entry in the page, before anybody can find it.
+        page.get().leak();
+        page.enter_swap_cache(entry.raw());
+        match self.swap_device(entry).cache(entry.slot(), self.map.pfn(page)) {
+            Ok(shadow) => {
+                if let Some(shadow) = shadow {
+                    self.workingset_refault(page, Shadow::decode(shadow));
+                }
+                self.lru_add(page);
+                self.swap_readpage(lock);
+                Some(held)
+            }
+            Err(_) => {
+                page.leave_swap_cache();
+                page.put();
+                self.unlock(lock);
+                self.put(held);
+                None
+            }
+        }
+    }
+
+    /// LRU-09: a page that would still be here had the inactive list been longer by what
+    /// the workingset could have spared belongs on the active list.
+    fn workingset_refault(&self, page: &Page, shadow: Shadow) {
+        self.count(VmEvent::WorkingsetRefaultAnon, 1);
+        let lruvec = self.lru.in_zone(ZoneId::ALL[shadow.zone as usize % ZoneId::ALL.len()]);
+        let distance = shadow.distance(lruvec.clock.load(Ordering::Relaxed));
+        let size = |list| lruvec.size(list);
+        if distance > workingset_size(PageType::Anon, size, self.has_free_swap()) {
+            return;
+        }
+        page.choose_list(true, false);
+        lruvec.age(1);
+        lruvec.refaults[PageType::Anon as usize].fetch_add(1, Ordering::Relaxed);
+        self.count(VmEvent::WorkingsetActivateAnon, 1);
+        if shadow.workingset {
+            page.mark_workingset();
+            lruvec.note_cost(PageType::Anon, 1);
+            self.count(VmEvent::WorkingsetRestoreAnon, 1);
+        }
+    }
+
+    /// Reads the aligned cluster around `entry`, as far as it is stored and memory is at
+    /// hand without reclaim. A synchronous device gains nothing by it.
+    fn read_ahead(&self, entry: SwapEntry) {
+        let cluster = self.swap.page_cluster.load(Ordering::Relaxed);
+        let device = self.swap_device(entry);
+        if cluster == 0 || self.env.blocks().is_synchronous(device.id) {
+            return;
+        }
+        let first = entry.slot() & !((1 << cluster) - 1);
+        self.env.blocks().plug();
+        for slot in (first..first + (1 << cluster)).filter(|s| *s != entry.slot()) {
+            if slot >= device.blocks() || !is_stored(device.state(slot)) {
+                continue;
+            }
+            let gfp = Gfp::MOVABLE | Gfp::NOWARN;
+            let Some(page) = self.alloc_page(gfp, Order::ZERO) else { break };
+            if let Some(held) = self.start_swap_read(SwapEntry::new(entry.device(), slot), page) {
+                self.count(VmEvent::SwapRa, 1);
+                self.put(held);
+            }
+        }
+        self.env.blocks().unplug();
+    }
+
+    /// Pages that a swap-in reads around the one it needs, as a power of two; 0 reads
+    /// just the one.
+    pub fn set_page_cluster(&self, cluster: u8) {
+        self.swap.page_cluster.store(cluster.min(5), Ordering::Relaxed);
+    }
+}
+
+fn is_stored(state: crate::swap::map::SlotState) -> bool {
+    state.uses > 0 && matches!(state.held, Held::Nothing | Held::Shadow(_))
+}

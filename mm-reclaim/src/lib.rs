@@ -1,0 +1,78 @@
+//! Linux's page reclaim as a `no_std` crate: zones, a buddy allocator, LRU lists, reverse
+//! mapping, swap, kswapd and direct reclaim, for kernels that supply the rest.
+//!
+//! A kernel implements [`env::Env`] (frames, page tables, tasks, block devices, a clock),
+//! makes a [`Plan`] from its memory map, and builds an [`Mm`]. From then on it calls
+//! [`Mm::handle_fault`] when a program faults, runs [`Mm::kswapd`] in a task, and hands
+//! device completions to [`Mm::complete`]. Tests do the same on a host, with as many
+//! machines side by side as they like: there is no global state.
+//!
+//! # Layers
+//!
+//! Each module imports only modules of rows above its own (the test in `tests/tidy` reads
+//! this table):
+//!
+//! <!-- layers -->
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | units | `units` |
+//! | swap entries | `swap::entry`, `swap::io` |
+//! | environment | `env` |
+//! | sync | `sync` |
+//! | pages | `page`, `workingset` |
+//! | structures | `memmap`, `list`, `storage`, `table`, `wait`, `stat`, `tlb`, `memblock` |
+//! | zones | `zone`, `gfp` |
+//! | lists | `lru`, `swap`, `aspace` |
+//! | plan | `plan` |
+//! | owner | `mm`, `reclaim::verdict` |
+//! | mappings | `rmap`, `swap_cache` |
+//! | reclaim | `reclaim` |
+//! | drivers | `kswapd`, `direct`, `oom` |
+//! | allocation | `alloc` |
+//! | address spaces | `fault`, `fault_swap`, `space_ops`, `advice` |
+//! | proof | `validate` |
+//!
+//! <!-- /layers -->
+
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
+#![deny(unsafe_code)]
+
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+pub mod advice;
+pub mod alloc;
+pub mod aspace;
+pub mod direct;
+pub mod env;
+pub mod fault;
+mod fault_swap;
+pub mod gfp;
+mod kswapd;
+mod list;
+pub mod lru;
+pub mod memblock;
+pub mod memmap;
+mod mm;
+pub mod oom;
+pub mod page;
+pub mod plan;
+pub mod reclaim;
+pub mod rmap;
+mod space_ops;
+pub mod stat;
+mod storage;
+pub mod swap;
+mod swap_cache;
+mod sync;
+mod table;
+mod tlb;
+pub mod units;
+mod wait;
+pub mod workingset;
+pub mod zone;
+
+pub use mm::Mm;
+pub use plan::{Config, Plan, PlanError};
+pub use swap_cache::SwapOnError;

@@ -1,0 +1,185 @@
+//! Taking pages off a list in batches, and putting them back.
+//!
+//! Isolation happens under the lruvec's lock, everything else about the pages outside it.
+//! A page on its way to being freed (no reference left) is skipped: whoever puts the last
+//! reference takes it off the list as soon as the lock is free.
+
+use bitflags::bitflags;
+
+use super::{Lists, Lruvec};
+use crate::env::Cpu;
+use crate::list::PageList;
+use crate::memmap::MemMap;
+use crate::page::{IsolatedPage, LruList, Page, PageFlags, PageType};
+
+bitflags! {
+    /// Which pages a scan is not interested in.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct IsolateMode: u8 {
+        /// Leave mapped pages: they may not be unmapped.
+        const UNMAPPED = 1;
+        /// Leave dirty pages and those under write-back: they may not be written.
+        const CLEAN = 2;
+    }
+}
+
+impl IsolateMode {
+    fn wants(self, page: &Page) -> bool {
+        let unwritten = PageFlags::DIRTY | PageFlags::WRITEBACK;
+        !(self.contains(Self::UNMAPPED) && page.is_mapped()
+            || self.contains(Self::CLEAN) && page.flags().intersects(unwritten))
+    }
+}
+
+/// A private list of isolated pages: tokens in waiting.
+pub(crate) struct IsolatedList<'m>(PageList<'m>);
+
+impl<'m> IsolatedList<'m> {
+    pub(crate) fn new(map: MemMap<'m>) -> Self {
+        Self(PageList::new(map))
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, page: IsolatedPage<'m>) {
+        self.0.push_back(page.leak());
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<IsolatedPage<'m>> {
+        self.0.pop_front().map(IsolatedPage::adopt)
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Drop for IsolatedList<'_> {
+    fn drop(&mut self) {
+        debug_assert!(self.is_empty(), "{} isolated pages were forgotten", self.len());
+    }
+}
+
+/// What one isolation took.
+pub(crate) struct Taken<'m> {
+    pub(crate) pages: IsolatedList<'m>,
+    /// Base pages looked at.
+    pub(crate) scanned: u32,
+    /// Base pages taken.
+    pub(crate) taken: u32,
+}
+
+impl<'m, C: Cpu> Lruvec<'m, C> {
+    /// Takes up to `want` pages from the tail of `list` (`isolate_lru_pages`).
+    ///
+    /// Pages that `mode` leaves go to the head, so that the next scan does not meet them
+    /// again at once; at most `want` pages are looked at, each once.
+    pub(crate) fn isolate(
+        &self,
+        map: MemMap<'m>,
+        list: LruList,
+        want: u32,
+        mode: IsolateMode,
+    ) -> Taken<'m> {
+        let mut out = Taken { pages: IsolatedList::new(map), scanned: 0, taken: 0 };
+        let mut lists = self.lists.lock();
+        let mut looks = lists.lists[list as usize].len();
+        while out.scanned < want && looks > 0 {
+            looks -= 1;
+            self.isolate_tail(&mut lists, list, mode, &mut out);
+        }
+        drop(lists);
+        if let Some(kind) = list.page_type() {
+            self.add_isolated(kind, out.taken as i32);
+        }
+        out
+    }
+
+    #[inline]
+    fn isolate_tail(
+        &self,
+        lists: &mut Lists<'m>,
+        list: LruList,
+        mode: IsolateMode,
+        out: &mut Taken<'m>,
+    ) {
+        let source = &mut lists.lists[list as usize];
+        let Some(page) = source.pop_back() else { return };
+        let nr = page.nr_pages();
+        out.scanned += nr;
+        if !mode.wants(page) {
+            source.push_front(page);
+            return;
+        }
+        // The list holds no reference, so the page may be about to be freed.
+        let Some(reference) = page.get_unless_zero() else {
+            source.push_front(page);
+            return;
+        };
+        page.enter_isolation();
+        self.resize(list, -(nr as i32));
+        out.taken += nr;
+        out.pages.push(IsolatedPage::adopt(reference.leak()));
+    }
+
+    /// Returns pages to the head of the lists that their flags now name
+    /// (`move_pages_to_lru`). Pages whose last reference went away meanwhile come back for
+    /// the caller to free; they are on no list.
+    pub(crate) fn putback(
+        &self,
+        pages: &mut IsolatedList<'m>,
+        kind: PageType,
+        taken: u32,
+        mut freed: impl FnMut(&'m Page),
+    ) {
+        let mut activated = 0;
+        let mut lists = self.lists.lock();
+        while let Some(page) = pages.0.pop_front() {
+            page.leave_isolation();
+            let list = page.lru_list();
+            if list.is_active() {
+                activated += page.nr_pages();
+            }
+            lists.lists[list as usize].push_front(page);
+            self.resize(list, page.nr_pages() as i32);
+            if page.put() {
+                self.unlink(&mut lists, page);
+                page.leave_lru();
+                freed(page);
+            }
+        }
+        drop(lists);
+        self.add_isolated(kind, -(taken as i32));
+        self.age(activated);
+    }
+
+    /// Ends the isolation of pages that were freed in the batch's stead.
+    pub(crate) fn putback_one(&self, page: IsolatedPage<'m>) -> Option<&'m Page> {
+        let page = page.leak();
+        let kind = page.flags().page_type();
+        let mut lists = self.lists.lock();
+        page.leave_isolation();
+        let list = page.lru_list();
+        lists.lists[list as usize].push_front(page);
+        self.resize(list, page.nr_pages() as i32);
+        self.add_isolated(kind, -(page.nr_pages() as i32));
+        let last = page.put();
+        if last {
+            self.unlink(&mut lists, page);
+            page.leave_lru();
+        }
+        last.then_some(page)
+    }
+
+    /// Puts new pages on their lists under one lock hold.
+    pub(crate) fn add_new(&self, pages: impl Iterator<Item = &'m Page>) {
+        let mut lists = self.lists.lock();
+        for page in pages {
+            self.link_new(&mut lists, page);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The LRU lists of a lruvec, and how pages get on and off them.
+//!
+//! Data: a [`Lruvec`] holds five lists (inactive and active, for anonymous and for file
+//! pages, and unevictable) under one spin lock, their sizes in base pages mirrored in
+//! atomics, the isolated counts, and the costs by which reclaim balances the two types.
+//! There is one for every memory control group and zone; so far there is one group.
+//! Nothing reaches a lruvec through its zone: [`LruSet::of`] resolves it from the page.
+//!
+//! Flow: a new page waits in a batch of its CPU, enters a list at the head, is looked at
+//! by reclaim at the tail, and is isolated (held by a token) while reclaim decides:
+//!
+//! ```text
+//!             head                       tail
+//!   active    [ .  .  .  .  .  .  .  .  . ] --shrink_active_list--+
+//!               ^ activate                                        v
+//!   inactive  [ .  .  .  .  .  .  .  .  . ] --isolate--> shrink_page_list --> freed
+//!               ^ new page, put back                        |
+//!               +-------------------------------------------+ keep
+//! ```
+//!
+//! Locks: a lruvec's lock nests inside the page lock and around nothing. A batch's lock
+//! nests around the lruvec's and the zone's (a drained page may turn out to be freed).
+//!
+//! Counterpart in Linux: `struct lruvec`, `mm/swap.c`, `isolate_lru_pages`.
+
+mod batch;
+mod isolate;
+
+pub(crate) use batch::LruBatches;
+pub use isolate::IsolateMode;
+pub(crate) use isolate::IsolatedList;
+
+use crate::env::Cpu;
+use crate::list::PageList;
+use crate::memmap::MemMap;
+use crate::page::{IsolatedPage, LruList, Page, PageFlags, PageType};
+use crate::sync::{AtomicU32, AtomicU64, Lock, Ordering};
+use crate::units::isqrt;
+use crate::zone::{MAX_ZONES, ZoneId};
+
+/// The lists themselves, inside the lruvec's lock.
+pub(crate) struct Lists<'m> {
+    lists: [PageList<'m>; LruList::COUNT],
+}
+
+/// The lists of one memory control group in one zone.
+pub struct Lruvec<'m, C: Cpu> {
+    lists: Lock<C, Lists<'m>>,
+    /// Base pages on each list. Changed under the lock, read by anybody.
+    sizes: [AtomicU32; LruList::COUNT],
+    /// Base pages isolated, by type.
+    isolated: [AtomicU32; 2],
+    /// What reclaiming each type has cost (`lru_note_cost`), by type.
+    cost: [AtomicU64; 2],
+    /// Ticks on evictions and activations (`nonresident_age`).
+    pub(crate) clock: AtomicU32,
+    /// Refault activations, by type, and their state at the last snapshot.
+    pub(crate) refaults: [AtomicU32; 2],
+    pub(crate) refaults_seen: [AtomicU32; 2],
+}
+
+impl<'m, C: Cpu> Lruvec<'m, C> {
+    fn new(map: MemMap<'m>) -> Self {
+        let lists = Lists { lists: core::array::from_fn(|_| PageList::new(map)) };
+        Self {
+            lists: Lock::new(lists),
+            sizes: [const { AtomicU32::new(0) }; LruList::COUNT],
+            isolated: [const { AtomicU32::new(0) }; 2],
+            cost: [const { AtomicU64::new(0) }; 2],
+            clock: AtomicU32::new(0),
+            refaults: [const { AtomicU32::new(0) }; 2],
+            refaults_seen: [const { AtomicU32::new(0) }; 2],
+        }
+    }
+
+    /// Base pages on a list.
+    #[inline(always)]
+    pub fn size(&self, list: LruList) -> u32 {
+        self.sizes[list as usize].load(Ordering::Relaxed)
+    }
+
+    /// Base pages of one type that are isolated.
+    pub fn isolated(&self, kind: PageType) -> u32 {
+        self.isolated[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// The cost of reclaiming each type: anon, file.
+    pub fn costs(&self) -> (u64, u64) {
+        let at = |kind: PageType| self.cost[kind as usize].load(Ordering::Relaxed);
+        (at(PageType::Anon), at(PageType::File))
+    }
+
+    /// Charges a type with `pages` of reclaim cost; both costs are halved when their sum
+    /// passes a quarter of the lists (`lru_note_cost`).
+    pub(crate) fn note_cost(&self, kind: PageType, pages: u32) {
+        if pages == 0 {
+            return;
+        }
+        self.cost[kind as usize].fetch_add(u64::from(pages), Ordering::Relaxed);
+        let (anon, file) = self.costs();
+        let size: u64 = LruList::EVICTABLE.iter().map(|l| u64::from(self.size(*l))).sum();
+        if anon + file > size / 4 {
+            // Two CPUs may halve at once; the balance only ages faster for a moment.
+            self.cost[0].store(anon / 2, Ordering::Relaxed);
+            self.cost[1].store(file / 2, Ordering::Relaxed);
+        }
+    }
+
+    #[inline(always)]
+    fn resize(&self, list: LruList, delta: i32) {
+        let size = &self.sizes[list as usize];
+        size.store(size.load(Ordering::Relaxed).wrapping_add_signed(delta), Ordering::Relaxed);
+    }
+
+    fn add_isolated(&self, kind: PageType, delta: i32) {
+        // Wrapping addition of a negative number subtracts.
+        self.isolated[kind as usize].fetch_add(delta as u32, Ordering::Relaxed);
+    }
+
+    /// The workingset's clock goes on by `pages` evictions or activations.
+    pub(crate) fn age(&self, pages: u32) {
+        if pages > 0 {
+            self.clock.fetch_add(pages, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the inactive list is too short beside the active one: shorter than its
+    /// `1 / ratio`th, where the ratio grows with the square root of the lists' size.
+    pub fn inactive_is_low(&self, kind: PageType) -> bool {
+        inactive_is_low(self.size(kind.inactive()), self.size(kind.active()))
+    }
+
+    /// Links a page, which is on no list and not isolated, where its flags say.
+    #[inline]
+    fn link_new(&self, lists: &mut Lists<'m>, page: &'m Page) {
+        let list = page.lru_list();
+        page.enter_lru();
+        lists.lists[list as usize].push_front(page);
+        self.resize(list, page.nr_pages() as i32);
+    }
+
+    /// Takes a page, whose last reference is gone, off its list if it is on one.
+    pub(crate) fn remove_freed(&self, page: &'m Page) {
+        let mut lists = self.lists.lock();
+        if page.has(PageFlags::LRU) {
+            self.unlink(&mut lists, page);
+            page.leave_lru();
+        }
+    }
+
+    #[inline(always)]
+    fn unlink(&self, lists: &mut Lists<'m>, page: &'m Page) {
+        let list = page.lru_list();
+        lists.lists[list as usize].remove(page);
+        self.resize(list, -(page.nr_pages() as i32));
+    }
+
+    /// Moves a listed page to the list that it belongs to from now on, at the head or at
+    /// the tail; false if the page was on no list.
+    pub(crate) fn relocate(&self, page: &'m Page, to: Relocation) -> bool {
+        let mut lists = self.lists.lock();
+        if !page.has(PageFlags::LRU) || !to.applies(page.flags()) {
+            return false;
+        }
+        self.unlink(&mut lists, page);
+        let (active, unevictable) = to.place();
+        page.choose_list(active, unevictable);
+        let list = page.lru_list();
+        match to {
+            Relocation::InactiveTail => lists.lists[list as usize].push_back(page),
+            _ => lists.lists[list as usize].push_front(page),
+        }
+        self.resize(list, page.nr_pages() as i32);
+        true
+    }
+
+    /// Takes a listed page off its list into a token; `None` if it is on no list.
+    pub(crate) fn isolate_page(&self, page: &'m Page) -> Option<IsolatedPage<'m>> {
+        let mut lists = self.lists.lock();
+        if !page.has(PageFlags::LRU) {
+            return None;
+        }
+        self.unlink(&mut lists, page);
+        page.enter_isolation();
+        drop(lists);
+        self.add_isolated(page.flags().page_type(), page.nr_pages() as i32);
+        page.get().leak();
+        Some(IsolatedPage::adopt(page))
+    }
+
+    /// Visits every page of a list, for `validate()`.
+    pub(crate) fn for_each(&self, list: LruList, visit: impl FnMut(&'m Page)) {
+        self.lists.lock().lists[list as usize].iter().for_each(visit);
+    }
+
+    /// Shifts the books behind everybody's back, for tests of `validate()`.
+    #[doc(hidden)]
+    pub fn corrupt_counts(&self, list: LruList, size: i32, isolated: i32) {
+        self.resize(list, size);
+        self.add_isolated(list.page_type().unwrap_or(PageType::Anon), isolated);
+    }
+}
+
+/// Where a listed page is to go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Relocation {
+    /// The head of its active list.
+    Activate,
+    /// The head of its inactive list.
+    Deactivate,
+    /// The tail of its inactive list: reclaim's next victim.
+    InactiveTail,
+    /// The unevictable list.
+    Unevictable,
+    /// From the unevictable list back to the inactive one.
+    Rescue,
+}
+
+impl Relocation {
+    fn applies(self, flags: PageFlags) -> bool {
+        let unevictable = flags.contains(PageFlags::UNEVICTABLE);
+        match self {
+            Self::Activate => !unevictable && !flags.contains(PageFlags::ACTIVE),
+            Self::Deactivate => !unevictable && flags.contains(PageFlags::ACTIVE),
+            Self::InactiveTail => {
+                !unevictable && !flags.intersects(PageFlags::LOCKED | PageFlags::DIRTY)
+            }
+            Self::Unevictable => !unevictable,
+            Self::Rescue => unevictable,
+        }
+    }
+
+    /// Active, unevictable.
+    fn place(self) -> (bool, bool) {
+        (self == Self::Activate, self == Self::Unevictable)
+    }
+}
+
+/// The ratio rule on bare numbers of 4 KiB pages.
+pub(crate) fn inactive_is_low(inactive: u32, active: u32) -> bool {
+    let gib = (u64::from(inactive) + u64::from(active)) >> (30 - crate::units::PAGE_SHIFT);
+    let ratio = if gib == 0 { 1 } else { isqrt(10 * gib) };
+    u64::from(inactive) * ratio < u64::from(active)
+}
+
+/// Every lruvec of the machine.
+pub struct LruSet<'m, C: Cpu> {
+    vecs: [Lruvec<'m, C>; MAX_ZONES],
+}
+
+impl<'m, C: Cpu> LruSet<'m, C> {
+    pub(crate) fn new(map: MemMap<'m>) -> Self {
+        Self { vecs: core::array::from_fn(|_| Lruvec::new(map)) }
+    }
+
+    /// The lruvec of a page. With several groups a page can be moved meanwhile: whoever
+    /// locks the lruvec rechecks then.
+    #[inline(always)]
+    pub fn of(&self, page: &Page) -> &Lruvec<'m, C> {
+        &self.vecs[page.zone_index()]
+    }
+
+    /// The lruvec of a zone, for the only group that there is.
+    pub fn in_zone(&self, zone: ZoneId) -> &Lruvec<'m, C> {
+        &self.vecs[zone.index()]
+    }
+
+    /// Base pages on one list, over all zones.
+    pub fn total(&self, list: LruList) -> u32 {
+        self.vecs.iter().map(|v| v.size(list)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// LRU-04: the ratio is 1 below 1 GiB, 3 at 1 GiB, 10 at 10 GiB.
+    #[test]
+    fn the_inactive_share_shrinks_with_the_square_root_of_the_size() {
+        let gib = 1 << 18;
+        assert!(!inactive_is_low(100, 100));
+        assert!(inactive_is_low(99, 100));
+        assert!(!inactive_is_low(gib / 4, gib * 3 / 4));
+        assert!(inactive_is_low(gib / 4 - 1, gib * 3 / 4 + 1));
+        assert!(!inactive_is_low(gib, gib * 10));
+        assert!(inactive_is_low(gib - 1, gib * 10 + 1));
+    }
+}

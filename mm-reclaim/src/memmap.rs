@@ -1,0 +1,68 @@
+//! The memory map: frame number to descriptor and back.
+//!
+//! One flat slice of [`Page`]s covers every frame from the first to the last that belongs
+//! to a zone; holes have descriptors that stay reserved. It is handed over at boot and
+//! lives as long as the machine (`'m`), so a `&'m Page` is a handle that never dangles.
+
+use crate::page::Page;
+use crate::units::Pfn;
+
+/// The descriptors of all frames.
+#[derive(Clone, Copy)]
+pub struct MemMap<'m> {
+    pages: &'m [Page],
+    base: Pfn,
+}
+
+impl<'m> MemMap<'m> {
+    /// A map whose first descriptor is that of `base`.
+    pub(crate) fn new(pages: &'m [Page], base: Pfn) -> Self {
+        Self { pages, base }
+    }
+
+    /// The descriptor of `pfn`.
+    ///
+    /// # Panics
+    /// If the frame belongs to no zone.
+    #[inline(always)]
+    pub fn page(&self, pfn: Pfn) -> &'m Page {
+        &self.pages[pfn.0.wrapping_sub(self.base.0) as usize]
+    }
+
+    /// The descriptor of `pfn`, if the frame belongs to a zone.
+    #[inline]
+    pub fn get(&self, pfn: Pfn) -> Option<&'m Page> {
+        self.pages.get(pfn.0.wrapping_sub(self.base.0) as usize)
+    }
+
+    /// The frame that `page` describes.
+    #[inline(always)]
+    pub fn pfn(&self, page: &Page) -> Pfn {
+        self.base + self.index_of(page)
+    }
+
+    /// The first frame.
+    pub fn base(&self) -> Pfn {
+        self.base
+    }
+
+    /// Every descriptor with its frame.
+    pub fn iter(&self) -> impl Iterator<Item = (Pfn, &'m Page)> {
+        let base = self.base;
+        self.pages.iter().enumerate().map(move |(i, page)| (base + i as u32, page))
+    }
+
+    /// The position of `page` in the map.
+    #[inline(always)]
+    pub(crate) fn index_of(&self, page: &Page) -> u32 {
+        let offset = (page as *const Page).addr() - self.pages.as_ptr().addr();
+        debug_assert!(offset / size_of::<Page>() < self.pages.len(), "a page of another map");
+        (offset / size_of::<Page>()) as u32
+    }
+
+    /// The descriptor at a position of the map.
+    #[inline(always)]
+    pub(crate) fn at_index(&self, index: u32) -> &'m Page {
+        &self.pages[index as usize]
+    }
+}

@@ -1,0 +1,341 @@
+//! `Mm`: the machine's memory, as one value that owns every structure.
+//!
+//! There is no global state: a kernel has one `Mm`, a test may have many. The structures
+//! below are each guarded as their own modules say; `Mm` adds no lock. Later layers give
+//! it its behaviour, each in its own file: rmap, swap cache, reclaim, kswapd, allocation,
+//! faults. This file has what all of them need: construction, references, the page lock.
+
+use core::mem::MaybeUninit;
+
+use crate::aspace::{AddressSpace, AnonVma, Area, SpaceId};
+use crate::env::{Env, Tasks, WaitEnd, WaitKey, WaitMode};
+use crate::lru::{LruBatches, LruSet};
+use crate::memmap::MemMap;
+use crate::page::{FrozenPage, Page, PageFlags, PageLock, PageRef};
+use crate::plan::{Config, Plan};
+use crate::stat::{VmEvent, VmEvents};
+use crate::storage::Storage;
+use crate::swap::SwapDevice;
+use crate::swap::entry::MAX_SWAP_DEVICES;
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Lock, Once, Ordering};
+use crate::table::{Slot, Table};
+use crate::units::{Nanos, Order, Pfn};
+use crate::zone::{FrameRange, MAX_ZONES, Zone, ZoneId};
+
+/// The tables that swap entries lead to.
+pub(crate) struct SwapSet<'m, C: crate::env::Cpu> {
+    /// Devices by position; a position is taken once.
+    pub(crate) devices: [Once<SwapDevice<'m, C>>; MAX_SWAP_DEVICES],
+    pub(crate) count: AtomicU32,
+    /// Where the round among equal priorities goes on.
+    pub(crate) turn: AtomicU32,
+    /// Pages of a read-ahead cluster, as a power of two; 0 switches it off.
+    pub(crate) page_cluster: AtomicU8,
+}
+
+/// What the drivers of reclaim share.
+pub(crate) struct ReclaimState {
+    /// The highest order and class zone that kswapd was woken for, plus one; 0 if not.
+    pub(crate) kswapd_order: AtomicU32,
+    pub(crate) kswapd_class: AtomicU32,
+    /// Fruitless rounds in a row.
+    pub(crate) kswapd_failures: AtomicU32,
+    /// A task is inside the killer.
+    pub(crate) oom_running: AtomicBool,
+    /// Base pages on their way to a device.
+    pub(crate) writeback: AtomicU32,
+    /// Writes completed, ever; what throttled reclaimers watch.
+    pub(crate) writes_done: AtomicU32,
+    /// Reclaimers that wait for a write to complete.
+    pub(crate) stalled: AtomicU32,
+}
+
+/// The machine's memory.
+pub struct Mm<'m, E: Env> {
+    pub(crate) env: E,
+    pub(crate) config: Config,
+    pub(crate) map: MemMap<'m>,
+    pub(crate) zones: [Zone<'m, E::Cpu>; MAX_ZONES],
+    pub(crate) lru: LruSet<'m, E::Cpu>,
+    pub(crate) batches: LruBatches<'m, E::Cpu>,
+    pub(crate) spaces: Table<'m, E::Cpu, AddressSpace<E::Cpu, E::Tables>>,
+    pub(crate) areas: Table<'m, E::Cpu, Area>,
+    pub(crate) anons: Table<'m, E::Cpu, AnonVma<E::Cpu>>,
+    pub(crate) swap: SwapSet<'m, E::Cpu>,
+    pub(crate) events: VmEvents,
+    pub(crate) verdicts: crate::reclaim::VerdictCounters,
+    pub(crate) reclaim: ReclaimState,
+    pub(crate) swappiness: AtomicU8,
+    pub(crate) swapon_lock: Lock<E::Cpu, ()>,
+}
+
+/// kswapd sleeps here.
+pub(crate) const KSWAPD_WAIT: WaitKey = WaitKey(1 << 62);
+/// Direct reclaimers throttled for want of reserves sleep here (`pfmemalloc_wait`).
+pub(crate) const PFMEMALLOC_WAIT: WaitKey = WaitKey(1 << 62 | 1);
+/// Naps that nothing ends early.
+pub(crate) const NAP_WAIT: WaitKey = WaitKey(1 << 62 | 2);
+/// Reclaimers that wait for the devices to catch up sleep here.
+pub(crate) const WRITEBACK_WAIT: WaitKey = WaitKey(1 << 62 | 3);
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Zones, zonelists and descriptors for `plan` (`bootmem_init`): everything is
+    /// reserved until [`Mm::free_bootmem`] hands it over.
+    ///
+    /// `block` is what [`Plan::storage_layout`] asked for.
+    ///
+    /// # Panics
+    /// If `block` is too small.
+    pub fn new(env: E, plan: Plan, block: &'m mut [MaybeUninit<u8>]) -> Self {
+        let mut storage = Storage::new(block);
+        let config = plan.config;
+        let zone_of = |pfn: Pfn| {
+            ZoneId::ALL.iter().position(|z| config.zone_limits.range(*z).contains(pfn)).unwrap_or(2)
+        };
+        let page = |i| Page::reserved(zone_of(plan.span.start + i as u32) as u8);
+        let map = MemMap::new(storage.cut(plan.span.pages() as usize, page), plan.span.start);
+        let spaces = storage.cut(plan.spaces, |_| Slot::new(AddressSpace::blank()));
+        let areas = storage.cut(plan.areas, |_| Slot::new(Area::blank()));
+        let anons = storage.cut(plan.areas, |_| Slot::new(AnonVma::blank()));
+        let zones = ZoneId::ALL.map(|id| {
+            let (span, present) = plan.zones[id.index()];
+            let blocks = storage.cut(plan.pageblocks(id.index()), |_| AtomicU8::new(0));
+            Zone::new(id, span, present, map, blocks)
+        });
+        Self {
+            env,
+            config,
+            map,
+            zones,
+            lru: LruSet::new(map),
+            batches: LruBatches::new(),
+            spaces: Table::new(spaces),
+            areas: Table::new(areas),
+            anons: Table::new(anons),
+            swap: SwapSet {
+                devices: [const { Once::new() }; MAX_SWAP_DEVICES],
+                count: AtomicU32::new(0),
+                turn: AtomicU32::new(0),
+                page_cluster: AtomicU8::new(3),
+            },
+            events: VmEvents::new(),
+            verdicts: crate::reclaim::VerdictCounters::new(),
+            reclaim: ReclaimState {
+                kswapd_order: AtomicU32::new(0),
+                kswapd_class: AtomicU32::new(0),
+                kswapd_failures: AtomicU32::new(0),
+                oom_running: AtomicBool::new(false),
+                writeback: AtomicU32::new(0),
+                writes_done: AtomicU32::new(0),
+                stalled: AtomicU32::new(0),
+            },
+            swappiness: AtomicU8::new(config.swappiness),
+            swapon_lock: Lock::new(()),
+        }
+    }
+
+    /// The environment.
+    pub fn env(&self) -> &E {
+        &self.env
+    }
+
+    /// The memory map.
+    pub fn memmap(&self) -> MemMap<'m> {
+        self.map
+    }
+
+    /// One zone.
+    #[inline(always)]
+    pub fn zone(&self, id: ZoneId) -> &Zone<'m, E::Cpu> {
+        &self.zones[id.index()]
+    }
+
+    /// The zones that have memory, lowest first.
+    pub fn zones(&self) -> impl DoubleEndedIterator<Item = &Zone<'m, E::Cpu>> {
+        self.zones.iter().filter(|z| z.managed() > 0)
+    }
+
+    /// The zones that may serve a request of class `class`, best first: its zonelist.
+    #[inline]
+    pub(crate) fn zonelist(&self, class: ZoneId) -> impl Iterator<Item = &Zone<'m, E::Cpu>> {
+        self.zones[..=class.index()].iter().rev().filter(|z| z.managed() > 0)
+    }
+
+    /// The lists of a zone.
+    pub fn lru(&self) -> &LruSet<'m, E::Cpu> {
+        &self.lru
+    }
+
+    /// How often `event` happened.
+    pub fn event(&self, event: VmEvent) -> u64 {
+        self.events.read(event as usize)
+    }
+
+    #[inline(always)]
+    pub(crate) fn count(&self, event: VmEvent, n: u64) {
+        self.events.add::<E::Cpu>(event as usize, n);
+    }
+
+    /// Hands free frames over from the boot allocator (`mem_init`); each frame once.
+    ///
+    /// # Panics
+    /// If a frame lies outside every zone.
+    pub fn free_bootmem(&self, range: FrameRange) {
+        for zone in &self.zones {
+            let part = range.intersection(zone.span());
+            if part.pages() > 0 {
+                zone.free_bootmem(part);
+            }
+        }
+        self.init_watermarks();
+    }
+
+    // ---- references ----
+
+    /// Gives a reference back; the last one frees the page.
+    #[inline]
+    pub(crate) fn put(&self, reference: PageRef<'m>) {
+        let page = reference.leak();
+        if page.put() {
+            self.free_after_last_put(page);
+        }
+    }
+
+    /// The last reference of `page` is gone: off its list and back to its zone.
+    pub(crate) fn free_after_last_put(&self, page: &'m Page) {
+        if page.has(PageFlags::LRU) {
+            self.lru.of(page).remove_freed(page);
+        }
+        let order = self.order_of(page);
+        self.free_frozen(FrozenPage::after_last_put(page), order);
+    }
+
+    fn order_of(&self, page: &Page) -> Order {
+        if page.has(PageFlags::HEAD) {
+            Order::new(page.private() as u8).unwrap_or(Order::ZERO)
+        } else {
+            Order::ZERO
+        }
+    }
+
+    /// Returns a frozen block to its zone.
+    #[inline]
+    pub(crate) fn free_frozen(&self, page: FrozenPage<'m>, order: Order) {
+        let zone = &self.zones[page.page().zone_index()];
+        if order != Order::ZERO {
+            self.split_compound(page.page(), order);
+        }
+        if self.config.poison {
+            self.poison(page.page(), order);
+        }
+        self.count(VmEvent::PgFree, u64::from(order.pages()));
+        zone.give(page, order);
+    }
+
+    /// The tails of a compound page are pages of their own again.
+    fn split_compound(&self, head: &Page, order: Order) {
+        let first = self.map.pfn(head);
+        for i in 1..order.pages() {
+            self.map.page(first + i).clear_tail();
+        }
+    }
+
+    pub(crate) fn poison(&self, page: &Page, order: Order) {
+        use crate::env::FrameMemory;
+        let first = self.map.pfn(page);
+        for i in 0..order.pages() {
+            self.env.frames().poison(first + i);
+        }
+    }
+
+    // ---- the page lock and write-back, and their sleepers (PAGE-01) ----
+
+    /// Gives the page lock back and wakes who waits for it.
+    #[inline]
+    pub(crate) fn unlock(&self, lock: PageLock<'m>) {
+        if let Some(page) = lock.unlock() {
+            self.wake_waiters(page);
+        }
+    }
+
+    #[cold]
+    pub(crate) fn wake_waiters(&self, page: &Page) {
+        let zone = &self.zones[page.zone_index()];
+        self.env.tasks().wake(zone.wait_key(page));
+    }
+
+    /// Sleeps until the page lock is the caller's, or the caller is killed.
+    ///
+    /// # Errors
+    /// The caller was killed.
+    #[inline]
+    pub(crate) fn lock_page(&self, held: &PageRef<'m>) -> Result<PageLock<'m>, WaitEnd> {
+        match held.page().try_lock() {
+            Some(lock) => Ok(lock),
+            None => self.lock_page_slowly(held.page()),
+        }
+    }
+
+    #[cold]
+    fn lock_page_slowly(&self, page: &'m Page) -> Result<PageLock<'m>, WaitEnd> {
+        let key = self.zones[page.zone_index()].wait_key(page);
+        let mode = WaitMode { timeout: None, killable: true };
+        let mut got = None;
+        let end = self.env.tasks().wait_until(key, mode, &mut || {
+            // Announced first: an unlock from now on either lets `try_lock` succeed or
+            // finds WAITERS set and wakes.
+            page.announce_waiter();
+            got = page.try_lock();
+            got.is_some()
+        });
+        got.ok_or(end)
+    }
+
+    /// Sleeps until the page's write-back has ended, at most for `mode`.
+    pub(crate) fn wait_on_writeback(&self, page: &Page, mode: WaitMode) -> WaitEnd {
+        let key = self.zones[page.zone_index()].wait_key(page);
+        self.env.tasks().wait_until(key, mode, &mut || {
+            page.announce_waiter();
+            !page.has(PageFlags::WRITEBACK)
+        })
+    }
+
+    /// Sleeps for `time`, or until killed if `killable`.
+    pub(crate) fn nap(&self, time: Nanos, killable: bool) -> WaitEnd {
+        let mode = WaitMode { timeout: Some(time), killable };
+        self.env.tasks().wait_until(NAP_WAIT, mode, &mut || false)
+    }
+
+    // ---- LRU batches ----
+
+    /// Puts a new page on the list that its flags name, by way of this CPU's batch.
+    #[inline]
+    pub(crate) fn lru_add(&self, page: &'m Page) {
+        self.batches.add(&self.lru, page, |r| self.put(r));
+    }
+
+    pub(crate) fn lru_add_drain(&self) {
+        self.batches.drain(&self.lru, |r| self.put(r));
+    }
+
+    /// Empties the batches of every CPU, so that each page is on its list.
+    pub fn lru_add_drain_all(&self) {
+        self.batches.drain_all(&self.lru, |r| self.put(r));
+    }
+
+    /// The address space of `id`.
+    #[inline(always)]
+    pub(crate) fn space(&self, id: SpaceId) -> &'m AddressSpace<E::Cpu, E::Tables> {
+        self.spaces.at(u32::from(id.0))
+    }
+
+    /// How strongly reclaim prefers swapping, 0 to 200.
+    pub fn swappiness(&self) -> u8 {
+        self.swappiness.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`Mm::swappiness`]; more than 200 counts as 200.
+    pub fn set_swappiness(&self, value: u8) {
+        self.swappiness.store(value.min(200), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,65 @@
+//! The out-of-memory killer: when reclaim has failed, the largest program goes.
+//!
+//! The victim is the live address space with the most resident pages, swap entries and
+//! tables. While a victim is dying nobody else is killed: its memory is about to come.
+//!
+//! Locks: a flag lets one task at a time in; the others wait for the outcome by trying
+//! their allocation again.
+//!
+//! Counterpart in Linux: `mm/oom_kill.c`.
+
+use crate::aspace::SpaceId;
+use crate::env::{Env, Tasks};
+use crate::mm::Mm;
+use crate::stat::VmEvent;
+use crate::sync::Ordering;
+use crate::units::Nanos;
+
+/// How long a caller sleeps to let a victim exit.
+const VICTIM_NAP: Nanos = Nanos::from_millis(1);
+
+/// What the killer did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OomEnd {
+    /// It killed the owner of this address space.
+    Killed(SpaceId),
+    /// A victim is dying already, or another task is at it.
+    Underway,
+    /// There is nobody to kill.
+    Nobody,
+}
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Kills the owner of the largest address space, unless one is dying already.
+    pub(crate) fn out_of_memory(&self) -> OomEnd {
+        // Acquire and Release: one killer sees what the one before it has done.
+        if self.reclaim.oom_running.swap(true, Ordering::Acquire) {
+            let _ = self.nap(VICTIM_NAP, true);
+            return OomEnd::Underway;
+        }
+        let end = self.choose_and_kill();
+        self.reclaim.oom_running.store(false, Ordering::Release);
+        if end != OomEnd::Nobody {
+            let _ = self.nap(VICTIM_NAP, true);
+        }
+        end
+    }
+
+    fn choose_and_kill(&self) -> OomEnd {
+        let live = || self.spaces.iter().filter(|(_, s)| s.live.load(Ordering::Acquire));
+        if live().any(|(_, s)| s.dying.load(Ordering::Relaxed)) {
+            return OomEnd::Underway;
+        }
+        let badness = |stat: crate::aspace::SpaceStat| {
+            u64::from(stat.resident) + u64::from(stat.swapped) + u64::from(stat.table_frames)
+        };
+        let Some((handle, space)) = live().max_by_key(|(_, s)| badness(s.stat())) else {
+            return OomEnd::Nobody;
+        };
+        space.dying.store(true, Ordering::Relaxed);
+        self.count(VmEvent::OomKill, 1);
+        let victim = SpaceId(handle as u16);
+        self.env.tasks().kill_for_memory(victim.0);
+        OomEnd::Killed(victim)
+    }
+}

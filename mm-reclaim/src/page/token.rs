@@ -1,0 +1,249 @@
+//! Tokens: the right to do something with a page, as a value that cannot be copied.
+//!
+//! ```text
+//!   PageRef ............... one counted reference
+//!   PageLock .............. the page lock
+//!   IsolatedPage .......... the page is off its list, one reference is the token's
+//!     .try_lock()  ->  LockedPage = IsolatedPage + PageLock
+//!     .freeze(n)   ->  FrozenPage: no reference is left, nobody can find the page
+//! ```
+//!
+//! Dropping a token would leak what it stands for, so each holds a bomb: `Drop` panics.
+//! A token is consumed by the operation that ends its right. What holding a token does
+//! *not* prove is said at each type: clean, dirty and referenced change concurrently.
+
+use core::mem;
+
+use super::{Page, PageFlags};
+
+/// Panics in `Drop`, unless the thread is unwinding already.
+fn bomb(what: &str, page: &Page) {
+    #[cfg(feature = "std")]
+    if std::thread::panicking() {
+        return;
+    }
+    panic!("a token was dropped: {what} of {page:?}");
+}
+
+/// One counted reference to a page.
+///
+/// It proves that the page is not freed; not that it is on a list, mapped, or still the
+/// page that its handle once named.
+#[must_use = "a reference must be put again"]
+pub struct PageRef<'m>(&'m Page);
+
+impl<'m> PageRef<'m> {
+    #[inline(always)]
+    pub(super) fn new(page: &'m Page) -> Self {
+        Self(page)
+    }
+
+    /// Takes over a reference that a data structure (page table, cache, batch) held.
+    #[inline(always)]
+    pub(crate) fn adopt(page: &'m Page) -> Self {
+        Self(page)
+    }
+
+    /// The page.
+    #[inline(always)]
+    pub fn page(&self) -> &'m Page {
+        self.0
+    }
+
+    /// Hands the reference to a data structure.
+    #[inline(always)]
+    pub(crate) fn leak(self) -> &'m Page {
+        let page = self.0;
+        mem::forget(self);
+        page
+    }
+}
+
+impl Drop for PageRef<'_> {
+    fn drop(&mut self) {
+        bomb("reference", self.0);
+    }
+}
+
+/// The page lock.
+///
+/// It proves that swap-cache membership, `mapping`, `private` and the start of write-back
+/// stand still; not that mappings or dirtiness do.
+#[must_use = "a page lock must be given back"]
+pub struct PageLock<'m>(&'m Page);
+
+impl<'m> PageLock<'m> {
+    #[inline(always)]
+    pub(super) fn new(page: &'m Page) -> Self {
+        Self(page)
+    }
+
+    /// The page.
+    #[inline(always)]
+    pub fn page(&self) -> &'m Page {
+        self.0
+    }
+
+    /// Ends the token without unlocking: the lock changes hands (to a transfer's end).
+    pub(crate) fn pass_on(self) {
+        mem::forget(self);
+    }
+
+    /// Takes over a lock that was passed on.
+    pub(crate) fn adopt(page: &'m Page) -> Self {
+        debug_assert!(page.has(PageFlags::LOCKED));
+        Self(page)
+    }
+
+    /// Unlocks; the page to wake sleepers of, if there may be any.
+    #[inline(always)]
+    pub(crate) fn unlock(self) -> Option<&'m Page> {
+        let page = self.0;
+        mem::forget(self);
+        if page.unlock() { Some(page) } else { None }
+    }
+}
+
+impl Drop for PageLock<'_> {
+    fn drop(&mut self) {
+        bomb("lock", self.0);
+    }
+}
+
+/// A page taken off its LRU list, with one reference.
+///
+/// It proves that no other scanner has the page; others may still map, lock or look it up.
+#[must_use = "an isolated page must be put back or freed"]
+pub struct IsolatedPage<'m>(&'m Page);
+
+impl<'m> IsolatedPage<'m> {
+    /// For the one place that takes pages off a list, and for lists of isolated pages.
+    #[inline(always)]
+    pub(crate) fn adopt(page: &'m Page) -> Self {
+        debug_assert!(page.has(PageFlags::ISOLATED));
+        Self(page)
+    }
+
+    /// The page.
+    #[inline(always)]
+    pub fn page(&self) -> &'m Page {
+        self.0
+    }
+
+    /// Ends the token: the page returns to a list or joins a batch.
+    #[inline(always)]
+    pub(crate) fn leak(self) -> &'m Page {
+        let page = self.0;
+        mem::forget(self);
+        page
+    }
+
+    /// Takes the page lock if nobody holds it.
+    ///
+    /// # Errors
+    /// The token comes back.
+    #[inline]
+    pub fn try_lock(self) -> Result<LockedPage<'m>, Self> {
+        match self.0.try_lock() {
+            Some(lock) => Ok(LockedPage { isolated: self, lock }),
+            None => Err(self),
+        }
+    }
+}
+
+impl Drop for IsolatedPage<'_> {
+    fn drop(&mut self) {
+        bomb("isolation", self.0);
+    }
+}
+
+/// An isolated page whose lock is held.
+#[must_use = "a locked page must be unlocked"]
+pub struct LockedPage<'m> {
+    isolated: IsolatedPage<'m>,
+    lock: PageLock<'m>,
+}
+
+impl<'m> LockedPage<'m> {
+    /// The page.
+    #[inline(always)]
+    pub fn page(&self) -> &'m Page {
+        self.isolated.page()
+    }
+
+    /// Shows the page lock to an operation that demands it.
+    pub fn lock(&self) -> &PageLock<'m> {
+        &self.lock
+    }
+
+    /// The two rights apart.
+    #[inline(always)]
+    pub(crate) fn split(self) -> (IsolatedPage<'m>, PageLock<'m>) {
+        (self.isolated, self.lock)
+    }
+
+    /// The two rights as one again; both must be of the same page.
+    pub(crate) fn join(isolated: IsolatedPage<'m>, lock: PageLock<'m>) -> Self {
+        debug_assert!(core::ptr::eq(isolated.page(), lock.page()));
+        Self { isolated, lock }
+    }
+
+    /// Takes every reference away if there are exactly `expected`, and the lock and the
+    /// isolation with them: nobody can find the page any more.
+    ///
+    /// # Errors
+    /// The token comes back if there were more or fewer references.
+    pub(crate) fn freeze(self, expected: u32) -> Result<FrozenPage<'m>, Self> {
+        if !self.page().freeze(expected) {
+            return Err(self);
+        }
+        let (isolated, lock) = self.split();
+        lock.pass_on();
+        Ok(FrozenPage(isolated.leak()))
+    }
+}
+
+/// A page without references, held by this token alone.
+#[must_use = "a frozen page must be freed"]
+pub struct FrozenPage<'m>(&'m Page);
+
+impl<'m> FrozenPage<'m> {
+    /// After the last reference was put.
+    #[inline(always)]
+    pub(crate) fn after_last_put(page: &'m Page) -> Self {
+        debug_assert!(page.refs() == 0);
+        Self(page)
+    }
+
+    /// The page.
+    pub fn page(&self) -> &'m Page {
+        self.0
+    }
+
+    /// Gives the page up to the allocator.
+    #[inline(always)]
+    pub(crate) fn leak(self) -> &'m Page {
+        let page = self.0;
+        mem::forget(self);
+        page
+    }
+
+    /// What a locked, isolated page in a cache still carries is wiped: it can be freed.
+    pub(crate) fn settle(self) -> Self {
+        self.0.wipe_flags();
+        self
+    }
+
+    /// The freeze is undone: the references, the page lock and the isolation are back.
+    pub(crate) fn thaw(self, refs: u32) -> LockedPage<'m> {
+        self.0.thaw(refs);
+        let page = self.leak();
+        LockedPage { isolated: IsolatedPage::adopt(page), lock: PageLock::adopt(page) }
+    }
+}
+
+impl Drop for FrozenPage<'_> {
+    fn drop(&mut self) {
+        bomb("frozen page", self.0);
+    }
+}

@@ -1,0 +1,161 @@
+//! From a memory map to a plan: where the zones lie, how large the tables are.
+//!
+//! Pure arithmetic over the ranges that the boot found. The caller asks the plan how much
+//! memory the descriptors and tables take, finds that memory, and builds the machine.
+
+use core::alloc::Layout;
+
+use crate::aspace::{AddressSpace, AnonVma, Area};
+use crate::env::Env;
+use crate::page::Page;
+use crate::storage::extend;
+use crate::sync::AtomicU8;
+use crate::table::Slot;
+use crate::units::{Order, Pfn};
+use crate::zone::{FrameRange, MAX_ZONES, ZoneId, ZoneLimits};
+
+/// What can be chosen at boot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Where the zones end.
+    pub zone_limits: ZoneLimits,
+    /// The reserve; by default the square root of 16 times the memory, in KiB.
+    pub min_free_kbytes: Option<u32>,
+    /// 0 to 200: how much reclaim prefers swapping to dropping file pages.
+    pub swappiness: u8,
+    /// Fill freed frames with junk.
+    pub poison: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            zone_limits: ZoneLimits::default(),
+            min_free_kbytes: None,
+            swappiness: 60,
+            poison: false,
+        }
+    }
+}
+
+/// Why there can be no machine on this memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PlanError {
+    /// No whole page of memory.
+    NoMemory,
+    /// The ranges lie so far apart that descriptors for all frames between them would take
+    /// more than a quarter of the memory.
+    TooSparse {
+        /// From the first frame to the last.
+        spanned: u32,
+        /// Frames that exist.
+        present: u32,
+    },
+}
+
+/// Where everything goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plan {
+    pub(crate) config: Config,
+    pub(crate) span: FrameRange,
+    pub(crate) zones: [(FrameRange, u32); MAX_ZONES],
+    pub(crate) spaces: usize,
+    pub(crate) areas: usize,
+}
+
+impl Plan {
+    /// A plan for the memory in `ranges`, which do not overlap; their order is free.
+    ///
+    /// # Errors
+    /// If there is no memory, or it lies too far apart for one flat memory map.
+    pub fn new(ranges: &[FrameRange], config: Config) -> Result<Self, PlanError> {
+        let present: u32 = ranges.iter().map(|r| r.pages()).sum();
+        let used = || ranges.iter().filter(|r| r.pages() > 0);
+        let (Some(start), Some(end)) =
+            (used().map(|r| r.start).min(), used().map(|r| r.end).max())
+        else {
+            return Err(PlanError::NoMemory);
+        };
+        let span = FrameRange { start, end };
+        let frames_of_descriptors = u64::from(span.pages()) * size_of::<Page>() as u64 / 4096;
+        if frames_of_descriptors > u64::from(present) / 4 {
+            return Err(PlanError::TooSparse { spanned: span.pages(), present });
+        }
+        let zones = ZoneId::ALL.map(|id| zone_extent(ranges, config.zone_limits.range(id)));
+        let pages = present as usize;
+        let spaces = (pages / 512).clamp(64, 4096);
+        Ok(Self { config, span, zones, spaces, areas: (pages / 32).clamp(512, 1 << 16) })
+    }
+
+    /// The memory that the descriptors and tables need, in one block.
+    pub fn storage_layout<E: Env>(&self) -> Layout {
+        let layout = extend::<Page>(Layout::new::<()>(), self.span.pages() as usize);
+        let layout = extend::<Slot<AddressSpace<E::Cpu, E::Tables>>>(layout, self.spaces);
+        let layout = extend::<Slot<Area>>(layout, self.areas);
+        let layout = extend::<Slot<AnonVma<E::Cpu>>>(layout, self.areas);
+        let blocks = (0..MAX_ZONES).map(|z| self.pageblocks(z)).sum();
+        extend::<AtomicU8>(layout, blocks)
+    }
+
+    /// Bytes of page descriptors.
+    pub fn descriptor_bytes(&self) -> usize {
+        self.span.pages() as usize * size_of::<Page>()
+    }
+
+    /// Pageblocks that a zone's span touches.
+    pub(crate) fn pageblocks(&self, zone: usize) -> usize {
+        let span = self.zones[zone].0;
+        if span.pages() == 0 {
+            return 0;
+        }
+        let block = |pfn: Pfn| (pfn.0 >> Order::PAGEBLOCK.get()) as usize;
+        block(Pfn(span.end.0 - 1)) - block(span.start) + 1
+    }
+}
+
+/// From the first to the last present frame within `limits`, and how many are present.
+fn zone_extent(ranges: &[FrameRange], limits: FrameRange) -> (FrameRange, u32) {
+    let parts = || ranges.iter().map(|r| r.intersection(limits)).filter(|r| r.pages() > 0);
+    let present = parts().map(FrameRange::pages).sum();
+    let start = parts().map(|r| r.start).min().unwrap_or_default();
+    let end = parts().map(|r| r.end).max().unwrap_or_default();
+    (FrameRange { start, end }, present)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::PhysAddr;
+
+    fn range(start: u32, end: u32) -> FrameRange {
+        FrameRange { start: Pfn(start), end: Pfn(end) }
+    }
+
+    /// ZONE-01: spanned and present are right with holes, in any order of the ranges.
+    #[test]
+    fn zones_span_holes_and_count_what_is_present() {
+        let limits = ZoneLimits { dma_end: PhysAddr(0x100_0000), dma32_end: PhysAddr(0x200_0000) };
+        let config = Config { zone_limits: limits, ..Config::default() };
+        let ranges = [range(0x1800, 0x2000), range(0x0800, 0x1400)];
+        let plan = Plan::new(&ranges, config).expect("a plan");
+        assert_eq!(plan.zones[0], (range(0x0800, 0x1000), 0x800));
+        assert_eq!(plan.zones[1], (range(0x1000, 0x2000), 0x400 + 0x800));
+        assert_eq!(plan.zones[2], (FrameRange::default(), 0));
+        assert_eq!(plan.span, range(0x0800, 0x2000));
+    }
+
+    /// ZONE-02: a descriptor takes 32 bytes.
+    #[test]
+    fn descriptors_cost_32_bytes_a_frame() {
+        let plan = Plan::new(&[range(0x40000, 0x50000)], Config::default()).expect("a plan");
+        assert_eq!(plan.descriptor_bytes(), 65_536 * 32);
+    }
+
+    #[test]
+    fn memory_that_cannot_be_mapped_flat_is_refused_with_numbers() {
+        assert_eq!(Plan::new(&[], Config::default()), Err(PlanError::NoMemory));
+        let far = [range(0x1000, 0x2000), range(0x1000_0000, 0x1000_1000)];
+        let want = PlanError::TooSparse { spanned: 0x1000_0000, present: 0x2000 };
+        assert_eq!(Plan::new(&far, Config::default()), Err(want));
+    }
+}

@@ -1,0 +1,250 @@
+//! The ladder: from a page off the inactive list to its verdict, rung by rung.
+//!
+//! Decides what becomes of one page. Each stage takes the locked page and either hands it
+//! on or breaks with a [`Verdict`]; `?` climbs. A verdict never holds the page lock: the
+//! helpers [`Judge::keep`] and its kin give it back first (SPL-18).
+//!
+//! Invariant: the page of a verdict is the page that came in, isolated as before (or
+//! frozen, for `Free`), with the references it came with.
+//!
+//! Locks: the page lock across the rungs; family and page-table locks inside
+//! `page_referenced` and `try_to_unmap`; none across I/O.
+//!
+//! Pages that cannot exist yet: file pages ([`PageType::File`] that is not lazily freed),
+//! private data, huge pages, and limit reclaim. Their rungs stand where they belong and
+//! say so; the decisions that are pure are tested already.
+//!
+//! Counterpart in Linux: the body of `shrink_page_list`.
+
+use core::ops::ControlFlow::{Break, Continue};
+
+use super::references::{PageReferences, ReferenceRule, check_references};
+use super::{
+    ActivateReason, BatchStat, CullReason, FreeReason, KeepReason, May, ReclaimKind, ScanRequest,
+    Stage, Verdict,
+};
+use crate::env::{BlockDevice, Env};
+use crate::gfp::Gfp;
+use crate::mm::Mm;
+use crate::page::{IsolatedPage, LockedPage, Page, PageFlags, PageType};
+use crate::rmap::Unmap;
+use crate::swap::SwapEntry;
+use crate::tlb::TlbBatch;
+use crate::zone::{Zone, ZoneFlags};
+
+/// What the rungs share for one batch.
+pub(super) struct Judge<'a, 'm, E: Env> {
+    pub(super) mm: &'a Mm<'m, E>,
+    pub(super) request: &'a ScanRequest,
+    pub(super) zone: &'a Zone<'m, E::Cpu>,
+    pub(super) may: May,
+    pub(super) stat: BatchStat,
+    /// Scan pressure of the batch.
+    pub(super) pressure: u64,
+    pub(super) stale: TlbBatch,
+}
+
+impl<'m, E: Env> Judge<'_, 'm, E> {
+    /// Climbs the ladder with one page.
+    #[inline]
+    pub(super) fn judge(&mut self, page: IsolatedPage<'m>) -> Verdict<'m> {
+        match self.climb(page) {
+            Continue(never) => match never {},
+            Break(verdict) => verdict,
+        }
+    }
+
+    #[inline]
+    fn climb(&mut self, page: IsolatedPage<'m>) -> Stage<'m, core::convert::Infallible> {
+        let page = self.lock(page)?;
+        let page = self.evictable(page)?;
+        let page = self.unmappable(page)?;
+        let page = self.under_writeback(page)?;
+        let (page, clean_only) = self.references(page)?;
+        let page = self.swap_slot(page)?;
+        let page = self.unmap(page)?;
+        let (page, reason) = self.clean(page, clean_only)?;
+        let page = self.release_private(page)?;
+        self.free(page, reason)
+    }
+
+    /// SPL-01: a page whose lock is held elsewhere is kept, without scan pressure.
+    fn lock(&mut self, page: IsolatedPage<'m>) -> Stage<'m> {
+        match page.try_lock() {
+            Ok(locked) => {
+                self.pressure += u64::from(locked.page().nr_pages());
+                Continue(locked)
+            }
+            Err(page) => Break(Verdict::Keep(page, KeepReason::LockedElsewhere)),
+        }
+    }
+
+    /// SPL-02: a page of a locked area goes off swap and to the unevictable list.
+    fn evictable(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+        if !page.page().has(PageFlags::MLOCKED) {
+            return Continue(page);
+        }
+        self.cull(page, CullReason::Unevictable)
+    }
+
+    /// SPL-03: without the right to unmap, a mapped page is kept; with it, pages that take
+    /// more work to free count double in scan pressure.
+    fn unmappable(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+        let mapped = page.page().is_mapped();
+        if mapped && !self.may.contains(May::UNMAP) {
+            return self.keep(page, KeepReason::MayNotUnmap);
+        }
+        if mapped || page.page().has(PageFlags::SWAPCACHE) {
+            self.pressure += u64::from(page.page().nr_pages());
+        }
+        Continue(page)
+    }
+
+    /// SPL-04 to SPL-07: what the batch tells about the device, and pages on their way to it.
+    fn under_writeback(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+        let flags = page.page().flags();
+        let written = flags.contains(PageFlags::WRITEBACK);
+        let nr = page.page().nr_pages();
+        if flags.intersects(PageFlags::DIRTY | PageFlags::WRITEBACK) {
+            self.stat.dirty += nr;
+            self.stat.unqueued += if written { 0 } else { nr };
+            let again = written && flags.contains(PageFlags::RECLAIM);
+            let congested = again || self.is_congested(page.page(), flags);
+            self.stat.congested += if congested { nr } else { 0 };
+        }
+        if written { self.leave_to_writeback(page, flags) } else { Continue(page) }
+    }
+
+    fn is_congested(&self, page: &Page, flags: PageFlags) -> bool {
+        flags.contains(PageFlags::SWAPCACHE) && {
+            let entry = SwapEntry::from_raw(page.private());
+            let device = self.mm.swap_device(entry).id;
+            self.mm.env().blocks().is_congested(device)
+        }
+    }
+
+    /// SPL-05 and SPL-06. SPL-07, waiting for a marked page in limit reclaim, has its
+    /// place here: no [`Target::Group`](super::Target::Group) request exists yet.
+    fn leave_to_writeback(&mut self, page: LockedPage<'m>, flags: PageFlags) -> Stage<'m> {
+        let drowning = self.zone.flags().contains(ZoneFlags::WRITEBACK);
+        let is_kswapd = self.request.kind == ReclaimKind::Kswapd;
+        if is_kswapd && drowning && flags.contains(PageFlags::RECLAIM) {
+            self.stat.immediate += page.page().nr_pages();
+            return self.activate(page, ActivateReason::ImmediateWriteback);
+        }
+        page.page().mark_reclaim();
+        self.stat.writeback += page.page().nr_pages();
+        self.activate(page, ActivateReason::UnderWriteback)
+    }
+
+    /// SPL-08: the references decide; the bool is "only if clean".
+    fn references(&mut self, page: LockedPage<'m>) -> Stage<'m, (LockedPage<'m>, bool)> {
+        if self.request.force {
+            return Continue((page, false));
+        }
+        let found = self.mm.page_referenced(page.page(), &mut self.stale);
+        let marked = page.page().take_referenced();
+        let kind = page.page().flags().page_type();
+        match check_references(found, marked, kind, ReferenceRule::SecondChance) {
+            PageReferences::Reclaim => Continue((page, false)),
+            PageReferences::ReclaimClean => Continue((page, true)),
+            PageReferences::Activate => match self.activate(page, ActivateReason::Referenced) {
+                Break(verdict) => Break(verdict),
+                Continue(page) => Continue((page, false)),
+            },
+            PageReferences::Keep => {
+                page.page().mark_referenced();
+                self.stat.ref_keep += page.page().nr_pages();
+                match self.keep(page, KeepReason::Referenced) {
+                    Break(verdict) => Break(verdict),
+                    Continue(page) => Continue((page, false)),
+                }
+            }
+        }
+    }
+
+    /// SPL-09: an anonymous page gets a slot. A lazily freed page (SPL-10) takes none;
+    /// its type is `File`, so it passes. SPL-11, splitting a huge page that finds no
+    /// contiguous slots, has its place here: user pages are base pages so far.
+    fn swap_slot(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+        let flags = page.page().flags();
+        if flags.page_type() != PageType::Anon || flags.contains(PageFlags::SWAPCACHE) {
+            return Continue(page);
+        }
+        if !self.request.gfp.contains(Gfp::IO) {
+            return self.keep(page, KeepReason::NoIo);
+        }
+        if !self.mm.add_to_swap(page.lock()) {
+            return self.activate(page, ActivateReason::NoSlot);
+        }
+        Continue(page)
+    }
+
+    /// SPL-12: every mapping becomes a swap entry.
+    fn unmap(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+        if !page.page().is_mapped() {
+            return Continue(page);
+        }
+        match self.mm.try_to_unmap(page.lock(), &mut self.stale) {
+            Unmap::Done => Continue(page),
+            Unmap::Locked => self.cull(page, CullReason::LockedMapping),
+            Unmap::Failed => {
+                self.stat.unmap_fail += page.page().nr_pages();
+                self.activate(page, ActivateReason::UnmapFailed)
+            }
+        }
+    }
+
+    /// SPL-15: private data (buffers) would be released here; no page has any, which the
+    /// flag of every page that gets this far confirms.
+    fn release_private(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+        if page.page().has(PageFlags::PRIVATE) {
+            return self.activate(page, ActivateReason::PrivateBusy);
+        }
+        Continue(page)
+    }
+
+    /// SPL-16: out of the cache and frozen, if nobody else holds it.
+    fn free(
+        &mut self,
+        page: LockedPage<'m>,
+        reason: FreeReason,
+    ) -> Stage<'m, core::convert::Infallible> {
+        match self.mm.remove_mapping(page) {
+            Ok(frozen) => Break(Verdict::Free(frozen, reason)),
+            Err((page, why)) => {
+                let (page, lock) = page.split();
+                self.mm.unlock(lock);
+                Break(Verdict::Keep(page, why))
+            }
+        }
+    }
+
+    // ---- verdicts: the page lock is given back first ----
+
+    pub(super) fn keep(&mut self, page: LockedPage<'m>, why: KeepReason) -> Stage<'m> {
+        let (page, lock) = page.split();
+        self.mm.unlock(lock);
+        Break(Verdict::Keep(page, why))
+    }
+
+    /// SPL-17: with swap more than half full, an activated page gives its slot back.
+    pub(super) fn activate(&mut self, page: LockedPage<'m>, why: ActivateReason) -> Stage<'m> {
+        let page_type = page.page().flags().page_type();
+        if page.page().has(PageFlags::SWAPCACHE) && self.mm.vm_swap_full() {
+            self.mm.try_to_free_swap(page.lock());
+        }
+        self.stat.activate[page_type as usize] += page.page().nr_pages();
+        let (page, lock) = page.split();
+        self.mm.unlock(lock);
+        Break(Verdict::Activate(page, why))
+    }
+
+    fn cull(&mut self, page: LockedPage<'m>, why: CullReason) -> Stage<'m> {
+        self.mm.try_to_free_swap(page.lock());
+        page.page().set_mlocked(true);
+        let (page, lock) = page.split();
+        self.mm.unlock(lock);
+        Break(Verdict::Cull(page, why))
+    }
+}

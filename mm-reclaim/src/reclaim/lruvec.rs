@@ -1,0 +1,225 @@
+//! `shrink_lruvec`: shares the work among the lists of one lruvec (SHRZ-03 to SHRZ-05).
+//!
+//! Each list has a quota. In rounds of [`SWAP_CLUSTER_MAX`] pages each list gives its
+//! share, until the quotas or the need are spent. Once the target is met the proportions
+//! between anon and file are kept: the smaller type ends, and the other one is cut to the
+//! same fraction of its quota.
+
+use super::balance::{AllowanceView, ScanView, allowance, get_scan_count};
+use super::{DEF_PRIORITY, May, ReclaimKind, SWAP_CLUSTER_MAX, ScanProgress, ScanRequest};
+use crate::env::{BlockDevice, Env, Tasks};
+use crate::mm::Mm;
+use crate::page::{LruList, PageType};
+use crate::sync::Ordering;
+use crate::zone::{Mark, Zone};
+
+/// Quotas of the four evictable lists, by [`LruList`].
+type Quotas = [u32; 4];
+
+const ANON: [usize; 2] = [LruList::InactiveAnon as usize, LruList::ActiveAnon as usize];
+const FILE: [usize; 2] = [LruList::InactiveFile as usize, LruList::ActiveFile as usize];
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Scans the lists of a zone by their quotas; the base pages freed.
+    pub(super) fn shrink_lruvec(
+        &self,
+        zone: &Zone<'m, E::Cpu>,
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) -> u32 {
+        self.prepare_allowance(zone, request, progress);
+        let targets = get_scan_count(&self.scan_view(zone, request, progress));
+        let mut quotas = targets;
+        let mut reclaimed = 0;
+        // The first pass of direct reclaim scans its whole quota: the lists age evenly.
+        let mut keep_proportions = !(request.is_global()
+            && request.kind == ReclaimKind::Direct
+            && progress.priority == DEF_PRIORITY);
+        self.env.blocks().plug();
+        while wants_more(&quotas) {
+            reclaimed += self.shrink_round(&mut quotas, zone, request, progress);
+            self.env.tasks().yield_now();
+            if keep_proportions && reclaimed >= request.nr_to_reclaim {
+                if !cut_to_proportion(&targets, &mut quotas) {
+                    break;
+                }
+                keep_proportions = false;
+            }
+        }
+        self.env.blocks().unplug();
+        self.age_active_anon(zone, request, progress);
+        self.throttle_vm_writeout(request);
+        reclaimed
+    }
+
+    /// One batch of each list that has quota left.
+    fn shrink_round(
+        &self,
+        quotas: &mut Quotas,
+        zone: &Zone<'m, E::Cpu>,
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) -> u32 {
+        let mut reclaimed = 0;
+        for list in LruList::EVICTABLE {
+            let quota = &mut quotas[list as usize];
+            if *quota > 0 {
+                let want = (*quota).min(SWAP_CLUSTER_MAX);
+                *quota -= want;
+                reclaimed += self.shrink_list(want, list, zone, request, progress);
+            }
+        }
+        reclaimed
+    }
+
+    /// SHRZ-05: an active list is touched only while its type may be deactivated.
+    fn shrink_list(
+        &self,
+        want: u32,
+        list: LruList,
+        zone: &Zone<'m, E::Cpu>,
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) -> u32 {
+        if !list.is_active() {
+            return self.shrink_inactive_list(want, list, zone, request, progress);
+        }
+        let kind = list.page_type().unwrap_or(PageType::Anon);
+        let low = self.lru.in_zone(zone.id()).inactive_is_low(kind);
+        if low || progress.may_deactivate[kind as usize] {
+            self.shrink_active_list(want, list, zone, request, progress);
+        } else {
+            progress.skipped_deactivate = true;
+        }
+        0
+    }
+
+    /// Anonymous pages age even while only file pages are reclaimed.
+    fn age_active_anon(
+        &self,
+        zone: &Zone<'m, E::Cpu>,
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) {
+        let lruvec = self.lru.in_zone(zone.id());
+        if self.has_free_swap() && lruvec.inactive_is_low(PageType::Anon) {
+            let list = LruList::ActiveAnon;
+            self.shrink_active_list(SWAP_CLUSTER_MAX, list, zone, request, progress);
+        }
+    }
+
+    fn evictable_sizes(&self, zone: &Zone<'m, E::Cpu>) -> [u32; 4] {
+        let lruvec = self.lru.in_zone(zone.id());
+        LruList::EVICTABLE.map(|list| lruvec.size(list))
+    }
+
+    fn prepare_allowance(
+        &self,
+        zone: &Zone<'m, E::Cpu>,
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) {
+        let lruvec = self.lru.in_zone(zone.id());
+        let moved = |kind: PageType| {
+            let at = kind as usize;
+            lruvec.refaults[at].load(Ordering::Relaxed)
+                != lruvec.refaults_seen[at].load(Ordering::Relaxed)
+        };
+        let got = allowance(&AllowanceView {
+            sizes: self.evictable_sizes(zone),
+            free: zone.free(),
+            high: zone.mark(Mark::High),
+            priority: progress.priority,
+            refaults_moved: PageType::ALL.map(moved),
+            inactive_is_low: PageType::ALL.map(|kind| lruvec.inactive_is_low(kind)),
+            force_deactivate: progress.force_deactivate,
+        });
+        progress.may_deactivate = got.may_deactivate;
+        progress.cache_trim = got.cache_trim;
+        progress.file_is_tiny = got.file_is_tiny && request.is_global();
+    }
+
+    fn scan_view(
+        &self,
+        zone: &Zone<'m, E::Cpu>,
+        request: &ScanRequest,
+        progress: &ScanProgress,
+    ) -> ScanView {
+        ScanView {
+            sizes: self.evictable_sizes(zone),
+            costs: self.lru.in_zone(zone.id()).costs(),
+            swappiness: self.swappiness(),
+            priority: progress.priority,
+            can_swap: request.may.contains(May::SWAP) && self.has_free_swap(),
+            global: request.is_global(),
+            file_is_tiny: progress.file_is_tiny,
+            cache_trim: progress.cache_trim,
+        }
+    }
+}
+
+/// SHRZ-04: active anon alone does not keep the loop going.
+fn wants_more(quotas: &Quotas) -> bool {
+    let [inactive_anon, _, inactive_file, active_file] = *quotas;
+    inactive_anon > 0 || inactive_file > 0 || active_file > 0
+}
+
+/// The target is met: the type with less left ends, the other is cut to the same part of
+/// its quota. False if one type is spent already.
+fn cut_to_proportion(targets: &Quotas, quotas: &mut Quotas) -> bool {
+    let sum = |of: &Quotas, at: [usize; 2]| of[at[0]] + of[at[1]];
+    let (anon, file) = (sum(quotas, ANON), sum(quotas, FILE));
+    if anon == 0 || file == 0 {
+        return false;
+    }
+    let (smaller, larger, rest) =
+        if file > anon { (ANON, FILE, anon) } else { (FILE, ANON, file) };
+    let percent = u64::from(rest) * 100 / (u64::from(sum(targets, smaller)) + 1);
+    smaller.into_iter().for_each(|i| quotas[i] = 0);
+    for i in larger {
+        let scanned = targets[i] - quotas[i];
+        let keep = u64::from(targets[i]) * (100 - percent.min(100)) / 100;
+        quotas[i] = (keep as u32).saturating_sub(scanned);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SHRZ-04: active anon alone does not keep the loop going; any other list does.
+    #[test]
+    fn active_anon_alone_ends_the_loop() {
+        assert!(!wants_more(&[0, 100, 0, 0]));
+        for i in [0, 2, 3] {
+            let mut quotas = [0; 4];
+            quotas[i] = 1;
+            assert!(wants_more(&quotas), "list {i}");
+        }
+    }
+
+    /// SHRZ-04: the smaller type ends and the larger is cut by the same percentage.
+    #[test]
+    fn the_proportion_of_the_quotas_is_kept() {
+        let targets = [100, 100, 1000, 1000];
+        // 64 of 200 anon pages are left: 31 %; file may go to 69 %, 690 each.
+        let mut quotas = [36, 28, 900, 950];
+        assert!(cut_to_proportion(&targets, &mut quotas));
+        assert_eq!(quotas, [0, 0, 690 - 100, 690 - 50]);
+    }
+
+    /// SHRZ-04: never below zero, and nothing to do once a type is spent.
+    #[test]
+    fn a_spent_type_stops_and_a_late_cut_leaves_nothing() {
+        let targets = [100, 0, 100, 0];
+        assert!(!cut_to_proportion(&targets, &mut [0, 0, 50, 0]));
+        assert!(!cut_to_proportion(&targets, &mut [50, 0, 0, 0]));
+        let mut late = [90, 0, 95, 0];
+        assert!(cut_to_proportion(&targets, &mut late));
+        assert_eq!(late, [0, 0, 6, 0]);
+        let mut over = [90, 0, 90, 0];
+        assert!(cut_to_proportion(&targets, &mut over));
+        assert_eq!(over, [1, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,212 @@
+//! `scan_control`, as two values: what was asked for, and how far it has got.
+//!
+//! Linux keeps both in one struct. Here the request does not change once reclaim runs, so
+//! that what a stage may do is decided in one place, and all that changes is in
+//! [`ScanProgress`], which belongs to one task.
+
+use bitflags::bitflags;
+
+use super::{DEF_PRIORITY, SWAP_CLUSTER_MAX};
+use crate::gfp::Gfp;
+use crate::units::Order;
+use crate::zone::ZoneId;
+
+/// Who reclaims.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReclaimKind {
+    /// The kswapd task, ahead of need.
+    Kswapd,
+    /// A task that needs a page now.
+    Direct,
+    /// On request (`MADV_PAGEOUT`).
+    Proactive,
+}
+
+/// Whose pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Everybody's, because the machine is short.
+    Global,
+    /// A memory control group's, because it is at its limit. There is no second group
+    /// yet, so nothing in the crate makes such a request; the policies know the case.
+    Group(u16),
+}
+
+bitflags! {
+    /// What reclaim may do.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct May: u8 {
+        /// Take mapped pages from their page tables.
+        const UNMAP = 1;
+        /// Start writing pages.
+        const WRITEPAGE = 2;
+        /// Swap anonymous pages out.
+        const SWAP = 4;
+    }
+}
+
+/// What is wanted and what is allowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScanRequest {
+    /// Who asks.
+    pub kind: ReclaimKind,
+    /// Whose pages.
+    pub target: Target,
+    /// What the allocation behind it may do.
+    pub gfp: Gfp,
+    /// The order that is needed.
+    pub order: Order,
+    /// The highest zone that could help.
+    pub class: ZoneId,
+    /// Pages wanted.
+    pub nr_to_reclaim: u32,
+    /// What reclaim may do.
+    pub may: May,
+    /// Reclaim whatever is given, without asking for references.
+    pub force: bool,
+}
+
+impl ScanRequest {
+    /// kswapd's request; the target is set for each zone.
+    pub const fn kswapd(order: Order, class: ZoneId) -> Self {
+        Self {
+            kind: ReclaimKind::Kswapd,
+            target: Target::Global,
+            gfp: Gfp::KERNEL,
+            order,
+            class,
+            nr_to_reclaim: SWAP_CLUSTER_MAX,
+            may: May::all(),
+            force: false,
+        }
+    }
+
+    /// A direct reclaimer's request.
+    pub const fn direct(gfp: Gfp, order: Order) -> Self {
+        Self {
+            kind: ReclaimKind::Direct,
+            target: Target::Global,
+            gfp,
+            order,
+            class: gfp.class_zone(),
+            nr_to_reclaim: SWAP_CLUSTER_MAX,
+            may: May::all(),
+            force: false,
+        }
+    }
+
+    /// A request to reclaim just the pages that are handed over.
+    pub const fn proactive() -> Self {
+        Self {
+            kind: ReclaimKind::Proactive,
+            target: Target::Global,
+            gfp: Gfp::KERNEL,
+            order: Order::ZERO,
+            class: ZoneId::Normal,
+            nr_to_reclaim: u32::MAX,
+            may: May::all(),
+            force: true,
+        }
+    }
+
+    /// Whether the whole machine's shortage is the cause.
+    pub const fn is_global(&self) -> bool {
+        matches!(self.target, Target::Global)
+    }
+
+    /// Whether writing a page may be started: FS, or IO for a page in the swap cache.
+    pub const fn may_enter(&self, in_swap_cache: bool) -> bool {
+        self.gfp.contains(Gfp::FS) || in_swap_cache && self.gfp.contains(Gfp::IO)
+    }
+}
+
+/// What happened to the pages of one batch (SPL-04 and on).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BatchStat {
+    /// Dirty or under write-back.
+    pub dirty: u32,
+    /// Dirty and not under write-back.
+    pub unqueued: u32,
+    /// Either of these on a congested device, or under write-back and marked already.
+    pub congested: u32,
+    /// Under write-back and left alone (SPL-06).
+    pub writeback: u32,
+    /// Under write-back although reclaim has come round again (SPL-05).
+    pub immediate: u32,
+    /// Base pages activated, anon and file.
+    pub activate: [u32; 2],
+    /// Kept because they were referenced.
+    pub ref_keep: u32,
+    /// Could not be unmapped.
+    pub unmap_fail: u32,
+    /// Submitted for writing.
+    pub pageout: u32,
+    /// Lazily freed, but dirty again.
+    pub lazyfree_fail: u32,
+    /// Base pages freed.
+    pub reclaimed: u32,
+}
+
+/// How far reclaim has got. One task's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScanProgress {
+    /// From 12 down to 0.
+    pub priority: u8,
+    /// Scan pressure so far.
+    pub scanned: u64,
+    /// Base pages freed so far.
+    pub reclaimed: u64,
+    /// Anon, file: the active list may be deactivated (SHRZ-10).
+    pub may_deactivate: [bool; 2],
+    /// Deactivate whatever the sizes say.
+    pub force_deactivate: bool,
+    /// Some active list was left alone only because deactivation was not allowed.
+    pub skipped_deactivate: bool,
+    /// There is plenty of inactive file cache: look there only.
+    pub cache_trim: bool,
+    /// There is hardly any file cache: look at anon only.
+    pub file_is_tiny: bool,
+    /// Writing is allowed whatever the mode (after a round below priority 10).
+    pub force_writepage: bool,
+    /// Compaction could satisfy the order by now.
+    pub compaction_ready: bool,
+    /// Batches summed up since the start, for zone flags and traces.
+    pub last_batch: BatchStat,
+}
+
+impl ScanProgress {
+    /// The beginning, at a given priority.
+    pub const fn new(priority: u8) -> Self {
+        Self {
+            priority,
+            scanned: 0,
+            reclaimed: 0,
+            may_deactivate: [false; 2],
+            force_deactivate: false,
+            skipped_deactivate: false,
+            cache_trim: false,
+            file_is_tiny: false,
+            force_writepage: false,
+            compaction_ready: false,
+            last_batch: BatchStat {
+                dirty: 0,
+                unqueued: 0,
+                congested: 0,
+                writeback: 0,
+                immediate: 0,
+                activate: [0; 2],
+                ref_keep: 0,
+                unmap_fail: 0,
+                pageout: 0,
+                lazyfree_fail: 0,
+                reclaimed: 0,
+            },
+        }
+    }
+}
+
+impl Default for ScanProgress {
+    fn default() -> Self {
+        Self::new(DEF_PRIORITY)
+    }
+}

@@ -1,0 +1,89 @@
+//! `shrink_zones` and `shrink_zone`: from the zonelist down to one zone's lists.
+//!
+//! Places for what is to come: memory control groups are visited here, shrinkers run here
+//! after the lists, and compaction is asked here whether it could already satisfy the
+//! order. There is one group, no shrinker and no compaction yet; for orders above zero
+//! reclaim goes by [`should_continue_reclaim`] alone.
+
+use super::{DEF_PRIORITY, ScanProgress, ScanRequest};
+use crate::env::Env;
+use crate::mm::Mm;
+use crate::page::LruList;
+use crate::units::Order;
+use crate::zone::Zone;
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Walks the zonelist up to the class zone (SHRZ-01); the zones nearest to the class
+    /// come first, as they serve most requests.
+    pub(crate) fn shrink_zones(&self, request: &ScanRequest, progress: &mut ScanProgress) {
+        for zone in self.zonelist(request.class) {
+            if progress.priority < DEF_PRIORITY && self.is_unreclaimable(zone) {
+                continue;
+            }
+            self.shrink_zone(zone, request, progress);
+        }
+    }
+
+    /// Nothing on the zone's lists could be reclaimed.
+    fn is_unreclaimable(&self, zone: &Zone<'m, E::Cpu>) -> bool {
+        self.reclaimable_pages(zone) == 0
+    }
+
+    /// Pages that reclaim could get at: file pages, and anonymous ones while swap lasts.
+    pub(crate) fn reclaimable_pages(&self, zone: &Zone<'m, E::Cpu>) -> u32 {
+        let lruvec = self.lru.in_zone(zone.id());
+        let size = |list| lruvec.size(list);
+        let file = size(LruList::InactiveFile) + size(LruList::ActiveFile);
+        let anon = size(LruList::InactiveAnon) + size(LruList::ActiveAnon);
+        file + if self.has_free_swap() { anon } else { 0 }
+    }
+
+    /// Reclaims from one zone until the order's need is met or a round was fruitless
+    /// (SHRZ-02's loop); true if any round freed something.
+    pub(crate) fn shrink_zone(
+        &self,
+        zone: &Zone<'m, E::Cpu>,
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) -> bool {
+        let mut any = false;
+        loop {
+            let before = progress.reclaimed;
+            self.shrink_lruvec(zone, request, progress);
+            let freed = (progress.reclaimed - before) as u32;
+            any |= freed > 0;
+            let lruvec = self.lru.in_zone(zone.id());
+            let swap = self.has_free_swap();
+            let anon = if swap { lruvec.size(LruList::InactiveAnon) } else { 0 };
+            let left = lruvec.size(LruList::InactiveFile) + anon;
+            if !should_continue_reclaim(request.order, progress.priority, freed, left) {
+                return any;
+            }
+        }
+    }
+}
+
+/// SHRZ-09, without compaction to ask: `freed` by the last round, `inactive` pages left.
+fn should_continue_reclaim(order: Order, priority: u8, freed: u32, inactive: u32) -> bool {
+    let costly = order > Order::COSTLY || order > Order::ZERO && priority < DEF_PRIORITY - 2;
+    let wanted = order.pages() * 2;
+    costly && freed > 0 && freed < wanted && inactive > wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SHRZ-09: each condition on its own ends the loop.
+    #[test]
+    fn reclaim_goes_on_for_costly_orders_only_while_it_pays() {
+        let order = |n| Order::new(n).expect("an order");
+        assert!(should_continue_reclaim(order(4), 12, 1, 1000));
+        assert!(should_continue_reclaim(order(1), 9, 1, 1000));
+        assert!(!should_continue_reclaim(order(1), 10, 1, 1000));
+        assert!(!should_continue_reclaim(order(0), 0, 1, 1000));
+        assert!(!should_continue_reclaim(order(4), 12, 0, 1000));
+        assert!(!should_continue_reclaim(order(4), 12, 32, 1000));
+        assert!(!should_continue_reclaim(order(4), 12, 1, 32));
+    }
+}

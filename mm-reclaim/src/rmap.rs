@@ -1,0 +1,161 @@
+//! Who maps a page: the reverse mapping, and what reclaim does through it.
+//!
+//! A walk goes from the page's family handle to the family's areas and from each to one
+//! page-table entry; see [`crate::aspace`] for the structure and its cost.
+//!
+//! Locks: page lock (where the caller needs the answer to stand still), family, page
+//! table. Never an area lock: a walk may run inside a fault that holds one.
+//!
+//! Left out: file mappings, whose pages do not exist yet; they add a second kind of
+//! handle here and nothing elsewhere.
+//!
+//! Counterpart in Linux: `mm/rmap.c`.
+
+use core::ops::ControlFlow;
+
+use crate::aspace::{AddressSpace, Area, AreaFlags};
+use crate::env::{Env, Mapping, PageTables, Prot, Pte};
+use crate::mm::Mm;
+use crate::page::{Page, PageLock};
+use crate::sync::Ordering;
+use crate::tlb::TlbBatch;
+use crate::units::Vpn;
+
+/// One mapping of a page, under its page-table lock.
+pub(crate) struct Hit<'a, 'm, E: Env> {
+    pub(crate) space: &'m AddressSpace<E::Cpu, E::Tables>,
+    pub(crate) tables: &'a mut E::Tables,
+    pub(crate) area: &'m Area,
+    pub(crate) vpn: Vpn,
+    pub(crate) mapping: Mapping,
+}
+
+/// What [`Mm::page_referenced`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct References {
+    /// Mappings whose access flag was set.
+    pub mappings: u32,
+    /// One of them allows execution.
+    pub exec: bool,
+    /// Some mapping is locked into memory.
+    pub locked: bool,
+}
+
+/// How [`Mm::try_to_unmap`] ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unmap {
+    /// Nothing maps the page any more.
+    Done,
+    /// A mapping is locked into memory.
+    Locked,
+    /// A mapping could not be replaced; every mapping left is as it was.
+    Failed,
+}
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Visits every mapping of `page`, until told to stop or all are met.
+    pub(crate) fn rmap_walk(
+        &self,
+        page: &Page,
+        mut visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
+    ) {
+        let mut left = page.mapcount();
+        let Some(family) = self.anons.get(page.mapping()) else { return };
+        if left == 0 {
+            return;
+        }
+        let (pfn, index) = (self.map.pfn(page), page.index());
+        let members = family.lock();
+        for (_, area) in members.iter(&self.areas) {
+            let Some(vpn) = area.page_of(index) else { continue };
+            let space = self.spaces.at(area.space());
+            let mut locked = space.tables.lock();
+            let Some(tables) = locked.as_mut() else { continue };
+            let Pte::Present(mapping) = tables.get(vpn) else { continue };
+            if mapping.pfn != pfn {
+                continue;
+            }
+            left -= 1;
+            let hit = Hit { space, tables, area, vpn, mapping };
+            if visit(hit).is_break() || left == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Takes the access flag off every mapping and says what was found. The translations
+    /// join `stale`: once it is flushed, the next access sets the flag again.
+    pub(crate) fn page_referenced(&self, page: &Page, stale: &mut TlbBatch) -> References {
+        let mut found = References::default();
+        self.rmap_walk(page, |hit| {
+            let view = hit.area.view();
+            if view.flags.contains(AreaFlags::LOCKED) {
+                found.locked = true;
+                return ControlFlow::Break(());
+            }
+            if hit.mapping.young && hit.tables.test_and_clear_young(hit.vpn) {
+                found.mappings += 1;
+                found.exec |= view.prot.contains(Prot::EXEC);
+                stale.gather(&self.env, hit.tables.asid(), hit.vpn, false);
+            }
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
+    /// Turns every mapping of a page in the swap cache into its swap entry.
+    ///
+    /// The caller holds the page lock and two references at least. A dirty mapping makes
+    /// the page dirty. The translations join `stale`.
+    pub(crate) fn try_to_unmap(&self, lock: &PageLock<'m>, stale: &mut TlbBatch) -> Unmap {
+        let page = lock.page();
+        let mut end = Unmap::Done;
+        self.rmap_walk(page, |hit| {
+            if hit.area.view().flags.contains(AreaFlags::LOCKED) {
+                end = Unmap::Locked;
+                return ControlFlow::Break(());
+            }
+            if !self.unmap_one(page, hit, stale) {
+                end = Unmap::Failed;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        match end {
+            Unmap::Done if page.is_mapped() => Unmap::Failed,
+            other => other,
+        }
+    }
+
+    /// Replaces one mapping by the page's swap entry; false if the slot cannot count it.
+    fn unmap_one(&self, page: &'m Page, hit: Hit<'_, 'm, E>, stale: &mut TlbBatch) -> bool {
+        let entry = page.private();
+        if !self.swap_duplicate(entry) {
+            return false;
+        }
+        let Pte::Present(old) = hit.tables.replace(hit.vpn, Pte::Swap(entry)) else {
+            unreachable!("the entry was seen present under the page-table lock");
+        };
+        if old.dirty {
+            page.set_dirty();
+        }
+        let writable = old.dirty && old.prot.contains(Prot::WRITE);
+        stale.gather(&self.env, hit.tables.asid(), hit.vpn, writable);
+        hit.space.resident.fetch_sub(1, Ordering::Relaxed);
+        hit.space.swapped.fetch_add(1, Ordering::Relaxed);
+        page.remove_mapping();
+        let last = page.put();
+        debug_assert!(!last, "the caller holds a reference");
+        true
+    }
+
+    /// Whether some area that maps `page` is locked into memory.
+    pub(crate) fn is_mapped_locked(&self, page: &Page) -> bool {
+        let mut locked = false;
+        self.rmap_walk(page, |hit| {
+            locked = hit.area.view().flags.contains(AreaFlags::LOCKED);
+            if locked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        locked
+    }
+}

@@ -1,0 +1,48 @@
+//! Swap entries: which slot of which device, in 32 bits.
+
+use core::fmt;
+
+/// Devices that can be in use at once.
+pub const MAX_SWAP_DEVICES: usize = 8;
+const SLOT_BITS: u32 = 29;
+/// Slots that a device can have (2 TiB).
+pub const MAX_SLOTS: u32 = 1 << SLOT_BITS;
+
+/// The name of a swap slot, as page-table entries and descriptors carry it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct SwapEntry(u32);
+
+impl SwapEntry {
+    /// Slot `slot` of the device at position `device`.
+    pub(crate) const fn new(device: usize, slot: u32) -> Self {
+        debug_assert!(device < MAX_SWAP_DEVICES && slot < MAX_SLOTS);
+        Self((device as u32) << SLOT_BITS | slot)
+    }
+
+    /// The entry that [`SwapEntry::raw`] encoded.
+    pub const fn from_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+
+    /// The entry as a number.
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// The position of the device.
+    pub const fn device(self) -> usize {
+        (self.0 >> SLOT_BITS) as usize
+    }
+
+    /// The slot on the device.
+    pub const fn slot(self) -> u32 {
+        self.0 & (MAX_SLOTS - 1)
+    }
+}
+
+impl fmt::Debug for SwapEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "swap {}:{}", self.device(), self.slot())
+    }
+}

@@ -1,0 +1,341 @@
+//! The slots of a swap device.
+//!
+//! A slot's word, from the low bits: use count (13), broken (1), what it holds (2), memory
+//! control group (16), frame or shadow (32).
+//!
+//! ```text
+//!              allocate(frame)              put_use to 0, uncache
+//!      0 free ----------------> cached ---------------------------> 0 free
+//!                               |    ^
+//!         uncache, count > 0    v    |  cache(frame)
+//!                          stored or shadow
+//! ```
+//!
+//! A slot whose block failed is broken: once vacated it is bad and never free again.
+//! A cached slot with count 0 is a page about to be written whose mappings are still to be
+//! replaced, or one whose last user is gone; either way its page decides what becomes of
+//! it. Free slots are handed out in runs: each device works through a cluster of
+//! [`CLUSTER`] slots, so that a batch of pages lands in neighbouring blocks.
+
+use core::mem::MaybeUninit;
+
+use crate::env::{Cpu, DeviceId};
+use crate::storage;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering};
+use crate::units::Pfn;
+
+/// Slots in a cluster.
+pub const CLUSTER: u32 = 256;
+const COUNT_MASK: u64 = (1 << 13) - 1;
+const BROKEN: u64 = 1 << 13;
+/// The most page-table entries that may name one slot.
+pub const MAX_USES: u32 = COUNT_MASK as u32;
+const KIND_SHIFT: u32 = 14;
+const MEMCG_SHIFT: u32 = 16;
+const VALUE_SHIFT: u32 = 32;
+
+/// Memory for one slot of a swap device.
+#[repr(transparent)]
+pub struct Slot(AtomicU64);
+
+/// What a slot holds beside its use count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// Nothing: free if the count is 0, else a stored page.
+    Nothing,
+    /// A page in the swap cache.
+    Page(Pfn),
+    /// The shadow of a page that was evicted.
+    Shadow(u32),
+    /// The slot must not be used.
+    Bad,
+}
+
+/// A slot's word, taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotState {
+    /// Page-table entries that name the slot.
+    pub uses: u32,
+    /// The memory control group that is charged.
+    pub memcg: u16,
+    /// Writing the block failed: it is not to be used again.
+    pub broken: bool,
+    /// The rest.
+    pub held: Held,
+}
+
+impl SlotState {
+    const FREE: Self = Self { uses: 0, memcg: 0, broken: false, held: Held::Nothing };
+    const BAD: Self = Self { held: Held::Bad, ..Self::FREE };
+
+    const fn encode(self) -> u64 {
+        let (kind, value) = match self.held {
+            Held::Nothing => (0, 0),
+            Held::Page(pfn) => (1, pfn.0),
+            Held::Shadow(shadow) => (2, shadow),
+            Held::Bad => (3, 0),
+        };
+        self.uses as u64
+            | if self.broken { BROKEN } else { 0 }
+            | kind << KIND_SHIFT
+            | (self.memcg as u64) << MEMCG_SHIFT
+            | (value as u64) << VALUE_SHIFT
+    }
+
+    const fn decode(word: u64) -> Self {
+        let value = (word >> VALUE_SHIFT) as u32;
+        let held = match word >> KIND_SHIFT & 3 {
+            0 => Held::Nothing,
+            1 => Held::Page(Pfn(value)),
+            2 => Held::Shadow(value),
+            _ => Held::Bad,
+        };
+        let memcg = (word >> MEMCG_SHIFT) as u16;
+        Self { uses: (word & COUNT_MASK) as u32, memcg, broken: word & BROKEN != 0, held }
+    }
+
+    /// What is left when nobody names the slot and nothing is in it any more.
+    const fn vacated(self) -> Self {
+        if self.broken { Self::BAD } else { Self::FREE }
+    }
+
+    /// A slot that nobody names and nothing is in.
+    pub const fn is_free(self) -> bool {
+        self.encode() == 0
+    }
+}
+
+struct Search {
+    /// Where the next look for a free slot begins.
+    next: u32,
+}
+
+/// One swap device in use.
+pub struct SwapDevice<'m, C: Cpu> {
+    pub(crate) id: DeviceId,
+    pub(crate) priority: i16,
+    slots: &'m [Slot],
+    /// Slots in use in each cluster.
+    clusters: &'m [Slot],
+    search: Lock<C, Search>,
+    usable: u32,
+    free: AtomicU32,
+    /// New slots are handed out.
+    enabled: AtomicBool,
+}
+
+/// Words of memory that a device of `blocks` pages needs for its slots.
+pub const fn words_for(blocks: u32) -> usize {
+    blocks as usize + blocks.div_ceil(CLUSTER) as usize
+}
+
+impl<'m, C: Cpu> SwapDevice<'m, C> {
+    /// A device of `blocks` pages, of which page 0 (the header) and `bad` are never used.
+    /// `memory` holds [`words_for`]`(blocks)` words at least.
+    pub(crate) fn new(
+        id: DeviceId,
+        priority: i16,
+        blocks: u32,
+        memory: &'m mut [MaybeUninit<Slot>],
+        bad: impl Iterator<Item = u32>,
+    ) -> Self {
+        let memory = fill(&mut memory[..words_for(blocks)]);
+        let (slots, clusters) = memory.split_at(blocks as usize);
+        let unusable = SlotState::BAD.encode();
+        let mut usable = blocks;
+        for slot in core::iter::once(0).chain(bad) {
+            if slots[slot as usize].0.swap(unusable, Ordering::Relaxed) == 0 {
+                clusters[(slot / CLUSTER) as usize].0.fetch_add(1, Ordering::Relaxed);
+                usable -= 1;
+            }
+        }
+        Self {
+            id,
+            priority,
+            slots,
+            clusters,
+            search: Lock::new(Search { next: 1 }),
+            usable,
+            free: AtomicU32::new(usable),
+            enabled: AtomicBool::new(true),
+        }
+    }
+
+    /// Blocks of the device, usable or not.
+    pub fn blocks(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// Slots that can be used.
+    pub fn usable(&self) -> u32 {
+        self.usable
+    }
+
+    /// Slots that are free.
+    pub fn free(&self) -> u32 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// Whether new slots are handed out.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// The state of a slot.
+    ///
+    /// # Panics
+    /// If the device has no such slot.
+    #[inline(always)]
+    pub fn state(&self, slot: u32) -> SlotState {
+        // Acquire pairs with the Release of `update`: a frame found here was filled in
+        // before it was entered.
+        SlotState::decode(self.slots[slot as usize].0.load(Ordering::Acquire))
+    }
+
+    /// Every slot's state.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, SlotState)> + '_ {
+        (0..self.slots.len() as u32).map(|i| (i, self.state(i)))
+    }
+
+    /// Takes a free slot for the page in `frame`, which enters the swap cache with it.
+    #[inline]
+    pub(crate) fn allocate(&self, frame: Pfn, memcg: u16) -> Option<u32> {
+        if self.free() == 0 {
+            return None;
+        }
+        let mut search = self.search.lock();
+        let slot = self.find_free(search.next)?;
+        let state = SlotState { memcg, held: Held::Page(frame), ..SlotState::FREE };
+        self.slots[slot as usize].0.store(state.encode(), Ordering::Release);
+        self.clusters[(slot / CLUSTER) as usize].0.fetch_add(1, Ordering::Relaxed);
+        self.free.fetch_sub(1, Ordering::Relaxed);
+        search.next = slot + 1;
+        Some(slot)
+    }
+
+    /// The next free slot: in the current cluster, else in an empty one, else anywhere.
+    #[inline]
+    fn find_free(&self, next: u32) -> Option<u32> {
+        let is_free = |slot: &u32| {
+            self.slots.get(*slot as usize).is_some_and(|s| s.0.load(Ordering::Relaxed) == 0)
+        };
+        if !next.is_multiple_of(CLUSTER) && is_free(&next) {
+            return Some(next);
+        }
+        self.search_clusters(next, is_free)
+    }
+
+    #[cold]
+    fn search_clusters(&self, next: u32, is_free: impl Fn(&u32) -> bool) -> Option<u32> {
+        let used = |c: usize| self.clusters[c].0.load(Ordering::Relaxed);
+        let count = self.clusters.len();
+        let slots = |c: usize| c as u32 * CLUSTER..(c as u32 + 1) * CLUSTER;
+        let current = next as usize / CLUSTER as usize % count;
+        let rest = (next..slots(current).end).find(&is_free);
+        let from_here = || (0..count).map(|i| (current + i) % count);
+        rest.filter(|_| !next.is_multiple_of(CLUSTER))
+            .or_else(|| from_here().find(|c| used(*c) == 0).and_then(|c| slots(c).find(&is_free)))
+            .or_else(|| {
+                let with_room = from_here().filter(|c| used(*c) < u64::from(CLUSTER));
+                with_room.into_iter().find_map(|c| slots(c).find(&is_free))
+            })
+    }
+
+    /// Changes a slot by a pure transition, atomically; `None` refuses.
+    fn update(
+        &self,
+        slot: u32,
+        change: impl Fn(SlotState) -> Option<SlotState>,
+    ) -> Result<SlotState, SlotState> {
+        let word = &self.slots[slot as usize].0;
+        let step = |w| change(SlotState::decode(w)).map(SlotState::encode);
+        // Release pairs with the Acquire of `state`.
+        word.fetch_update(Ordering::AcqRel, Ordering::Acquire, step)
+            .map(SlotState::decode)
+            .map_err(SlotState::decode)
+    }
+
+    /// The slot's last use is gone and nothing is in it: back to the free ones.
+    fn release(&self, slot: u32) {
+        let _search = self.search.lock();
+        self.clusters[(slot / CLUSTER) as usize].0.fetch_sub(1, Ordering::Relaxed);
+        self.free.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more page-table entry names the slot; false if the count is full.
+    pub(crate) fn add_use(&self, slot: u32) -> bool {
+        let up = |s: SlotState| (s.uses < MAX_USES).then_some(SlotState { uses: s.uses + 1, ..s });
+        self.update(slot, up).is_ok()
+    }
+
+    /// One page-table entry less; true if the slot became free.
+    pub(crate) fn put_use(&self, slot: u32) -> bool {
+        let after = |s: SlotState| {
+            debug_assert!(s.uses > 0, "slot {slot} has no use to put: {s:?}");
+            let uses = s.uses - 1;
+            match s.held {
+                Held::Page(_) => SlotState { uses, ..s },
+                _ if uses == 0 => s.vacated(),
+                _ => SlotState { uses, ..s },
+            }
+        };
+        let was = self.update(slot, |s| Some(after(s))).unwrap_or(SlotState::FREE);
+        let freed = after(was).is_free();
+        if freed {
+            self.release(slot);
+        }
+        freed
+    }
+
+    /// Enters the page in `frame` into the swap cache of a stored slot; the shadow that
+    /// was there, if any.
+    ///
+    /// # Errors
+    /// The state, if the slot is not a stored one.
+    pub(crate) fn cache(&self, slot: u32, frame: Pfn) -> Result<Option<u32>, SlotState> {
+        let was = self.update(slot, |s| match s.held {
+            Held::Nothing | Held::Shadow(_) if s.uses > 0 => {
+                Some(SlotState { held: Held::Page(frame), ..s })
+            }
+            _ => None,
+        })?;
+        Ok(match was.held {
+            Held::Shadow(shadow) => Some(shadow),
+            _ => None,
+        })
+    }
+
+    /// Takes the page in `frame` out of the swap cache, leaving `shadow` if the slot is
+    /// still used; true if the slot became free.
+    pub(crate) fn uncache(&self, slot: u32, frame: Pfn, shadow: Option<u32>) -> bool {
+        let after = |s: SlotState| match (s.uses, shadow) {
+            (0, _) => s.vacated(),
+            (_, Some(shadow)) => SlotState { held: Held::Shadow(shadow), ..s },
+            (_, None) => SlotState { held: Held::Nothing, ..s },
+        };
+        let change = |s: SlotState| (s.held == Held::Page(frame)).then(|| after(s));
+        let was = self.update(slot, change);
+        debug_assert!(was.is_ok(), "slot {slot} does not hold {frame:?}: {was:?}");
+        let freed = was.is_ok_and(|s| after(s).is_free());
+        if freed {
+            self.release(slot);
+        }
+        freed
+    }
+
+    /// Writing the slot's block failed: once vacated it is never handed out again.
+    pub(crate) fn mark_broken(&self, slot: u32) {
+        let _ = self.update(slot, |s| Some(SlotState { broken: true, ..s }));
+    }
+
+    /// Overwrites a slot behind everybody's back, for tests of `validate()`.
+    #[doc(hidden)]
+    pub fn corrupt(&self, slot: u32, state: SlotState) {
+        self.slots[slot as usize].0.store(state.encode(), Ordering::Relaxed);
+    }
+}
+
+/// Makes every word a free slot.
+fn fill(memory: &mut [MaybeUninit<Slot>]) -> &[Slot] {
+    storage::fill(memory, |_| Slot(AtomicU64::new(SlotState::FREE.encode())))
+}

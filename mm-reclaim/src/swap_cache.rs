@@ -1,0 +1,306 @@
+//! The swap cache: pages that have a slot, and transfers to and from it.
+//!
+//! A page is in the cache while its slot's word names its frame and its `SWAPCACHE` flag
+//! and `private` name the slot; both change under the page lock. The cache holds one
+//! reference. A fault finds the page by the slot, even under write-back; reclaim finds
+//! the slot by the page.
+//!
+//! A lookup holds nothing at first: it reads the word, takes a reference unless the page
+//! is free or frozen, and reads the word again. If it still names the frame, the page was
+//! in the cache while the reference was taken.
+//!
+//! A completion runs in task context and takes the lruvec's lock at most.
+//!
+//! Counterpart in Linux: `mm/swap_state.c`, `mm/swapfile.c`, `mm/page_io.c`.
+
+use crate::env::{BlockDevice, Cpu, DeviceId, Env};
+use crate::lru::Relocation;
+use crate::mm::Mm;
+use crate::page::{Page, PageFlags, PageLock, PageRef};
+use crate::stat::VmEvent;
+use crate::swap::entry::MAX_SWAP_DEVICES;
+use crate::swap::header::{Header, HeaderError};
+use crate::swap::io::{Bio, Completion, Direction};
+use crate::swap::map::{Held, Slot, words_for};
+use crate::swap::{SwapDevice, SwapEntry};
+use crate::sync::{Ordering, RelaxStrategy};
+use crate::units::{PAGE_SIZE, Pfn};
+use core::mem::MaybeUninit;
+
+/// Why a device was not taken into use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SwapOnError {
+    /// Its header is not that of a swap area.
+    Header(HeaderError),
+    /// Reading the header failed.
+    Read,
+    /// As many devices as there can be are in use.
+    TooManyDevices,
+    /// The memory for the slots holds fewer words than the device needs.
+    TooLittleMemory {
+        /// Words needed.
+        need: usize,
+        /// Words given.
+        have: usize,
+    },
+}
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Words of memory that [`Mm::swapon`] wants for a device of `blocks` pages.
+    pub const fn swap_words(blocks: u32) -> usize {
+        words_for(blocks)
+    }
+
+    /// Takes a device of `blocks` pages into use, with the header page already read from
+    /// its block 0. Returns the usable slots.
+    ///
+    /// # Errors
+    /// If the header is wrong or there is no place; nothing has changed then.
+    pub fn swapon(
+        &self,
+        device: DeviceId,
+        blocks: u32,
+        header: &[u8; PAGE_SIZE],
+        memory: &'m mut [MaybeUninit<Slot>],
+        priority: i16,
+    ) -> Result<u32, SwapOnError> {
+        let header = Header::parse(header, blocks).map_err(SwapOnError::Header)?;
+        let pages = header.last_page + 1;
+        let (need, have) = (words_for(pages), memory.len());
+        if have < need {
+            return Err(SwapOnError::TooLittleMemory { need, have });
+        }
+        let _one_at_a_time = self.swapon_lock.lock();
+        let at = self.swap.count.load(Ordering::Relaxed) as usize;
+        if at == MAX_SWAP_DEVICES {
+            return Err(SwapOnError::TooManyDevices);
+        }
+        let new = SwapDevice::new(device, priority, pages, memory, header.bad_pages());
+        let usable = self.swap.devices[at].call_once(|| new).usable();
+        // Release pairs with the Acquire of `swap_devices`.
+        self.swap.count.store(at as u32 + 1, Ordering::Release);
+        Ok(usable)
+    }
+
+    /// The devices in use, with their positions.
+    pub(crate) fn swap_devices(
+        &self,
+    ) -> impl Iterator<Item = (usize, &SwapDevice<'m, E::Cpu>)> {
+        let count = self.swap.count.load(Ordering::Acquire) as usize;
+        self.swap.devices[..count].iter().enumerate().filter_map(|(i, d)| Some((i, d.get()?)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn swap_device(&self, entry: SwapEntry) -> &SwapDevice<'m, E::Cpu> {
+        self.swap.devices[entry.device()].get().expect("an entry of a device in use")
+    }
+
+    /// Swap slots in all and those that are free.
+    pub fn swap_pages(&self) -> (u32, u32) {
+        self.swap_devices().fold((0, 0), |(t, f), (_, d)| (t + d.usable(), f + d.free()))
+    }
+
+    /// Whether a page could get a slot now.
+    #[inline]
+    pub(crate) fn has_free_swap(&self) -> bool {
+        self.swap_devices().any(|(_, d)| d.is_enabled() && d.free() > 0)
+    }
+
+    /// Whether more than half of swap is used, so that slots are given back early.
+    pub(crate) fn vm_swap_full(&self) -> bool {
+        let (total, free) = self.swap_pages();
+        free < total / 2
+    }
+
+    /// The highest priority with a free slot; equal priorities take turns.
+    fn allocate_slot(&self, frame: Pfn, memcg: u16) -> Option<SwapEntry> {
+        let usable = || self.swap_devices().filter(|(_, d)| d.is_enabled() && d.free() > 0);
+        let best = usable().map(|(_, d)| d.priority).max()?;
+        let equal = || usable().filter(|(_, d)| d.priority == best);
+        let many = equal().count();
+        let turn = if many > 1 { self.swap.turn.fetch_add(1, Ordering::Relaxed) as usize } else { 0 };
+        let rotated = equal().cycle_from(turn % many.max(1));
+        let found = rotated.into_iter().flatten().find_map(|(at, device)| {
+            device.allocate(frame, memcg).map(|slot| SwapEntry::new(at, slot))
+        });
+        found
+    }
+
+    /// Gives an anonymous page a slot and enters it into the cache; it is dirty from then
+    /// on. False if no slot is free.
+    pub(crate) fn add_to_swap(&self, lock: &PageLock<'m>) -> bool {
+        let page = lock.page();
+        let Some(entry) = self.allocate_slot(self.map.pfn(page), page.memcg()) else {
+            return false;
+        };
+        page.get().leak();
+        page.enter_swap_cache(entry.raw());
+        page.set_dirty();
+        true
+    }
+
+    /// Takes a page out of the cache; its contents are nowhere else from now on. The
+    /// caller holds the page lock and a reference, and the page is not under write-back.
+    pub(crate) fn delete_from_swap_cache(&self, lock: &PageLock<'m>) {
+        let page = lock.page();
+        let entry = SwapEntry::from_raw(page.private());
+        page.leave_swap_cache();
+        page.set_dirty();
+        if self.swap_device(entry).uncache(entry.slot(), self.map.pfn(page), None) {
+            self.discard(entry);
+        }
+        let last = page.put();
+        debug_assert!(!last, "the caller holds a reference");
+    }
+
+    /// Gives the slot of a page back if no page-table entry names it (`try_to_free_swap`).
+    pub(crate) fn try_to_free_swap(&self, lock: &PageLock<'m>) -> bool {
+        let page = lock.page();
+        let flags = page.flags();
+        if !flags.contains(PageFlags::SWAPCACHE) || flags.contains(PageFlags::WRITEBACK) {
+            return false;
+        }
+        if self.slot_uses(page) > 0 {
+            return false;
+        }
+        self.delete_from_swap_cache(lock);
+        true
+    }
+
+    /// Page-table entries that name the slot of a page in the cache.
+    pub(crate) fn slot_uses(&self, page: &Page) -> u32 {
+        let entry = SwapEntry::from_raw(page.private());
+        self.swap_device(entry).state(entry.slot()).uses
+    }
+
+    /// One more page-table entry names `raw`; false if the count is full.
+    #[inline]
+    pub(crate) fn swap_duplicate(&self, raw: u32) -> bool {
+        let entry = SwapEntry::from_raw(raw);
+        self.swap_device(entry).add_use(entry.slot())
+    }
+
+    /// One page-table entry less names `entry`.
+    #[inline]
+    pub(crate) fn swap_free(&self, entry: SwapEntry) {
+        if self.swap_device(entry).put_use(entry.slot()) {
+            self.discard(entry);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn discard(&self, entry: SwapEntry) {
+        let device = self.swap_device(entry).id;
+        self.env.blocks().discard(device, entry.slot(), 1);
+    }
+
+    /// The page of a slot, if it is in the cache (`lookup_swap_cache`).
+    pub(crate) fn swap_lookup(&self, entry: SwapEntry) -> Option<PageRef<'m>> {
+        let device = self.swap_device(entry);
+        loop {
+            let Held::Page(pfn) = device.state(entry.slot()).held else { return None };
+            let Some(found) = self.map.page(pfn).get_unless_zero() else {
+                // Frozen: on its way out of the cache or back; look again.
+                <<E::Cpu as Cpu>::Relax as RelaxStrategy>::relax();
+                continue;
+            };
+            if device.state(entry.slot()).held == Held::Page(pfn) {
+                return Some(found);
+            }
+            self.put(found);
+        }
+    }
+
+    // ---- transfers ----
+
+    /// Starts writing a page of the cache: clears dirty, sets write-back, drops the page
+    /// lock (SPL-20).
+    pub(crate) fn swap_writepage(&self, lock: PageLock<'m>) {
+        let page = lock.page();
+        let entry = SwapEntry::from_raw(page.private());
+        page.clear_dirty();
+        page.begin_writeback();
+        self.reclaim.writeback.fetch_add(page.nr_pages(), Ordering::Relaxed);
+        self.unlock(lock);
+        self.submit(Direction::Write, entry, page);
+        self.count(VmEvent::PswpOut, 1);
+    }
+
+    /// Starts reading a page of the cache; the end of the transfer gives the lock back.
+    pub(crate) fn swap_readpage(&self, lock: PageLock<'m>) {
+        let page = lock.page();
+        let entry = SwapEntry::from_raw(page.private());
+        lock.pass_on();
+        self.submit(Direction::Read, entry, page);
+        self.count(VmEvent::PswpIn, 1);
+    }
+
+    #[inline]
+    fn submit(&self, direction: Direction, entry: SwapEntry, page: &'m Page) {
+        let device = self.swap_device(entry).id;
+        let bio = Bio::new(direction, device, entry, self.map.pfn(page));
+        if let Some(completion) = self.env.blocks().submit(bio) {
+            self.complete(completion);
+        }
+    }
+
+    /// Ends a transfer. Called by the device's task, or inline for a synchronous device.
+    pub fn complete(&self, end: Completion) {
+        let page = self.map.page(end.frame);
+        match end.direction {
+            Direction::Read => self.end_swap_read(page, end.result.is_ok()),
+            Direction::Write => self.end_swap_write(page, end.entry, end.result.is_ok()),
+        }
+    }
+
+    fn end_swap_read(&self, page: &'m Page, ok: bool) {
+        if !ok {
+            self.count(VmEvent::SwapReadError, 1);
+        }
+        page.end_read(ok);
+        self.unlock(PageLock::adopt(page));
+    }
+
+    /// A write that failed leaves the page dirty and active, its slot never to be used
+    /// again; one that succeeded moves a page that reclaim waits for to the tail (LRU-07).
+    fn end_swap_write(&self, page: &'m Page, entry: SwapEntry, ok: bool) {
+        // The cache's reference lasts until write-back ends; this one a little longer.
+        let held = page.get();
+        if !ok {
+            page.set_dirty();
+            self.swap_device(entry).mark_broken(entry.slot());
+            self.count(VmEvent::SwapWriteError, 1);
+            self.lru.of(page).relocate(page, Relocation::Activate);
+        }
+        let was = page.end_writeback();
+        self.reclaim.writeback.fetch_sub(page.nr_pages(), Ordering::Relaxed);
+        self.note_write_done();
+        if ok && was.contains(PageFlags::RECLAIM) && was.contains(PageFlags::LRU) {
+            let moved = self.lru.of(page).relocate(page, Relocation::InactiveTail);
+            self.count(VmEvent::PgRotated, u64::from(moved));
+        }
+        if page.take_waiters() {
+            self.wake_waiters(page);
+        }
+        self.put(held);
+    }
+}
+
+/// Iterating in turns.
+trait CycleFrom: Iterator + Sized {
+    /// The items from position `n` on, then those before it.
+    fn cycle_from(self, n: usize) -> [Option<Self::Item>; MAX_SWAP_DEVICES];
+}
+
+impl<I: Iterator> CycleFrom for I {
+    fn cycle_from(self, n: usize) -> [Option<I::Item>; MAX_SWAP_DEVICES] {
+        let mut items = [const { None }; MAX_SWAP_DEVICES];
+        let mut count = 0;
+        for item in self.take(MAX_SWAP_DEVICES) {
+            items[count] = Some(item);
+            count += 1;
+        }
+        items[..count].rotate_left(if count == 0 { 0 } else { n % count });
+        items
+    }
+}

@@ -1,0 +1,96 @@
+//! A lock that its waiters sleep for.
+//!
+//! Guards what a task may hold across I/O and reclaim: an address space's areas. Reclaim
+//! itself never takes one (it runs inside faults, which hold it).
+//!
+//! The inner mechanism is `spin`'s mutex, of which only `try_lock` is used: a holder may
+//! be preempted and may sleep. A sleeper counts itself before its last look; the holder
+//! unlocks before it looks at the count; a full fence stands between each pair, so one of
+//! the two sees the other and no wake-up is lost.
+
+use core::ops::{Deref, DerefMut};
+
+use crate::env::{Tasks, WaitEnd, WaitKey, WaitMode};
+use crate::sync::{AtomicU32, Ordering, RawMutex, RawMutexGuard, fence};
+
+/// A sleeping lock around `T`.
+pub(crate) struct SleepLock<T> {
+    inner: RawMutex<T>,
+    sleepers: AtomicU32,
+}
+
+/// The data of a [`SleepLock`], until it is dropped.
+#[must_use = "the lock is held only while the guard lives"]
+pub(crate) struct SleepGuard<'a, T, K: Tasks> {
+    /// `None` only inside `drop`.
+    inner: Option<RawMutexGuard<'a, T>>,
+    lock: &'a SleepLock<T>,
+    tasks: &'a K,
+}
+
+impl<T> SleepLock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self { inner: RawMutex::new(value), sleepers: AtomicU32::new(0) }
+    }
+
+    fn key(&self) -> WaitKey {
+        WaitKey((self as *const Self).addr() as u64)
+    }
+
+    /// Sleeps until the lock is the caller's.
+    #[inline]
+    pub(crate) fn lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> SleepGuard<'a, T, K> {
+        let inner = self.inner.try_lock().unwrap_or_else(|| self.lock_slowly(tasks));
+        SleepGuard { inner: Some(inner), lock: self, tasks }
+    }
+
+    #[cold]
+    fn lock_slowly<'a, K: Tasks>(&'a self, tasks: &'a K) -> RawMutexGuard<'a, T> {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let guard = loop {
+            let mut got = None;
+            let end = tasks.wait_until(self.key(), WaitMode::UNTIL_READY, &mut || {
+                fence(Ordering::SeqCst);
+                got = self.inner.try_lock();
+                got.is_some()
+            });
+            debug_assert_eq!(end, WaitEnd::Ready);
+            if let Some(guard) = got {
+                break guard;
+            }
+        };
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        guard
+    }
+
+    /// Whether somebody holds the lock.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.inner.is_locked()
+    }
+}
+
+impl<T, K: Tasks> Drop for SleepGuard<'_, T, K> {
+    #[inline]
+    fn drop(&mut self) {
+        self.inner = None;
+        fence(Ordering::SeqCst);
+        if self.lock.sleepers.load(Ordering::Relaxed) != 0 {
+            self.tasks.wake(self.lock.key());
+        }
+    }
+}
+
+impl<T, K: Tasks> Deref for SleepGuard<'_, T, K> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.inner.as_ref().expect("held until drop")
+    }
+}
+
+impl<T, K: Tasks> DerefMut for SleepGuard<'_, T, K> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        self.inner.as_mut().expect("held until drop")
+    }
+}

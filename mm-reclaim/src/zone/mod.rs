@@ -1,0 +1,384 @@
+//! Zones: ranges of frames with an allocator, watermarks and a place in the fallback order.
+//!
+//! Data: a [`Zone`] owns the free blocks of its span. Its free count is mirrored in an
+//! atomic, so that the watermark check of the fast path takes no lock. Spanned ≥ present ≥ managed: holes are spanned but not present, what
+//! the boot kept for itself is present but not managed.
+//!
+//! Locks: one spin lock a zone guards the buddy lists and nothing else. It nests inside
+//! every other lock, and no other lock is taken while it is held.
+//!
+//! The zonelist is an order, not a table: a request of class zone `c` tries `c` and then
+//! every zone below it. A lower zone holds back `lowmem_reserve` pages from requests that
+//! could have been served higher up.
+
+mod buddy;
+mod watermark;
+
+pub use watermark::{
+    FreeView, Mark, Reach, Watermarks, boost_after_fallback, min_free_kbytes, watermark_ok,
+};
+
+use bitflags::bitflags;
+
+use crate::env::{Cpu, WaitKey};
+use crate::gfp::MigrateType;
+use crate::memmap::MemMap;
+use crate::page::{FrozenPage, Page};
+use crate::sync::{AtomicU8, AtomicU32, Lock, Ordering};
+use crate::units::{Order, Pfn, PhysAddr};
+use buddy::Buddy;
+
+/// Zones of the node.
+pub const MAX_ZONES: usize = 3;
+/// A zone holds back a 256th of what lies above it.
+const LOWMEM_RESERVE_RATIO: u32 = 256;
+
+/// Which zone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum ZoneId {
+    /// For devices that reach little memory.
+    Dma,
+    /// For devices that reach 32 bits.
+    Dma32,
+    /// The rest.
+    Normal,
+}
+
+impl ZoneId {
+    /// Every zone, lowest first.
+    pub const ALL: [Self; MAX_ZONES] = [Self::Dma, Self::Dma32, Self::Normal];
+
+    /// The zone as an index into a table.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name that `/proc` shows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dma => "DMA",
+            Self::Dma32 => "DMA32",
+            Self::Normal => "Normal",
+        }
+    }
+}
+
+/// A half-open range of frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FrameRange {
+    /// The first frame.
+    pub start: Pfn,
+    /// The frame behind the last.
+    pub end: Pfn,
+}
+
+impl FrameRange {
+    /// Frames in the range.
+    pub const fn pages(self) -> u32 {
+        self.end.0.saturating_sub(self.start.0)
+    }
+
+    /// Whether `pfn` lies in the range.
+    pub fn contains(self, pfn: Pfn) -> bool {
+        self.start <= pfn && pfn < self.end
+    }
+
+    /// What both ranges have in common.
+    pub fn intersection(self, other: Self) -> Self {
+        let start = self.start.max(other.start);
+        Self { start, end: self.end.min(other.end).max(start) }
+    }
+}
+
+/// Where the zones end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ZoneLimits {
+    /// The first address above zone DMA.
+    pub dma_end: PhysAddr,
+    /// The first address above zone DMA32; at least `dma_end`.
+    pub dma32_end: PhysAddr,
+}
+
+impl Default for ZoneLimits {
+    /// 1 GiB, as the Pi's peripherals need, and 4 GiB.
+    fn default() -> Self {
+        Self { dma_end: PhysAddr(1 << 30), dma32_end: PhysAddr(4 << 30) }
+    }
+}
+
+impl ZoneLimits {
+    /// The frames that belong to `zone`, present or not.
+    pub fn range(&self, zone: ZoneId) -> FrameRange {
+        let frame = |a: PhysAddr| Pfn::of(a).unwrap_or(Pfn(u32::MAX));
+        let (low, high) = (frame(self.dma_end), frame(self.dma32_end));
+        match zone {
+            ZoneId::Dma => FrameRange { start: Pfn(0), end: low },
+            ZoneId::Dma32 => FrameRange { start: low, end: high },
+            ZoneId::Normal => FrameRange { start: high, end: Pfn(u32::MAX) },
+        }
+    }
+}
+
+bitflags! {
+    /// What reclaim noticed about a zone.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct ZoneFlags: u8 {
+        /// The inactive tail is full of pages on a congested device.
+        const CONGESTED = 1;
+        /// The inactive tail is full of dirty pages that nobody writes.
+        const DIRTY = 2;
+        /// The inactive tail is full of pages under write-back.
+        const WRITEBACK = 4;
+    }
+}
+
+/// One zone.
+pub struct Zone<'m, C: Cpu> {
+    id: ZoneId,
+    span: FrameRange,
+    present: u32,
+    managed: AtomicU32,
+    buddy: Lock<C, Buddy<'m>>,
+    /// Free pages; changed under the lock, read by anybody.
+    free: AtomicU32,
+    marks: [AtomicU32; 3],
+    boost: AtomicU32,
+    /// What the zone holds back from each class.
+    reserve: [AtomicU32; MAX_ZONES],
+    flags: AtomicU8,
+    /// Buckets of the hashed wait table; a power of two.
+    wait_buckets: u32,
+    map: MemMap<'m>,
+}
+
+impl<'m, C: Cpu> Zone<'m, C> {
+    pub(crate) fn new(
+        id: ZoneId,
+        span: FrameRange,
+        present: u32,
+        map: MemMap<'m>,
+        pageblocks: &'m [AtomicU8],
+    ) -> Self {
+        for block in pageblocks {
+            block.store(MigrateType::Movable as u8, Ordering::Relaxed);
+        }
+        Self {
+            id,
+            span,
+            present,
+            managed: AtomicU32::new(0),
+            buddy: Lock::new(Buddy::new(map, span, pageblocks)),
+            free: AtomicU32::new(0),
+            marks: [const { AtomicU32::new(0) }; 3],
+            boost: AtomicU32::new(0),
+            reserve: [const { AtomicU32::new(0) }; MAX_ZONES],
+            flags: AtomicU8::new(0),
+            wait_buckets: (span.pages() / 256).next_power_of_two().clamp(4, 4096),
+            map,
+        }
+    }
+
+    /// Which zone it is.
+    pub fn id(&self) -> ZoneId {
+        self.id
+    }
+
+    /// From its first to its last frame, holes included.
+    pub fn span(&self) -> FrameRange {
+        self.span
+    }
+
+    /// Frames that exist.
+    pub fn present(&self) -> u32 {
+        self.present
+    }
+
+    /// Frames given to the allocator.
+    #[inline(always)]
+    pub fn managed(&self) -> u32 {
+        self.managed.load(Ordering::Relaxed)
+    }
+
+    /// Free pages.
+    #[inline(always)]
+    pub fn free(&self) -> u32 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// Free blocks of an order that anybody may use.
+    pub fn free_blocks(&self, order: Order) -> u32 {
+        self.buddy.lock().blocks_of(order)
+    }
+
+    /// Free blocks of an order and type (`/proc/pagetypeinfo`).
+    pub fn free_blocks_of_type(&self, order: Order, kind: MigrateType) -> u32 {
+        self.buddy.lock().blocks_of_type(order, kind)
+    }
+
+    /// The marks, without boost.
+    pub fn watermarks(&self) -> Watermarks {
+        let at = |mark: Mark| self.marks[mark as usize].load(Ordering::Relaxed);
+        Watermarks { min: at(Mark::Min), low: at(Mark::Low), high: at(Mark::High) }
+    }
+
+    /// One mark, with the boost.
+    #[inline(always)]
+    pub fn mark(&self, mark: Mark) -> u32 {
+        self.marks[mark as usize].load(Ordering::Relaxed) + self.boost.load(Ordering::Relaxed)
+    }
+
+    /// What the zone holds back from requests of `class`.
+    #[inline(always)]
+    pub fn lowmem_reserve(&self, class: ZoneId) -> u32 {
+        self.reserve[class.index()].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_watermarks(&self, marks: Watermarks) {
+        for mark in [Mark::Min, Mark::Low, Mark::High] {
+            self.marks[mark as usize].store(marks.get(mark), Ordering::Relaxed);
+        }
+    }
+
+    /// `above`: managed pages of the zones over this one, up to and with `class`.
+    pub(crate) fn set_lowmem_reserve(&self, class: ZoneId, above: u32) {
+        self.reserve[class.index()].store(above / LOWMEM_RESERVE_RATIO, Ordering::Relaxed);
+    }
+
+    /// Whether a block of `order` may be taken for a request of `class`.
+    #[inline]
+    pub fn watermark_ok(&self, order: Order, mark: u32, class: ZoneId, reach: Reach) -> bool {
+        let free = self.free();
+        let reserve = self.lowmem_reserve(class);
+        if order == Order::ZERO && free > mark + reserve {
+            return true;
+        }
+        let blocks = |o: Order| self.free_blocks(o);
+        watermark_ok(FreeView { free, reserve, blocks: &blocks }, order, mark, reach)
+    }
+
+    /// What reclaim noticed.
+    pub fn flags(&self) -> ZoneFlags {
+        ZoneFlags::from_bits_truncate(self.flags.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_flags(&self, flags: ZoneFlags) {
+        self.flags.fetch_or(flags.bits(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn clear_flags(&self, flags: ZoneFlags) {
+        self.flags.fetch_and(!flags.bits(), Ordering::Relaxed);
+    }
+
+    /// The bucket of the zone's hashed wait table in which sleepers for `page` wait.
+    ///
+    /// Pages that share a bucket wake each other's sleepers, who look again.
+    pub(crate) fn wait_key(&self, page: &Page) -> WaitKey {
+        let hash = self.map.pfn(page).0.wrapping_mul(0x9E37_79B1) >> 16;
+        let bucket = u64::from(hash & (self.wait_buckets - 1));
+        WaitKey(1 << 63 | (self.id as u64) << 32 | bucket)
+    }
+
+    /// Mirrors the free count; for the holder of the lock. `delta` pages came (or went).
+    #[inline(always)]
+    fn publish(&self, delta: i32) {
+        let free = self.free.load(Ordering::Relaxed).wrapping_add_signed(delta);
+        self.free.store(free, Ordering::Relaxed);
+    }
+
+    /// Takes a block, its first page with one reference.
+    pub(crate) fn take(&self, order: Order, kind: MigrateType) -> Option<&'m Page> {
+        let mut buddy = self.buddy.lock();
+        let taken = buddy.take(order, kind)?;
+        self.publish(-(order.pages() as i32));
+        drop(buddy);
+        if taken.fell_back {
+            self.boost();
+        }
+        taken.page.own();
+        Some(taken.page)
+    }
+
+    /// One type took from another: more free pages give grouping a chance.
+    #[cold]
+    fn boost(&self) {
+        let high = self.marks[Mark::High as usize].load(Ordering::Relaxed);
+        let boost = self.boost.load(Ordering::Relaxed);
+        self.boost.store(boost_after_fallback(boost, high, self.managed()), Ordering::Relaxed);
+    }
+
+    /// Takes the boost back; kswapd has worked it off.
+    pub(crate) fn clear_boost(&self) {
+        self.boost.store(0, Ordering::Relaxed);
+    }
+
+    /// Gives frozen pages back in one go.
+    pub(crate) fn give_batch(&self, pages: impl Iterator<Item = FrozenPage<'m>>) {
+        let mut buddy = self.buddy.lock();
+        let mut count = 0;
+        for frozen in pages {
+            buddy.give(self.sound(frozen), Order::ZERO);
+            count += 1;
+        }
+        self.publish(count);
+    }
+
+    /// Gives a frozen block back; `page` is its first page.
+    pub(crate) fn give(&self, page: FrozenPage<'m>, order: Order) {
+        let pfn = self.sound(page);
+        let mut buddy = self.buddy.lock();
+        buddy.give(pfn, order);
+        self.publish(order.pages() as i32);
+    }
+
+    /// Wipes a page that is about to be free.
+    ///
+    /// # Panics
+    /// If the page is still in use somewhere, or free already.
+    #[inline]
+    fn sound(&self, frozen: FrozenPage<'m>) -> Pfn {
+        let page = frozen.leak();
+        assert!(page.prepare_free(), "bad page at free, {:?}: {page:?}", self.map.pfn(page));
+        self.map.pfn(page)
+    }
+
+    /// Hands a range over from the boot allocator, in the largest blocks that fit.
+    pub(crate) fn free_bootmem(&self, range: FrameRange) {
+        let mut buddy = self.buddy.lock();
+        let mut pfn = range.start;
+        while pfn < range.end {
+            let left = range.end - pfn;
+            let align = pfn.0.trailing_zeros().min(u32::from(Order::MAX.get()));
+            let order = align.min(left.ilog2());
+            let order = Order::new(order as u8).unwrap_or(Order::ZERO);
+            for i in 0..order.pages() {
+                self.map.page(pfn + i).unreserve();
+            }
+            buddy.give(pfn, order);
+            pfn = pfn + order.pages();
+        }
+        self.publish(range.pages() as i32);
+        self.managed.fetch_add(range.pages(), Ordering::Relaxed);
+    }
+
+    /// Visits every free block: its first page, its order and its list's type.
+    pub(crate) fn for_each_free(&self, mut visit: impl FnMut(&'m Page, Order, MigrateType)) {
+        let buddy = self.buddy.lock();
+        for order in Order::all() {
+            for kind in MigrateType::ALL {
+                buddy.iter(order, kind).for_each(|page| visit(page, order, kind));
+            }
+        }
+    }
+
+    /// The migrate type of the pageblock around `pfn`.
+    pub fn pageblock_type(&self, pfn: Pfn) -> MigrateType {
+        self.buddy.lock().block_type(pfn)
+    }
+
+    /// Shifts the free count behind everybody's back, for tests of `validate()`.
+    #[doc(hidden)]
+    pub fn corrupt_free_count(&self, delta: i32) {
+        self.publish(delta);
+    }
+}

@@ -1,0 +1,156 @@
+# shellcheck shell=bash disable=SC2034 # Variables are used by the scripts that source this.
+# What the scripts share: messages, checks of values, building, and booting in QEMU.
+# Sourced, never run. After it the working folder is the root of the project, because
+# cargo looks for `.cargo/config.toml` from there.
+
+called_from=$PWD
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=aarch64-unknown-none-softfloat
+least_qemu=8
+cd "$root" || exit
+
+# A shell that did not read its profile may miss where rustup puts cargo.
+if ! command -v cargo >/dev/null && [[ -x ${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo ]]; then
+    PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+fi
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Something in the world is not as it must be.
+fail() {
+    say "${0##*/}: $*"
+    exit 1
+}
+
+# What the caller typed is wrong.
+wrong() {
+    say "${0##*/}: $*"
+    exit 2
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Prints the comment at the head of a script, which is its help.
+help() {
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"
+    exit 0
+}
+
+# value OPTION [WORD...]: the word after an option, which must be there.
+value() {
+    [[ $# -ge 2 ]] || wrong "$1 needs a value"
+    printf '%s' "$2"
+}
+
+# mebibytes OPTION TEXT: a size like 256M or 1G in MiB.
+mebibytes() {
+    local number
+    [[ $2 =~ ^0*([0-9]{1,9})([KMG])$|^0+$ ]] ||
+        wrong "$1 $2: a size is a number with K, M or G, such as 256M"
+    number=${BASH_REMATCH[1]:-0}
+    case ${BASH_REMATCH[2]:-M} in
+    G) number=$((number * 1024)) ;;
+    K)
+        ((number % 1024 == 0)) || wrong "$1 $2: a size must be whole MiB"
+        number=$((number / 1024))
+        ;;
+    esac
+    printf '%s' "$number"
+}
+
+# words OPTION TEXT: words for the kernel's command line.
+words() {
+    [[ $2 != *[![:print:]]* ]] || wrong "$1: only printable characters can be passed on"
+    printf '%s' "$2"
+}
+
+# seconds OPTION TEXT
+seconds() {
+    [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || wrong "$1 $2: a time limit is a number of seconds, 1 or more"
+    printf '%s' "$2"
+}
+
+# The folder that cargo builds into. A script that calls others exports BUILD_FOLDER.
+target_folder() {
+    if [[ -n ${BUILD_FOLDER:-} ]]; then
+        printf '%s' "$BUILD_FOLDER"
+        return
+    fi
+    cargo metadata --format-version 1 --no-deps --offline |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
+}
+
+# The programs that the initrd holds, one a line.
+programs() {
+    local file
+    for file in tests/programs/src/bin/*.rs; do
+        file=${file##*/}
+        printf '%s\n' "${file%.rs}"
+    done
+}
+
+# flat_image ELF IMAGE: the loadable bytes of an ELF file, as QEMU and firmware want them.
+flat_image() {
+    local tool made=$2.$$
+    [[ $2 -nt $1 ]] && return
+    tool=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/llvm-objcopy
+    if [[ -x $tool ]]; then
+        "$tool" -O binary "$1" "$made"
+    elif have llvm-objcopy; then
+        llvm-objcopy -O binary "$1" "$made"
+    else
+        objcopy -I elf64-little -O binary "$1" "$made"
+    fi
+    mv -f "$made" "$2"
+}
+
+# pack_programs FOLDER ARCHIVE: the programs built into FOLDER as a ustar archive that is
+# the same, byte for byte, whenever the programs are.
+pack_programs() {
+    local made=$2.$$ names
+    mapfile -t names < <(programs)
+    tar --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
+        --mode=0755 -C "$1" -cf "$made" "${names[@]}"
+    mv -f "$made" "$2"
+}
+
+# The machine that boots unless an option or the environment says otherwise.
+memory=256  # MiB of RAM
+swap=512    # MiB of swap, which the kernel carves out of QEMU's memory
+cpu=cortex-a72
+icount=
+limit=900   # seconds
+
+# boot IMAGE INITRD BOOTARGS [ARGUMENT...]: boots QEMU and returns the kernel's status. The
+# arguments are what semihosting's SYS_GET_CMDLINE answers.
+boot() {
+    local image=$1 initrd=$2 bootargs=$3 status=0
+    local start=$SECONDS machine=virt model=$cpu semihosting=enable=on,target=native counting=() argument
+    shift 3
+    for argument; do
+        semihosting+=",arg=${argument//,/,,}"
+    done
+    if [[ -n $icount ]]; then
+        # One instruction a nanosecond and nothing random: every run is the same.
+        machine+=,dtb-randomness=off
+        model+=,cntfrq=1000000000
+        counting=(-icount "shift=0,sleep=off")
+    fi
+    timeout --foreground -k 5 "$limit" qemu-system-aarch64 \
+        -M "$machine" -cpu "$model" -smp 1 -m "$((memory + swap))M" "${counting[@]}" \
+        -nodefaults -display none -serial stdio -no-reboot -semihosting-config "$semihosting" \
+        -kernel "$image" -initrd "$initrd" -append "$bootargs" </dev/null || status=$?
+    ((SECONDS - start < limit)) || say "${0##*/}: not finished after $limit seconds"
+    return "$status"
+}
+
+# The words that every boot has: who reports, where swap lies.
+base_bootargs() {
+    printf 'semihosting'
+    [[ $swap -eq 0 ]] || printf ' ramdisk=%sM' "$swap"
+}
+
+# Crates by where they are checked and tested. The kernel's library and the suite's harness
+# run on the host too, but their images do not, so that these two stand apart.
+host_packages=(-p mm-reclaim -p boot -p simulator -p conformance -p tidy)
+kernel_packages=(-p mm-reclaim -p boot -p kernel -p programs)

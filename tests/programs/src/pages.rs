@@ -1,0 +1,199 @@
+//! Anonymous memory in which every word is predictable.
+//!
+//! Word `i` of page `p` at version `v` is `seed(p, v) + i * STEP`. The seed mixes page and
+//! version well, and STEP is odd and large, so that a page that turns up in another's
+//! place, an older version, a shifted page or a page of zeroes fails at its first word,
+//! and a damaged byte at its own word. One addition a word keeps the check cheap.
+
+use core::ptr::NonNull;
+
+use crate::sys::{self, Errno};
+use crate::{DAMAGED, println};
+
+/// Bytes in a page.
+pub const PAGE_SIZE: usize = 4096;
+/// Words in a page.
+pub const WORDS: usize = PAGE_SIZE / 8;
+
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The first word of a page at a version (the finaliser of SplitMix64).
+fn seed(page: usize, version: u64) -> u64 {
+    let mut x = (page as u64 + 1).wrapping_mul(STEP) ^ version.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A word that was not what had been written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Damage {
+    /// The page, counted from the start of its region.
+    pub page: usize,
+    /// The word within the page.
+    pub word: usize,
+    /// What should have been there.
+    pub expected: u64,
+    /// What was there.
+    pub found: u64,
+}
+
+impl Damage {
+    /// Says what is wrong and returns the exit status for it.
+    #[must_use]
+    pub fn report(self) -> i32 {
+        let Self { page, word, expected, found } = self;
+        println!("DAMAGED page {page} word {word}: expected {expected:#018x}, found {found:#018x}");
+        DAMAGED
+    }
+}
+
+/// A mapping of whole pages that this value owns.
+pub struct Pages {
+    base: NonNull<[u64; WORDS]>,
+    count: usize,
+}
+
+impl Pages {
+    /// Maps `count` pages of zeroes; none is touched yet.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(count: usize) -> Result<Self, Errno> {
+        let base = sys::mmap(count * PAGE_SIZE)?;
+        let base = NonNull::new(base.cast()).ok_or(sys::ENOMEM)?;
+        Ok(Self { base, count })
+    }
+
+    /// Maps `count` pages or ends the program.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    #[must_use]
+    pub fn map(count: usize) -> Self {
+        match Self::new(count) {
+            Ok(pages) => pages,
+            Err(error) => panic!("mmap of {count} pages: {error:?}"),
+        }
+    }
+
+    /// The number of pages.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The address and size in bytes, for system calls.
+    #[must_use]
+    pub fn span(&self) -> (*const u8, usize) {
+        (self.base.as_ptr().cast(), self.count * PAGE_SIZE)
+    }
+
+    /// The address and size of one page.
+    #[must_use]
+    pub fn page_span(&self, page: usize) -> (*const u8, usize) {
+        (core::ptr::from_ref(self.page(page)).cast(), PAGE_SIZE)
+    }
+
+    /// The words of a page.
+    ///
+    /// # Panics
+    /// Beyond the last page.
+    #[must_use]
+    #[inline]
+    pub fn page(&self, page: usize) -> &[u64; WORDS] {
+        assert!(page < self.count);
+        // SAFETY: the page lies in the mapping that this value owns (checked above).
+        let at = unsafe { self.base.add(page) };
+        // SAFETY: the mapping is readable, aligned and initialised (zero at first), and
+        // shared references follow the borrow of `self`.
+        unsafe { at.as_ref() }
+    }
+
+    /// The words of a page, to be changed.
+    ///
+    /// # Panics
+    /// Beyond the last page.
+    #[inline]
+    pub fn page_mut(&mut self, page: usize) -> &mut [u64; WORDS] {
+        assert!(page < self.count);
+        // SAFETY: the page lies in the mapping that this value owns (checked above).
+        let mut at = unsafe { self.base.add(page) };
+        // SAFETY: as in `page`; the exclusive borrow of `self` makes this one exclusive.
+        unsafe { at.as_mut() }
+    }
+
+    /// Fills a page with the words of its number and `version`.
+    pub fn write(&mut self, page: usize, version: u64) {
+        let mut value = seed(page, version);
+        for word in self.page_mut(page) {
+            *word = value;
+            value = value.wrapping_add(STEP);
+        }
+    }
+
+    /// Compares all words of a page with what [`Pages::write`] wrote.
+    ///
+    /// # Errors
+    /// The first word that differs.
+    pub fn check(&self, page: usize, version: u64) -> Result<(), Damage> {
+        let mut expected = seed(page, version);
+        for (word, &found) in self.page(page).iter().enumerate() {
+            if found != expected {
+                return Err(Damage { page, word, expected, found });
+            }
+            expected = expected.wrapping_add(STEP);
+        }
+        Ok(())
+    }
+
+    /// Compares all words of a page with zero.
+    ///
+    /// # Errors
+    /// The first word that is not zero.
+    pub fn check_zero(&self, page: usize) -> Result<(), Damage> {
+        match self.page(page).iter().position(|&word| word != 0) {
+            Some(word) => Err(Damage { page, word, expected: 0, found: self.page(page)[word] }),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes every page at `version`.
+    pub fn write_all(&mut self, version: u64) {
+        for page in 0..self.count {
+            self.write(page, version);
+        }
+    }
+
+    /// Checks every page against `version`.
+    ///
+    /// # Errors
+    /// The first damage.
+    pub fn check_all(&self, version: u64) -> Result<(), Damage> {
+        (0..self.count).try_for_each(|page| self.check(page, version))
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: no borrow of the mapping outlives the value that owns it.
+        let unmapped = unsafe { sys::munmap(self.base.as_ptr().cast(), self.count * PAGE_SIZE) };
+        assert_eq!(unmapped, Ok(()), "munmap of an own mapping");
+    }
+}
+
+/// Every number below `count` once, in an order without locality: a full-period linear
+/// congruential generator over the next power of two, leaving out what is too large.
+pub fn shuffled(count: usize) -> impl Iterator<Item = usize> {
+    let mask = count.next_power_of_two() - 1;
+    let mut at = 0x5eed_usize & mask;
+    (0..=mask).filter_map(move |_| {
+        at = at.wrapping_mul(0x5_deec_e66d).wrapping_add(11) & mask;
+        // The low bits of such a generator repeat early: swap the halves of the number.
+        let bits = mask.count_ones();
+        let half = bits / 2;
+        let low = at & ((1 << half) - 1);
+        let turned = (at >> half) | (low << (bits - half));
+        (turned < count).then_some(turned)
+    })
+}

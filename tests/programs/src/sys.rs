@@ -1,0 +1,256 @@
+//! System calls under Linux's arm64 numbers.
+//!
+//! Only the calls that the kernel offers. Each wrapper is safe where no argument of it can
+//! break memory that Rust believes in; the raw [`call`] is not.
+
+use core::arch::asm;
+use core::mem::MaybeUninit;
+
+/// A system call's error: the positive `errno` number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Errno(pub usize);
+
+/// The call was interrupted or the caller is about to die.
+pub const ECHILD: Errno = Errno(10);
+/// No memory, or no room in the address space.
+pub const ENOMEM: Errno = Errno(12);
+/// A pointer into memory that the program may not use so.
+pub const EFAULT: Errno = Errno(14);
+/// An argument out of its range.
+pub const EINVAL: Errno = Errno(22);
+/// No such file descriptor.
+pub const EBADF: Errno = Errno(9);
+/// No such system call.
+pub const ENOSYS: Errno = Errno(38);
+
+/// Linux's arm64 system call numbers.
+pub mod number {
+    #![expect(missing_docs, reason = "the names are Linux's and say everything")]
+    pub const WRITE: usize = 64;
+    pub const EXIT_GROUP: usize = 94;
+    pub const CLOCK_GETTIME: usize = 113;
+    pub const GETRUSAGE: usize = 165;
+    pub const PRCTL: usize = 167;
+    pub const SYSINFO: usize = 179;
+    pub const MUNMAP: usize = 215;
+    pub const CLONE: usize = 220;
+    pub const MMAP: usize = 222;
+    pub const MLOCK: usize = 228;
+    pub const MUNLOCK: usize = 229;
+    pub const MADVISE: usize = 233;
+    pub const WAIT4: usize = 260;
+}
+
+const MADV_PAGEOUT: usize = 21;
+const PROT_READ_WRITE: usize = 1 | 2;
+const MAP_PRIVATE_ANONYMOUS: usize = 2 | 0x20;
+const CLOCK_MONOTONIC: usize = 1;
+const PR_SET_NAME: usize = 15;
+const SIGCHLD: usize = 17;
+
+/// Any system call with any arguments.
+///
+/// # Safety
+/// The call must not change memory or mappings that live Rust values rely on.
+///
+/// # Errors
+/// Whatever the kernel answers between -4095 and -1.
+#[inline]
+pub unsafe fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
+    let answer: isize;
+    // SAFETY: the kernel preserves every register but x0, and reads and writes only the
+    // memory that the arguments name, for which the caller vouches.
+    unsafe {
+        asm!(
+            "svc #0",
+            in("x8") number,
+            inlateout("x0") args[0] as isize => answer,
+            in("x1") args[1],
+            in("x2") args[2],
+            in("x3") args[3],
+            in("x4") args[4],
+            in("x5") args[5],
+            options(nostack),
+        );
+    }
+    if (-4095..0).contains(&answer) {
+        Err(Errno(answer.unsigned_abs()))
+    } else {
+        Ok(answer as usize)
+    }
+}
+
+/// Ends the process.
+pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: nothing of the process is left that could rely on memory.
+        let _ = unsafe { call(number::EXIT_GROUP, [status as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// Writes bytes to a file descriptor; returns how many were taken.
+///
+/// # Errors
+/// Linux's.
+pub fn write(fd: usize, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: the kernel only reads the slice.
+    unsafe { call(number::WRITE, [fd, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) }
+}
+
+/// New private anonymous memory, zeroed, readable and writable.
+///
+/// # Errors
+/// `ENOMEM` without room, `EINVAL` for no bytes.
+pub fn mmap(bytes: usize) -> Result<*mut u8, Errno> {
+    let args = [0, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0];
+    // SAFETY: without a fixed address a new mapping takes no memory that is in use.
+    unsafe { call(number::MMAP, args) }.map(core::ptr::with_exposed_provenance_mut)
+}
+
+/// Removes mappings.
+///
+/// # Safety
+/// Nothing uses the memory any more.
+///
+/// # Errors
+/// `EINVAL` for addresses that start no page.
+pub unsafe fn munmap(at: *mut u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's.
+    unsafe { call(number::MUNMAP, [at as usize, bytes, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Asks the kernel to page memory out now (`MADV_PAGEOUT`). Its contents stay.
+///
+/// # Errors
+/// `EINVAL` for an address that starts no page, `ENOMEM` where nothing is mapped.
+pub fn page_out(at: *const u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the advice changes no byte that the program can see.
+    unsafe { call(number::MADVISE, [at as usize, bytes, MADV_PAGEOUT, 0, 0, 0]) }.map(drop)
+}
+
+/// Brings memory in and keeps it there.
+///
+/// # Errors
+/// `ENOMEM` where nothing is mapped or memory is short.
+pub fn mlock(at: *const u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: no byte changes.
+    unsafe { call(number::MLOCK, [at as usize, bytes, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Undoes [`mlock`].
+///
+/// # Errors
+/// `ENOMEM` where nothing is mapped.
+pub fn munlock(at: *const u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: no byte changes.
+    unsafe { call(number::MUNLOCK, [at as usize, bytes, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Starts a child that is a copy of this process; returns 0 in the child, its number in
+/// the parent.
+///
+/// # Errors
+/// `ENOMEM` or `EAGAIN` where there is no room for another process.
+pub fn fork() -> Result<usize, Errno> {
+    // SAFETY: without CLONE_VM the child has memory of its own.
+    unsafe { call(number::CLONE, [SIGCHLD, 0, 0, 0, 0, 0]) }
+}
+
+/// Waits until any child ends; returns its number and Linux's status word.
+///
+/// # Errors
+/// `ECHILD` without children.
+pub fn wait() -> Result<(usize, u32), Errno> {
+    let mut status = 0_u32;
+    let place = &raw mut status;
+    // SAFETY: the kernel writes the status word to `place`, which lives in this frame.
+    let child = unsafe { call(number::WAIT4, [usize::MAX, place as usize, 0, 0, 0, 0]) }?;
+    Ok((child, status))
+}
+
+/// Names the task; the name ends at the first zero byte.
+pub fn set_name(name: &[u8; 16]) {
+    // SAFETY: the kernel only reads the name. A refusal costs nothing but the display.
+    let _ = unsafe { call(number::PRCTL, [PR_SET_NAME, name.as_ptr() as usize, 0, 0, 0, 0]) };
+}
+
+/// Linux's `struct sysinfo` as far as it is read here.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the names are Linux's")]
+pub struct SysInfo {
+    pub uptime: u64,
+    pub loads: [u64; 3],
+    pub totalram: u64,
+    pub freeram: u64,
+    pub sharedram: u64,
+    pub bufferram: u64,
+    pub totalswap: u64,
+    pub freeswap: u64,
+    pub procs: u16,
+    pub pad: u16,
+    pub totalhigh: u64,
+    pub freehigh: u64,
+    pub mem_unit: u32,
+}
+
+/// Linux's `struct rusage` as far as it is read here.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the names are Linux's")]
+pub struct RUsage {
+    pub utime: [u64; 2],
+    pub stime: [u64; 2],
+    pub maxrss: u64,
+    pub ixrss: u64,
+    pub idrss: u64,
+    pub isrss: u64,
+    pub minflt: u64,
+    pub majflt: u64,
+    pub rest: [u64; 8],
+}
+
+/// Calls with the address of an uninitialised `T` as argument `slot`, which the kernel
+/// fills when it answers without an error.
+///
+/// # Safety
+/// The call writes exactly a `T` there, and every bit pattern is a `T`.
+unsafe fn filled<T>(number: usize, first: Option<usize>) -> Result<T, Errno> {
+    let mut value = MaybeUninit::<T>::uninit();
+    let place = value.as_mut_ptr() as usize;
+    let args = first.map_or([place, 0, 0, 0, 0, 0], |first| [first, place, 0, 0, 0, 0]);
+    // SAFETY: the kernel writes only the value in this frame.
+    unsafe { call(number, args) }?;
+    // SAFETY: the call succeeded, so the kernel filled the value, says the caller.
+    Ok(unsafe { value.assume_init() })
+}
+
+/// Memory and swap of the machine.
+///
+/// # Errors
+/// None that a working kernel gives.
+pub fn sysinfo() -> Result<SysInfo, Errno> {
+    // SAFETY: `sysinfo` writes a `struct sysinfo`, which is all integers.
+    unsafe { filled(number::SYSINFO, None) }
+}
+
+/// What this process has used.
+///
+/// # Errors
+/// None that a working kernel gives.
+pub fn getrusage() -> Result<RUsage, Errno> {
+    // SAFETY: `getrusage` writes a `struct rusage`, which is all integers.
+    unsafe { filled(number::GETRUSAGE, Some(0)) }
+}
+
+/// Monotonic time in nanoseconds.
+///
+/// # Panics
+/// If the kernel has no clock.
+#[must_use]
+pub fn now() -> u64 {
+    // SAFETY: `clock_gettime` writes a `struct timespec`, which is two integers.
+    let time = unsafe { filled::<[u64; 2]>(number::CLOCK_GETTIME, Some(CLOCK_MONOTONIC)) };
+    let [seconds, nanos] = time.expect("a monotonic clock exists");
+    seconds * 1_000_000_000 + nanos
+}

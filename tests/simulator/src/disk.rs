@@ -1,0 +1,374 @@
+//! The swap devices: blocks in memory that answer at once, later, or not at all.
+//!
+//! **Faults.** A synchronous device completes a request inside `submit`. An asynchronous
+//! one takes a time drawn from the seed, transfers at most so many pages a second, and
+//! completes from the disk task, possibly out of order. Every n-th read or write may fail;
+//! a failed read leaves junk in the frame and a failed write leaves junk in the block, so
+//! that nobody gets away with using either.
+//!
+//! **When data moves.** At the completion, not at the submission: a frame that is reused,
+//! or a page that is changed although it must not be, shows in what was written.
+//!
+//! **Checked.** A request stays on the device; no two requests are under way for one block
+//! or one frame; a block is read only if something was written there since it was last
+//! discarded; a block is not discarded under a request; a poisoned frame is not written;
+//! `submit` is called where sleeping is allowed.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mm_reclaim::env::{BlockDevice, Clock, DeviceId, WaitEnd, WaitKey, WaitMode};
+use mm_reclaim::swap::io::{Bio, Completion, Direction, IoError};
+use mm_reclaim::units::Nanos;
+
+use crate::arena::{Arena, WORDS};
+use crate::current;
+use crate::rng::Rng;
+use crate::world::World;
+
+/// What the disk task waits for: requests.
+const WORK: WaitKey = WaitKey(0xd15c_0000_0000_0001);
+/// What a submitter waits for: room in a queue.
+const ROOM: WaitKey = WaitKey(0xd15c_0000_0000_0002);
+/// What a failed transfer leaves behind.
+const JUNK: u64 = 0xbad0_bad0_bad0_bad0;
+
+type Block = [u64; WORDS];
+
+/// When a device completes a request.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Pace {
+    /// Inside `submit`.
+    Sync,
+    /// From the disk task.
+    Async {
+        /// Nanoseconds that a request takes, drawn from the seed.
+        latency: Range<u64>,
+        /// Nanoseconds for which a transfer keeps the device busy.
+        per_page: u64,
+    },
+}
+
+/// What a device is like.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DiskConfig {
+    /// Blocks, each of a page.
+    pub blocks: u32,
+    /// When it completes a request.
+    pub pace: Pace,
+    /// Every n-th read fails; 0 for none.
+    pub fail_read: u64,
+    /// Every n-th write fails; 0 for none.
+    pub fail_write: u64,
+    /// Requests under way above which it calls itself congested.
+    pub congested_above: usize,
+    /// Requests under way above which `submit` sleeps.
+    pub queue: usize,
+    /// Its swap priority.
+    pub priority: i16,
+}
+
+impl DiskConfig {
+    /// A device without faults that completes inside `submit`.
+    pub const fn sync(blocks: u32) -> Self {
+        Self {
+            blocks,
+            pace: Pace::Sync,
+            fail_read: 0,
+            fail_write: 0,
+            congested_above: 64,
+            queue: 128,
+            priority: 0,
+        }
+    }
+
+    /// A device without faults that completes after 20 to 200 microseconds.
+    pub const fn later(blocks: u32) -> Self {
+        let pace = Pace::Async { latency: 20_000..200_000, per_page: 5_000 };
+        Self { pace, ..Self::sync(blocks) }
+    }
+}
+
+/// What a device has done so far.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct DiskStat {
+    /// Blocks read, failures included.
+    pub reads: u64,
+    /// Blocks written, failures included.
+    pub writes: u64,
+    /// Reads and writes that failed.
+    pub failures: u64,
+    /// Blocks discarded.
+    pub discards: u64,
+    /// The most requests that were ever under way at once.
+    pub deepest: usize,
+}
+
+/// All devices of a machine.
+#[derive(Debug)]
+pub struct Disks(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    disks: Vec<Disk>,
+    rng: Rng,
+    /// For each task that has plugged: how often, and what was held back since.
+    plugs: BTreeMap<usize, (u32, Vec<Bio>)>,
+}
+
+#[derive(Debug)]
+struct Disk {
+    config: DiskConfig,
+    blocks: BTreeMap<u32, Box<Block>>,
+    under_way: Vec<Request>,
+    /// When the transfers already queued are through.
+    busy_until: u64,
+    stat: DiskStat,
+}
+
+#[derive(Debug)]
+struct Request {
+    bio: Bio,
+    due: u64,
+}
+
+impl Disks {
+    /// These devices, empty.
+    pub fn new(configs: &[DiskConfig], seed: u64) -> Self {
+        let disk = |config: &DiskConfig| Disk {
+            config: config.clone(),
+            blocks: BTreeMap::new(),
+            under_way: Vec::new(),
+            busy_until: 0,
+            stat: DiskStat::default(),
+        };
+        let disks = configs.iter().map(disk).collect();
+        Self(Mutex::new(State { disks, rng: Rng::new(seed), plugs: BTreeMap::new() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a block from outside of the machine, as `mkswap` does.
+    pub fn prepare(&self, device: DeviceId, block: u32, content: &Block) {
+        let mut state = self.state();
+        state.disk(device).blocks.insert(block, Box::new(*content));
+    }
+
+    /// Changes what a device is like, from the next request on.
+    pub fn configure(&self, device: DeviceId, change: impl FnOnce(&mut DiskConfig)) {
+        change(&mut self.state().disk(device).config);
+    }
+
+    /// What a device has done so far.
+    pub fn stat(&self, device: DeviceId) -> DiskStat {
+        self.state().disk(device).stat
+    }
+
+    /// Requests that are under way or held back.
+    pub fn pending(&self) -> usize {
+        let state = self.state();
+        let held: usize = state.plugs.values().map(|(_, bios)| bios.len()).sum();
+        held + state.disks.iter().map(|d| d.under_way.len()).sum::<usize>()
+    }
+}
+
+impl State {
+    fn disk(&mut self, device: DeviceId) -> &mut Disk {
+        let missing = || panic!("there is no {device:?}");
+        self.disks.get_mut(usize::from(device.0)).unwrap_or_else(missing)
+    }
+
+    /// The earliest moment at which a request is done.
+    fn next_due(&self) -> Option<u64> {
+        self.disks.iter().flat_map(|d| &d.under_way).map(|r| r.due).min()
+    }
+
+    /// Takes out the request that is due first, if it is due by now.
+    fn take_due(&mut self, now: u64) -> Option<(DeviceId, Bio)> {
+        let due = self.next_due().filter(|&due| due <= now)?;
+        self.disks.iter_mut().enumerate().find_map(|(id, disk)| {
+            let at = disk.under_way.iter().position(|r| r.due == due)?;
+            Some((DeviceId(id as u8), disk.under_way.remove(at).bio))
+        })
+    }
+}
+
+impl Disk {
+    /// Refuses, by a panic, what no correct caller asks for.
+    fn check(&self, bio: &Bio, arena: &Arena) {
+        let block = bio.block();
+        assert!(block < self.config.blocks, "{bio:?} is beyond the device");
+        for other in self.under_way.iter().map(|r| &r.bio) {
+            assert!(other.block() != block, "{bio:?} overlaps {other:?}");
+            assert!(other.frame() != bio.frame(), "{bio:?} shares the frame of {other:?}");
+        }
+        match bio.direction() {
+            Direction::Read => {
+                assert!(self.blocks.contains_key(&block), "{bio:?} reads what nobody wrote");
+            }
+            Direction::Write => {
+                assert!(!arena.is_poisoned(bio.frame()), "{bio:?} writes a freed frame");
+            }
+        }
+    }
+
+    /// Moves the data, or fails to.
+    fn transfer(&mut self, bio: &Bio, arena: &Arena) -> Result<(), IoError> {
+        let fails = match bio.direction() {
+            Direction::Read => {
+                self.stat.reads += 1;
+                nth(self.stat.reads, self.config.fail_read)
+            }
+            Direction::Write => {
+                assert!(!arena.is_poisoned(bio.frame()), "{bio:?}: freed before it was written");
+                self.stat.writes += 1;
+                nth(self.stat.writes, self.config.fail_write)
+            }
+        };
+        match bio.direction() {
+            Direction::Read if fails => arena.load_frame(bio.frame(), &[JUNK; WORDS]),
+            Direction::Read => arena.load_frame(bio.frame(), &self.blocks[&bio.block()]),
+            Direction::Write => {
+                let junk = || Box::new([JUNK; WORDS]);
+                let content = if fails { junk() } else { arena.save_frame(bio.frame()) };
+                self.blocks.insert(bio.block(), content);
+            }
+        }
+        self.stat.failures += u64::from(fails);
+        if fails { Err(IoError) } else { Ok(()) }
+    }
+
+    fn enqueue(&mut self, bio: Bio, now: u64, latency: u64, per_page: u64) {
+        self.busy_until = self.busy_until.max(now) + per_page;
+        let due = self.busy_until + latency;
+        self.under_way.push(Request { bio, due });
+        self.stat.deepest = self.stat.deepest.max(self.under_way.len());
+    }
+}
+
+const fn nth(count: u64, n: u64) -> bool {
+    n != 0 && count.is_multiple_of(n)
+}
+
+impl World {
+    /// The body of the disk task: hands each completion to `complete` when it is due.
+    pub fn serve_disks(&self, complete: &dyn Fn(Completion)) -> ! {
+        loop {
+            self.complete_due(complete);
+            let now = self.sched.now().0;
+            let next = self.disks.state().next_due();
+            let timeout = next.map(|due| Nanos(due.saturating_sub(now)));
+            let mode = WaitMode { timeout, killable: false };
+            let mut earlier = || self.disks.state().next_due() != next;
+            let (WaitEnd::Ready | WaitEnd::TimedOut | WaitEnd::Killed) =
+                self.sched.wait_until(WORK, mode, &mut earlier);
+        }
+    }
+
+    fn complete_due(&self, complete: &dyn Fn(Completion)) {
+        loop {
+            let now = self.sched.now().0;
+            let taken = self.disks.state().take_due(now);
+            let Some((device, bio)) = taken else {
+                return;
+            };
+            let result = self.disks.state().disk(device).transfer(&bio, &self.arena);
+            complete(bio.complete(result));
+            self.sched.wake(ROOM);
+        }
+    }
+
+    /// Submits what the calling task has held back.
+    pub(crate) fn send_held(&self) {
+        let held = match self.disks.state().plugs.get_mut(&current::task()) {
+            Some((_, held)) => std::mem::take(held),
+            None => return,
+        };
+        for bio in held {
+            self.start(bio);
+        }
+    }
+
+    /// Puts a request into its queue, sleeping while that is full.
+    fn start(&self, bio: Bio) {
+        let device = bio.device();
+        let full = || {
+            let mut state = self.disks.state();
+            let disk = state.disk(device);
+            disk.under_way.len() >= disk.config.queue
+        };
+        let end = self.sched.wait_until(ROOM, WaitMode::UNTIL_READY, &mut || !full());
+        assert_eq!(end, WaitEnd::Ready);
+        let now = self.sched.now().0;
+        let mut state = self.disks.state();
+        let state = &mut *state;
+        let (latency, per_page) = match &state.disk(device).config.pace {
+            Pace::Sync => (0..0, 0),
+            Pace::Async { latency, per_page } => (latency.clone(), *per_page),
+        };
+        let latency = state.rng.within(&latency);
+        let disk = state.disk(device);
+        disk.check(&bio, &self.arena);
+        disk.enqueue(bio, now, latency, per_page);
+        self.sched.wake(WORK);
+    }
+}
+
+impl BlockDevice for World {
+    fn submit(&self, bio: Bio) -> Option<Completion> {
+        current::assert_preemptible("a submission");
+        let mut state = self.disks.state();
+        let disk = state.disk(bio.device());
+        disk.check(&bio, &self.arena);
+        if disk.config.pace == Pace::Sync {
+            let result = disk.transfer(&bio, &self.arena);
+            return Some(bio.complete(result));
+        }
+        match state.plugs.get_mut(&current::task()) {
+            Some((_, held)) => held.push(bio),
+            None => {
+                drop(state);
+                self.start(bio);
+            }
+        }
+        None
+    }
+
+    fn plug(&self) {
+        self.disks.state().plugs.entry(current::task()).or_default().0 += 1;
+    }
+
+    fn unplug(&self) {
+        let task = current::task();
+        {
+            let mut state = self.disks.state();
+            let (depth, _) = state.plugs.get_mut(&task).expect("unplug without plug");
+            *depth -= 1;
+            if *depth > 0 {
+                return;
+            }
+        }
+        self.send_held();
+        self.disks.state().plugs.remove(&task);
+    }
+
+    fn is_congested(&self, device: DeviceId) -> bool {
+        let mut state = self.disks.state();
+        let disk = state.disk(device);
+        disk.under_way.len() > disk.config.congested_above
+    }
+
+    fn discard(&self, device: DeviceId, first: u32, blocks: u32) {
+        let mut state = self.disks.state();
+        let disk = state.disk(device);
+        let gone = first..first + blocks;
+        assert!(gone.end <= disk.config.blocks, "discarding {gone:?} beyond {device:?}");
+        let used = disk.under_way.iter().find(|r| gone.contains(&r.bio.block()));
+        assert!(used.is_none(), "discarding {gone:?} under {used:?}");
+        gone.for_each(|block| drop(disk.blocks.remove(&block)));
+        disk.stat.discards += u64::from(blocks);
+    }
+}

@@ -1,0 +1,30 @@
+//! A whole machine for `mm-reclaim`, on a host.
+//!
+//! The environment that the crate asks for, with the consequences that real hardware has: a
+//! forgotten TLB flush lets a program reach a frame that is no longer its own, a page that
+//! is changed under write-back reaches the disk changed, a lock held across a wait stops
+//! the machine. Everything that is left to chance comes from one seed, and one task runs at
+//! a time: the same seed gives the same run, to the last access.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`arena`] | the frames, and whether freed ones are left alone |
+//! | [`mmu`], [`tables`] | TLBs, translation tables in frames, what a CPU does with an address |
+//! | [`sched`] | tasks, the baton, virtual time, deadlocks |
+//! | [`disk`] | swap devices: latency, bandwidth, failures, congestion |
+//! | [`world`] | these together, as an [`mm_reclaim::env::Env`] |
+#![forbid(unsafe_code)]
+
+pub mod arena;
+mod current;
+pub mod disk;
+pub mod mmu;
+pub mod rng;
+pub mod sched;
+pub mod tables;
+pub mod world;
+
+pub use current::SimCpu;
+pub use disk::{DiskConfig, DiskStat, Pace};
+pub use sched::{Sched, TaskSpec};
+pub use world::{Hardware, World};

@@ -1,0 +1,213 @@
+//! A user program: an address space, and what the program remembers to have written there.
+//!
+//! Every write to a page takes a number that is used nowhere else in the machine, and the
+//! words stored are made from that number and their place. A page that is lost, mixed up,
+//! out of date, another program's, or half of it, cannot pass the check.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
+use mm_reclaim::env::Prot;
+use mm_reclaim::fault::{Access, FaultEnd};
+use mm_reclaim::madvise::Advice;
+use mm_reclaim::units::Vpn;
+
+use crate::arena::WORDS;
+use crate::machine::Machine;
+use crate::rng::mix;
+use crate::tables::{Fault, Touch};
+
+/// Faults in a row at one address after which an access is taken to make no progress.
+const MOST_FAULTS: u32 = 1000;
+/// Words of a page that are written and checked: its ends, and some between.
+const SAMPLE: [usize; 4] = [0, 1, 300, WORDS - 1];
+
+/// Why a program cannot go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Death {
+    /// It touched what is not its own (SIGSEGV).
+    BadAddress,
+    /// A page could not be read back (SIGBUS).
+    BusError,
+    /// It was killed for want of memory.
+    Killed,
+}
+
+/// A user program.
+pub struct Program<'m> {
+    machine: Machine<'m>,
+    /// Its address space.
+    pub space: SpaceId,
+    /// The number of the last write to each page; pages not in here hold zeroes.
+    writes: BTreeMap<u32, u64>,
+}
+
+/// The number of the next write. Runs differ in it, but nothing looks at the numbers
+/// themselves, so a seed still gives one history.
+static WRITES: AtomicU64 = AtomicU64::new(1);
+
+fn word(write: u64, index: usize) -> u64 {
+    mix(write * WORDS as u64 + index as u64)
+}
+
+fn pages(range: &Range<Vpn>) -> impl Iterator<Item = Vpn> + use<> {
+    (range.start.0..range.end.0).map(Vpn)
+}
+
+impl<'m> Program<'m> {
+    /// A program with an empty address space.
+    ///
+    /// # Panics
+    /// If there is no memory for it.
+    pub fn new(machine: Machine<'m>) -> Self {
+        let space = machine.mm.create_space().expect("an address space");
+        Self { machine, space, writes: BTreeMap::new() }
+    }
+
+    /// Maps so many pages to read and write, where there is room.
+    ///
+    /// # Panics
+    /// If the crate refuses.
+    pub fn map(&mut self, pages: u32) -> Range<Vpn> {
+        let prot = Prot::READ | Prot::WRITE;
+        let start = self.machine.mm.mmap(self.space, None, pages, prot, AreaFlags::empty());
+        let start = start.expect("room for an area");
+        start..start + pages
+    }
+
+    /// Unmaps a range; its pages are forgotten.
+    ///
+    /// # Errors
+    /// As the crate says; nothing is forgotten then.
+    pub fn unmap(&mut self, range: Range<Vpn>) -> Result<(), SpaceError> {
+        self.machine.mm.munmap(self.space, range.clone())?;
+        self.forget(&range);
+        Ok(())
+    }
+
+    /// Gives the kernel advice about a range; returns what the crate returns.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn advise(&mut self, range: Range<Vpn>, advice: Advice) -> Result<u32, SpaceError> {
+        let done = self.machine.mm.madvise(self.space, range.clone(), advice)?;
+        if advice == Advice::DontNeed {
+            self.forget(&range);
+        }
+        Ok(done)
+    }
+
+    fn forget(&mut self, range: &Range<Vpn>) {
+        self.writes.retain(|vpn, _| !range.contains(&Vpn(*vpn)));
+    }
+
+    /// A child that shares every page until one of the two writes it.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn fork(&self) -> Result<Self, SpaceError> {
+        let space = self.machine.mm.fork_space(self.space)?;
+        Ok(Self { machine: self.machine, space, writes: self.writes.clone() })
+    }
+
+    /// Does one access as the program, with all the faults that it takes.
+    ///
+    /// # Errors
+    /// If the program dies of it.
+    pub fn touch(&self, addr: u64, touch: Touch) -> Result<u64, Death> {
+        let sched = &self.machine.world.sched;
+        let outer = sched.act_for(Some(self.space.0));
+        let result = self.touch_repeatedly(addr, touch);
+        sched.act_for(outer);
+        result
+    }
+
+    fn touch_repeatedly(&self, addr: u64, touch: Touch) -> Result<u64, Death> {
+        let access = match touch {
+            Touch::Load => Access::Read,
+            Touch::Store(_) => Access::Write,
+            Touch::Fetch => Access::Exec,
+        };
+        let mm = self.machine.mm;
+        for _ in 0..MOST_FAULTS {
+            if self.machine.world.sched.is_killed(self.space.0) {
+                return Err(Death::Killed);
+            }
+            match mm.with_tables(self.space, |tables| tables.touch(addr, touch)) {
+                Ok(value) => return Ok(value),
+                Err(Fault) => {}
+            }
+            match mm.handle_fault(self.space, addr, access) {
+                FaultEnd::Minor | FaultEnd::Major => {}
+                FaultEnd::BadAddress => return Err(Death::BadAddress),
+                FaultEnd::BusError => return Err(Death::BusError),
+                FaultEnd::Killed => return Err(Death::Killed),
+            }
+        }
+        panic!("{addr:#x} faults again and again");
+    }
+
+    /// Writes a page.
+    ///
+    /// # Errors
+    /// If the program dies of it.
+    pub fn write(&mut self, page: Vpn) -> Result<(), Death> {
+        let write = WRITES.fetch_add(1, Relaxed);
+        // Before the first store: a program that dies in the middle checks no more.
+        self.writes.insert(page.0, write);
+        for index in SAMPLE {
+            self.touch(page.addr() + 8 * index as u64, Touch::Store(word(write, index)))?;
+        }
+        Ok(())
+    }
+
+    /// Reads a page and checks that it holds what was last written there.
+    ///
+    /// # Errors
+    /// If the program dies of it.
+    ///
+    /// # Panics
+    /// If it holds anything else.
+    pub fn check(&self, page: Vpn) -> Result<(), Death> {
+        for index in SAMPLE {
+            let found = self.touch(page.addr() + 8 * index as u64, Touch::Load)?;
+            let write = self.writes.get(&page.0);
+            let wanted = write.map_or(0, |&write| word(write, index));
+            assert_eq!(found, wanted, "{page:?} of {:?}, word {index}: {write:?}", self.space);
+        }
+        Ok(())
+    }
+
+    /// Writes every page of a range.
+    ///
+    /// # Panics
+    /// If the program dies of it.
+    pub fn write_all(&mut self, range: Range<Vpn>) {
+        pages(&range).for_each(|page| self.write(page).expect("alive"));
+    }
+
+    /// Checks every page of a range.
+    ///
+    /// # Panics
+    /// If a page holds the wrong bytes, or the program dies.
+    pub fn check_all(&self, range: Range<Vpn>) {
+        pages(&range).for_each(|page| self.check(page).expect("alive"));
+    }
+
+    /// Ends the program: its address space goes.
+    pub fn exit(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Program<'_> {
+    fn drop(&mut self) {
+        // A machine that has come to its end frees nothing any more.
+        if !std::thread::panicking() {
+            self.machine.mm.destroy_space(self.space);
+            self.machine.world.sched.forget_kill(self.space.0);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The harness of the in-kernel tests: a table of functions, of which a boot runs one.
+//!
+//! An image of tests boots like the kernel and then asks what to do. The question goes over
+//! semihosting, and the answers are those of libtest as far as `cargo nextest` uses them:
+//!
+//! | words | what happens |
+//! | --- | --- |
+//! | `--list --format terse` | a line `name: test` for each test |
+//! | `--list --format terse --ignored` | the same for the long tests only |
+//! | `NAME --nocapture --exact` | the test runs; status 0 if it comes back |
+//!
+//! A test that panics or faults ends the machine with the kernel's status for that, and one
+//! that hangs is ended by `scripts/runner`: so each is one failed test and no more.
+#![no_std]
+
+mod request;
+
+pub use request::{Request, Which, Wrong};
+
+use core::fmt::{self, Write};
+
+/// The status of a boot whose question was none.
+pub const MISUSED: i32 = 2;
+
+/// A test: a sentence of behaviour, and the function that proves it by coming back.
+#[derive(Clone, Copy, Debug)]
+pub struct Test {
+    /// The name, `group::sentence_of_behaviour`.
+    pub name: &'static str,
+    /// Panics if the behaviour is not there.
+    pub run: fn(),
+    /// Too long for every day: runs only when asked for.
+    pub long: bool,
+}
+
+impl Test {
+    /// A test that runs whenever tests run.
+    pub const fn new(name: &'static str, run: fn()) -> Self {
+        Self { name, run, long: false }
+    }
+
+    /// A test that runs only when the long ones are asked for.
+    pub const fn long(name: &'static str, run: fn()) -> Self {
+        Self { name, run, long: true }
+    }
+}
+
+/// Does what `words` ask for with the tests of all `groups`; returns the exit status.
+pub fn main(words: &str, groups: &[&[Test]], out: &mut dyn Write) -> i32 {
+    let tests = || groups.iter().flat_map(|group| group.iter());
+    let done = match Request::parse(words) {
+        Ok(Request::List(which)) => list(tests(), which, out),
+        Ok(Request::Run(name)) => match tests().find(|test| test.name == name) {
+            Some(test) => run(test, out),
+            None => return misused(out, format_args!("no test is called {name}")),
+        },
+        Err(wrong) => return misused(out, format_args!("{wrong}")),
+    };
+    // The console is the only place to report to; if it refuses, the status says so.
+    if done.is_ok() { 0 } else { MISUSED }
+}
+
+fn list<'a>(
+    tests: impl Iterator<Item = &'a Test>,
+    which: Which,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    for test in tests.filter(|test| which.includes(test.long)) {
+        writeln!(out, "{}: test", test.name)?;
+    }
+    Ok(())
+}
+
+fn run(test: &Test, out: &mut dyn Write) -> fmt::Result {
+    writeln!(out, "test {} ...", test.name)?;
+    (test.run)();
+    writeln!(out, "test {} ... ok", test.name)
+}
+
+fn misused(out: &mut dyn Write, what: fmt::Arguments<'_>) -> i32 {
+    // As in `main`: the status tells it too.
+    let _ = writeln!(out, "suite: {what}");
+    MISUSED
+}
+
+/// The words that semihosting hands over, without the program's name; empty if it has none.
+#[cfg(target_os = "none")]
+pub fn words(buffer: &mut [u8; 512]) -> &str {
+    use core::mem::MaybeUninit;
+    use semihosting::sys::arm_compat::sys_get_cmdline_uninit;
+
+    let mut line = [MaybeUninit::uninit(); 512];
+    let Ok(bytes) = sys_get_cmdline_uninit(&mut line) else { return "" };
+    let text = &mut buffer[..bytes.len()];
+    text.copy_from_slice(bytes);
+    let text = core::str::from_utf8(text).unwrap_or_default();
+    text.split_once(' ').map_or("", |(_, words)| words)
+}
