@@ -8,4 +8,15 @@
 pub mod arch;
 pub mod bootargs;
 pub mod early;
+pub mod exec;
+#[cfg(target_os = "none")]
+pub mod glue;
 pub mod panic;
+pub mod ramdisk;
+pub mod syscall;
+pub mod task;
+
+#[cfg(target_os = "none")]
+pub mod monitor;
+#[cfg(target_os = "none")]
+pub mod start;

@@ -99,15 +99,10 @@ impl<'m, E: Env> Mm<'m, E> {
         out
     }
 
-    fn page_out_range(
-        &self,
-        space: &AddressSpace<E::Cpu, E::Tables>,
-        range: Range<Vpn>,
-    ) -> u32 {
+    fn page_out_range(&self, space: &AddressSpace<E::Cpu, E::Tables>, range: Range<Vpn>) -> u32 {
         let (mut at, mut freed) = (range.start, 0);
         while at < range.end {
-            let mut batch =
-                self.gather(space, at..range.end, |_, _, page| page.mapcount() == 1);
+            let mut batch = self.gather(space, at..range.end, |_, _, page| page.mapcount() == 1);
             at = batch.next;
             freed += self.page_out_batch(&mut batch);
         }

@@ -254,12 +254,7 @@ pub trait Tasks: Sync {
     /// that follows the start of the call: no wake-up is lost. A wake-up of another key
     /// may cause a needless call. What the task has plugged on a block device is submitted
     /// before it sleeps. Never called with a lock held.
-    fn wait_until(
-        &self,
-        key: WaitKey,
-        mode: WaitMode,
-        ready: &mut dyn FnMut() -> bool,
-    ) -> WaitEnd;
+    fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd;
 
     /// Makes every task that waits for `key` look again. May be called with locks held.
     fn wake(&self, key: WaitKey);

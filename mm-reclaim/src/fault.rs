@@ -220,11 +220,7 @@ impl<'m, E: Env> Mm<'m, E> {
 
     /// Adds one missing table on the way to `vpn`; false without memory.
     #[cold]
-    pub(crate) fn grow_tables(
-        &self,
-        space: &AddressSpace<E::Cpu, E::Tables>,
-        vpn: Vpn,
-    ) -> bool {
+    pub(crate) fn grow_tables(&self, space: &AddressSpace<E::Cpu, E::Tables>, vpn: Vpn) -> bool {
         let Some(frame) = self.alloc_pages(Gfp::KERNEL | Gfp::ZERO, Order::ZERO) else {
             return false;
         };

@@ -74,12 +74,8 @@ impl<'m, E: Env> Mm<'m, E> {
         let writable = exclusive && site.area.prot.contains(Prot::WRITE);
         let write = site.access == crate::fault::Access::Write;
         let prot = if writable { site.area.prot } else { site.area.prot - Prot::WRITE };
-        let mapping = Mapping {
-            pfn: self.map.pfn(page),
-            prot,
-            young: true,
-            dirty: writable && write,
-        };
+        let mapping =
+            Mapping { pfn: self.map.pfn(page), prot, young: true, dirty: writable && write };
         if !page.is_mapped() {
             page.set_mapping(site.area.anon, site.area.index_of(site.vpn));
         }

@@ -218,13 +218,6 @@ impl<'m> PageList<'m> {
         self.len -= 1;
     }
 
-    /// Moves every page of `other` to the tail of this list.
-    pub(crate) fn append(&mut self, other: &mut Self) {
-        self.list.back_mut().splice_after(other.list.take());
-        self.len += other.len;
-        other.len = 0;
-    }
-
     /// From head to tail.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'m Page> + '_ {
         let mut cursor = self.list.front();

@@ -291,15 +291,6 @@ impl<'m, E: Env> Mm<'m, E> {
         got.ok_or(end)
     }
 
-    /// Sleeps until the page's write-back has ended, at most for `mode`.
-    pub(crate) fn wait_on_writeback(&self, page: &Page, mode: WaitMode) -> WaitEnd {
-        let key = self.zones[page.zone_index()].wait_key(page);
-        self.env.tasks().wait_until(key, mode, &mut || {
-            page.announce_waiter();
-            !page.has(PageFlags::WRITEBACK)
-        })
-    }
-
     /// Sleeps for `time`, or until killed if `killable`.
     pub(crate) fn nap(&self, time: Nanos, killable: bool) -> WaitEnd {
         let mode = WaitMode { timeout: Some(time), killable };

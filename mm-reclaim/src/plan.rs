@@ -71,8 +71,7 @@ impl Plan {
     pub fn new(ranges: &[FrameRange], config: Config) -> Result<Self, PlanError> {
         let present: u32 = ranges.iter().map(|r| r.pages()).sum();
         let used = || ranges.iter().filter(|r| r.pages() > 0);
-        let (Some(start), Some(end)) =
-            (used().map(|r| r.start).min(), used().map(|r| r.end).max())
+        let (Some(start), Some(end)) = (used().map(|r| r.start).min(), used().map(|r| r.end).max())
         else {
             return Err(PlanError::NoMemory);
         };

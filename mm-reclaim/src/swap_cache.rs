@@ -83,9 +83,7 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// The devices in use, with their positions.
-    pub(crate) fn swap_devices(
-        &self,
-    ) -> impl Iterator<Item = (usize, &SwapDevice<'m, E::Cpu>)> {
+    pub(crate) fn swap_devices(&self) -> impl Iterator<Item = (usize, &SwapDevice<'m, E::Cpu>)> {
         let count = self.swap.count.load(Ordering::Acquire) as usize;
         self.swap.devices[..count].iter().enumerate().filter_map(|(i, d)| Some((i, d.get()?)))
     }
@@ -118,7 +116,8 @@ impl<'m, E: Env> Mm<'m, E> {
         let best = usable().map(|(_, d)| d.priority).max()?;
         let equal = || usable().filter(|(_, d)| d.priority == best);
         let many = equal().count();
-        let turn = if many > 1 { self.swap.turn.fetch_add(1, Ordering::Relaxed) as usize } else { 0 };
+        let turn =
+            if many > 1 { self.swap.turn.fetch_add(1, Ordering::Relaxed) as usize } else { 0 };
         let rotated = equal().cycle_from(turn % many.max(1));
         let found = rotated.into_iter().flatten().find_map(|(at, device)| {
             device.allocate(frame, memcg).map(|slot| SwapEntry::new(at, slot))

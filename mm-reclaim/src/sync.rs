@@ -15,9 +15,9 @@ pub use core::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
 };
 
-pub(crate) use spin::{Once, RelaxStrategy};
 /// For [`crate::wait::SleepLock`], which only ever tries to take it.
 pub(crate) use spin::mutex::{SpinMutex as RawMutex, SpinMutexGuard as RawMutexGuard};
+pub(crate) use spin::{Once, RelaxStrategy};
 
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
@@ -86,18 +86,6 @@ impl<C: Cpu, T> Lock<C, T> {
     pub fn lock(&self) -> LockGuard<'_, C, T> {
         let held = NoPreempt::new();
         LockGuard { inner: self.inner.lock(), _held: held }
-    }
-
-    /// Takes the lock if nobody holds it.
-    #[inline]
-    pub fn try_lock(&self) -> Option<LockGuard<'_, C, T>> {
-        let held = NoPreempt::new();
-        self.inner.try_lock().map(|inner| LockGuard { inner, _held: held })
-    }
-
-    /// The data through an exclusive reference, which needs no locking.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.inner.get_mut()
     }
 }
 

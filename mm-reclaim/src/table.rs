@@ -29,7 +29,6 @@ impl<T> Slot<T> {
 
 struct Free {
     first: u32,
-    used: u32,
 }
 
 /// A table of `T`s.
@@ -46,7 +45,7 @@ impl<'m, C: Cpu, T> Table<'m, C, T> {
             slot.next_free.store(next, Ordering::Relaxed);
         }
         let first = u32::from(!slots.is_empty());
-        Self { slots, free: Lock::new(Free { first, used: 0 }) }
+        Self { slots, free: Lock::new(Free { first }) }
     }
 
     /// Takes a free slot; its object is as its last owner left it.
@@ -55,7 +54,6 @@ impl<'m, C: Cpu, T> Table<'m, C, T> {
         let handle = free.first;
         let slot = self.slots.get((handle as usize).checked_sub(1)?)?;
         free.first = slot.next_free.load(Ordering::Relaxed);
-        free.used += 1;
         Some((handle, &slot.value))
     }
 
@@ -65,7 +63,6 @@ impl<'m, C: Cpu, T> Table<'m, C, T> {
         let mut free = self.free.lock();
         slot.next_free.store(free.first, Ordering::Relaxed);
         free.first = handle;
-        free.used -= 1;
     }
 
     /// The object that `handle` names.
@@ -80,11 +77,6 @@ impl<'m, C: Cpu, T> Table<'m, C, T> {
     /// The object that `handle` names, if any does.
     pub(crate) fn get(&self, handle: u32) -> Option<&'m T> {
         Some(&self.slots.get((handle as usize).checked_sub(1)?)?.value)
-    }
-
-    /// Slots in use.
-    pub(crate) fn used(&self) -> u32 {
-        self.free.lock().used
     }
 
     /// Every object with its handle, in use or not.

@@ -62,11 +62,6 @@ impl<T> SleepLock<T> {
         self.sleepers.fetch_sub(1, Ordering::Relaxed);
         guard
     }
-
-    /// Whether somebody holds the lock.
-    pub(crate) fn is_locked(&self) -> bool {
-        self.inner.is_locked()
-    }
 }
 
 impl<T, K: Tasks> Drop for SleepGuard<'_, T, K> {

@@ -183,6 +183,8 @@ fn segment<'a>(file: &'a [u8], header: &ProgramHeader) -> Result<Segment<'a>, Im
     let bad_size = ImageError::BadSegmentSize { address };
     let start = usize::try_from(header.p_offset).map_err(|_| bad_size)?;
     let len = usize::try_from(header.p_filesz).map_err(|_| bad_size)?;
+    // Linkers let a segment without bytes begin anywhere, also behind the file's end.
+    let start = if len == 0 { 0 } else { start };
     let end = start.checked_add(len).ok_or(bad_size)?;
     let bytes = file.get(start..end).ok_or(bad_size)?;
     if header.p_filesz > header.p_memsz {
@@ -251,6 +253,17 @@ mod tests {
         assert_eq!((segments[1].first_page(), segments[1].pages()), (Vpn(0x410), 6));
         assert_eq!(segments[1].bytes, b"code");
         assert_eq!(segments[0].prot, Prot::READ | Prot::EXEC);
+    }
+
+    /// A segment of zeroes only may claim an offset behind the end of the file.
+    #[test]
+    fn a_segment_without_bytes_may_begin_behind_the_file() {
+        let mut file = file(&[TEXT, DATA], 0x40_0000);
+        let header = 64 + 56;
+        file[header + 8..header + 16].copy_from_slice(&0x10_0000u64.to_le_bytes());
+        file[header + 32..header + 40].fill(0);
+        let image = Image::parse(&file).unwrap();
+        assert_eq!(image.segments().last().unwrap().bytes, b"");
     }
 
     /// Every way of being unfit is told with its evidence.

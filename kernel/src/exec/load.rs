@@ -9,10 +9,9 @@
 
 use core::fmt;
 
-use mm_reclaim::aspace::AreaFlags;
+use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::env::{Prot, WaitKey, WaitMode};
 use mm_reclaim::units::Vpn;
-use mm_reclaim::{SpaceError, SpaceId};
 
 use super::image::{Image, ImageError, Segment};
 use super::stack::{InitialStack, TooLong};

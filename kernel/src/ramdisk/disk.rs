@@ -7,17 +7,16 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use mm_reclaim::env::{DeviceId, TaskFlags, WaitKey, WaitMode};
 use mm_reclaim::swap::header;
 use mm_reclaim::swap::io::{Bio, Completion, Direction, IoError};
-use mm_reclaim::sync::Lock;
 use mm_reclaim::units::{Nanos, PAGE_SIZE, PhysAddr};
 use spin::once::Once;
 
 use super::Counters;
 use super::knobs::Knobs;
 use super::ring::Ring;
+use crate::arch::lock::{IrqLock, Yield};
 use crate::arch::{cpu, frames};
-use crate::arch::lock::Yield;
 use crate::bootargs::RamdiskArgs;
-use crate::glue::{self, ThisCpu};
+use crate::glue;
 use crate::task::{self, SpawnError};
 
 /// Requests that fit into the queue.
@@ -36,7 +35,7 @@ static DISK: Once<RamDisk, Yield> = Once::new();
 pub struct RamDisk {
     base: PhysAddr,
     blocks: u32,
-    queue: Lock<ThisCpu, Ring<Bio, QUEUE>>,
+    queue: IrqLock<Ring<Bio, QUEUE>>,
     /// The server should look at the queue.
     kicked: AtomicBool,
     /// How it misbehaves.
@@ -74,7 +73,7 @@ pub unsafe fn start(
     let disk = DISK.call_once(|| RamDisk {
         base,
         blocks,
-        queue: Lock::new(Ring::new()),
+        queue: IrqLock::new(Ring::new()),
         kicked: AtomicBool::new(false),
         knobs: Knobs::new(),
         counters: Counters::new(),
@@ -177,6 +176,14 @@ impl RamDisk {
         header::format(&mut page, self.blocks);
         // SAFETY: block 0 is the device's own, and both are whole pages.
         unsafe { core::ptr::copy_nonoverlapping(page.as_ptr(), self.block(0), PAGE_SIZE) };
+    }
+
+    /// Block 0, for `Mm::swapon`.
+    pub fn header(&self) -> [u8; PAGE_SIZE] {
+        let mut page = [0; PAGE_SIZE];
+        // SAFETY: block 0 is the device's own, and both are whole pages.
+        unsafe { core::ptr::copy_nonoverlapping(self.block(0), page.as_mut_ptr(), PAGE_SIZE) };
+        page
     }
 
     #[inline(always)]

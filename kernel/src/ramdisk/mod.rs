@@ -7,8 +7,8 @@
 //! | `disk` | the device: memory, submission, the task that serves the queue |
 //!
 //! **Data.** A range of RAM that boot carved out of the zones, a queue, knobs, counters.
-//! **Owner.** The device, for ever. **Lock.** One around the queue, a leaf of the crate's lock
-//! type; blocks need none, since the crate never has two transfers of one block under way.
+//! **Owner.** The device, for ever. **Lock.** One around the queue, a leaf; blocks
+//! need none, since the crate never has two transfers of one block under way.
 //!
 //! **Two ways.** With no delay, limit or fault set, and not forced, the device is
 //! synchronous: `submit` copies the page and returns the completion. Else the request is

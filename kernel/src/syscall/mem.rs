@@ -4,10 +4,11 @@
 
 use core::ops::Range;
 
-use mm_reclaim::aspace::{AreaFlags, USER_START};
+use mm_reclaim::advice::Advice;
+use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId, USER_START};
 use mm_reclaim::env::Prot;
+use mm_reclaim::fault::{Access, FaultEnd};
 use mm_reclaim::units::{PAGE_SIZE, Vpn};
-use mm_reclaim::{Access, Advice, FaultEnd, SpaceError, SpaceId};
 
 use super::args::{self, MapFlags};
 use super::errno::{EEXIST, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, Errno};
@@ -165,10 +166,11 @@ pub(super) fn madvise(address: u64, len: u64, advice: u64) -> Result<u64, Errno>
 /// `struct sysinfo`: uptime, three loads, total, free, shared and buffered memory, total and
 /// free swap, the number of processes, two of high memory, and the unit, a 32-bit number.
 pub(super) fn sysinfo(out: u64) -> Result<u64, Errno> {
-    let info = glue::mm().sysinfo();
+    let mm = glue::mm();
     let uptime = timer::now().0 / 1_000_000_000;
-    let (total, free) = (u64::from(info.total), u64::from(info.free));
-    let (total_swap, free_swap) = (u64::from(info.total_swap), u64::from(info.free_swap));
+    let (total, free) = (u64::from(mm.total_managed()), u64::from(mm.total_free()));
+    let (total_swap, free_swap) = mm.swap_pages();
+    let (total_swap, free_swap) = (u64::from(total_swap), u64::from(free_swap));
     let processes = task::count() as u64;
     let unit = PAGE_SIZE as u64;
     let words =

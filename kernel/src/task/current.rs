@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use mm_reclaim::env::TaskFlags;
-use mm_reclaim::SpaceId;
+use mm_reclaim::aspace::SpaceId;
 
 use super::family::NAME_BYTES;
 use super::{MAX_TASKS, TaskId};
@@ -17,11 +17,8 @@ use crate::arch::context::{Context, UserState};
 use crate::arch::mmu::STACK_SIZE;
 use crate::arch::{cpu, paging};
 
-/// The number that stands for no address space.
-const NO_SPACE: u32 = u32::MAX;
-
 /// A task's own data.
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct Task {
     /// [`TaskFlags`].
     flags: AtomicU8,
@@ -34,6 +31,8 @@ pub struct Task {
     id: AtomicU16,
     /// How many plugs it holds on the block devices.
     pub plugs: AtomicU16,
+    /// The number of its address space plus one; 0 for none, so that a task that does not
+    /// exist is all zeroes and the table takes no room in the image.
     space: AtomicU32,
     ttbr0: AtomicU64,
     /// The end of its stack; 0 for the boot task, whose stack is part of the image.
@@ -76,7 +75,7 @@ impl Task {
             signal: AtomicU8::new(0),
             id: AtomicU16::new(0),
             plugs: AtomicU16::new(0),
-            space: AtomicU32::new(NO_SPACE),
+            space: AtomicU32::new(0),
             ttbr0: AtomicU64::new(0),
             stack_top: AtomicU64::new(0),
             context: UnsafeCell::new(Context::EMPTY),
@@ -139,10 +138,7 @@ impl Task {
     /// Its address space.
     #[inline(always)]
     pub fn space(&self) -> Option<SpaceId> {
-        match self.space.load(Ordering::Relaxed) {
-            NO_SPACE => None,
-            n => Some(SpaceId(n as u16)),
-        }
+        self.space.load(Ordering::Relaxed).checked_sub(1).map(|n| SpaceId(n as u16))
     }
 
     /// What TTBR0 is while it runs.
@@ -156,7 +152,7 @@ impl Task {
 
     /// Gives it an address space and so makes it a user task.
     pub(super) fn set_space(&self, space: SpaceId, ttbr0: u64) {
-        self.space.store(u32::from(space.0), Ordering::Relaxed);
+        self.space.store(u32::from(space.0) + 1, Ordering::Relaxed);
         self.ttbr0.store(ttbr0, Ordering::Relaxed);
         self.user.store(true, Ordering::Relaxed);
     }
@@ -165,7 +161,7 @@ impl Task {
     pub(super) fn clear_space(&self) -> Option<SpaceId> {
         let space = self.space();
         self.user.store(false, Ordering::Relaxed);
-        self.space.store(NO_SPACE, Ordering::Relaxed);
+        self.space.store(0, Ordering::Relaxed);
         self.ttbr0.store(0, Ordering::Relaxed);
         space
     }

@@ -178,3 +178,9 @@ pub fn exists(pid: u32) -> bool {
 pub fn count() -> usize {
     sched::lock().living().count()
 }
+
+/// The name of the process with number `pid`, padded with zeroes.
+pub fn name_of_process(pid: u32) -> Option<[u8; super::family::NAME_BYTES]> {
+    let id = sched::lock().family.find(pid)?;
+    Some(super::name_of(id))
+}

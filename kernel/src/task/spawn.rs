@@ -8,7 +8,7 @@ use core::mem::size_of;
 use mm_reclaim::env::TaskFlags;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::{Order, PAGE_SIZE, Pfn};
-use mm_reclaim::{SpaceError, SpaceId};
+use mm_reclaim::aspace::{SpaceError, SpaceId};
 
 use super::{Task, TaskId, sched};
 use crate::arch::context::{self, Context, UserState};

@@ -197,8 +197,7 @@ impl Members {
     /// Takes an area off; true if it was the last one.
     pub(crate) fn unlink<C: Cpu>(&mut self, areas: &Table<'_, C, Area>, handle: u32) -> bool {
         let area = areas.at(handle);
-        let (prev, next) =
-            (area.prev.load(Ordering::Relaxed), area.next.load(Ordering::Relaxed));
+        let (prev, next) = (area.prev.load(Ordering::Relaxed), area.next.load(Ordering::Relaxed));
         match prev {
             0 => self.first = next,
             _ => areas.at(prev).next.store(next, Ordering::Relaxed),
@@ -225,10 +224,5 @@ impl Members {
             handle = area.next.load(Ordering::Relaxed);
             Some(item)
         })
-    }
-
-    /// Areas in the family.
-    pub(crate) fn count(&self) -> u32 {
-        self.count
     }
 }

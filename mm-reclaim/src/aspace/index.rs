@@ -68,11 +68,7 @@ impl AreaIndex {
     }
 
     /// The position of the first area whose end lies above `vpn`.
-    pub(crate) fn first_ending_after<C: Cpu>(
-        &self,
-        areas: &Table<'_, C, Area>,
-        vpn: Vpn,
-    ) -> usize {
+    pub(crate) fn first_ending_after<C: Cpu>(&self, areas: &Table<'_, C, Area>, vpn: Vpn) -> usize {
         self.handles().partition_point(|h| areas.at(*h).end() <= vpn)
     }
 
@@ -119,11 +115,7 @@ impl AreaIndex {
     }
 
     /// The highest hole of `pages` pages below [`MMAP_TOP`].
-    pub(crate) fn find_hole<C: Cpu>(
-        &self,
-        areas: &Table<'_, C, Area>,
-        pages: u32,
-    ) -> Option<Vpn> {
+    pub(crate) fn find_hole<C: Cpu>(&self, areas: &Table<'_, C, Area>, pages: u32) -> Option<Vpn> {
         let mut top = MMAP_TOP;
         for handle in self.handles().iter().rev() {
             let area = areas.at(*handle);

@@ -12,7 +12,7 @@
 mod area;
 mod index;
 
-pub use area::{Area, AnonVma, AreaFlags, AreaView};
+pub use area::{AnonVma, Area, AreaFlags, AreaView};
 pub(crate) use index::AreaIndex;
 
 use crate::env::{Cpu, PageTables};

@@ -157,24 +157,6 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.age(activated);
     }
 
-    /// Ends the isolation of pages that were freed in the batch's stead.
-    pub(crate) fn putback_one(&self, page: IsolatedPage<'m>) -> Option<&'m Page> {
-        let page = page.leak();
-        let kind = page.flags().page_type();
-        let mut lists = self.lists.lock();
-        page.leave_isolation();
-        let list = page.lru_list();
-        lists.lists[list as usize].push_front(page);
-        self.resize(list, page.nr_pages() as i32);
-        self.add_isolated(kind, -(page.nr_pages() as i32));
-        let last = page.put();
-        if last {
-            self.unlink(&mut lists, page);
-            page.leave_lru();
-        }
-        last.then_some(page)
-    }
-
     /// Puts new pages on their lists under one lock hold.
     pub(crate) fn add_new(&self, pages: impl Iterator<Item = &'m Page>) {
         let mut lists = self.lists.lock();

@@ -265,6 +265,11 @@ impl<'m, C: Cpu> LruSet<'m, C> {
         &self.vecs[zone.index()]
     }
 
+    /// The sum of a figure over all lruvecs.
+    pub(crate) fn in_all_zones(&self, figure: impl Fn(&Lruvec<'m, C>) -> u32) -> u32 {
+        self.vecs.iter().map(figure).sum()
+    }
+
     /// Base pages on one list, over all zones.
     pub fn total(&self, list: LruList) -> u32 {
         self.vecs.iter().map(|v| v.size(list)).sum()

@@ -182,12 +182,6 @@ impl<'m> LockedPage<'m> {
         (self.isolated, self.lock)
     }
 
-    /// The two rights as one again; both must be of the same page.
-    pub(crate) fn join(isolated: IsolatedPage<'m>, lock: PageLock<'m>) -> Self {
-        debug_assert!(core::ptr::eq(isolated.page(), lock.page()));
-        Self { isolated, lock }
-    }
-
     /// Takes every reference away if there are exactly `expected`, and the lock and the
     /// isolation with them: nobody can find the page any more.
     ///

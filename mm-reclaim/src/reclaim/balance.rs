@@ -81,8 +81,20 @@ pub fn get_scan_count(view: &ScanView) -> [u32; 4] {
         let scan = view.sizes[i] >> view.priority;
         match balance {
             ScanBalance::Equal => scan,
-            ScanBalance::Anon => if is_anon { scan } else { 0 },
-            ScanBalance::File => if is_anon { 0 } else { scan },
+            ScanBalance::Anon => {
+                if is_anon {
+                    scan
+                } else {
+                    0
+                }
+            }
+            ScanBalance::File => {
+                if is_anon {
+                    0
+                } else {
+                    scan
+                }
+            }
             ScanBalance::Fraction { anon, file } => {
                 let share = if is_anon { anon } else { file };
                 (u64::from(scan) * share / (anon + file).max(1)) as u32
@@ -123,9 +135,8 @@ pub struct AllowanceView {
 
 /// Which types may be deactivated and whether one of them stands out.
 pub fn allowance(view: &AllowanceView) -> Allowance {
-    let [anon, file] = [0, 1].map(|i| {
-        view.force_deactivate || view.inactive_is_low[i] || view.refaults_moved[i]
-    });
+    let [anon, file] =
+        [0, 1].map(|i| view.force_deactivate || view.inactive_is_low[i] || view.refaults_moved[i]);
     let inactive = |list: LruList| view.sizes[list as usize] >> view.priority;
     let all_file =
         view.sizes[LruList::InactiveFile as usize] + view.sizes[LruList::ActiveFile as usize];

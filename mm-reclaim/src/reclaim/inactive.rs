@@ -36,12 +36,14 @@ impl<'m, E: Env> Mm<'m, E> {
         let mut batch = lruvec.isolate(self.map, list, want, mode);
         self.count_scan(request.kind, kind, batch.scanned);
         if batch.taken == 0 {
+            zone.note_reclaim(batch.scanned, 0);
             return 0;
         }
         let stat = self.shrink_page_list(&mut batch.pages, zone, request, progress);
         lruvec.putback(&mut batch.pages, kind, batch.taken, |page| self.free_after_last_put(page));
         lruvec.note_cost(kind, stat.pageout);
         self.count_steal(request.kind, kind, stat.reclaimed);
+        zone.note_reclaim(batch.scanned, stat.reclaimed);
         progress.reclaimed += u64::from(stat.reclaimed);
         progress.last_batch = stat;
         self.draw_conclusions(zone, request, progress, batch.taken);
@@ -142,6 +144,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let lruvec = self.lru.in_zone(zone.id());
         lruvec.putback(pages, PageType::Anon, taken, |page| self.free_after_last_put(page));
         self.count_steal(request.kind, PageType::Anon, stat.reclaimed);
+        zone.note_reclaim(taken, stat.reclaimed);
         stat.reclaimed
     }
 }

@@ -172,8 +172,7 @@ fn cut_to_proportion(targets: &Quotas, quotas: &mut Quotas) -> bool {
     if anon == 0 || file == 0 {
         return false;
     }
-    let (smaller, larger, rest) =
-        if file > anon { (ANON, FILE, anon) } else { (FILE, ANON, file) };
+    let (smaller, larger, rest) = if file > anon { (ANON, FILE, anon) } else { (FILE, ANON, file) };
     let percent = u64::from(rest) * 100 / (u64::from(sum(targets, smaller)) + 1);
     smaller.into_iter().for_each(|i| quotas[i] = 0);
     for i in larger {

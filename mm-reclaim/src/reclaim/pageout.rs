@@ -34,12 +34,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     }
 
     /// SPL-19, in its order.
-    fn may_write(
-        &mut self,
-        page: LockedPage<'m>,
-        flags: PageFlags,
-        clean_only: bool,
-    ) -> Stage<'m> {
+    fn may_write(&mut self, page: LockedPage<'m>, flags: PageFlags, clean_only: bool) -> Stage<'m> {
         if flags.page_type() == PageType::File && !self.may_write_file(flags) {
             page.page().mark_reclaim();
             self.mm.count(VmEvent::NrVmscanImmediateReclaim, 1);

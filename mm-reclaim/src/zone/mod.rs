@@ -24,7 +24,7 @@ use crate::env::{Cpu, WaitKey};
 use crate::gfp::MigrateType;
 use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page};
-use crate::sync::{AtomicU8, AtomicU32, Lock, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Lock, Ordering};
 use crate::units::{Order, Pfn, PhysAddr};
 use buddy::Buddy;
 
@@ -147,6 +147,9 @@ pub struct Zone<'m, C: Cpu> {
     /// What the zone holds back from each class.
     reserve: [AtomicU32; MAX_ZONES],
     flags: AtomicU8,
+    /// Base pages of this zone that reclaim looked at and freed, ever.
+    scanned: AtomicU64,
+    stolen: AtomicU64,
     /// Buckets of the hashed wait table; a power of two.
     wait_buckets: u32,
     map: MemMap<'m>,
@@ -174,6 +177,8 @@ impl<'m, C: Cpu> Zone<'m, C> {
             boost: AtomicU32::new(0),
             reserve: [const { AtomicU32::new(0) }; MAX_ZONES],
             flags: AtomicU8::new(0),
+            scanned: AtomicU64::new(0),
+            stolen: AtomicU64::new(0),
             wait_buckets: (span.pages() / 256).next_power_of_two().clamp(4, 4096),
             map,
         }
@@ -255,6 +260,17 @@ impl<'m, C: Cpu> Zone<'m, C> {
         }
         let blocks = |o: Order| self.free_blocks(o);
         watermark_ok(FreeView { free, reserve, blocks: &blocks }, order, mark, reach)
+    }
+
+    /// Base pages that reclaim looked at and freed here, ever.
+    pub fn reclaim_counts(&self) -> (u64, u64) {
+        (self.scanned.load(Ordering::Relaxed), self.stolen.load(Ordering::Relaxed))
+    }
+
+    /// A batch of reclaim is over.
+    pub(crate) fn note_reclaim(&self, scanned: u32, stolen: u32) {
+        self.scanned.fetch_add(u64::from(scanned), Ordering::Relaxed);
+        self.stolen.fetch_add(u64::from(stolen), Ordering::Relaxed);
     }
 
     /// What reclaim noticed.

@@ -192,10 +192,12 @@ mod tests {
     #[test]
     fn an_order_needs_a_block_of_it() {
         let order = Order::new(3).expect("an order");
-        let view = |blocks| FreeView { free: 10_000, reserve: 0, blocks };
-        assert!(!watermark_ok(view(&|o| u32::from(o < order)), order, 10, Reach::empty()));
-        assert!(watermark_ok(view(&|o| u32::from(o > order)), order, 10, Reach::empty()));
-        assert!(!watermark_ok(view(&|_| 0), order, 10, Reach::NO_WATERMARKS));
+        let ok = |blocks: &dyn Fn(Order) -> u32, mark, reach| {
+            watermark_ok(FreeView { free: 10_000, reserve: 0, blocks }, order, mark, reach)
+        };
+        assert!(!ok(&|o| u32::from(o < order), 10, Reach::empty()));
+        assert!(ok(&|o| u32::from(o > order), 10, Reach::empty()));
+        assert!(!ok(&|_| 0, 10, Reach::NO_WATERMARKS));
     }
 
     #[test]

@@ -13,12 +13,15 @@
 //! | [`sched`] | tasks, the baton, virtual time, deadlocks |
 //! | [`disk`] | swap devices: latency, bandwidth, failures, congestion |
 //! | [`world`] | these together, as an [`mm_reclaim::env::Env`] |
+//! | [`machine`], [`program`] | the crate running on it, and user programs that know their bytes |
 #![forbid(unsafe_code)]
 
 pub mod arena;
 mod current;
 pub mod disk;
+pub mod machine;
 pub mod mmu;
+pub mod program;
 pub mod rng;
 pub mod sched;
 pub mod tables;
@@ -26,5 +29,7 @@ pub mod world;
 
 pub use current::SimCpu;
 pub use disk::{DiskConfig, DiskStat, Pace};
+pub use machine::{Config, FIRST_DISK, Machine};
+pub use program::{Death, Program};
 pub use sched::{Sched, TaskSpec};
 pub use world::{Hardware, World};

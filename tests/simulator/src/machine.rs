@@ -16,12 +16,12 @@
 
 use std::mem::ManuallyDrop;
 
+use mm_reclaim::Mm;
 use mm_reclaim::env::{DeviceId, TaskFlags};
 use mm_reclaim::plan::Plan;
 use mm_reclaim::swap::header;
 use mm_reclaim::units::{Nanos, PAGE_SIZE, Pfn, PhysAddr};
 use mm_reclaim::zone::{FrameRange, ZoneLimits};
-use mm_reclaim::Mm;
 
 use crate::arena::WORDS;
 use crate::disk::DiskConfig;
@@ -128,9 +128,7 @@ impl<'m> Machine<'m> {
     fn make_swap(self, device: DeviceId, blocks: u32) -> [u8; PAGE_SIZE] {
         let mut page = [0; PAGE_SIZE];
         header::format(&mut page, blocks);
-        let word = |i: usize| {
-            u64::from_le_bytes(std::array::from_fn(|byte| page[8 * i + byte]))
-        };
+        let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| page[8 * i + byte]));
         let content: [u64; WORDS] = std::array::from_fn(word);
         self.world.disks.prepare(device, 0, &content);
         page

@@ -3,10 +3,27 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-use mm_reclaim::env::{Clock, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
-use mm_reclaim::sync::Lock;
+use mm_reclaim::env::{Clock, Cpu, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
 use mm_reclaim::units::Nanos;
 use simulator::{Hardware, SimCpu, TaskSpec, World};
+use spin::mutex::SpinMutex;
+
+/// A value behind a lock of the kind that the crate uses: held with preemption off, and
+/// each release a chance to be preempted.
+struct Guarded<T>(SpinMutex<T, <SimCpu as Cpu>::Relax>);
+
+impl<T> Guarded<T> {
+    const fn new(value: T) -> Self {
+        Self(SpinMutex::new(value))
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        SimCpu::preempt_disable();
+        let result = f(&mut self.0.lock());
+        SimCpu::preempt_enable();
+        result
+    }
+}
 
 const KEY: WaitKey = WaitKey(7);
 const USER: TaskFlags = TaskFlags::empty();
@@ -27,12 +44,12 @@ fn panic_of(f: impl FnOnce()) -> String {
 /// Three tasks that take a lock, yield and nap: who did what, in order.
 fn history(seed: u64) -> Vec<(u32, u64)> {
     let world = World::new(&hardware(seed));
-    let log: Lock<SimCpu, Vec<(u32, u64)>> = Lock::new(Vec::new());
+    let log = Guarded::new(Vec::new());
     let worker = |id: u32| {
         let (world, log) = (&world, &log);
         TaskSpec::new("worker", USER, move || {
             for turn in 0..50 {
-                log.lock().push((id, turn));
+                log.with(|log| log.push((id, turn)));
                 match turn % 10 {
                     3 => world.yield_now(),
                     7 => {
@@ -46,7 +63,7 @@ fn history(seed: u64) -> Vec<(u32, u64)> {
         })
     };
     world.sched.run(|| world.sched.together((0..3).map(worker).collect()), Vec::new());
-    log.lock().clone()
+    log.with(|log| log.clone())
 }
 
 /// The same seed gives the same history, another seed another one, and each task does all
@@ -81,27 +98,15 @@ fn a_deadlock_is_a_failure_that_names_every_wait() {
 #[test]
 fn sleeping_with_a_lock_held_is_a_failure() {
     let world = World::new(&hardware(4));
-    let lock: Lock<SimCpu, ()> = Lock::new(());
+    let lock = Guarded::new(());
     let text = panic_of(|| {
-        world.sched.run(
-            || {
-                let _held = lock.lock();
-                world.yield_now();
-            },
-            Vec::new(),
-        );
+        world.sched.run(|| lock.with(|()| world.yield_now()), Vec::new());
     });
     assert!(text.contains("a yield with a lock held"), "{text}");
     let world = World::new(&hardware(4));
-    let lock: Lock<SimCpu, ()> = Lock::new(());
+    let lock = Guarded::new(());
     let text = panic_of(|| {
-        world.sched.run(
-            || {
-                let _held = lock.lock();
-                drop(lock.lock());
-            },
-            Vec::new(),
-        );
+        world.sched.run(|| lock.with(|()| lock.with(|()| ())), Vec::new());
     });
     assert!(text.contains("this task holds the lock itself"), "{text}");
 }
@@ -127,21 +132,21 @@ fn a_failing_task_fails_the_machine() {
 fn no_wake_up_is_lost() {
     for seed in 0..50 {
         let world = World::new(&Hardware { preempt_every: 1, ..hardware(seed) });
-        let turn: Lock<SimCpu, u32> = Lock::new(0);
+        let turn = Guarded::new(0);
         let player = |parity: u32| {
             let (world, turn) = (&world, &turn);
             TaskSpec::new("player", USER, move || {
                 for _ in 0..20 {
-                    let mut mine = || *turn.lock() % 2 == parity;
+                    let mut mine = || turn.with(|turn| *turn % 2 == parity);
                     let end = world.wait_until(KEY, WaitMode::UNTIL_READY, &mut mine);
                     assert_eq!(end, WaitEnd::Ready);
-                    *turn.lock() += 1;
+                    turn.with(|turn| *turn += 1);
                     world.wake(KEY);
                 }
             })
         };
         world.sched.run(|| world.sched.together(vec![player(0), player(1)]), Vec::new());
-        assert_eq!(*turn.lock(), 40, "seed {seed}");
+        assert_eq!(turn.with(|turn| *turn), 40, "seed {seed}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! **Locks.** None is held on entry: a fault and a system call run with interrupts on and
 //! preemption allowed, an interrupt with both off.
 
-use mm_reclaim::{Access, FaultEnd};
+use mm_reclaim::fault::{Access, FaultEnd};
 
 use super::TrapFrame;
 use super::decode::{self, Syndrome};

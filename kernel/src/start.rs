@@ -1,0 +1,223 @@
+//! From mapped memory to a running system: the second half of the boot (BOOT-07).
+//!
+//! Order, each step consuming or needing what the step before it made: descriptors and
+//! zones (`bootmem_init`), free memory to the allocator (`mem_init`), interrupts and
+//! tasks, swap, the first program.
+//!
+//! **Data.** The memory that the crate's tables live in, taken from memblock for ever.
+//! **Owner.** The boot task. **Lock.** None: one CPU, one task.
+
+use core::alloc::Layout;
+use core::mem::MaybeUninit;
+
+use boot::dtb::GicV2;
+use mm_reclaim::env::TaskFlags;
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::memblock::{Direction, Region};
+use mm_reclaim::swap::Slot;
+use mm_reclaim::units::{Order, PAGE_SIZE, PhysAddr, Pfn};
+use mm_reclaim::zone::{FrameRange, ZoneLimits};
+use mm_reclaim::{Config, Mm, Plan};
+
+use crate::arch::{cpu, gic, mmu, paging, timer, trap};
+use crate::bootargs::BootArgs;
+use crate::early::{self, Machine, MappedMemory};
+use crate::exec::{self, ExecError};
+use crate::glue::{self, KernelEnv, KernelMm};
+use crate::task::family::Which;
+use crate::{monitor, println, ramdisk, task};
+
+/// Ranges of memory that the zones can be made of.
+const MAX_RANGES: usize = 64;
+
+/// The RAM disk's place and the memory for its slots.
+struct SwapSpace {
+    place: Region,
+    slots: &'static mut [MaybeUninit<Slot>],
+}
+
+/// The whole boot, up to a system that can run programs.
+///
+/// # Panics
+/// If the machine lacks what the kernel cannot do without; the message says what.
+pub fn system(handover: boot::Handover) -> Machine {
+    let machine = early::read_device_tree(handover);
+    println!("{}, {} CPUs", machine.tree.model, machine.tree.cpus);
+    for word in machine.args.unknown() {
+        println!("warning: unknown bootargs word \"{word}\"");
+    }
+    println!("kernel image at {:?}, device tree at {:?}", machine.image, machine.dtb);
+    let memory = machine.memory().unwrap_or_else(|error| panic!("{error}"));
+    let memory = memory.map().unwrap_or_else(|error| panic!("{error}"));
+    memory.memblock.memory().for_each(|range| println!("memory   {range:?}"));
+    memory.memblock.reserved().for_each(|range| println!("reserved {range:?}"));
+    memory.memblock.no_map().for_each(|range| println!("no-map   {range:?}"));
+    let (mm, swap_space) = memory_management(&machine.args, memory);
+    tasks(&machine);
+    if let Some(space) = swap_space {
+        swap(mm, space, &machine.args);
+    }
+    machine
+}
+
+/// Makes zones and descriptors, and gives what is free to the page allocator. From here on
+/// memblock is gone.
+///
+/// # Panics
+/// If the memory is too small or too scattered for descriptors.
+fn memory_management(
+    args: &BootArgs<'_>,
+    mut memory: MappedMemory,
+) -> (&'static KernelMm, Option<SwapSpace>) {
+    cpu::init(0);
+    trap::install();
+    let mut ranges = [FrameRange::default(); MAX_RANGES];
+    let mut count = 0;
+    for range in memory.memblock.memory_frames() {
+        assert!(count < MAX_RANGES, "more than {MAX_RANGES} ranges of memory");
+        ranges[count] = FrameRange { start: range.start, end: range.end };
+        count += 1;
+    }
+    let plan = Plan::new(&ranges[..count], config(args)).unwrap_or_else(|e| panic!("{e:?}"));
+    let block = take::<u8>(&mut memory, plan.storage_layout::<KernelEnv>());
+    let swap = memory.ramdisk.map(|place| SwapSpace {
+        place,
+        slots: take(&mut memory, slots_layout(blocks_of(place))),
+    });
+    let mm = glue::install(Mm::new(KernelEnv::new(), plan, block));
+    for range in memory.memblock.hand_over().free_frames() {
+        mm.free_bootmem(FrameRange { start: range.start, end: range.end });
+    }
+    monitor::print_zones(mm, plan.descriptor_bytes());
+    (mm, swap)
+}
+
+fn config(args: &BootArgs<'_>) -> Config {
+    let default = Config::default();
+    let zone_limits = args.zones.map_or(default.zone_limits, |ends| ZoneLimits {
+        dma_end: ends.dma,
+        dma32_end: ends.dma32,
+    });
+    Config {
+        zone_limits,
+        min_free_kbytes: args.min_free_kbytes,
+        swappiness: args.swappiness.unwrap_or(default.swappiness),
+        ..default
+    }
+}
+
+fn blocks_of(place: Region) -> u32 {
+    (place.size() / PAGE_SIZE as u64) as u32
+}
+
+fn slots_layout(blocks: u32) -> Layout {
+    Layout::array::<Slot>(KernelMm::swap_words(blocks)).expect("slots that fit the address space")
+}
+
+/// Memory from memblock, never to be given back.
+fn take<T>(memory: &mut MappedMemory, layout: Layout) -> &'static mut [MaybeUninit<T>] {
+    let size = (layout.size() as u64).next_multiple_of(PAGE_SIZE as u64);
+    let align = (layout.align() as u64).max(PAGE_SIZE as u64);
+    let at = memory
+        .memblock
+        .alloc(size, align, Region::ALL, Direction::TopDown)
+        .unwrap_or_else(|error| panic!("no memory for the page descriptors: {error}"));
+    let first = (mmu::LINEAR_BASE + at.start.0) as *mut MaybeUninit<T>;
+    let count = layout.size() / size_of::<T>();
+    // SAFETY: memblock has just handed the range out and never will again; it is mapped by
+    // the linear map, aligned to a page, and uninitialised as the type says.
+    unsafe { core::slice::from_raw_parts_mut(first, count) }
+}
+
+/// Interrupts, the timer and tasks: from here on the boot code is a task like others.
+///
+/// # Panics
+/// Without an interrupt controller that the kernel knows, or memory for the first tasks.
+fn tasks(machine: &Machine) {
+    let gic = machine.tree.gic.expect("the device tree names no GICv2");
+    let (distributor, interface) = map_gic(gic);
+    // SAFETY: the addresses come from the device tree and were mapped just now, for this.
+    unsafe { gic::init(distributor, interface) };
+    timer::init(machine.tree.virtual_timer.unwrap_or(27));
+    paging::init(mmu::empty_root());
+    task::adopt_boot_task().unwrap_or_else(|error| panic!("no boot task: {error:?}"));
+    cpu::irqs_on();
+    let kswapd = || -> ! { glue::mm().kswapd() };
+    task::spawn_kernel("kswapd0", TaskFlags::KSWAPD, kswapd)
+        .unwrap_or_else(|error| panic!("no kswapd: {error:?}"));
+}
+
+/// A frame for a table of the kernel map, once the page allocator works.
+fn table_frame() -> Option<Pfn> {
+    glue::mm().alloc_pages(Gfp::KERNEL | Gfp::ZERO, Order::ZERO)
+}
+
+fn map_gic(gic: GicV2) -> (usize, usize) {
+    let map = |base: u64, size: u64| {
+        mmu::map_device(PhysAddr(base), size, &mut table_frame)
+            .unwrap_or_else(|error| panic!("the interrupt controller at {base:#x}: {error:?}"))
+            .addr()
+    };
+    let (distributor, interface) = (gic.distributor, gic.cpu_interface);
+    (map(distributor.base, distributor.size), map(interface.base, interface.size))
+}
+
+/// Takes the RAM disk into use.
+///
+/// # Panics
+/// If it cannot be started; a header that is refused is told and swap stays off.
+fn swap(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
+    let SwapSpace { place, slots } = space;
+    // SAFETY: memblock carved the range out for this, it is mapped and nobody else's.
+    let (device, blocks) = unsafe { ramdisk::start(place.start, place.size(), &args.ramdisk) }
+        .unwrap_or_else(|error| panic!("no RAM disk: {error:?}"));
+    let header = ramdisk::disk(device).expect("a disk that was started").header();
+    match mm.swapon(device, blocks, &header, slots, 0) {
+        Ok(usable) => println!("swap: RAM disk at {place:?}, {usable} slots"),
+        Err(error) => println!("swap: refused: {error:?}"),
+    }
+}
+
+/// Runs the program that `init=` names to its end; the status of the run.
+pub fn init(machine: &Machine) -> u8 {
+    let Some(name) = machine.args.init else {
+        println!("no program to run: init= names none");
+        return 0;
+    };
+    let started = machine.initrd().ok_or(None).and_then(|initrd| {
+        exec::spawn(initrd_bytes(initrd), name, machine.args.program).map_err(Some)
+    });
+    match started {
+        Ok(pid) => {
+            let monitor = monitor::watch(pid);
+            let status = wait_for(pid);
+            monitor.finish(status)
+        }
+        Err(error) => complain(name, error),
+    }
+}
+
+fn complain(name: &str, error: Option<ExecError>) -> u8 {
+    match error {
+        Some(error) => println!("cannot run {name}: {error}"),
+        None => println!("cannot run {name}: there is no initrd"),
+    }
+    1
+}
+
+fn initrd_bytes(at: Region) -> &'static [u8] {
+    let first = (mmu::LINEAR_BASE + at.start.0) as *const u8;
+    // SAFETY: the initrd is reserved memory, mapped by the linear map, and never written.
+    unsafe { core::slice::from_raw_parts(first, at.size() as usize) }
+}
+
+/// The status with which the process ended, as `wait4` encodes it.
+fn wait_for(pid: u32) -> i32 {
+    loop {
+        match task::wait_child(Which::Pid(pid), true) {
+            Ok(Some((_, status))) => return status,
+            Ok(None) => {}
+            Err(_) => panic!("process {pid} is nobody's child"),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! `validate()`: proves at a quiet moment that the books are right.
+//!
+//! *Every page is somewhere*: free, on a list, mapped or cached, or owned by the kernel.
+//! The checks walk every descriptor, every list, every address space and every slot, and
+//! compare what each says about the others. Nothing is allocated, so a check that would
+//! need a table of counts compares sums instead.
+//!
+//! A moment is quiet when no other task is inside the crate and no transfer is under way.
+//! The first violation found is returned; which one that is, is a matter of order, so a
+//! test that damages something expects a name, not a place in the order.
+
+mod pages;
+mod spaces;
+mod swap;
+
+use crate::aspace::SpaceId;
+use crate::env::Env;
+use crate::mm::Mm;
+use crate::page::LruList;
+use crate::stat::VmEvent;
+use crate::swap::SwapEntry;
+use crate::units::{Order, Pfn, Vpn};
+use crate::zone::ZoneId;
+
+/// What is wrong, with the evidence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Violation {
+    /// Flags that exclude each other.
+    BadFlags {
+        /// The frame.
+        pfn: Pfn,
+        /// What speaks against them.
+        why: &'static str,
+    },
+    /// A page is on one list while its flags name another, or none.
+    WrongList {
+        /// The frame.
+        pfn: Pfn,
+        /// The list that it is on.
+        on: LruList,
+    },
+    /// Pages say that they are on a list, but the list does not have them.
+    StaleLruFlag {
+        /// The list that the flags name.
+        list: LruList,
+        /// Pages with the flag, and pages on the list.
+        flagged: u32,
+        /// Pages on the list.
+        linked: u32,
+    },
+    /// The size kept beside a list is not the list's.
+    ListSize {
+        /// The list.
+        list: LruList,
+        /// What is kept.
+        kept: u32,
+        /// Base pages on the list.
+        counted: u32,
+    },
+    /// A page is isolated, or counted as isolated, although nobody reclaims.
+    LeakedIsolation {
+        /// Pages flagged as isolated.
+        flagged: u32,
+        /// Pages counted as isolated.
+        counted: u32,
+    },
+    /// A page's lock is held although nobody is at work.
+    LeakedLock(Pfn),
+    /// A page counts another number of mappings than there are.
+    WrongMapcount {
+        /// The frame.
+        pfn: Pfn,
+        /// What the page counts.
+        counts: u16,
+        /// Mappings that its family leads to.
+        found: u16,
+    },
+    /// A page counts another number of references than there are holders.
+    WrongRefs {
+        /// The frame.
+        pfn: Pfn,
+        /// What the page counts.
+        counts: u32,
+        /// Mappings and the swap cache.
+        holders: u32,
+    },
+    /// A page is neither free nor held by anybody.
+    LostPage(Pfn),
+    /// The free count kept for a zone is not that of its lists.
+    FreeCount {
+        /// The zone.
+        zone: ZoneId,
+        /// What is kept.
+        kept: u32,
+        /// Pages on its free lists.
+        counted: u32,
+    },
+    /// A free block that is not aligned, leaves its zone, or is in use.
+    BadFreeBlock {
+        /// Its first frame.
+        pfn: Pfn,
+        /// The order of its list.
+        order: Order,
+    },
+    /// A page-table entry leads to a page that does not lead back.
+    BrokenRmap {
+        /// The address space.
+        space: SpaceId,
+        /// The page of it.
+        vpn: Vpn,
+        /// The frame that is mapped there.
+        pfn: Pfn,
+    },
+    /// Areas overlap, are empty, or belong to another space.
+    BadArea {
+        /// The address space.
+        space: SpaceId,
+        /// The start of the area.
+        start: Vpn,
+    },
+    /// A space's counters are not what its tables hold.
+    SpaceCounts {
+        /// The address space.
+        space: SpaceId,
+        /// Pages and swap entries that it counts.
+        counts: (u32, u32),
+        /// Pages and swap entries in its tables.
+        found: (u32, u32),
+    },
+    /// A slot names a page that does not name it, or the other way round.
+    OrphanSlot(SwapEntry),
+    /// A page-table entry names a slot that is not used.
+    UnusedSlot(SwapEntry),
+    /// The slots count more or fewer users than there are entries.
+    SlotUses {
+        /// What the slots count.
+        counts: u64,
+        /// Swap entries in all tables.
+        found: u64,
+    },
+    /// A device's free count is not that of its slots.
+    FreeSlots {
+        /// What is kept.
+        kept: u32,
+        /// Free slots.
+        counted: u32,
+    },
+    /// Two counters contradict each other.
+    CounterIdentity(&'static str),
+}
+
+/// Where all pages are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Census {
+    /// Free.
+    pub free: u32,
+    /// On the LRU lists, by [`LruList`].
+    pub lru: [u32; LruList::COUNT],
+    /// Owned by the kernel: tables, stacks and the like.
+    pub kernel: u32,
+    /// Never given to the allocator.
+    pub reserved: u32,
+    /// Mappings in all spaces.
+    pub mappings: u32,
+    /// Swap entries in all spaces.
+    pub swap_entries: u64,
+}
+
+impl<E: Env> Mm<'_, E> {
+    /// Checks everything; where the pages are.
+    ///
+    /// # Errors
+    /// The first violation found.
+    pub fn validate(&self) -> Result<Census, Violation> {
+        self.lru_add_drain_all();
+        let mut census = Census::default();
+        self.check_spaces(&mut census)?;
+        self.check_free_lists(&mut census)?;
+        self.check_lru_lists(&mut census)?;
+        self.check_pages(&mut census)?;
+        self.check_slots(&census)?;
+        self.check_counters()?;
+        Ok(census)
+    }
+
+    /// The identities between counters that hold at any quiet moment.
+    ///
+    /// # Errors
+    /// The identity that does not hold.
+    pub fn check_counters(&self) -> Result<(), Violation> {
+        let n = |event| self.event(event);
+        let by_caller = |k, d, p| n(k) + n(d) + n(p);
+        let scanned =
+            by_caller(VmEvent::PgScanKswapd, VmEvent::PgScanDirect, VmEvent::PgScanProactive);
+        let stolen =
+            by_caller(VmEvent::PgStealKswapd, VmEvent::PgStealDirect, VmEvent::PgStealProactive);
+        let identities = [
+            (scanned >= stolen, "pgscan >= pgsteal"),
+            (n(VmEvent::PgScanKswapd) >= n(VmEvent::PgStealKswapd), "kswapd: pgscan >= pgsteal"),
+            (n(VmEvent::PgScanDirect) >= n(VmEvent::PgStealDirect), "direct: pgscan >= pgsteal"),
+            (
+                n(VmEvent::PgScanAnon) + n(VmEvent::PgScanFile) == scanned,
+                "pgscan: anon + file == kswapd + direct + proactive",
+            ),
+            (
+                n(VmEvent::PgStealAnon) + n(VmEvent::PgStealFile) == stolen,
+                "pgsteal: anon + file == kswapd + direct + proactive",
+            ),
+            (
+                n(VmEvent::WorkingsetActivateAnon) <= n(VmEvent::WorkingsetRefaultAnon),
+                "refault_activate <= refault",
+            ),
+            (n(VmEvent::PgAlloc) >= n(VmEvent::PgFree), "pgalloc >= pgfree"),
+        ];
+        match identities.iter().find(|(holds, _)| !holds) {
+            Some((_, name)) => Err(Violation::CounterIdentity(name)),
+            None => Ok(()),
+        }
+    }
+}

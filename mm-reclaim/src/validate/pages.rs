@@ -1,0 +1,137 @@
+//! Descriptors, free lists and LRU lists against each other.
+
+use super::{Census, Violation};
+use crate::env::Env;
+use crate::mm::Mm;
+use crate::page::{LruList, Page, PageFlags, PageType};
+use crate::units::{Order, Pfn};
+use crate::zone::Zone;
+use core::ops::ControlFlow;
+
+impl<'m, E: Env> Mm<'m, E> {
+    pub(super) fn check_free_lists(&self, census: &mut Census) -> Result<(), Violation> {
+        for zone in self.zones() {
+            let (mut counted, mut bad) = (0, None);
+            zone.for_each_free(|page, order, _| {
+                counted += order.pages();
+                if !self.is_sound_block(zone, page, order) {
+                    bad = Some(Violation::BadFreeBlock { pfn: self.map.pfn(page), order });
+                }
+            });
+            if let Some(violation) = bad {
+                return Err(violation);
+            }
+            let kept = zone.free();
+            if kept != counted {
+                return Err(Violation::FreeCount { zone: zone.id(), kept, counted });
+            }
+            census.free += counted;
+        }
+        Ok(())
+    }
+
+    fn is_sound_block(&self, zone: &Zone<'m, E::Cpu>, page: &Page, order: Order) -> bool {
+        let first = self.map.pfn(page);
+        let aligned = first.0.is_multiple_of(order.pages());
+        let inside = zone.span().contains(first) && first + order.pages() <= zone.span().end;
+        let marked = page.has(PageFlags::BUDDY) && page.private() == u32::from(order.get());
+        let unused = (0..order.pages()).all(|i| {
+            let page = self.map.page(first + i);
+            page.refs() == 0 && !page.is_mapped()
+        });
+        aligned && inside && marked && unused
+    }
+
+    pub(super) fn check_lru_lists(&self, census: &mut Census) -> Result<(), Violation> {
+        for zone in self.zones() {
+            for list in LruList::ALL {
+                census.lru[list as usize] += self.check_list(zone, list)?;
+            }
+        }
+        let flagged = |list: LruList| {
+            self.map.iter().filter(move |(_, p)| p.has(PageFlags::LRU) && p.lru_list() == list)
+        };
+        for list in LruList::ALL {
+            let (flagged, linked) = (flagged(list).count() as u32, census.lru[list as usize]);
+            if flagged != linked {
+                return Err(Violation::StaleLruFlag { list, flagged, linked });
+            }
+        }
+        let isolated = |kind| self.lru.in_all_zones(|v| v.isolated(kind));
+        let counted = PageType::ALL.into_iter().map(isolated).sum();
+        let flagged = self.map.iter().filter(|(_, p)| p.has(PageFlags::ISOLATED)).count() as u32;
+        if flagged != 0 || counted != 0 {
+            return Err(Violation::LeakedIsolation { flagged, counted });
+        }
+        Ok(())
+    }
+
+    fn check_list(&self, zone: &Zone<'m, E::Cpu>, list: LruList) -> Result<u32, Violation> {
+        let lruvec = self.lru.in_zone(zone.id());
+        let (mut counted, mut bad) = (0, None);
+        lruvec.for_each(list, |page| {
+            counted += page.nr_pages();
+            let here = page.has(PageFlags::LRU)
+                && page.lru_list() == list
+                && page.zone_index() == zone.id().index();
+            if !here {
+                bad = Some(Violation::WrongList { pfn: self.map.pfn(page), on: list });
+            }
+        });
+        if let Some(violation) = bad {
+            return Err(violation);
+        }
+        let kept = lruvec.size(list);
+        if kept != counted {
+            return Err(Violation::ListSize { list, kept, counted });
+        }
+        Ok(counted)
+    }
+
+    pub(super) fn check_pages(&self, census: &mut Census) -> Result<(), Violation> {
+        let mut free_until = Pfn(0);
+        for (pfn, page) in self.map.iter() {
+            let flags = page.flags();
+            if let Some(why) = flags.fault() {
+                return Err(Violation::BadFlags { pfn, why });
+            }
+            if flags.contains(PageFlags::RESERVED) {
+                census.reserved += 1;
+            } else if flags.contains(PageFlags::BUDDY) {
+                free_until = pfn + (1 << page.private());
+            } else if pfn >= free_until {
+                self.check_used(pfn, page, census)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A page that is neither reserved nor free.
+    fn check_used(&self, pfn: Pfn, page: &'m Page, census: &mut Census) -> Result<(), Violation> {
+        let flags = page.flags();
+        if flags.contains(PageFlags::LOCKED) {
+            return Err(Violation::LeakedLock(pfn));
+        }
+        let is_user = flags.contains(PageFlags::LRU) || page.is_mapped();
+        if !is_user {
+            let held = page.refs() > 0 || flags.contains(PageFlags::TAIL);
+            census.kernel += 1;
+            return if held { Ok(()) } else { Err(Violation::LostPage(pfn)) };
+        }
+        let mut found = 0;
+        self.rmap_walk(page, |_| {
+            found += 1;
+            ControlFlow::Continue(())
+        });
+        let counts = page.mapcount();
+        if counts != found {
+            return Err(Violation::WrongMapcount { pfn, counts, found });
+        }
+        let cached = u32::from(flags.contains(PageFlags::SWAPCACHE));
+        let holders = u32::from(found) + cached;
+        if page.refs() != holders {
+            return Err(Violation::WrongRefs { pfn, counts: page.refs(), holders });
+        }
+        Ok(())
+    }
+}
