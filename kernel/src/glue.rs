@@ -60,12 +60,7 @@ pub struct KernelEnv {
 impl KernelEnv {
     /// The environment of this machine. The linear map is in place.
     pub fn new() -> Self {
-        Self {
-            frames: LinearFrames::new(),
-            tasks: Scheduler,
-            blocks: Disks,
-            clock: GenericTimer,
-        }
+        Self { frames: LinearFrames::new(), tasks: Scheduler, blocks: Disks, clock: GenericTimer }
     }
 }
 
@@ -152,12 +147,7 @@ impl Tasks for Scheduler {
         cpu::this().current().set_flag(TaskFlags::MEMALLOC, on)
     }
 
-    fn wait_until(
-        &self,
-        key: WaitKey,
-        mode: WaitMode,
-        ready: &mut dyn FnMut() -> bool,
-    ) -> WaitEnd {
+    fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
         task::wait_until(key, mode, ready)
     }
 
@@ -193,6 +183,10 @@ impl BlockDevice for Disks {
     #[inline]
     fn unplug(&self) {
         ramdisk::unplug();
+    }
+
+    fn is_synchronous(&self, device: DeviceId) -> bool {
+        ramdisk::is_synchronous(device)
     }
 
     fn is_congested(&self, device: DeviceId) -> bool {

@@ -160,7 +160,11 @@ impl<'a> Image<'a> {
             *slot = Some(segment);
         }
         let image = Self { entry: elf.ehdr.e_entry, segments };
-        if image.is_executable(image.entry) { Ok(image) } else { Err(ImageError::BadEntry(image.entry)) }
+        if image.is_executable(image.entry) {
+            Ok(image)
+        } else {
+            Err(ImageError::BadEntry(image.entry))
+        }
     }
 
     /// The parts of its memory, in ascending order.
@@ -171,9 +175,7 @@ impl<'a> Image<'a> {
     fn is_executable(&self, address: u64) -> bool {
         address.is_multiple_of(4)
             && self.segments().any(|s| {
-                s.prot.contains(Prot::EXEC)
-                    && address >= s.address
-                    && address - s.address < s.size
+                s.prot.contains(Prot::EXEC) && address >= s.address && address - s.address < s.size
             })
     }
 }
@@ -279,7 +281,9 @@ mod tests {
         assert_eq!(refusal(&[TEXT, DATA], DATA.1), ImageError::BadEntry(DATA.1));
         let wx = (PF_W | PF_X, 0x40_0000, 8);
         assert_eq!(refusal(&[wx], entry), ImageError::WritableAndExecutable { address: entry });
-        for bad in [(PF_R, 0, 8), (PF_R, u64::MAX - 4, 8), (PF_R, HIGHEST, 8), (PF_R, 0x1_0000, u64::MAX)] {
+        for bad in
+            [(PF_R, 0, 8), (PF_R, u64::MAX - 4, 8), (PF_R, HIGHEST, 8), (PF_R, 0x1_0000, u64::MAX)]
+        {
             assert_eq!(refusal(&[bad], entry), ImageError::OutOfRange { address: bad.1 });
         }
     }

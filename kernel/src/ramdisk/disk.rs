@@ -140,6 +140,11 @@ fn kick_if_queued() {
     }
 }
 
+/// Requests complete inline.
+pub fn is_synchronous(device: DeviceId) -> bool {
+    disk(device).is_some_and(|d| d.knobs.direct())
+}
+
 /// The queue is more than seven eighths full.
 pub fn is_congested(device: DeviceId) -> bool {
     disk(device).is_some_and(|d| !d.knobs.direct() && d.queue.lock().is_congested())

@@ -24,8 +24,8 @@ mod disk;
 
 #[cfg(target_os = "none")]
 pub use disk::{
-    RamDisk, StartError, disk, discard, is_congested, plug, serve, start, submit, unplug,
-    unplug_before_sleep,
+    RamDisk, StartError, discard, disk, is_congested, is_synchronous, plug, serve, start, submit,
+    unplug, unplug_before_sleep,
 };
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

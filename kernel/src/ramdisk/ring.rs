@@ -64,7 +64,6 @@ impl<T, const N: usize> Default for Ring<T, N> {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
 
     /// SWAP-06: requests are served in the order in which they came, round and round.
@@ -80,8 +79,8 @@ mod tests {
                 next += 1;
             }
         }
-        let rest: std::vec::Vec<u32> = std::iter::from_fn(|| ring.pop()).collect();
-        assert_eq!(rest, (next..10).collect::<std::vec::Vec<_>>());
+        let rest: Vec<u32> = std::iter::from_fn(|| ring.pop()).collect();
+        assert_eq!(rest, (next..10).collect::<Vec<_>>());
         assert!(ring.is_empty());
     }
 

@@ -173,8 +173,7 @@ pub(super) fn sysinfo(out: u64) -> Result<u64, Errno> {
     let (total_swap, free_swap) = (u64::from(total_swap), u64::from(free_swap));
     let processes = task::count() as u64;
     let unit = PAGE_SIZE as u64;
-    let words =
-        [uptime, 0, 0, 0, total, free, 0, 0, total_swap, free_swap, processes, 0, 0, unit];
+    let words = [uptime, 0, 0, 0, total, free, 0, 0, total_swap, free_swap, processes, 0, 0, unit];
     put_words(out, &words)?;
     Ok(0)
 }

@@ -8,8 +8,8 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use mm_reclaim::env::TaskFlags;
 use mm_reclaim::aspace::SpaceId;
+use mm_reclaim::env::TaskFlags;
 
 use super::family::NAME_BYTES;
 use super::{MAX_TASKS, TaskId};
@@ -168,8 +168,7 @@ impl Task {
 
     /// The signal that a killed task dies of: the first one counts.
     pub(super) fn set_signal(&self, number: u8) {
-        let _ =
-            self.signal.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.signal.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(super) fn signal(&self) -> u8 {

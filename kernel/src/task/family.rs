@@ -157,7 +157,6 @@ fn padded(name: &[u8]) -> [u8; NAME_BYTES] {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
 
     fn family() -> Family {

@@ -39,8 +39,8 @@ mod wait;
 pub use current::{Task, current_id, name_of};
 #[cfg(target_os = "none")]
 pub use exit::{
-    count, exists, exit, exit_killed, is_killed, kill_current, kill_process, kill_space, name_of_process, pids,
-    rename_current, wait_child,
+    count, exists, exit, exit_killed, is_killed, kill_current, kill_process, kill_space,
+    name_of_process, pids, rename_current, wait_child,
 };
 #[cfg(target_os = "none")]
 pub use sched::{reschedule, timer_interrupt, yield_cpu};

@@ -108,9 +108,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
-    use std::vec::Vec;
 
     fn drain(mut queue: Queue, links: &mut [Link]) -> Vec<u16> {
         std::iter::from_fn(|| queue.pop(links)).map(|t| t.0).collect()

@@ -5,10 +5,10 @@
 
 use core::mem::size_of;
 
+use mm_reclaim::aspace::{SpaceError, SpaceId};
 use mm_reclaim::env::TaskFlags;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::{Order, PAGE_SIZE, Pfn};
-use mm_reclaim::aspace::{SpaceError, SpaceId};
 
 use super::{Task, TaskId, sched};
 use crate::arch::context::{self, Context, UserState};
@@ -61,11 +61,7 @@ pub fn adopt_boot_task() -> Result<(), SpawnError> {
 ///
 /// # Errors
 /// Without a free slot or stack.
-pub fn spawn_kernel(
-    name: &str,
-    flags: TaskFlags,
-    body: fn() -> !,
-) -> Result<TaskId, SpawnError> {
+pub fn spawn_kernel(name: &str, flags: TaskFlags, body: fn() -> !) -> Result<TaskId, SpawnError> {
     let id = create(TaskFlags::KERNEL | flags, |top| Context::kernel(body, top))?;
     start(id, None, name.as_bytes(), true);
     Ok(id)

@@ -300,9 +300,9 @@ impl Sched {
 
     /// Every task that exists, except zombies.
     pub fn living(&self) -> impl Iterator<Item = TaskId> + '_ {
-        (0..self.top).map(|n| TaskId(n as u16)).filter(|id| {
-            !matches!(self.state(*id), State::Free | State::Exited | State::Zombie)
-        })
+        (0..self.top)
+            .map(|n| TaskId(n as u16))
+            .filter(|id| !matches!(self.state(*id), State::Free | State::Exited | State::Zombie))
     }
 
     /// The CPU has left the stack of a task that exited. It stays a zombie while `wanted`.
@@ -324,17 +324,15 @@ impl Default for Sched {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
-    use std::boxed::Box;
 
     /// CPU 0 with an idle task and `users` user tasks, of which the first runs.
-    fn machine(users: usize) -> (Box<Sched>, std::vec::Vec<TaskId>) {
+    fn machine(users: usize) -> (Box<Sched>, Vec<TaskId>) {
         let mut sched = Box::new(Sched::new());
         let idle = sched.create(0, true).unwrap();
         sched.set_idle(0, idle);
         sched.adopt(0, idle);
-        let tasks: std::vec::Vec<_> = (0..users).map(|_| sched.create(0, false).unwrap()).collect();
+        let tasks: Vec<_> = (0..users).map(|_| sched.create(0, false).unwrap()).collect();
         for task in &tasks {
             sched.start(*task);
         }

@@ -12,7 +12,7 @@ impl<'m, E: Env> Mm<'m, E> {
     pub(super) fn check_free_lists(&self, census: &mut Census) -> Result<(), Violation> {
         for zone in self.zones() {
             let (mut counted, mut bad) = (0, None);
-            zone.for_each_free(|page, order, _| {
+            let kept = zone.for_each_free(|page, order, _| {
                 counted += order.pages();
                 if !self.is_sound_block(zone, page, order) {
                     bad = Some(Violation::BadFreeBlock { pfn: self.map.pfn(page), order });
@@ -21,7 +21,6 @@ impl<'m, E: Env> Mm<'m, E> {
             if let Some(violation) = bad {
                 return Err(violation);
             }
-            let kept = zone.free();
             if kept != counted {
                 return Err(Violation::FreeCount { zone: zone.id(), kept, counted });
             }

@@ -377,14 +377,19 @@ impl<'m, C: Cpu> Zone<'m, C> {
         self.managed.fetch_add(range.pages(), Ordering::Relaxed);
     }
 
-    /// Visits every free block: its first page, its order and its list's type.
-    pub(crate) fn for_each_free(&self, mut visit: impl FnMut(&'m Page, Order, MigrateType)) {
+    /// Visits every free block: its first page, its order and its list's type. Returns the
+    /// free count as it is kept at that moment.
+    pub(crate) fn for_each_free(
+        &self,
+        mut visit: impl FnMut(&'m Page, Order, MigrateType),
+    ) -> u32 {
         let buddy = self.buddy.lock();
         for order in Order::all() {
             for kind in MigrateType::ALL {
                 buddy.iter(order, kind).for_each(|page| visit(page, order, kind));
             }
         }
+        self.free()
     }
 
     /// The migrate type of the pageblock around `pfn`.

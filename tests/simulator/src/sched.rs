@@ -33,7 +33,7 @@ use crate::rng::Rng;
 /// What a change of task costs, in nanoseconds.
 pub const SLICE: u64 = 1_000;
 /// Changes of task after which a machine is taken to run in circles.
-pub const MAX_SWITCHES: u64 = 20_000_000;
+pub const MAX_SWITCHES: u64 = 3_000_000;
 
 /// The keys that the end of a task wakes: this plus its number.
 const ENDED: u64 = 0x51ed_0000_0000_0000;

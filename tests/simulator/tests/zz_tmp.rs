@@ -27,7 +27,7 @@ fn stress() {
                     let dead = match rng.below(1000) {
                         0..500 => who.write(page).is_err(),
                         500..985 => who.check(page).is_err(),
-                        985..988 => { if let Ok(k) = who.fork() { if kids.len() < 2 { kids.push(k) } } false }
+                        985..988 => { if seed % 5 != 0 && let Ok(k) = who.fork() { if kids.len() < 2 { kids.push(k) } } false }
                         988..990 => { kids.pop(); false }
                         990..994 => { let end = Vpn((page.0 + 64).min(area.end.0)); let _ = who.advise(page..end, Advice::PageOut); false }
                         994..997 => { let end = Vpn((page.0 + 64).min(area.end.0)); let _ = who.advise(page..end, Advice::Cold); false }

@@ -83,7 +83,6 @@ impl Default for AsidPool {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
 
     /// RMAP-06: a freed number comes back only with a flush, so that no translation of its
@@ -107,7 +106,7 @@ mod tests {
     #[test]
     fn living_numbers_are_never_handed_out_again() {
         let mut pool = AsidPool::new();
-        let kept: std::vec::Vec<u16> = (0..5).map(|_| pool.take().unwrap().asid).collect();
+        let kept: Vec<u16> = (0..5).map(|_| pool.take().unwrap().asid).collect();
         for _ in 0..1000 {
             let grant = pool.take().unwrap();
             assert!(grant.asid != 0 && !kept.contains(&grant.asid));

@@ -142,7 +142,6 @@ pub const fn is_executable(bits: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
 
     fn every_mapping() -> impl Iterator<Item = Mapping> {
@@ -191,12 +190,8 @@ mod tests {
     /// RMAP-03: hardware marks a page dirty by taking it out of read-only.
     #[test]
     fn hardware_dirt_is_seen() {
-        let clean = Mapping {
-            pfn: Pfn(7),
-            prot: Prot::READ | Prot::WRITE,
-            young: true,
-            dirty: false,
-        };
+        let clean =
+            Mapping { pfn: Pfn(7), prot: Prot::READ | Prot::WRITE, young: true, dirty: false };
         let bits = encode(Pte::Present(clean));
         assert!(!is_dirty(bits));
         assert!(is_dirty(bits & !READ_ONLY));

@@ -139,9 +139,7 @@ impl fmt::Display for Syndrome {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
-    use std::string::ToString;
 
     /// BOOT-05: the syndrome that QEMU's Cortex-A72 gives for a clear access flag.
     #[test]
