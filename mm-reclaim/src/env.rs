@@ -16,6 +16,7 @@
 //! None of these is called from an interrupt handler, and none may call back into the
 //! crate, except as [`BlockDevice`] says about completions.
 
+pub use crate::swap::io::DeviceId;
 use crate::swap::io::{Bio, Completion};
 use crate::units::{Nanos, Pfn, Vpn};
 
@@ -267,10 +268,6 @@ pub trait Tasks: Sync {
     /// killable waits end, and it exits instead of returning to user mode.
     fn kill_for_memory(&self, space: u16);
 }
-
-/// Which block device, as the environment numbers them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DeviceId(pub u8);
 
 /// The block devices that swap lives on. A block is a page.
 ///

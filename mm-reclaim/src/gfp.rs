@@ -2,7 +2,7 @@
 
 use bitflags::bitflags;
 
-use crate::zone::ZoneId;
+use crate::zone::{MigrateType, ZoneId};
 
 bitflags! {
     /// How an allocation may proceed, with Linux's names.
@@ -62,38 +62,6 @@ bitflags! {
         const USER = Self::KERNEL.bits();
         /// For the pages of user programs.
         const HIGHUSER_MOVABLE = Self::USER.bits() | Self::MOVABLE.bits();
-    }
-}
-
-/// The mobility of a page, by which pageblocks are grouped.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
-pub enum MigrateType {
-    /// Stays where it is.
-    Unmovable,
-    /// Can be moved or reclaimed.
-    Movable,
-    /// Can be freed by a shrinker.
-    Reclaimable,
-    /// Reserve of whole blocks for callers that cannot sleep.
-    HighAtomic,
-    /// Not to be allocated at present.
-    Isolate,
-}
-
-impl MigrateType {
-    /// Migrate types.
-    pub const COUNT: usize = 5;
-    /// Every migrate type.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Unmovable, Self::Movable, Self::Reclaimable, Self::HighAtomic, Self::Isolate];
-
-    /// The type that `raw` encodes.
-    ///
-    /// # Panics
-    /// If it encodes none.
-    pub const fn from_raw(raw: u8) -> Self {
-        Self::ALL[raw as usize]
     }
 }
 

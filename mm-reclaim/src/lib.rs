@@ -17,7 +17,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | units | `units` |
-//! | swap entries | `swap::entry`, `swap::io` |
+//! | requests | `swap::entry`, `swap::io` |
 //! | environment | `env` |
 //! | sync | `sync` |
 //! | pages | `page`, `workingset` |
@@ -25,7 +25,7 @@
 //! | zones | `zone`, `gfp` |
 //! | lists | `lru`, `swap`, `aspace` |
 //! | plan | `plan` |
-//! | owner | `mm`, `reclaim::verdict` |
+//! | owner | `reclaim::verdict`, `mm` |
 //! | mappings | `rmap`, `swap_cache` |
 //! | reclaim | `reclaim` |
 //! | drivers | `kswapd`, `direct`, `oom` |
@@ -67,6 +67,8 @@ pub mod swap;
 mod swap_cache;
 mod sync;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tlb;
 pub mod units;
 pub mod validate;

@@ -228,3 +228,6 @@ impl<'m> PageList<'m> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use crate::lru::{LruBatches, LruSet};
 use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page, PageFlags, PageLock, PageRef};
 use crate::plan::{Config, Plan};
+use crate::reclaim::verdict::VerdictCounters;
 use crate::stat::{VmEvent, VmEvents};
 use crate::storage::Storage;
 use crate::swap::SwapDevice;
@@ -63,7 +64,7 @@ pub struct Mm<'m, E: Env> {
     pub(crate) anons: Table<'m, E::Cpu, AnonVma<E::Cpu>>,
     pub(crate) swap: SwapSet<'m, E::Cpu>,
     pub(crate) events: VmEvents,
-    pub(crate) verdicts: crate::reclaim::VerdictCounters,
+    pub(crate) verdicts: VerdictCounters,
     pub(crate) reclaim: ReclaimState,
     pub(crate) swappiness: AtomicU8,
     pub(crate) swapon_lock: Lock<E::Cpu, ()>,
@@ -119,7 +120,7 @@ impl<'m, E: Env> Mm<'m, E> {
                 page_cluster: AtomicU8::new(3),
             },
             events: VmEvents::new(),
-            verdicts: crate::reclaim::VerdictCounters::new(),
+            verdicts: VerdictCounters::new(),
             reclaim: ReclaimState {
                 kswapd_order: AtomicU32::new(0),
                 kswapd_class: AtomicU32::new(0),

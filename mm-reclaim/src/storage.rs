@@ -55,3 +55,6 @@ pub(crate) fn extend<T>(layout: Layout, count: usize) -> Layout {
     let array = Layout::array::<T>(count).expect("a table that fits the address space");
     layout.extend(array).expect("tables that fit the address space").0
 }
+
+#[cfg(test)]
+mod tests;

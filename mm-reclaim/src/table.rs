@@ -84,3 +84,6 @@ impl<'m, C: Cpu, T> Table<'m, C, T> {
         self.slots.iter().enumerate().map(|(i, slot)| (i as u32 + 1, &slot.value))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,3 +58,6 @@ impl Drop for TlbBatch {
         debug_assert!(self.len == 0, "{} stale translations were forgotten", self.len);
     }
 }
+
+#[cfg(test)]
+mod tests;

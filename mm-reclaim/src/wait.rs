@@ -89,3 +89,6 @@ impl<T, K: Tasks> DerefMut for SleepGuard<'_, T, K> {
         self.inner.as_mut().expect("held until drop")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,25 @@ pub fn init(id: usize) {
     // CPACR_EL1.FPEN = 3: no trap on floating point. The kernel itself has none.
     // SAFETY: it changes no state that compiled code uses.
     unsafe { asm!("msr cpacr_el1, {}", "isb", in(reg) 3u64 << 20, options(nostack)) };
+    keep_out_of_user_memory();
+}
+
+/// Where the CPU has PAN, makes every ordinary access of the kernel to user memory fault:
+/// now and, with SCTLR_EL1.SPAN clear, after each exception.
+fn keep_out_of_user_memory() {
+    let features: u64;
+    // SAFETY: it only reads a register.
+    unsafe { asm!("mrs {}, id_aa64mmfr1_el1", out(reg) features, options(nomem, nostack)) };
+    if (features >> 20) & 0xf == 0 {
+        return;
+    }
+    // The instruction is `msr pan, #1`, which the baseline assembler does not know.
+    // SAFETY: the kernel reaches user memory by unprivileged loads and stores only, which
+    // PAN does not concern.
+    unsafe {
+        asm!("mrs {0}, sctlr_el1", "bic {0}, {0}, #(1 << 23)", "msr sctlr_el1, {0}", "isb",
+             ".inst 0xd500419f", out(reg) _, options(nostack));
+    }
 }
 
 /// This CPU's data.

@@ -64,11 +64,11 @@ pub fn copy_to_user(to: u64, bytes: &[u8]) -> Result<(), Fault> {
 /// # Errors
 /// [`Fault`]; a part may have been written.
 pub fn put_words(to: u64, words: &[u64]) -> Result<(), Fault> {
-    for (i, word) in words.iter().enumerate() {
-        let at = to.checked_add(i as u64 * 8).ok_or(Fault)?;
-        copy_to_user(at, &word.to_le_bytes())?;
-    }
-    Ok(())
+    let len = size_of_val(words);
+    // SAFETY: the source is borrowed, and any word can be read as bytes; the destination is
+    // user memory, whose faults are handled.
+    let failed = unsafe { usercopy_out(to, words.as_ptr().cast(), len) };
+    if failed == 0 { Ok(()) } else { Err(Fault) }
 }
 
 /// Reads a string of at most `out.len()` bytes that ends with a zero byte, and returns its

@@ -61,7 +61,6 @@ pub(super) fn leave(how: Leave) {
     let prev = this.current();
     let next = {
         let mut sched = lock();
-        this.clear_work(cpu::WORK_RESCHED);
         if !sched.leave(prev.id(), how) {
             return;
         }

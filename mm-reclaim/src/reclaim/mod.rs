@@ -31,7 +31,7 @@ mod pageout;
 pub mod references;
 mod scan_control;
 mod throttle;
-mod verdict;
+pub(crate) mod verdict;
 mod zone;
 
 pub use scan_control::{BatchStat, May, ReclaimKind, ScanProgress, ScanRequest, Target};

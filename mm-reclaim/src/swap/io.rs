@@ -6,9 +6,12 @@
 
 use core::mem;
 
-use crate::env::DeviceId;
-use crate::swap::SwapEntry;
+use crate::swap::entry::SwapEntry;
 use crate::units::Pfn;
+
+/// Which block device, as the environment numbers them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceId(pub u8);
 
 /// The direction of a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,8 +15,7 @@
 //!
 //! Counterpart in Linux: `__free_one_page`, `__rmqueue_smallest`, `__rmqueue_fallback`.
 
-use super::FrameRange;
-use crate::gfp::MigrateType;
+use super::{FrameRange, MigrateType};
 use crate::list::PageList;
 use crate::memmap::MemMap;
 use crate::page::{Page, PageFlags};

@@ -12,8 +12,10 @@
 //! could have been served higher up.
 
 mod buddy;
+mod migrate;
 mod watermark;
 
+pub use migrate::MigrateType;
 pub use watermark::{
     FreeView, Mark, Reach, Watermarks, boost_after_fallback, min_free_kbytes, watermark_ok,
 };
@@ -21,7 +23,6 @@ pub use watermark::{
 use bitflags::bitflags;
 
 use crate::env::{Cpu, WaitKey};
-use crate::gfp::MigrateType;
 use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Lock, Ordering};
@@ -379,10 +380,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
 
     /// Visits every free block: its first page, its order and its list's type. Returns the
     /// free count as it is kept at that moment.
-    pub(crate) fn for_each_free(
-        &self,
-        mut visit: impl FnMut(&'m Page, Order, MigrateType),
-    ) -> u32 {
+    pub(crate) fn for_each_free(&self, mut visit: impl FnMut(&'m Page, Order, MigrateType)) -> u32 {
         let buddy = self.buddy.lock();
         for order in Order::all() {
             for kind in MigrateType::ALL {

@@ -355,6 +355,10 @@ impl BlockDevice for World {
         self.disks.state().plugs.remove(&task);
     }
 
+    fn is_synchronous(&self, device: DeviceId) -> bool {
+        self.disks.state().disk(device).config.pace == Pace::Sync
+    }
+
     fn is_congested(&self, device: DeviceId) -> bool {
         let mut state = self.disks.state();
         let disk = state.disk(device);

@@ -142,7 +142,7 @@ fn copy_fault(far: u64, syndrome: Syndrome) -> bool {
 /// A push below the end of a kernel stack.
 #[unsafe(no_mangle)]
 extern "C" fn stack_overflow(far: u64, esr: u64, frame: &mut TrapFrame) -> ! {
-    report::kernel("kernel stack overflow", Syndrome(esr), far, frame)
+    report::kernel("stack overflow", Syndrome(esr), far, frame)
 }
 
 /// An asynchronous error of the memory system.

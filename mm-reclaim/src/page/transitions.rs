@@ -1,0 +1,360 @@
+//! The named transitions of a page's state: who may make each, and with which ordering.
+//!
+//! All of them work on the atomics of one descriptor; none waits. The orderings that are
+//! stronger than relaxed name their counterparts.
+
+use super::{CHECK_AT_FREE, MAPCOUNT_MAX, Page, PageFlags, PageLock, PageRef, ZONE_SHIFT};
+use crate::sync::Ordering;
+use crate::units::Order;
+
+impl Page {
+    #[inline(always)]
+    fn set(&self, flags: PageFlags) -> PageFlags {
+        PageFlags::from_bits_truncate(self.flags.fetch_or(flags.bits(), Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    fn clear(&self, flags: PageFlags) -> PageFlags {
+        PageFlags::from_bits_truncate(self.flags.fetch_and(!flags.bits(), Ordering::Relaxed))
+    }
+
+    // ---- the page lock ----
+
+    /// Takes the page lock if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> Option<PageLock<'_>> {
+        // Acquire pairs with the Release in `unlock`: what the former holder did to the
+        // page is seen by the next one.
+        let was = self.flags.fetch_or(PageFlags::LOCKED.bits(), Ordering::Acquire);
+        if was & PageFlags::LOCKED.bits() == 0 { Some(PageLock::new(self)) } else { None }
+    }
+
+    /// Gives the page lock back; says whether somebody may wait for it.
+    #[inline]
+    pub(crate) fn unlock(&self) -> bool {
+        let gone = PageFlags::LOCKED.union(PageFlags::WAITERS);
+        let was = self.flags.fetch_and(!gone.bits(), Ordering::Release);
+        debug_assert!(was & PageFlags::LOCKED.bits() != 0, "unlock of an unlocked {self:?}");
+        was & PageFlags::WAITERS.bits() != 0
+    }
+
+    /// Announces a sleeper; to be followed by another look at the awaited flag.
+    pub(crate) fn announce_waiter(&self) {
+        // SeqCst: ordered before the look that follows; pairs with the atomic
+        // read-modify-write that ends the awaited state and reads WAITERS in one step.
+        self.flags.fetch_or(PageFlags::WAITERS.bits(), Ordering::SeqCst);
+    }
+
+    // ---- references ----
+
+    /// One more reference, for a holder of one.
+    #[inline(always)]
+    pub fn get(&self) -> PageRef<'_> {
+        let was = self.refs.fetch_add(1, Ordering::Relaxed);
+        debug_assert!(was != 0, "get of a free or frozen {self:?}");
+        PageRef::new(self)
+    }
+
+    /// One more reference, unless the page is free or frozen (`get_page_unless_zero`).
+    ///
+    /// The caller found the page without holding a reference and must check afterwards
+    /// that it still is the page it looked for.
+    pub fn get_unless_zero(&self) -> Option<PageRef<'_>> {
+        let up = |n: u32| if n == 0 { None } else { Some(n + 1) };
+        // Acquire pairs with the Release of `thaw`: a page that was frozen and came back is
+        // seen as its new owner left it.
+        self.refs.fetch_update(Ordering::Acquire, Ordering::Relaxed, up).ok()?;
+        Some(PageRef::new(self))
+    }
+
+    /// One reference less; true if it was the last one.
+    #[inline(always)]
+    pub(crate) fn put(&self) -> bool {
+        // Release: what this holder did to the page happens before it is freed; the
+        // last one acquires it all.
+        let was = self.refs.fetch_sub(1, Ordering::Release);
+        debug_assert!(was != 0, "put of a free or frozen {self:?}");
+        if was == 1 {
+            crate::sync::fence(Ordering::Acquire);
+        }
+        was == 1
+    }
+
+    /// Takes all references away at once if there are exactly `expected`.
+    #[inline]
+    pub(crate) fn freeze(&self, expected: u32) -> bool {
+        // Acquire: sees all that the other holders did before they let go.
+        self.refs.compare_exchange(expected, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Undoes a freeze.
+    pub(crate) fn thaw(&self, refs: u32) {
+        // Release pairs with the Acquire of `get_unless_zero`.
+        self.refs.store(refs, Ordering::Release);
+    }
+
+    // ---- mappings ----
+
+    /// One more mapping. The caller holds a reference and a page-table lock.
+    #[inline(always)]
+    pub(crate) fn add_mapping(&self) -> Result<(), ()> {
+        let was = self.mapcount.fetch_add(1, Ordering::Relaxed);
+        if was >= MAPCOUNT_MAX {
+            self.mapcount.fetch_sub(1, Ordering::Relaxed);
+            return Err(());
+        }
+        Ok(())
+    }
+
+    /// One mapping less; true if it was the last one.
+    #[inline(always)]
+    pub(crate) fn remove_mapping(&self) -> bool {
+        let was = self.mapcount.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(was != 0, "unmapping an unmapped {self:?}");
+        was == 1
+    }
+
+    /// Makes a fresh page, which nobody else can know yet, an anonymous page of a family,
+    /// mapped once: plain stores, before it is published.
+    #[inline(always)]
+    pub(crate) fn init_anon(&self, mapping: u32, index: u32) {
+        self.mapping.store(mapping, Ordering::Relaxed);
+        self.index.store(index, Ordering::Relaxed);
+        self.mapcount.store(1, Ordering::Relaxed);
+        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
+        let flags = PageFlags::UPTODATE.union(PageFlags::SWAPBACKED).bits();
+        self.flags.store(zone | flags, Ordering::Relaxed);
+    }
+
+    /// Says who maps the page. For the holder of the page lock while nothing maps it.
+    pub(crate) fn set_mapping(&self, mapping: u32, index: u32) {
+        self.mapping.store(mapping, Ordering::Relaxed);
+        self.index.store(index, Ordering::Relaxed);
+    }
+
+    // ---- contents ----
+
+    /// The contents differ from the backing store's from now on; true if they did not before.
+    pub(crate) fn set_dirty(&self) -> bool {
+        // The look first: a page that is dirty already needs no exclusive cache line.
+        !self.has(PageFlags::DIRTY) && !self.set(PageFlags::DIRTY).contains(PageFlags::DIRTY)
+    }
+
+    /// The contents are the backing store's again; true if they were not before.
+    pub(crate) fn clear_dirty(&self) -> bool {
+        self.clear(PageFlags::DIRTY).contains(PageFlags::DIRTY)
+    }
+
+    /// Reading the contents ended.
+    pub(crate) fn end_read(&self, ok: bool) {
+        self.set(if ok { PageFlags::UPTODATE } else { PageFlags::ERROR });
+    }
+
+    /// A fresh page becomes an anonymous one whose contents are still to come.
+    pub(crate) fn set_swapbacked(&self) {
+        self.set(PageFlags::SWAPBACKED);
+    }
+
+    /// Enters the swap cache under `entry`. The holder of the page lock calls this, and
+    /// the cache holds a reference from now on.
+    pub(crate) fn enter_swap_cache(&self, entry: u32) {
+        self.private.store(entry, Ordering::Relaxed);
+        self.set(PageFlags::SWAPCACHE);
+    }
+
+    /// Leaves the swap cache, whose reference the caller now owns.
+    pub(crate) fn leave_swap_cache(&self) {
+        self.clear(PageFlags::SWAPCACHE);
+        self.private.store(0, Ordering::Relaxed);
+    }
+
+    // ---- write-back ----
+
+    /// Submitting: dirty is gone, write-back and the reclaim mark are set.
+    pub(crate) fn begin_writeback(&self) {
+        self.set(PageFlags::WRITEBACK.union(PageFlags::RECLAIM));
+    }
+
+    /// Write-back ended: both marks go. Returns the flags as they were, WAITERS with them.
+    pub(crate) fn end_writeback(&self) -> PageFlags {
+        // Release: the device has read the frame before anybody reuses it.
+        let gone = PageFlags::WRITEBACK | PageFlags::RECLAIM;
+        let was = self.flags.fetch_and(!gone.bits(), Ordering::Release);
+        debug_assert!(was & PageFlags::WRITEBACK.bits() != 0, "no write-back to end: {self:?}");
+        PageFlags::from_bits_truncate(was)
+    }
+
+    /// Takes the WAITERS flag; true if it was set.
+    pub(crate) fn take_waiters(&self) -> bool {
+        self.has(PageFlags::WAITERS) && self.clear(PageFlags::WAITERS).contains(PageFlags::WAITERS)
+    }
+
+    /// Reclaim wants the page as soon as its write-back ends.
+    pub(crate) fn mark_reclaim(&self) {
+        self.set(PageFlags::RECLAIM);
+    }
+
+    // ---- references seen by reclaim ----
+
+    /// Marks the page as seen referenced.
+    pub(crate) fn mark_referenced(&self) {
+        if !self.has(PageFlags::REFERENCED) {
+            self.set(PageFlags::REFERENCED);
+        }
+    }
+
+    /// Takes the mark away; true if it was there.
+    #[inline]
+    pub(crate) fn take_referenced(&self) -> bool {
+        self.has(PageFlags::REFERENCED)
+            && self.clear(PageFlags::REFERENCED).contains(PageFlags::REFERENCED)
+    }
+
+    /// The page belongs to the workingset.
+    pub(crate) fn mark_workingset(&self) {
+        self.set(PageFlags::WORKINGSET);
+    }
+
+    /// Sets or clears MLOCKED; returns what it was.
+    pub(crate) fn set_mlocked(&self, on: bool) -> bool {
+        let was = if on { self.set(PageFlags::MLOCKED) } else { self.clear(PageFlags::MLOCKED) };
+        was.contains(PageFlags::MLOCKED)
+    }
+
+    // ---- lists: for the holder of the lruvec's lock, or of the isolation token ----
+
+    /// Sets the flags that say "on a list".
+    #[inline]
+    pub(crate) fn enter_lru(&self) {
+        self.set(PageFlags::LRU);
+    }
+
+    /// The page leaves its list for a token.
+    #[inline]
+    pub(crate) fn enter_isolation(&self) {
+        let flip = PageFlags::LRU.union(PageFlags::ISOLATED).bits();
+        let was = self.flags.fetch_xor(flip, Ordering::Relaxed);
+        debug_assert!(was & flip == PageFlags::LRU.bits(), "isolating an unlisted {self:?}");
+    }
+
+    /// The page returns to a list.
+    #[inline]
+    pub(crate) fn leave_isolation(&self) {
+        let flip = PageFlags::LRU.union(PageFlags::ISOLATED).bits();
+        let was = self.flags.fetch_xor(flip, Ordering::Relaxed);
+        debug_assert!(was & flip == PageFlags::ISOLATED.bits(), "putting back a listed {self:?}");
+    }
+
+    /// The page leaves its list for good.
+    pub(crate) fn leave_lru(&self) {
+        self.clear(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
+    }
+
+    /// Chooses the list that the flags name; the caller owns the page's place.
+    #[inline]
+    pub(crate) fn choose_list(&self, active: bool, unevictable: bool) {
+        let want = match (unevictable, active) {
+            (true, _) => PageFlags::UNEVICTABLE,
+            (false, true) => PageFlags::ACTIVE,
+            (false, false) => PageFlags::empty(),
+        };
+        let group = PageFlags::ACTIVE.union(PageFlags::UNEVICTABLE);
+        let now = self.flags() & group;
+        if now != want {
+            let flip = now.symmetric_difference(want);
+            self.flags.fetch_xor(flip.bits(), Ordering::Relaxed);
+        }
+    }
+
+    // ---- the allocator: for the holder of the zone's lock, or of the frozen page ----
+
+    /// Becomes the head of a free block.
+    pub(crate) fn enter_buddy(&self, order: Order, migrate_type: u8) {
+        self.private.store(u32::from(order.get()), Ordering::Relaxed);
+        self.index.store(u32::from(migrate_type), Ordering::Relaxed);
+        self.set(PageFlags::BUDDY);
+    }
+
+    /// Ceases to be the head of a free block.
+    pub(crate) fn leave_buddy(&self) {
+        self.clear(PageFlags::BUDDY);
+        self.private.store(0, Ordering::Relaxed);
+        self.index.store(0, Ordering::Relaxed);
+    }
+
+    /// A frame of the boot allocator is handed over: frozen, ready to be freed.
+    pub(crate) fn unreserve(&self) {
+        self.clear(PageFlags::RESERVED);
+        self.refs.store(0, Ordering::Relaxed);
+    }
+
+    /// A frozen page of reclaim is nobody's any more: all flags go.
+    #[inline]
+    pub(crate) fn wipe_flags(&self) {
+        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
+        self.flags.store(zone, Ordering::Relaxed);
+    }
+
+    /// Leaves the allocator with one reference.
+    #[inline]
+    pub(crate) fn own(&self) {
+        self.refs.store(1, Ordering::Relaxed);
+    }
+
+    /// Wipes what a frozen page still carries; false if it carries what it must not.
+    #[inline]
+    pub(crate) fn prepare_free(&self) -> bool {
+        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
+        let sound = !self.flags().intersects(CHECK_AT_FREE)
+            && self.mapcount() == 0
+            && self.refs() == 0
+            && !self.is_linked();
+        if sound {
+            self.flags.store(zone, Ordering::Relaxed);
+            self.mapping.store(0, Ordering::Relaxed);
+            self.index.store(0, Ordering::Relaxed);
+            self.private.store(0, Ordering::Relaxed);
+        }
+        sound
+    }
+
+    /// Makes the page the head of a compound page of `order`.
+    pub(crate) fn make_head(&self, order: Order) {
+        self.private.store(u32::from(order.get()), Ordering::Relaxed);
+        self.set(PageFlags::HEAD);
+    }
+
+    /// Makes the page a tail of the compound page whose head is frame `head`.
+    pub(crate) fn make_tail(&self, head: u32) {
+        self.mapping.store(head, Ordering::Relaxed);
+        self.set(PageFlags::TAIL);
+    }
+
+    /// Undoes [`Page::make_tail`].
+    pub(crate) fn clear_tail(&self) {
+        self.clear(PageFlags::TAIL);
+        self.mapping.store(0, Ordering::Relaxed);
+    }
+
+    // ---- seeded damage, for the tests of `validate()` ----
+
+    /// Flips flags behind everybody's back. Tests of `validate()` use it to show that
+    /// damage is found; nothing else may.
+    #[doc(hidden)]
+    pub fn corrupt_flags(&self, flip: PageFlags) {
+        self.flags.fetch_xor(flip.bits(), Ordering::Relaxed);
+    }
+
+    /// Shifts the counts behind everybody's back, like [`Page::corrupt_flags`].
+    #[doc(hidden)]
+    pub fn corrupt_counts(&self, mapcount: i16, refs: i32) {
+        self.mapcount.fetch_add(mapcount as u16, Ordering::Relaxed);
+        self.refs.fetch_add(refs as u32, Ordering::Relaxed);
+    }
+
+    /// Overwrites handle and index behind everybody's back, like [`Page::corrupt_flags`].
+    #[doc(hidden)]
+    pub fn corrupt_mapping(&self, mapping: u32, index: u32) {
+        self.set_mapping(mapping, index);
+    }
+}

@@ -1,0 +1,367 @@
+//! What the unit tests of the crate share: a CPU, a memory map, and an environment of
+//! fakes that remembers what it was asked to do.
+//!
+//! Whole machines, with translation tables in frames, disks and time, are the business of
+//! the simulator; the fakes here are for the test of one module at a time.
+
+use std::boxed::Box;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::string::String;
+use std::thread;
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+use proptest::test_runner::Config as ProptestConfig;
+
+use crate::Mm;
+use crate::env::{
+    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, Mapping, NoTable, PageTables, Pte,
+    TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
+};
+use crate::memmap::MemMap;
+use crate::page::Page;
+use crate::plan::{Config, Plan};
+use crate::swap::io::{Bio, Completion};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Lock, Ordering, RelaxStrategy};
+use crate::units::{Nanos, Pfn, Vpn};
+use crate::zone::FrameRange;
+
+/// So many cases of a property, a few under Miri; nothing is written to the source tree.
+pub(crate) fn cases(many: u32) -> ProptestConfig {
+    let cases = if cfg!(miri) { 3 } else { many };
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// What the panic of `body` says.
+pub(crate) fn panic_of(body: impl FnOnce()) -> String {
+    let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    let payload = end.expect_err("a panic was due");
+    match payload.downcast::<String>() {
+        Ok(said) => *said,
+        Err(other) => String::from(*other.downcast::<&str>().expect("a panic with words")),
+    }
+}
+
+/// The frames from `start` up to `end`.
+pub(crate) fn frames(start: u32, end: u32) -> FrameRange {
+    FrameRange { start: Pfn(start), end: Pfn(end) }
+}
+
+/// So many reserved descriptors, each of the zone that `zone` names.
+pub(crate) fn descriptors(count: u32, zone: impl Fn(u32) -> u8) -> Vec<Page> {
+    (0..count).map(|i| Page::reserved(zone(i))).collect()
+}
+
+/// A map of `pages` whose pages are all owned: in use, with one reference, on no list.
+pub(crate) fn owned(pages: &[Page]) -> MemMap<'_> {
+    for page in pages {
+        page.unreserve();
+        page.own();
+    }
+    MemMap::new(pages, Pfn(0x40))
+}
+
+thread_local! {
+    static CPU: Cell<usize> = const { Cell::new(0) };
+    static PREEMPT_OFF: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A CPU that is a thread; waiting gives the others a turn.
+pub(crate) struct TestCpu;
+
+pub(crate) struct Yield;
+
+impl RelaxStrategy for Yield {
+    fn relax() {
+        thread::yield_now();
+    }
+}
+
+impl TestCpu {
+    /// The calling thread goes on as CPU `cpu`.
+    pub(crate) fn move_to(cpu: usize) {
+        CPU.set(cpu);
+    }
+
+    /// How deeply preemption is switched off.
+    pub(crate) fn preempt_depth() -> u32 {
+        PREEMPT_OFF.get()
+    }
+}
+
+impl Cpu for TestCpu {
+    type Relax = Yield;
+
+    fn preempt_disable() {
+        PREEMPT_OFF.set(PREEMPT_OFF.get() + 1);
+    }
+
+    fn preempt_enable() {
+        PREEMPT_OFF.set(PREEMPT_OFF.get() - 1);
+    }
+
+    fn current() -> usize {
+        CPU.get()
+    }
+}
+
+/// Something that the environment was asked to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    Zero(Pfn),
+    Copy { to: Pfn, from: Pfn },
+    Flush(Vec<TlbEntry>),
+    Wake(WaitKey),
+    Discard { device: u8, first: u32, blocks: u32 },
+    Kill(u16),
+}
+
+/// The environment of fakes.
+pub(crate) struct TestEnv {
+    asked: Lock<TestCpu, Vec<Asked>>,
+    /// Requests that no device has answered yet.
+    pub(crate) requests: Lock<TestCpu, Vec<Bio>>,
+    flags: AtomicU8,
+    /// Counts wake-ups, of any key.
+    wakes: AtomicU64,
+    /// New tables miss their second level until it is installed.
+    pub(crate) two_levels: AtomicBool,
+}
+
+impl TestEnv {
+    pub(crate) fn new() -> Self {
+        Self {
+            asked: Lock::new(Vec::new()),
+            requests: Lock::new(Vec::new()),
+            flags: AtomicU8::new(0),
+            wakes: AtomicU64::new(0),
+            two_levels: AtomicBool::new(false),
+        }
+    }
+
+    /// What was asked since the last call.
+    pub(crate) fn take_asked(&self) -> Vec<Asked> {
+        core::mem::take(&mut *self.asked.lock())
+    }
+
+    pub(crate) fn set_flags(&self, flags: TaskFlags) {
+        self.flags.store(flags.bits(), Ordering::Relaxed);
+    }
+
+    fn note(&self, asked: Asked) {
+        self.asked.lock().push(asked);
+    }
+}
+
+/// Boots a machine on the fakes, with the memory in `ranges` all free, for `body`.
+pub(crate) fn with_mm(
+    ranges: &[FrameRange],
+    config: Config,
+    body: impl for<'m> FnOnce(&Mm<'m, TestEnv>),
+) {
+    let plan = Plan::new(ranges, config).expect("memory that can be managed");
+    let layout = plan.storage_layout::<TestEnv>();
+    let mut block = Box::new_uninit_slice(layout.size() + layout.align());
+    let mm = Mm::new(TestEnv::new(), plan, &mut block);
+    ranges.iter().for_each(|range| mm.free_bootmem(*range));
+    body(&mm);
+}
+
+impl Env for TestEnv {
+    type Cpu = TestCpu;
+    type Frames = Self;
+    type Tables = TestTables;
+    type Tasks = Self;
+    type Blocks = Self;
+    type Clock = Self;
+
+    fn frames(&self) -> &Self {
+        self
+    }
+
+    fn tasks(&self) -> &Self {
+        self
+    }
+
+    fn blocks(&self) -> &Self {
+        self
+    }
+
+    fn clock(&self) -> &Self {
+        self
+    }
+
+    fn new_tables(&self, root: Pfn) -> TestTables {
+        let missing = self.two_levels.load(Ordering::Relaxed);
+        TestTables { frames: Vec::from([root]), missing, entries: BTreeMap::new() }
+    }
+
+    fn flush_tlb(&self, stale: &[TlbEntry]) {
+        self.note(Asked::Flush(stale.to_vec()));
+    }
+
+    fn flush_tlb_space(&self, _asid: Asid) {}
+}
+
+impl FrameMemory for TestEnv {
+    fn zero(&self, frame: Pfn) {
+        self.note(Asked::Zero(frame));
+    }
+
+    fn copy(&self, to: Pfn, from: Pfn) {
+        self.note(Asked::Copy { to, from });
+    }
+
+    fn poison(&self, _frame: Pfn) {}
+
+    fn read(&self, _frame: Pfn, _offset: usize, out: &mut [u8]) {
+        out.fill(0);
+    }
+
+    fn write(&self, _frame: Pfn, _offset: usize, _bytes: &[u8]) {}
+}
+
+impl Tasks for TestEnv {
+    fn flags(&self) -> TaskFlags {
+        TaskFlags::from_bits_truncate(self.flags.load(Ordering::Relaxed))
+    }
+
+    fn set_memalloc(&self, on: bool) -> bool {
+        let was = self.flags();
+        let mut now = was;
+        now.set(TaskFlags::MEMALLOC, on);
+        self.set_flags(now);
+        was.contains(TaskFlags::MEMALLOC)
+    }
+
+    /// Looks again only after a wake-up, so that a lost one shows; time is never up before
+    /// the first look, and always after it.
+    fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
+        let start = Instant::now();
+        loop {
+            let seen = self.wakes.load(Ordering::SeqCst);
+            if ready() {
+                return WaitEnd::Ready;
+            }
+            if mode.timeout.is_some() {
+                return WaitEnd::TimedOut;
+            }
+            while self.wakes.load(Ordering::SeqCst) == seen {
+                assert!(start.elapsed() < Duration::from_secs(60), "{key:?}: nobody woke");
+                thread::yield_now();
+            }
+        }
+    }
+
+    fn wake(&self, key: WaitKey) {
+        self.wakes.fetch_add(1, Ordering::SeqCst);
+        self.note(Asked::Wake(key));
+    }
+
+    fn yield_now(&self) {
+        thread::yield_now();
+    }
+
+    fn kill_for_memory(&self, space: u16) {
+        self.note(Asked::Kill(space));
+    }
+}
+
+impl BlockDevice for TestEnv {
+    fn submit(&self, bio: Bio) -> Option<Completion> {
+        self.requests.lock().push(bio);
+        None
+    }
+
+    fn plug(&self) {}
+
+    fn unplug(&self) {}
+
+    fn is_congested(&self, _device: DeviceId) -> bool {
+        false
+    }
+
+    fn discard(&self, device: DeviceId, first: u32, blocks: u32) {
+        self.note(Asked::Discard { device: device.0, first, blocks });
+    }
+}
+
+impl Clock for TestEnv {
+    fn now(&self) -> Nanos {
+        Nanos(0)
+    }
+}
+
+/// Translation tables as a plain map, with one level that may be missing.
+pub(crate) struct TestTables {
+    /// The root, then the second level if there is one.
+    frames: Vec<Pfn>,
+    missing: bool,
+    entries: BTreeMap<u32, Pte>,
+}
+
+impl TestTables {
+    fn present(&mut self, vpn: Vpn) -> &mut Mapping {
+        match self.entries.get_mut(&vpn.0) {
+            Some(Pte::Present(mapping)) => mapping,
+            other => panic!("{vpn:?} is not present but {other:?}"),
+        }
+    }
+}
+
+impl PageTables for TestTables {
+    fn asid(&self) -> Asid {
+        Asid(self.frames[0].0 as u16)
+    }
+
+    fn get(&self, vpn: Vpn) -> Pte {
+        self.entries.get(&vpn.0).copied().unwrap_or(Pte::None)
+    }
+
+    fn set(&mut self, vpn: Vpn, pte: Pte) -> Result<(), NoTable> {
+        if self.missing && pte != Pte::None {
+            return Err(NoTable);
+        }
+        self.entries.insert(vpn.0, pte);
+        Ok(())
+    }
+
+    fn replace(&mut self, vpn: Vpn, new: Pte) -> Pte {
+        self.entries.insert(vpn.0, new).unwrap_or(Pte::None)
+    }
+
+    fn test_and_clear_young(&mut self, vpn: Vpn) -> bool {
+        core::mem::take(&mut self.present(vpn).young)
+    }
+
+    fn mark_accessed(&mut self, vpn: Vpn, write: bool) {
+        let mapping = self.present(vpn);
+        mapping.young = true;
+        mapping.dirty |= write;
+    }
+
+    fn next_entry(&self, from: Vpn, end: Vpn) -> Option<(Vpn, Pte)> {
+        let mut entries = self.entries.range(from.0..end.0);
+        entries.find(|(_, pte)| **pte != Pte::None).map(|(vpn, pte)| (Vpn(*vpn), *pte))
+    }
+
+    fn install_table(&mut self, _vpn: Vpn, frame: Pfn) -> Option<Pfn> {
+        if !self.missing {
+            return Some(frame);
+        }
+        self.missing = false;
+        self.frames.push(frame);
+        None
+    }
+
+    fn table_frames(&self) -> u32 {
+        self.frames.len() as u32
+    }
+
+    fn release(&mut self, give: &mut dyn FnMut(Pfn)) {
+        while let Some(frame) = self.frames.pop() {
+            give(frame);
+        }
+    }
+}
