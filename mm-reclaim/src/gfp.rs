@@ -88,3 +88,6 @@ impl Gfp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

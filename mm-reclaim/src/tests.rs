@@ -34,8 +34,8 @@ pub(crate) fn cases(many: u32) -> ProptestConfig {
 }
 
 /// What the panic of `body` says.
-pub(crate) fn panic_of(body: impl FnOnce()) -> String {
-    let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+pub(crate) fn panic_of<R>(body: impl FnOnce() -> R) -> String {
+    let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).map(drop);
     let payload = end.expect_err("a panic was due");
     match payload.downcast::<String>() {
         Ok(said) => *said,

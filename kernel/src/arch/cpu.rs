@@ -16,7 +16,7 @@ use core::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, compiler_fence,
 };
 
-use crate::task::Task;
+use crate::task::{Task, TaskId};
 
 /// CPUs that the kernel is written for.
 pub const CPUS: usize = 4;
@@ -95,8 +95,7 @@ impl PerCpu {
     #[inline(always)]
     pub fn current(&self) -> &'static Task {
         let task = self.current.load(Relaxed);
-        // SAFETY: `current` points into the static task table from `task::init` on, before
-        // which nobody asks who runs.
+        // SAFETY: `current` points into the static task table from `init` on.
         unsafe { &*task }
     }
 }
@@ -111,6 +110,8 @@ pub fn init(id: usize) {
     cpu.id.store(id as u32, Relaxed);
     let top = (&raw const EMERGENCY_STACKS[id]).addr() + EMERGENCY_BYTES;
     cpu.emergency.store(top, Relaxed);
+    // The boot code becomes the first task of the table; who asks before finds it there.
+    cpu.current.store(core::ptr::from_ref(TaskId(0).task()).cast_mut(), Relaxed);
     // SAFETY: the register is for the kernel's own use, and only this function writes it.
     unsafe { asm!("msr tpidr_el1, {}", in(reg) cpu, options(nostack, preserves_flags)) };
     // CPACR_EL1.FPEN = 3: no trap on floating point. The kernel itself has none.

@@ -226,3 +226,6 @@ impl Members {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,6 @@ impl AreaIndex {
         free.then_some(start)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,3 +183,6 @@ impl fmt::Debug for Page {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,9 +101,7 @@ impl<'p> Driven<'p> {
             Step::LeaveLru | Step::Isolate => has(PageFlags::LRU),
             Step::PutBack => has(PageFlags::ISOLATED),
             Step::EnterCache(_) => locked && !has(PageFlags::SWAPCACHE),
-            Step::LeaveCache => {
-                locked && has(PageFlags::SWAPCACHE) && !has(PageFlags::WRITEBACK)
-            }
+            Step::LeaveCache => locked && has(PageFlags::SWAPCACHE) && !has(PageFlags::WRITEBACK),
             Step::BeginWriteback => {
                 locked && has(PageFlags::SWAPCACHE) && !has(PageFlags::WRITEBACK)
             }
@@ -349,7 +347,7 @@ fn the_last_mapping_is_told() {
     assert!(page.is_mapped() && !page.remove_mapping());
     assert!(page.is_mapped() && page.remove_mapping());
     assert!(!page.is_mapped());
-    assert!(panic_of(|| drop(page.remove_mapping())).contains("unmapping an unmapped Page {"));
+    assert!(panic_of(|| page.remove_mapping()).contains("unmapping an unmapped Page {"));
 }
 
 /// BUDY-08: a head stands for its whole block, a tail names its head.

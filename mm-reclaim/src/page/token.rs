@@ -241,3 +241,6 @@ impl Drop for FrozenPage<'_> {
         bomb("frozen page", self.0);
     }
 }
+
+#[cfg(test)]
+mod tests;

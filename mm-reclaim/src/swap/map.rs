@@ -339,3 +339,6 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
 fn fill(memory: &mut [MaybeUninit<Slot>]) -> &[Slot] {
     storage::fill(memory, |_| Slot(AtomicU64::new(SlotState::FREE.encode())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,3 +207,6 @@ impl<'m> Buddy<'m> {
         Some((Pfn(pfn.0 & buddy.0), up))
     }
 }
+
+#[cfg(test)]
+mod tests;

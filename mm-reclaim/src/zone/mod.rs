@@ -401,3 +401,6 @@ impl<'m, C: Cpu> Zone<'m, C> {
         self.publish(delta);
     }
 }
+
+#[cfg(test)]
+mod tests;

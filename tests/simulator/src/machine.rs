@@ -70,6 +70,17 @@ impl Config {
     }
 }
 
+/// Tells the seed of a machine that failed.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the seed of the machine was {}", self.0);
+        }
+    }
+}
+
 /// A running machine, as its tasks see it.
 #[derive(Clone, Copy)]
 pub struct Machine<'m> {
@@ -86,6 +97,7 @@ impl<'m> Machine<'m> {
     /// If any task panics or nobody can run any more; the machine's seed tells how to see
     /// it again.
     pub fn run<R>(config: &Config, body: impl FnOnce(Machine<'_>) -> R) -> R {
+        let _told = Told(config.hardware.seed);
         let world = World::new(&config.hardware);
         let disks = &config.hardware.disks;
         let frames = |r: &std::ops::Range<u32>| FrameRange { start: Pfn(r.start), end: Pfn(r.end) };

@@ -3,6 +3,10 @@
 //! Every write to a page takes a number that is used nowhere else in the machine, and the
 //! words stored are made from that number and their place. A page that is lost, mixed up,
 //! out of date, another program's, or half of it, cannot pass the check.
+//!
+//! A task may run several programs in turn. But where memory may run out it should run one
+//! only: if one of its programs is chosen to be killed while the task waits for memory for
+//! another, nobody is left to end the victim.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +21,7 @@ use mm_reclaim::units::Vpn;
 use crate::arena::WORDS;
 use crate::machine::Machine;
 use crate::rng::mix;
-use crate::tables::{Fault, Touch};
+use crate::tables::Touch;
 
 /// Faults in a row at one address after which an access is taken to make no progress.
 const MOST_FAULTS: u32 = 1000;
@@ -135,9 +139,8 @@ impl<'m> Program<'m> {
             if self.machine.world.sched.is_killed(self.space.0) {
                 return Err(Death::Killed);
             }
-            match mm.with_tables(self.space, |tables| tables.touch(addr, touch)) {
-                Ok(value) => return Ok(value),
-                Err(Fault) => {}
+            if let Ok(value) = mm.with_tables(self.space, |tables| tables.touch(addr, touch)) {
+                return Ok(value);
             }
             match mm.handle_fault(self.space, addr, access) {
                 FaultEnd::Minor | FaultEnd::Major => {}

@@ -11,7 +11,9 @@ fn isolated_page(refs: u32) -> Page {
     page.own();
     page.enter_lru();
     page.enter_isolation();
-    (1..refs).for_each(|_| drop(page.get().leak()));
+    for _ in 1..refs {
+        page.get().leak();
+    }
     page
 }
 

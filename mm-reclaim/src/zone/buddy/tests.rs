@@ -1,0 +1,143 @@
+//! Which type steals from which, and what is nobody's to take.
+
+use super::{Buddy, FrameRange};
+use crate::memmap::MemMap;
+use crate::sync::{AtomicU8, Ordering};
+use crate::tests::{descriptors, frames};
+use crate::units::{Order, Pfn};
+use crate::zone::MigrateType::{self, HighAtomic, Isolate, Movable, Reclaimable, Unmovable};
+
+/// Pageblocks of the zone.
+const BLOCKS: usize = 4;
+const SPAN: FrameRange = FrameRange { start: Pfn(0), end: Pfn(BLOCKS as u32 * 512) };
+
+fn order(order: u8) -> Order {
+    Order::new(order).expect("an order")
+}
+
+/// An allocator whose pageblocks have the given types, with nothing free yet.
+fn with_buddy(types: [MigrateType; BLOCKS], body: impl for<'m> FnOnce(Buddy<'m>, MemMap<'m>)) {
+    let pages = descriptors(SPAN.pages(), |_| 0);
+    pages.iter().for_each(crate::page::Page::unreserve);
+    let map = MemMap::new(&pages, Pfn(0));
+    let blocks = types.map(|kind| AtomicU8::new(kind as u8));
+    body(Buddy::new(map, SPAN, &blocks), map);
+}
+
+/// Gives a block to the zone and says which list has it then.
+fn give(buddy: &mut Buddy<'_>, pfn: u32, of: u8) -> MigrateType {
+    let before = MigrateType::ALL.map(|kind| buddy.blocks_of_type(order(of), kind));
+    buddy.give(Pfn(pfn), order(of));
+    let changed =
+        |kind: &MigrateType| buddy.blocks_of_type(order(of), *kind) != before[*kind as usize];
+    MigrateType::ALL.into_iter().find(changed).expect("a list that has grown")
+}
+
+/// BUDY-01: a block goes to the list of its pageblock's type.
+#[test]
+fn a_freed_block_joins_the_list_of_its_pageblock() {
+    with_buddy([Unmovable, Reclaimable, HighAtomic, Isolate], |mut buddy, _| {
+        for (pfn, kind) in [(8, Unmovable), (520, Reclaimable), (1032, HighAtomic), (1544, Isolate)]
+        {
+            assert_eq!(give(&mut buddy, pfn, 3), kind);
+        }
+    });
+}
+
+/// BUDY-02: the larger of two foreign blocks is stolen, whichever type it is of.
+#[test]
+fn the_largest_foreign_block_is_stolen() {
+    for (small, large) in [(Movable, Reclaimable), (Reclaimable, Movable)] {
+        with_buddy([small, large, Unmovable, Unmovable], |mut buddy, map| {
+            give(&mut buddy, 0, 2);
+            give(&mut buddy, 512, 5);
+            let taken = buddy.take(order(1), Unmovable).expect("a block");
+            assert_eq!((map.pfn(taken.page), taken.fell_back), (Pfn(512), true));
+            // The rest stays with its own type.
+            assert_eq!(buddy.blocks_of_type(order(4), large), 1);
+            assert_eq!(buddy.block_type(Pfn(512)), large);
+        });
+    }
+}
+
+/// BUDY-02: among blocks of one size, the type that stands first gives.
+#[test]
+fn among_equals_the_preferred_type_gives() {
+    let table = [
+        (Unmovable, Reclaimable, Movable),
+        (Movable, Reclaimable, Unmovable),
+        (Reclaimable, Unmovable, Movable),
+    ];
+    for (kind, first, second) in table {
+        with_buddy([second, first, kind, kind], |mut buddy, map| {
+            give(&mut buddy, 512, 4);
+            give(&mut buddy, 0, 4);
+            let taken = buddy.take(order(4), kind).expect("a block");
+            assert_eq!(map.pfn(taken.page), Pfn(512), "{kind:?} steals from {first:?}");
+            let taken = buddy.take(order(4), kind).expect("another block");
+            assert_eq!(map.pfn(taken.page), Pfn(0), "then from {second:?}");
+        });
+    }
+}
+
+/// BUDY-02: half a pageblock is enough to take the pageblock over, less is not.
+#[test]
+fn half_a_pageblock_changes_its_type_and_less_does_not() {
+    for (stolen, kind, fell_back) in
+        [(7, Movable, true), (8, Unmovable, true), (9, Unmovable, false)]
+    {
+        with_buddy([Movable; BLOCKS], |mut buddy, _| {
+            give(&mut buddy, 512, stolen);
+            let taken = buddy.take(order(0), Unmovable).expect("a page");
+            assert_eq!(taken.fell_back, fell_back, "order {stolen}");
+            assert_eq!(buddy.block_type(Pfn(512)), kind, "order {stolen}");
+            assert_eq!(buddy.blocks_of_type(order(0), kind), 1, "the rest, order {stolen}");
+            assert_eq!(buddy.block_type(Pfn(0)), Movable);
+            assert_eq!(buddy.block_type(Pfn(1024)), Movable);
+        });
+    }
+}
+
+/// BUDY-02: a block of two pageblocks takes both of them over.
+#[test]
+fn the_largest_order_changes_two_pageblocks() {
+    with_buddy([Movable; BLOCKS], |mut buddy, _| {
+        give(&mut buddy, 1024, 10);
+        assert!(!buddy.take(order(10), Reclaimable).expect("a block").fell_back);
+        let types = [0, 512, 1024, 1536].map(|pfn| buddy.block_type(Pfn(pfn)));
+        assert_eq!(types, [Movable, Movable, Reclaimable, Reclaimable]);
+    });
+}
+
+/// BUDY-01: the high-atomic reserve and isolated blocks serve no ordinary request, and do
+/// not count as free blocks for one.
+#[test]
+fn the_reserve_and_isolated_blocks_are_not_stolen() {
+    with_buddy([HighAtomic, HighAtomic, Isolate, Isolate], |mut buddy, _| {
+        give(&mut buddy, 0, 9);
+        give(&mut buddy, 1024, 9);
+        for kind in [Unmovable, Movable, Reclaimable] {
+            assert!(buddy.take(order(0), kind).is_none(), "{kind:?}");
+        }
+        assert_eq!(buddy.blocks_of(order(9)), 0);
+        assert!(buddy.take(order(0), HighAtomic).is_some(), "who may use it can");
+        assert!(buddy.take(order(9), HighAtomic).is_none(), "and steals from nobody");
+    });
+}
+
+/// BUDY-01: buddies merge although their pageblocks are of different types, and a block
+/// that was listed under an older type of its pageblock is still found.
+#[test]
+fn blocks_of_different_types_merge() {
+    with_buddy([Movable, Unmovable, Movable, Movable], |mut buddy, map| {
+        give(&mut buddy, 0, 9);
+        buddy.blocks[0].store(Reclaimable as u8, Ordering::Relaxed);
+        buddy.give(Pfn(512), order(9));
+        let all = Order::all().flat_map(|o| MigrateType::ALL.map(|kind| (o, kind)));
+        let listed = all.filter(|(o, kind)| buddy.blocks_of_type(*o, *kind) > 0);
+        assert!(listed.eq([(order(10), Unmovable)]));
+        let merged = buddy.iter(order(10), Unmovable).map(|page| map.pfn(page));
+        assert!(merged.eq([frames(0, 1024).start]));
+        assert!(buddy.take(order(9), Movable).is_some(), "nothing is left under the old types");
+    });
+}
