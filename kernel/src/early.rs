@@ -13,11 +13,12 @@ use core::fmt;
 
 use boot::dtb::{DtbError, Span, Summary};
 use boot::layout::{LINEAR_SIZE, MEGA_BLOCK};
-use mm_reclaim::memblock::{Direction, Memblock, MemblockError, Region, TableMemory};
+use mm_reclaim::memblock::{Direction, Memblock, MemblockError, MemoryMap, Region, TableMemory};
 use mm_reclaim::units::PhysAddr;
 
 use crate::arch::mmu::MapError;
 use crate::bootargs::{BadWord, BootArgs};
+use crate::ramdisk::extents::{Extents, NoExtent};
 
 #[cfg(target_os = "none")]
 pub use on_target::{MappedMemory, Memory, read_device_tree};
@@ -33,6 +34,8 @@ pub enum EarlyError {
     Memblock(MemblockError),
     /// The kernel map refused.
     Map(MapError),
+    /// The free memory is too scattered for the RAM disk.
+    Scattered(NoExtent),
     /// Something that the kernel needs lies where there is no memory, or none is left by
     /// `mem=`.
     NotInMemory {
@@ -50,6 +53,9 @@ impl fmt::Display for EarlyError {
             Self::BootArgs(error) => error.fmt(f),
             Self::Memblock(error) => error.fmt(f),
             Self::Map(error) => error.fmt(f),
+            Self::Scattered(NoExtent(piece)) => {
+                write!(f, "the RAM disk would need one more piece at {piece:?}")
+            }
             Self::NotInMemory { what, at } => write!(f, "the {what} at {at:?} is not in memory"),
         }
     }
@@ -113,7 +119,7 @@ const fn region(span: Span) -> Region {
 pub fn describe<'a, T: TableMemory<'a>>(
     memblock: &mut Memblock<'a, T>,
     machine: &Machine,
-) -> Result<Option<Region>, EarlyError> {
+) -> Result<Option<Extents>, EarlyError> {
     let Machine { tree, args, .. } = machine;
     for &span in tree.memory.iter() {
         memblock.add(region(span))?;
@@ -143,16 +149,35 @@ pub fn describe<'a, T: TableMemory<'a>>(
     carve_ramdisk(memblock, args.ramdisk.size)
 }
 
-/// Aligned to blocks of the linear map, so that its edges cost no smaller mappings.
+/// In one piece if there is one that is large enough, from its top; else made of the largest
+/// pieces that there are. Aligned to blocks of the linear map, so that its edges cost no
+/// smaller mappings.
 fn carve_ramdisk<'a, T: TableMemory<'a>>(
     memblock: &mut Memblock<'a, T>,
     size: u64,
-) -> Result<Option<Region>, EarlyError> {
+) -> Result<Option<Extents>, EarlyError> {
     if size == 0 {
         return Ok(None);
     }
-    let size = size.checked_next_multiple_of(MEGA_BLOCK).unwrap_or(u64::MAX);
-    Ok(Some(memblock.carve(size, MEGA_BLOCK, Region::ALL, Direction::TopDown)?))
+    let mut left = size.checked_next_multiple_of(MEGA_BLOCK).unwrap_or(u64::MAX);
+    let mut extents = Extents::new();
+    while left > 0 {
+        let whole = memblock.find(left, MEGA_BLOCK, Region::ALL, Direction::TopDown);
+        let size = if whole.is_ok() { left } else { largest_piece(memblock).unwrap_or(left) };
+        let piece = memblock.carve(size, MEGA_BLOCK, Region::ALL, Direction::TopDown)?;
+        extents.push(piece).map_err(EarlyError::Scattered)?;
+        left -= size;
+    }
+    Ok(Some(extents))
+}
+
+/// The size of the largest free piece of whole blocks, if there is any.
+fn largest_piece(map: &MemoryMap<'_>) -> Option<u64> {
+    let blocks = |range: Region| {
+        let start = range.start.align_up(MEGA_BLOCK)?;
+        range.end.align_down(MEGA_BLOCK).0.checked_sub(start.0).filter(|size| *size > 0)
+    };
+    map.free_ranges().filter_map(blocks).max()
 }
 
 #[cfg(target_os = "none")]
@@ -219,7 +244,7 @@ mod on_target {
     /// Memory that is known but not mapped yet.
     pub struct Memory {
         memblock: Memblock<'static, Unreachable>,
-        ramdisk: Option<Region>,
+        ramdisk: Option<Extents>,
     }
 
     impl Memory {
@@ -236,8 +261,8 @@ mod on_target {
                 map_ram(ram, &mut memblock)?;
                 next = ram.end;
             }
-            if let Some(ramdisk) = ramdisk {
-                map_ram(ramdisk, &mut memblock)?;
+            for piece in ramdisk.iter().flat_map(Extents::regions) {
+                map_ram(piece, &mut memblock)?;
             }
             mmu::finish();
             Ok(MappedMemory { memblock: memblock.with_table_memory(LinearMemory), ramdisk })
@@ -260,7 +285,7 @@ mod on_target {
         /// Its tables grow by the linear map now.
         pub memblock: Memblock<'static, LinearMemory>,
         /// The RAM disk's place: mapped, but not part of memory.
-        pub ramdisk: Option<Region>,
+        pub ramdisk: Option<Extents>,
     }
 
     impl MappedMemory {
@@ -327,7 +352,7 @@ mod tests {
 
     fn with_memblock<R>(
         bootargs: &'static str,
-        check: impl FnOnce(&Memblock<'_, Unreachable>, Result<Option<Region>, EarlyError>) -> R,
+        check: impl FnOnce(&Memblock<'_, Unreachable>, Result<Option<Extents>, EarlyError>) -> R,
     ) -> R {
         let mut tables: StaticTables = StaticTables::new();
         let mut memblock = Memblock::new(&mut tables, Unreachable);
@@ -337,6 +362,10 @@ mod tests {
 
     fn spans(regions: impl Iterator<Item = Region>) -> Vec<(u64, u64)> {
         regions.map(|r| (r.start.0, r.end.0)).collect()
+    }
+
+    fn pieces(result: Result<Option<Extents>, EarlyError>) -> Vec<Region> {
+        result.unwrap().unwrap().regions().collect()
     }
 
     /// MEMB-02: each thing that is taken is reserved, and no-map regions are not mapped.
@@ -383,9 +412,30 @@ mod tests {
     fn the_ramdisk_is_carved_from_the_top() {
         with_memblock("ramdisk=33M", |memblock, result| {
             let ramdisk = region(span(0x8de0_0000, 34 << 20));
-            assert_eq!(result, Ok(Some(ramdisk)));
+            assert_eq!(pieces(result), [ramdisk]);
             assert_eq!(memblock.memory().last().map(|r| r.end), Some(ramdisk.start));
             assert!(memblock.reserved().all(|r| r.intersection(ramdisk).is_empty()));
+        });
+    }
+
+    /// SWAP-06: where no piece is large enough, the largest pieces are put together, whole
+    /// blocks each, and neither memory nor anything reserved is part of them.
+    #[test]
+    fn a_ramdisk_larger_than_any_piece_is_made_of_several() {
+        with_memblock("ramdisk=510M", |memblock, result| {
+            let pieces = pieces(result);
+            let expected = [
+                span(0x8000_0000, 256 << 20),
+                span(0x5120_0000, 238 << 20),
+                span(0x4f00_0000, 16 << 20),
+            ];
+            assert_eq!(pieces, expected.map(region));
+            for piece in pieces {
+                let apart = |other: Region| other.intersection(piece).is_empty();
+                assert!(memblock.memory().all(apart) && memblock.reserved().all(apart));
+                assert!(memblock.no_map().all(apart), "{piece:?}");
+            }
+            assert_eq!(memblock.memory_size(), (256 + 512 - 510) << 20);
         });
     }
 

@@ -13,9 +13,8 @@ use mm_reclaim::page::LruList;
 use mm_reclaim::reclaim::Reason;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::Nanos;
-use mm_reclaim::{Census, Violation};
 
-use crate::arch::{cpu, timer};
+use crate::arch::timer;
 use crate::glue::{self, KernelMm};
 use crate::{print, println, task};
 
@@ -88,13 +87,13 @@ impl Watch {
 /// Validates at a quiet moment: while kswapd or a dying child still is at work, pages are
 /// on their way, so a violation counts only if it stays.
 fn check_books(mm: &KernelMm) -> bool {
-    let mut found = validate_now(mm);
+    let mut found = mm.validate();
     for _ in 0..QUIET_TRIES {
         if found.is_ok() {
             break;
         }
         task::sleep(QUIET_PAUSE);
-        found = validate_now(mm);
+        found = mm.validate();
     }
     match found {
         Ok(census) => {
@@ -106,13 +105,6 @@ fn check_books(mm: &KernelMm) -> bool {
             false
         }
     }
-}
-
-fn validate_now(mm: &KernelMm) -> Result<Census, Violation> {
-    cpu::preempt_disable();
-    let found = mm.validate();
-    cpu::preempt_enable();
-    found
 }
 
 /// The body of the task that draws.

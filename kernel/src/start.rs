@@ -15,7 +15,7 @@ use mm_reclaim::env::TaskFlags;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::memblock::{Direction, Region};
 use mm_reclaim::swap::Slot;
-use mm_reclaim::units::{Order, PAGE_SIZE, PhysAddr, Pfn};
+use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, PhysAddr};
 use mm_reclaim::zone::{FrameRange, ZoneLimits};
 use mm_reclaim::{Config, Mm, Plan};
 
@@ -24,6 +24,7 @@ use crate::bootargs::BootArgs;
 use crate::early::{self, Machine, MappedMemory};
 use crate::exec::{self, ExecError};
 use crate::glue::{self, KernelEnv, KernelMm};
+use crate::ramdisk::extents::Extents;
 use crate::task::family::Which;
 use crate::{monitor, println, ramdisk, task};
 
@@ -32,7 +33,7 @@ const MAX_RANGES: usize = 64;
 
 /// The RAM disk's place and the memory for its slots.
 struct SwapSpace {
-    place: Region,
+    place: Extents,
     slots: &'static mut [MaybeUninit<Slot>],
 }
 
@@ -80,10 +81,9 @@ fn memory_management(
     }
     let plan = Plan::new(&ranges[..count], config(args)).unwrap_or_else(|e| panic!("{e:?}"));
     let block = take::<u8>(&mut memory, plan.storage_layout::<KernelEnv>());
-    let swap = memory.ramdisk.map(|place| SwapSpace {
-        place,
-        slots: take(&mut memory, slots_layout(blocks_of(place))),
-    });
+    let swap = memory
+        .ramdisk
+        .map(|place| SwapSpace { place, slots: take(&mut memory, slots_layout(place.blocks())) });
     let mm = glue::install(Mm::new(KernelEnv::new(), plan, block));
     for range in memory.memblock.hand_over().free_frames() {
         mm.free_bootmem(FrameRange { start: range.start, end: range.end });
@@ -104,10 +104,6 @@ fn config(args: &BootArgs<'_>) -> Config {
         swappiness: args.swappiness.unwrap_or(default.swappiness),
         ..default
     }
-}
-
-fn blocks_of(place: Region) -> u32 {
-    (place.size() / PAGE_SIZE as u64) as u32
 }
 
 fn slots_layout(blocks: u32) -> Layout {
@@ -168,8 +164,8 @@ fn map_gic(gic: GicV2) -> (usize, usize) {
 /// If it cannot be started; a header that is refused is told and swap stays off.
 fn swap(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
     let SwapSpace { place, slots } = space;
-    // SAFETY: memblock carved the range out for this, it is mapped and nobody else's.
-    let (device, blocks) = unsafe { ramdisk::start(place.start, place.size(), &args.ramdisk) }
+    // SAFETY: memblock carved the pieces out for this, they are mapped and nobody else's.
+    let (device, blocks) = unsafe { ramdisk::start(place, &args.ramdisk) }
         .unwrap_or_else(|error| panic!("no RAM disk: {error:?}"));
     let header = ramdisk::disk(device).expect("a disk that was started").header();
     match mm.swapon(device, blocks, &header, slots, 0) {

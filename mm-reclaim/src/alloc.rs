@@ -25,7 +25,6 @@ use crate::kswapd::MAX_RECLAIM_RETRIES;
 use crate::mm::Mm;
 use crate::oom::OomEnd;
 use crate::page::Page;
-use crate::stat::VmEvent;
 use crate::units::{Order, Pfn};
 use crate::zone::{Mark, Reach, Watermarks, Zone, ZoneId, min_free_kbytes};
 
@@ -66,15 +65,21 @@ impl<'m, E: Env> Mm<'m, E> {
     /// A block of frames, its first page with one reference; contents as they are.
     #[inline]
     pub(crate) fn alloc_page(&self, gfp: Gfp, order: Order) -> Option<&'m Page> {
-        let page = self
-            .get_page_from_freelist(gfp, order, Mark::Low, Reach::empty())
-            .or_else(|| self.alloc_slowpath(gfp, order))?;
-        self.count(VmEvent::PgAlloc, u64::from(order.pages()));
-        Some(page)
+        match self.get_page_from_freelist(gfp, order, Mark::Low, Reach::empty()) {
+            Some(page) => Some(page),
+            None => self.alloc_slowpath(gfp, order),
+        }
+    }
+
+    /// A single page if that takes no more than the fast path; for callers that hold a
+    /// spin lock.
+    #[inline(always)]
+    pub(crate) fn alloc_page_now(&self, gfp: Gfp) -> Option<&'m Page> {
+        self.get_page_from_freelist(gfp, Order::ZERO, Mark::Low, Reach::empty())
     }
 
     /// BUDY-04: the first zone that keeps `mark` gives the block.
-    #[inline]
+    #[inline(always)]
     fn get_page_from_freelist(
         &self,
         gfp: Gfp,
@@ -83,9 +88,19 @@ impl<'m, E: Env> Mm<'m, E> {
         reach: Reach,
     ) -> Option<&'m Page> {
         let class = gfp.class_zone();
-        self.zonelist(class)
-            .filter(|zone| zone.watermark_ok(order, zone.mark(mark), class, reach))
-            .find_map(|zone| zone.take(order, gfp.migrate_type()))
+        for zone in self.zonelist(class) {
+            if !zone.watermark_ok(order, zone.mark(mark), class, reach) {
+                continue;
+            }
+            let page = match order {
+                Order::ZERO => zone.take_page(gfp.migrate_type()),
+                _ => zone.take(order, gfp.migrate_type()),
+            };
+            if page.is_some() {
+                return page;
+            }
+        }
+        None
     }
 
     /// BUDY-05.
@@ -105,6 +120,7 @@ impl<'m, E: Env> Mm<'m, E> {
                 return None;
             }
             let progress = self.reclaim_for(gfp, order);
+            self.drain_pcp_if_low(progress);
             if let Some(page) = self.get_page_from_freelist(gfp, order, Mark::Min, reach) {
                 return Some(page);
             }
@@ -129,6 +145,13 @@ impl<'m, E: Env> Mm<'m, E> {
         let progress = self.try_to_free_pages(gfp, order);
         self.env.tasks().set_memalloc(before);
         progress
+    }
+
+    /// Reclaim found nothing: what other CPUs keep at hand comes back to the zones.
+    fn drain_pcp_if_low(&self, progress: u64) {
+        if progress == 0 {
+            self.zones().for_each(Zone::drain_pcp);
+        }
     }
 
     /// Whether another round can help: not more than 16 without progress, and some zone
@@ -169,9 +192,9 @@ impl<'m, E: Env> Mm<'m, E> {
         }
     }
 
-    /// Frees so much at least always: what kswapd keeps free, in pages.
+    /// Free pages, those on the per-CPU lists included.
     pub fn total_free(&self) -> u32 {
-        self.zones.iter().map(Zone::free).sum()
+        self.zones.iter().map(|zone| zone.free() + zone.pcp_pages()).sum()
     }
 
     /// Pages that the allocator manages.

@@ -46,12 +46,8 @@ impl<'m, E: Env> Mm<'m, E> {
         self.count(VmEvent::PgScanDirectThrottle, 1);
         let waits_for_ever = gfp.contains(Gfp::FS);
         let mode = WaitMode { timeout: Some(THROTTLE_LOOK), killable: waits_for_ever };
-        for _ in 0..THROTTLE_NOFS.0 / THROTTLE_LOOK.0 {
-            if let Some(killed) = self.throttled_look(gfp, mode) {
-                return killed;
-            }
-        }
-        while waits_for_ever {
+        let looks = if waits_for_ever { u64::MAX } else { THROTTLE_NOFS.0 / THROTTLE_LOOK.0 };
+        for _ in 0..looks {
             if let Some(killed) = self.throttled_look(gfp, mode) {
                 return killed;
             }

@@ -22,7 +22,7 @@ use crate::gfp::Gfp;
 use crate::mm::Mm;
 use crate::page::{Page, PageFlags, PageRef};
 use crate::stat::VmEvent;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 use crate::units::{Order, Vpn};
 
 /// What user mode tried.
@@ -85,41 +85,45 @@ impl<E: Env> Copy for Site<'_, E> {}
 impl<'m, E: Env> Mm<'m, E> {
     /// Resolves a fault of user mode at `addr`.
     pub fn handle_fault(&self, id: SpaceId, addr: u64, access: Access) -> FaultEnd {
-        self.count(VmEvent::PgFault, 1);
         let space = self.space(id);
         let Some(vpn) = Vpn::of(addr) else { return FaultEnd::BadAddress };
-        let end = {
-            let mut areas = space.areas.lock(self.env.tasks());
-            let Some((handle, area)) = areas.find(&self.areas, vpn) else {
-                return FaultEnd::BadAddress;
-            };
-            let mut view = area.view();
-            if !view.prot.contains(access.needs()) {
-                return FaultEnd::BadAddress;
-            }
-            if view.anon == 0 && !self.prepare_anon(handle, &mut view) {
-                return FaultEnd::Killed;
-            }
-            self.fault_in(Site { space, area: view, vpn, access })
+        let mut areas = space.areas.lock(self.env.tasks());
+        let Some((handle, area)) = areas.find(&self.areas, vpn) else {
+            return FaultEnd::BadAddress;
         };
+        let mut view = area.view();
+        if !view.prot.contains(access.needs()) {
+            return FaultEnd::BadAddress;
+        }
+        if view.anon == 0 && !self.prepare_anon(handle, &mut view) {
+            return FaultEnd::Killed;
+        }
+        let end = self.fault_in(Site { space, area: view, vpn, access });
+        // Counted before the area lock goes, so plain additions do.
         match end {
-            FaultEnd::Minor => space.min_faults.fetch_add(1, Ordering::Relaxed),
-            FaultEnd::Major => {
-                self.count(VmEvent::PgMajFault, 1);
-                space.maj_faults.fetch_add(1, Ordering::Relaxed)
-            }
-            _ => 0,
-        };
+            FaultEnd::Minor => bump(&space.min_faults),
+            FaultEnd::Major => bump(&space.maj_faults),
+            FaultEnd::BadAddress | FaultEnd::BusError | FaultEnd::Killed => {}
+        }
         end
     }
 
     /// Resolves a fault under the area lock.
-    #[inline]
-    pub(crate) fn fault_in(&self, site: Site<'m, E>) -> FaultEnd {
+    #[inline(always)]
+    fn fault_in(&self, site: Site<'m, E>) -> FaultEnd {
         let pte = {
             let mut tables = site.space.tables.lock();
             let Some(tables) = tables.as_mut() else { return FaultEnd::Killed };
             match tables.get(site.vpn) {
+                Pte::None => match self.touch_now(&site, tables) {
+                    Some(page) => {
+                        // The reference that `init_anon` made for the batch.
+                        let held = PageRef::adopt(page);
+                        self.lru_add_held(held);
+                        return FaultEnd::Minor;
+                    }
+                    None => Pte::None,
+                },
                 Pte::Present(mapping) if !needs_copy(&site, mapping) => {
                     tables.mark_accessed(site.vpn, site.access.is_write());
                     return FaultEnd::Minor;
@@ -132,6 +136,27 @@ impl<'m, E: Env> Mm<'m, E> {
             Pte::Swap(entry) => self.swap_fault(site, entry),
             Pte::Present(mapping) => self.write_protect_fault(site, mapping),
         }
+    }
+
+    /// The first touch without detours: a page at hand, a table in place, nothing locked
+    /// into memory. All under the page-table lock, so the entry is looked at once.
+    #[inline(always)]
+    fn touch_now(&self, site: &Site<'m, E>, tables: &mut E::Tables) -> Option<&'m Page> {
+        if site.area.flags.contains(AreaFlags::LOCKED) {
+            return None;
+        }
+        let page = self.alloc_page_now(Gfp::HIGHUSER_MOVABLE)?;
+        let pfn = self.map.pfn(page);
+        self.env.frames().zero(pfn);
+        let dirty = site.access.is_write();
+        let mapping = Mapping { pfn, prot: site.area.prot, young: true, dirty };
+        if tables.set(site.vpn, Pte::Present(mapping)).is_err() {
+            self.put(PageRef::adopt(page));
+            return None;
+        }
+        page.init_anon(site.area.anon, site.area.index_of(site.vpn));
+        site.space.add_resident(1);
+        Some(page)
     }
 
     /// Gives an area its family at the first touch (`anon_vma_prepare`).
@@ -170,15 +195,9 @@ impl<'m, E: Env> Mm<'m, E> {
         mapping: Mapping,
         expected: Pte,
     ) -> FaultEnd {
-        if site.area.flags.contains(AreaFlags::LOCKED) {
-            page.set_mlocked(true);
-            page.choose_list(false, true);
-            self.count(VmEvent::UnevictablePgsMlocked, 1);
-        }
         match self.set_entry(site, Pte::Present(mapping), expected) {
             SetEnd::Done => {
-                site.space.resident.fetch_add(1, Ordering::Relaxed);
-                self.lru_add(page);
+                self.enter_lists(site, page);
                 FaultEnd::Minor
             }
             SetEnd::Changed => {
@@ -192,15 +211,27 @@ impl<'m, E: Env> Mm<'m, E> {
         }
     }
 
+    /// A page that has just been mapped joins the lists, with the reference that
+    /// `init_anon` made for the batch.
+    fn enter_lists(&self, site: Site<'m, E>, page: &'m Page) {
+        if site.area.flags.contains(AreaFlags::LOCKED) {
+            page.set_mlocked(true);
+            page.choose_list(false, true);
+            self.count(VmEvent::UnevictablePgsMlocked, 1);
+        }
+        self.lru_add_held(PageRef::adopt(page));
+    }
+
     /// A page that was prepared for a mapping that did not come about.
     fn drop_unmapped(&self, page: &'m Page) {
         page.remove_mapping();
         self.put(PageRef::adopt(page));
+        self.put(PageRef::adopt(page));
     }
 
-    /// Writes an entry if it still is `expected`, making the tables it needs.
+    /// Maps a page where the entry still is `expected`, making the tables it needs.
     #[inline]
-    pub(crate) fn set_entry(&self, site: Site<'m, E>, new: Pte, expected: Pte) -> SetEnd {
+    fn set_entry(&self, site: Site<'m, E>, new: Pte, expected: Pte) -> SetEnd {
         loop {
             {
                 let mut tables = site.space.tables.lock();
@@ -209,6 +240,7 @@ impl<'m, E: Env> Mm<'m, E> {
                     return SetEnd::Changed;
                 }
                 if tables.set(site.vpn, new).is_ok() {
+                    site.space.add_resident(1);
                     return SetEnd::Done;
                 }
             }
@@ -300,10 +332,6 @@ impl<'m, E: Env> Mm<'m, E> {
         let pfn = self.map.pfn(page);
         self.env.frames().copy(pfn, old.pfn);
         page.init_anon(site.area.anon, site.area.index_of(site.vpn));
-        if site.area.flags.contains(AreaFlags::LOCKED) {
-            page.set_mlocked(true);
-            page.choose_list(false, true);
-        }
         let new = Mapping { pfn, prot: site.area.prot, young: true, dirty: true };
         let replaced = {
             let mut tables = site.space.tables.lock();
@@ -315,15 +343,15 @@ impl<'m, E: Env> Mm<'m, E> {
                     self.env.flush_tlb(&[entry]);
                     let set = tables.set(site.vpn, Pte::Present(new));
                     debug_assert!(set.is_ok(), "the table exists");
+                    held.page().remove_mapping();
                     true
                 }
                 _ => false,
             }
         };
         if replaced {
-            held.page().remove_mapping();
             self.put(PageRef::adopt(held.page()));
-            self.lru_add(page);
+            self.enter_lists(site, page);
             self.count(VmEvent::CowCopy, 1);
         } else {
             self.drop_unmapped(page);
@@ -334,15 +362,23 @@ impl<'m, E: Env> Mm<'m, E> {
 }
 
 /// How [`Mm::set_entry`] ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum SetEnd {
+enum SetEnd {
     Done,
     /// The entry was not what it was expected to be.
     Changed,
     NoMemory,
 }
 
+/// Adds one to a count that the area lock guards.
+#[inline(always)]
+fn bump(count: &AtomicU64) {
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
 /// A store to a page that the entry does not allow, although the area does.
 fn needs_copy<E: Env>(site: &Site<'_, E>, mapping: Mapping) -> bool {
     site.access.is_write() && !mapping.prot.contains(Prot::WRITE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@
 //! Counterpart in Linux: `do_swap_page`, `swap_cluster_readahead`.
 
 use crate::aspace::AreaFlags;
-use crate::env::{BlockDevice, Env, Mapping, Prot, Pte, WaitEnd};
-use crate::fault::{FaultEnd, SetEnd, Site};
+use crate::env::{BlockDevice, Env, Mapping, PageTables, Prot, Pte, WaitEnd};
+use crate::fault::{FaultEnd, Site};
 use crate::gfp::Gfp;
 use crate::mm::Mm;
 use crate::page::{Page, PageFlags, PageLock, PageRef, PageType};
@@ -79,35 +79,38 @@ impl<'m, E: Env> Mm<'m, E> {
         if !page.is_mapped() {
             page.set_mapping(site.area.anon, site.area.index_of(site.vpn));
         }
-        match self.set_entry_counted(site, page, Pte::Present(mapping), Pte::Swap(entry.raw())) {
-            SetEnd::Done => {}
-            SetEnd::Changed => return FaultEnd::Minor,
-            SetEnd::NoMemory => return FaultEnd::Killed,
+        match self.map_entry(site, page, entry, mapping) {
+            MapEnd::Done => {}
+            MapEnd::Changed => return FaultEnd::Minor,
+            MapEnd::TooMany => return FaultEnd::Killed,
         }
         self.after_swap_in(site, entry, lock, write && exclusive);
         // A store to a shared page faults again, and is given a copy then.
         if found.major { FaultEnd::Major } else { FaultEnd::Minor }
     }
 
-    /// Sets an entry and counts the page's mapping in the same page-table lock hold.
-    fn set_entry_counted(
+    /// Turns a swap entry into a mapping of its page, if it still is that entry. The counts
+    /// are right whenever the page-table lock is free.
+    fn map_entry(
         &self,
         site: Site<'m, E>,
         page: &'m Page,
-        new: Pte,
-        expected: Pte,
-    ) -> SetEnd {
-        // Counted first: a walk that meets the entry must find the count right.
+        entry: SwapEntry,
+        new: Mapping,
+    ) -> MapEnd {
+        let mut tables = site.space.tables.lock();
+        let Some(tables) = tables.as_mut() else { return MapEnd::Changed };
+        if tables.get(site.vpn) != Pte::Swap(entry.raw()) {
+            return MapEnd::Changed;
+        }
         if page.add_mapping().is_err() {
-            return SetEnd::NoMemory;
+            return MapEnd::TooMany;
         }
-        let end = self.set_entry(site, new, expected);
-        if end == SetEnd::Done {
-            page.get().leak();
-        } else {
-            page.remove_mapping();
-        }
-        end
+        tables.replace(site.vpn, Pte::Present(new));
+        page.get().leak();
+        site.space.add_resident(1);
+        site.space.add_swapped(-1);
+        MapEnd::Done
     }
 
     /// The slot has one user less; it is given back when nobody will want it, and so the
@@ -120,8 +123,6 @@ impl<'m, E: Env> Mm<'m, E> {
         dirtied: bool,
     ) {
         let page = lock.page();
-        site.space.resident.fetch_add(1, Ordering::Relaxed);
-        site.space.swapped.fetch_sub(1, Ordering::Relaxed);
         self.swap_free(entry);
         let locked = site.area.flags.contains(AreaFlags::LOCKED);
         if locked {
@@ -229,6 +230,15 @@ impl<'m, E: Env> Mm<'m, E> {
     pub fn set_page_cluster(&self, cluster: u8) {
         self.swap.page_cluster.store(cluster.min(5), Ordering::Relaxed);
     }
+}
+
+/// How [`Mm::map_entry`] ended.
+enum MapEnd {
+    Done,
+    /// The entry is another one by now.
+    Changed,
+    /// The page has as many mappings as it can count.
+    TooMany,
 }
 
 fn is_stored(state: crate::swap::map::SlotState) -> bool {

@@ -7,9 +7,9 @@
 //! Who may touch a list is the business of its owner: free lists sit inside the zone's
 //! lock, LRU lists inside the lruvec's, private lists belong to one task.
 //!
-//! All unsafe code about lists is here. It leans on one fact: a descriptor lives for `'m`
-//! and has only atomic fields, so a link can at worst lead to a wrong page, never out of
-//! the map ([`MemMap::at_index`] checks bounds).
+//! All unsafe code about lists is here. It leans on two facts: a descriptor lives for `'m`
+//! and has only atomic fields, and every link is the position of a page of the map, so a
+//! link can at worst lead to a wrong page, never out of the map.
 
 #![allow(unsafe_code, reason = "the intrusive list's adapter traits are unsafe to implement")]
 
@@ -32,9 +32,12 @@ struct Links<'m> {
 }
 
 impl<'m> Links<'m> {
+    /// The page that `link` names.
     #[inline(always)]
     fn page(&self, link: Link) -> &'m Page {
-        self.map.at_index(link.get() - 1)
+        // SAFETY: links are made by `get_link` alone, from positions of pages of this map,
+        // and nothing else writes the descriptors' link fields while a page is listed.
+        unsafe { self.map.at_index_unchecked(link.get() - 1) }
     }
 }
 

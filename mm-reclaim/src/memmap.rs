@@ -61,8 +61,14 @@ impl<'m> MemMap<'m> {
     }
 
     /// The descriptor at a position of the map.
+    ///
+    /// # Safety
+    /// `index` came from [`MemMap::index_of`] of a page of this map.
     #[inline(always)]
-    pub(crate) fn at_index(&self, index: u32) -> &'m Page {
-        &self.pages[index as usize]
+    #[allow(unsafe_code, reason = "lists follow links that are positions by construction")]
+    pub(crate) unsafe fn at_index_unchecked(&self, index: u32) -> &'m Page {
+        debug_assert!((index as usize) < self.pages.len(), "a link that leads out of the map");
+        // SAFETY: the caller's promise.
+        unsafe { self.pages.get_unchecked(index as usize) }
     }
 }

@@ -7,9 +7,9 @@
 
 use core::mem::MaybeUninit;
 
-use crate::aspace::{AddressSpace, AnonVma, Area, SpaceId};
-use crate::env::{Env, Tasks, WaitEnd, WaitKey, WaitMode};
-use crate::lru::{LruBatches, LruSet};
+use crate::aspace::{AddressSpace, AnonVma, Area, SpaceId, SpaceStat};
+use crate::env::{Env, MAX_CPUS, Tasks, WaitEnd, WaitKey, WaitMode};
+use crate::lru::{LruBatches, LruSet, Relocation};
 use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page, PageFlags, PageLock, PageRef};
 use crate::plan::{Config, Plan};
@@ -21,7 +21,7 @@ use crate::swap::entry::MAX_SWAP_DEVICES;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Lock, Once, Ordering};
 use crate::table::{Slot, Table};
 use crate::units::{Nanos, Order, Pfn};
-use crate::zone::{FrameRange, MAX_ZONES, Zone, ZoneId};
+use crate::zone::{FrameRange, MAX_ZONES, PcpLock, Zone, ZoneId};
 
 /// The tables that swap entries lead to.
 pub(crate) struct SwapSet<'m, C: crate::env::Cpu> {
@@ -101,7 +101,8 @@ impl<'m, E: Env> Mm<'m, E> {
         let zones = ZoneId::ALL.map(|id| {
             let (span, present) = plan.zones[id.index()];
             let blocks = storage.cut(plan.pageblocks(id.index()), |_| AtomicU8::new(0));
-            Zone::new(id, span, present, map, blocks)
+            let pcp = storage.cut(MAX_CPUS, |_| PcpLock::new());
+            Zone::new(id, span, present, map, blocks, pcp)
         });
         Self {
             env,
@@ -167,9 +168,22 @@ impl<'m, E: Env> Mm<'m, E> {
         &self.lru
     }
 
-    /// How often `event` happened.
+    /// How often `event` happened. Allocations and faults are counted where they happen,
+    /// under the locks that they hold anyway.
     pub fn event(&self, event: VmEvent) -> u64 {
-        self.events.read(event as usize)
+        let elsewhere = match event {
+            VmEvent::PgAlloc => self.zones.iter().map(|z| z.traffic().0).sum(),
+            VmEvent::PgFree => self.zones.iter().map(|z| z.traffic().1).sum(),
+            VmEvent::PgFault => self.live_faults(|s| s.min_faults + s.maj_faults),
+            VmEvent::PgMajFault => self.live_faults(|s| s.maj_faults),
+            _ => 0,
+        };
+        self.events.read(event as usize) + elsewhere
+    }
+
+    fn live_faults(&self, figure: impl Fn(SpaceStat) -> u64) -> u64 {
+        let live = self.spaces.iter().filter(|(_, s)| s.live.load(Ordering::Acquire));
+        live.map(|(_, s)| figure(s.stat())).sum()
     }
 
     #[inline(always)]
@@ -229,8 +243,11 @@ impl<'m, E: Env> Mm<'m, E> {
         if self.config.poison {
             self.poison(page.page(), order);
         }
-        self.count(VmEvent::PgFree, u64::from(order.pages()));
-        zone.give(page, order);
+        if order == Order::ZERO {
+            zone.give_page(page);
+        } else {
+            zone.give(page, order);
+        }
     }
 
     /// The tails of a compound page are pages of their own again.
@@ -303,7 +320,43 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Puts a new page on the list that its flags name, by way of this CPU's batch.
     #[inline]
     pub(crate) fn lru_add(&self, page: &'m Page) {
-        self.batches.add(&self.lru, page, |r| self.put(r));
+        self.lru_add_held(page.get());
+    }
+
+    /// Like [`Mm::lru_add`], with a reference that the batch takes over.
+    #[inline(always)]
+    pub(crate) fn lru_add_held(&self, held: PageRef<'m>) {
+        self.batches.add(&self.lru, held, |r| self.put(r));
+    }
+
+    /// A user of the page, other than a mapping, has used it (LRU-03): the first time it is
+    /// marked, the second time it goes to the active list.
+    pub fn mark_page_accessed(&self, held: &PageRef<'m>) {
+        let page = held.page();
+        let flags = page.flags();
+        if !flags.contains(PageFlags::REFERENCED) {
+            page.mark_referenced();
+        } else if !flags.intersects(PageFlags::ACTIVE | PageFlags::UNEVICTABLE) {
+            if !flags.contains(PageFlags::LRU) {
+                self.lru_add_drain();
+            }
+            let lruvec = self.lru.of(page);
+            if lruvec.relocate(page, Relocation::Activate) {
+                page.take_referenced();
+                lruvec.age(page.nr_pages());
+                self.count(VmEvent::PgActivate, u64::from(page.nr_pages()));
+            }
+        }
+    }
+
+    /// A reference to the page in `pfn`, unless it is free.
+    pub fn get_page(&self, pfn: Pfn) -> Option<PageRef<'m>> {
+        self.map.get(pfn)?.get_unless_zero()
+    }
+
+    /// Gives a reference of [`Mm::get_page`] back.
+    pub fn put_page(&self, held: PageRef<'m>) {
+        self.put(held);
     }
 
     pub(crate) fn lru_add_drain(&self) {
@@ -331,3 +384,6 @@ impl<'m, E: Env> Mm<'m, E> {
         self.swappiness.store(value.min(200), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,13 +6,13 @@
 use core::alloc::Layout;
 
 use crate::aspace::{AddressSpace, AnonVma, Area};
-use crate::env::Env;
+use crate::env::{Env, MAX_CPUS};
 use crate::page::Page;
 use crate::storage::extend;
 use crate::sync::AtomicU8;
 use crate::table::Slot;
 use crate::units::{Order, Pfn};
-use crate::zone::{FrameRange, MAX_ZONES, ZoneId, ZoneLimits};
+use crate::zone::{FrameRange, MAX_ZONES, PcpLock, ZoneId, ZoneLimits};
 
 /// What can be chosen at boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,8 +92,10 @@ impl Plan {
         let layout = extend::<Slot<AddressSpace<E::Cpu, E::Tables>>>(layout, self.spaces);
         let layout = extend::<Slot<Area>>(layout, self.areas);
         let layout = extend::<Slot<AnonVma<E::Cpu>>>(layout, self.areas);
-        let blocks = (0..MAX_ZONES).map(|z| self.pageblocks(z)).sum();
-        extend::<AtomicU8>(layout, blocks)
+        (0..MAX_ZONES).fold(layout, |layout, zone| {
+            let layout = extend::<AtomicU8>(layout, self.pageblocks(zone));
+            extend::<PcpLock<'_, E::Cpu>>(layout, MAX_CPUS)
+        })
     }
 
     /// Bytes of page descriptors.

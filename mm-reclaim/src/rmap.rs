@@ -17,7 +17,6 @@ use crate::aspace::{AddressSpace, Area, AreaFlags};
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::mm::Mm;
 use crate::page::{Page, PageLock};
-use crate::sync::Ordering;
 use crate::tlb::TlbBatch;
 use crate::units::Vpn;
 
@@ -129,20 +128,21 @@ impl<'m, E: Env> Mm<'m, E> {
 
     /// Replaces one mapping by the page's swap entry; false if the slot cannot count it.
     fn unmap_one(&self, page: &'m Page, hit: Hit<'_, 'm, E>, stale: &mut TlbBatch) -> bool {
+        let Hit { space, tables, vpn, .. } = hit;
         let entry = page.private();
         if !self.swap_duplicate(entry) {
             return false;
         }
-        let Pte::Present(old) = hit.tables.replace(hit.vpn, Pte::Swap(entry)) else {
+        let Pte::Present(old) = tables.replace(vpn, Pte::Swap(entry)) else {
             unreachable!("the entry was seen present under the page-table lock");
         };
         if old.dirty {
             page.set_dirty();
         }
         let writable = old.dirty && old.prot.contains(Prot::WRITE);
-        stale.gather(&self.env, hit.tables.asid(), hit.vpn, writable);
-        hit.space.resident.fetch_sub(1, Ordering::Relaxed);
-        hit.space.swapped.fetch_add(1, Ordering::Relaxed);
+        stale.gather(&self.env, tables.asid(), vpn, writable);
+        space.add_resident(-1);
+        space.add_swapped(1);
         page.remove_mapping();
         let last = page.put();
         debug_assert!(!last, "the caller holds a reference");

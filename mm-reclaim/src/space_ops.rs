@@ -15,6 +15,7 @@ use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::gfp::Gfp;
 use crate::mm::Mm;
 use crate::page::{Page, PageFlags, PageRef};
+use crate::stat::VmEvent;
 use crate::swap::SwapEntry;
 use crate::sync::Ordering;
 use crate::tlb::TlbBatch;
@@ -65,7 +66,10 @@ impl<'m, E: Env> Mm<'m, E> {
                 self.retire_area(handle);
             }
         }
+        let stat = space.stat();
         space.live.store(false, Ordering::Release);
+        self.count(VmEvent::PgFault, stat.min_faults + stat.maj_faults);
+        self.count(VmEvent::PgMajFault, stat.maj_faults);
         self.env.flush_tlb_space(self.with_tables(id, |t| t.asid()));
         let tables = space.tables.lock().take();
         if let Some(mut tables) = tables {
@@ -275,7 +279,7 @@ impl<'m, E: Env> Mm<'m, E> {
         while let Some((vpn, pte)) = tables.next_entry(at, range.end) {
             if let Pte::Present(old) = pte {
                 let write = old.prot & prot & Prot::WRITE;
-                let new = Mapping { prot: prot - Prot::WRITE | write, ..old };
+                let new = Mapping { prot: (prot - Prot::WRITE) | write, ..old };
                 tables.replace(vpn, Pte::Present(new));
                 stale.gather(&self.env, tables.asid(), vpn, false);
             }
@@ -329,7 +333,7 @@ impl<'m, E: Env> Mm<'m, E> {
             match tables.replace(vpn, Pte::None) {
                 Pte::None => {}
                 Pte::Swap(raw) => {
-                    space.swapped.fetch_sub(1, Ordering::Relaxed);
+                    space.add_swapped(-1);
                     self.swap_free(SwapEntry::from_raw(raw));
                 }
                 Pte::Present(old) => {
@@ -338,7 +342,7 @@ impl<'m, E: Env> Mm<'m, E> {
                         page.set_dirty();
                     }
                     page.remove_mapping();
-                    space.resident.fetch_sub(1, Ordering::Relaxed);
+                    space.add_resident(-1);
                     out.stale.gather(&self.env, tables.asid(), vpn, old.dirty);
                     out.pages[out.len] = Some(page);
                     out.len += 1;
@@ -353,11 +357,12 @@ impl<'m, E: Env> Mm<'m, E> {
         if was_locked && page.is_mapped() {
             self.munlock_page(page);
         }
-        if page.has(PageFlags::SWAPCACHE) && !page.is_mapped() {
-            if let Some(lock) = page.try_lock() {
-                self.try_to_free_swap(&lock);
-                self.unlock(lock);
-            }
+        if page.has(PageFlags::SWAPCACHE)
+            && !page.is_mapped()
+            && let Some(lock) = page.try_lock()
+        {
+            self.try_to_free_swap(&lock);
+            self.unlock(lock);
         }
         self.put(PageRef::adopt(page));
     }
@@ -445,7 +450,7 @@ impl<'m, E: Env> Mm<'m, E> {
                         to.replace(vpn, Pte::None);
                         return Err(SpaceError::TooManyMappings);
                     }
-                    child.swapped.fetch_add(1, Ordering::Relaxed);
+                    child.add_swapped(1);
                     continue;
                 }
                 Pte::Present(old) => Mapping { prot: old.prot - Prot::WRITE, ..old },
@@ -457,7 +462,7 @@ impl<'m, E: Env> Mm<'m, E> {
                 return Ok(Copied::NeedsTable(vpn));
             }
             page.get().leak();
-            child.resident.fetch_add(1, Ordering::Relaxed);
+            child.add_resident(1);
             from.replace(vpn, Pte::Present(copy));
             stale.gather(&self.env, from.asid(), vpn, false);
         }
@@ -479,3 +484,6 @@ fn checked_range(start: Vpn, pages: u32) -> Result<Range<Vpn>, SpaceError> {
     }
     Ok(start..end)
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,19 +110,26 @@ impl<'m, E: Env> Mm<'m, E> {
         free < total / 2
     }
 
-    /// The highest priority with a free slot; equal priorities take turns.
+    /// A slot of the device with the highest priority that has one.
+    #[inline]
     fn allocate_slot(&self, frame: Pfn, memcg: u16) -> Option<SwapEntry> {
+        if self.swap.count.load(Ordering::Acquire) > 1 {
+            return self.allocate_among(frame, memcg);
+        }
+        let only = self.swap.devices[0].get().filter(|d| d.is_enabled())?;
+        only.allocate(frame, memcg).map(|slot| SwapEntry::new(0, slot))
+    }
+
+    /// The highest priority first; equal priorities take turns.
+    fn allocate_among(&self, frame: Pfn, memcg: u16) -> Option<SwapEntry> {
         let usable = || self.swap_devices().filter(|(_, d)| d.is_enabled() && d.free() > 0);
         let best = usable().map(|(_, d)| d.priority).max()?;
         let equal = || usable().filter(|(_, d)| d.priority == best);
-        let many = equal().count();
-        let turn =
-            if many > 1 { self.swap.turn.fetch_add(1, Ordering::Relaxed) as usize } else { 0 };
-        let rotated = equal().cycle_from(turn % many.max(1));
-        let found = rotated.into_iter().flatten().find_map(|(at, device)| {
+        let turn = self.swap.turn.fetch_add(1, Ordering::Relaxed) as usize % equal().count().max(1);
+        let in_turn = equal().skip(turn).chain(equal().take(turn));
+        in_turn.into_iter().find_map(|(at, device)| {
             device.allocate(frame, memcg).map(|slot| SwapEntry::new(at, slot))
-        });
-        found
+        })
     }
 
     /// Gives an anonymous page a slot and enters it into the cache; it is dirty from then
@@ -145,9 +152,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let entry = SwapEntry::from_raw(page.private());
         page.leave_swap_cache();
         page.set_dirty();
-        if self.swap_device(entry).uncache(entry.slot(), self.map.pfn(page), None) {
-            self.discard(entry);
-        }
+        self.swap_uncache(entry, self.map.pfn(page), None);
         let last = page.put();
         debug_assert!(!last, "the caller holds a reference");
     }
@@ -182,15 +187,19 @@ impl<'m, E: Env> Mm<'m, E> {
     /// One page-table entry less names `entry`.
     #[inline]
     pub(crate) fn swap_free(&self, entry: SwapEntry) {
-        if self.swap_device(entry).put_use(entry.slot()) {
-            self.discard(entry);
-        }
+        let device = self.swap_device(entry);
+        device.put_use(entry.slot(), || self.discard(device, entry));
     }
 
+    /// The page in `frame` leaves the slot, and perhaps a shadow in its place.
     #[inline]
-    pub(crate) fn discard(&self, entry: SwapEntry) {
-        let device = self.swap_device(entry).id;
-        self.env.blocks().discard(device, entry.slot(), 1);
+    pub(crate) fn swap_uncache(&self, entry: SwapEntry, frame: Pfn, shadow: Option<u32>) {
+        let device = self.swap_device(entry);
+        device.uncache(entry.slot(), frame, shadow, || self.discard(device, entry));
+    }
+
+    fn discard(&self, device: &SwapDevice<'m, E::Cpu>, entry: SwapEntry) {
+        self.env.blocks().discard(device.id, entry.slot(), 1);
     }
 
     /// The page of a slot, if it is in the cache (`lookup_swap_cache`).
@@ -244,11 +253,16 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// Ends a transfer. Called by the device's task, or inline for a synchronous device.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a completion is proof of a transfer's end: it must be used up"
+    )]
     pub fn complete(&self, end: Completion) {
-        let page = self.map.page(end.frame);
-        match end.direction {
-            Direction::Read => self.end_swap_read(page, end.result.is_ok()),
-            Direction::Write => self.end_swap_write(page, end.entry, end.result.is_ok()),
+        let Completion { direction, entry, frame, result } = end;
+        let page = self.map.page(frame);
+        match direction {
+            Direction::Read => self.end_swap_read(page, result.is_ok()),
+            Direction::Write => self.end_swap_write(page, entry, result.is_ok()),
         }
     }
 
@@ -285,21 +299,5 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 }
 
-/// Iterating in turns.
-trait CycleFrom: Iterator + Sized {
-    /// The items from position `n` on, then those before it.
-    fn cycle_from(self, n: usize) -> [Option<Self::Item>; MAX_SWAP_DEVICES];
-}
-
-impl<I: Iterator> CycleFrom for I {
-    fn cycle_from(self, n: usize) -> [Option<I::Item>; MAX_SWAP_DEVICES] {
-        let mut items = [const { None }; MAX_SWAP_DEVICES];
-        let mut count = 0;
-        for item in self.take(MAX_SWAP_DEVICES) {
-            items[count] = Some(item);
-            count += 1;
-        }
-        items[..count].rotate_left(if count == 0 { 0 } else { n % count });
-        items
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -40,12 +40,6 @@ impl<C: Cpu> NoPreempt<C> {
         C::preempt_disable();
         Self { cpu: PhantomData }
     }
-
-    /// This CPU's number, stable while the guard lives.
-    #[inline(always)]
-    pub fn cpu(&self) -> usize {
-        C::current()
-    }
 }
 
 impl<C: Cpu> Default for NoPreempt<C> {

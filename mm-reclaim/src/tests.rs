@@ -22,9 +22,11 @@ use crate::env::{
 use crate::memmap::MemMap;
 use crate::page::Page;
 use crate::plan::{Config, Plan};
+use crate::swap::header;
 use crate::swap::io::{Bio, Completion};
+use crate::swap::map::words_for;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Lock, Ordering, RelaxStrategy};
-use crate::units::{Nanos, Pfn, Vpn};
+use crate::units::{Nanos, PAGE_SIZE, Pfn, Vpn};
 use crate::zone::FrameRange;
 
 /// So many cases of a property, a few under Miri; nothing is written to the source tree.
@@ -60,6 +62,16 @@ pub(crate) fn owned(pages: &[Page]) -> MemMap<'_> {
         page.own();
     }
     MemMap::new(pages, Pfn(0x40))
+}
+
+/// The page at a position of a map.
+pub(crate) fn nth(map: MemMap<'_>, position: u32) -> &Page {
+    map.page(map.base() + position)
+}
+
+/// The position of a page in its map.
+pub(crate) fn place(map: MemMap<'_>, page: &Page) -> u32 {
+    map.pfn(page) - map.base()
 }
 
 thread_local! {
@@ -160,11 +172,29 @@ pub(crate) fn with_mm(
     config: Config,
     body: impl for<'m> FnOnce(&Mm<'m, TestEnv>),
 ) {
+    with_swap(ranges, config, &[], body);
+}
+
+/// Likewise, with swap devices of so many blocks and such priorities.
+pub(crate) fn with_swap(
+    ranges: &[FrameRange],
+    config: Config,
+    devices: &[(u32, i16)],
+    body: impl for<'m> FnOnce(&Mm<'m, TestEnv>),
+) {
     let plan = Plan::new(ranges, config).expect("memory that can be managed");
     let layout = plan.storage_layout::<TestEnv>();
+    let words = |(blocks, _): &(u32, i16)| Box::new_uninit_slice(words_for(*blocks));
+    let mut slots: Vec<_> = devices.iter().map(words).collect();
     let mut block = Box::new_uninit_slice(layout.size() + layout.align());
     let mm = Mm::new(TestEnv::new(), plan, &mut block);
     ranges.iter().for_each(|range| mm.free_bootmem(*range));
+    for (id, ((blocks, priority), slots)) in devices.iter().zip(&mut slots).enumerate() {
+        let mut page = [0; PAGE_SIZE];
+        header::format(&mut page, *blocks);
+        let usable = mm.swapon(DeviceId(id as u8), *blocks, &page, slots, *priority);
+        assert_eq!(usable, Ok(blocks - 1));
+    }
     body(&mm);
 }
 

@@ -11,6 +11,7 @@ use mm_reclaim::units::{Nanos, PAGE_SIZE, PhysAddr};
 use spin::once::Once;
 
 use super::Counters;
+use super::extents::Extents;
 use super::knobs::Knobs;
 use super::ring::Ring;
 use crate::arch::lock::{IrqLock, Yield};
@@ -33,8 +34,7 @@ static DISK: Once<RamDisk, Yield> = Once::new();
 
 /// A swap device in memory.
 pub struct RamDisk {
-    base: PhysAddr,
-    blocks: u32,
+    place: Extents,
     queue: IrqLock<Ring<Bio, QUEUE>>,
     /// The server should look at the queue.
     kicked: AtomicBool,
@@ -47,32 +47,27 @@ pub struct RamDisk {
 /// Why there is no RAM disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartError {
-    /// The memory has less than two pages, or more than 32 bits can count.
-    BadSize(u64),
+    /// The memory has less than two pages.
+    BadSize(u32),
     /// There is no task to serve the queue.
     NoServer(SpawnError),
 }
 
-/// Makes the `size` bytes of RAM from `base` on the RAM disk, formatted with an ordinary
-/// swap header, and starts the task that serves its queue. Returns its number and blocks.
+/// Makes the RAM of `place` the RAM disk, formatted with an ordinary swap header, and starts
+/// the task that serves its queue. Returns its number and blocks.
 ///
 /// # Errors
 /// [`StartError`].
 ///
 /// # Safety
-/// The range is page-aligned RAM in the linear map that nobody else uses, for ever.
-pub unsafe fn start(
-    base: PhysAddr,
-    size: u64,
-    args: &RamdiskArgs,
-) -> Result<(DeviceId, u32), StartError> {
-    let blocks = u32::try_from(size / PAGE_SIZE as u64)
-        .ok()
-        .filter(|n| *n >= 2)
-        .ok_or(StartError::BadSize(size))?;
+/// The pieces are RAM in the linear map that nobody else uses, for ever.
+pub unsafe fn start(place: Extents, args: &RamdiskArgs) -> Result<(DeviceId, u32), StartError> {
+    let blocks = place.blocks();
+    if blocks < 2 {
+        return Err(StartError::BadSize(blocks));
+    }
     let disk = DISK.call_once(|| RamDisk {
-        base,
-        blocks,
+        place,
         queue: IrqLock::new(Ring::new()),
         kicked: AtomicBool::new(false),
         knobs: Knobs::new(),
@@ -173,36 +168,35 @@ pub fn serve() -> ! {
 impl RamDisk {
     /// Pages of the device, the header's included.
     pub fn blocks(&self) -> u32 {
-        self.blocks
+        self.place.blocks()
     }
 
     fn format(&self) {
         let mut page = [0; PAGE_SIZE];
-        header::format(&mut page, self.blocks);
+        header::format(&mut page, self.blocks());
         // SAFETY: block 0 is the device's own, and both are whole pages.
-        unsafe { core::ptr::copy_nonoverlapping(page.as_ptr(), self.block(0), PAGE_SIZE) };
+        unsafe { core::ptr::copy_nonoverlapping(page.as_ptr(), self.first_block(), PAGE_SIZE) };
     }
 
     /// Block 0, for `Mm::swapon`.
     pub fn header(&self) -> [u8; PAGE_SIZE] {
         let mut page = [0; PAGE_SIZE];
         // SAFETY: block 0 is the device's own, and both are whole pages.
-        unsafe { core::ptr::copy_nonoverlapping(self.block(0), page.as_mut_ptr(), PAGE_SIZE) };
+        unsafe { core::ptr::copy_nonoverlapping(self.first_block(), page.as_mut_ptr(), PAGE_SIZE) };
         page
     }
 
-    #[inline(always)]
-    fn block(&self, block: u32) -> *mut u8 {
-        frames::linear(self.base.0 + u64::from(block) * PAGE_SIZE as u64)
+    fn first_block(&self) -> *mut u8 {
+        frames::linear(self.place.address(0).expect("a disk has blocks").0)
     }
 
     /// Copies the page and completes the request.
     #[inline]
     fn transfer(&self, bio: Bio) -> Completion {
-        if bio.block() >= self.blocks {
+        let Some(PhysAddr(place)) = self.place.address(bio.block()) else {
             return bio.complete(Err(IoError));
-        }
-        let (block, frame) = (self.block(bio.block()), frames::frame_address(bio.frame()));
+        };
+        let (block, frame) = (frames::linear(place), frames::frame_address(bio.frame()));
         let (to, from) = match bio.direction() {
             Direction::Read => {
                 Counters::bump(&self.counters.reads, 1);

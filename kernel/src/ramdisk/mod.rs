@@ -4,9 +4,10 @@
 //! | --- | --- |
 //! | [`knobs`] | delay, bandwidth, faults: pure, tested on the host |
 //! | [`ring`] | the bounded queue of requests: pure, tested on the host |
+//! | [`extents`] | which memory is which block: pure, tested on the host |
 //! | `disk` | the device: memory, submission, the task that serves the queue |
 //!
-//! **Data.** A range of RAM that boot carved out of the zones, a queue, knobs, counters.
+//! **Data.** A few ranges of RAM that boot carved out of the zones, a queue, knobs, counters.
 //! **Owner.** The device, for ever. **Lock.** One around the queue, a leaf; blocks
 //! need none, since the crate never has two transfers of one block under way.
 //!
@@ -16,6 +17,7 @@
 //! `Mm::complete`. A submitter who finds the queue full sleeps. While a task has the device
 //! plugged, its requests lie in the queue without waking that task.
 
+pub mod extents;
 pub mod knobs;
 pub mod ring;
 

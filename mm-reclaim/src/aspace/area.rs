@@ -84,16 +84,15 @@ impl AreaView {
 
 impl Area {
     pub(crate) const fn blank() -> Self {
-        const ZERO: AtomicU32 = AtomicU32::new(0);
         Self {
-            space: ZERO,
-            start: ZERO,
-            end: ZERO,
-            shift: ZERO,
-            rights: ZERO,
-            anon: ZERO,
-            next: ZERO,
-            prev: ZERO,
+            space: AtomicU32::new(0),
+            start: AtomicU32::new(0),
+            end: AtomicU32::new(0),
+            shift: AtomicU32::new(0),
+            rights: AtomicU32::new(0),
+            anon: AtomicU32::new(0),
+            next: AtomicU32::new(0),
+            prev: AtomicU32::new(0),
         }
     }
 

@@ -36,17 +36,16 @@ impl AreaIndex {
     }
 
     /// The area that contains `vpn`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find<'m, C: Cpu>(
         &mut self,
         areas: &Table<'m, C, Area>,
         vpn: Vpn,
     ) -> Option<(u32, &'m Area)> {
-        let handle = self.handles[self.hint];
-        if self.hint < self.len {
-            let area = areas.at(handle);
+        if let Some(handle) = self.handles().get(self.hint) {
+            let area = areas.at(*handle);
             if area.start() <= vpn && vpn < area.end() {
-                return Some((handle, area));
+                return Some((*handle, area));
             }
         }
         self.search(areas, vpn)

@@ -116,6 +116,18 @@ impl<C: Cpu, T: PageTables> AddressSpace<C, T> {
         self.dying.store(false, Ordering::Relaxed);
     }
 
+    /// Pages were mapped or unmapped. Under the page-table lock, so a plain addition does.
+    #[inline(always)]
+    pub(crate) fn add_resident(&self, delta: i32) {
+        add(&self.resident, delta);
+    }
+
+    /// Swap entries came or went; likewise.
+    #[inline(always)]
+    pub(crate) fn add_swapped(&self, delta: i32) {
+        add(&self.swapped, delta);
+    }
+
     /// The counters.
     pub fn stat(&self) -> SpaceStat {
         SpaceStat {
@@ -126,4 +138,9 @@ impl<C: Cpu, T: PageTables> AddressSpace<C, T> {
             maj_faults: self.maj_faults.load(Ordering::Relaxed),
         }
     }
+}
+
+#[inline(always)]
+fn add(count: &AtomicU32, delta: i32) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add_signed(delta), Ordering::Relaxed);
 }

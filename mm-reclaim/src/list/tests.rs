@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::PageList;
 use crate::memmap::MemMap;
 use crate::page::Page;
-use crate::tests::{cases, descriptors, owned, panic_of};
+use crate::tests::{cases, descriptors, nth, owned, panic_of, place};
 use crate::units::Pfn;
 
 /// Pages that the lists share.
@@ -35,7 +35,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn numbers<'m>(map: MemMap<'m>, pages: impl Iterator<Item = &'m Page>) -> Vec<u32> {
-    pages.map(|page| map.index_of(page)).collect()
+    pages.map(|page| place(map, page)).collect()
 }
 
 /// Two lists over the same pages, and what should be on them.
@@ -51,25 +51,25 @@ impl<'m> Pair<'m> {
         let (list, map) = (&mut self.lists[which], self.map);
         match op {
             Op::PushFront(n) if !linked(n) => {
-                list.push_front(map.at_index(n));
+                list.push_front(nth(map, n));
                 self.models[which].push_front(n);
             }
             Op::PushBack(n) if !linked(n) => {
-                list.push_back(map.at_index(n));
+                list.push_back(nth(map, n));
                 self.models[which].push_back(n);
             }
             Op::PushFront(_) | Op::PushBack(_) => {}
             Op::PopFront => {
-                let got = list.pop_front().map(|page| map.index_of(page));
+                let got = list.pop_front().map(|page| place(map, page));
                 assert_eq!(got, self.models[which].pop_front());
             }
             Op::PopBack => {
-                let got = list.pop_back().map(|page| map.index_of(page));
+                let got = list.pop_back().map(|page| place(map, page));
                 assert_eq!(got, self.models[which].pop_back());
             }
             Op::Remove(n) => {
                 if let Some(at) = self.models[which].iter().position(|m| *m == n) {
-                    list.remove(map.at_index(n));
+                    list.remove(nth(map, n));
                     self.models[which].remove(at);
                 }
             }
@@ -81,11 +81,11 @@ impl<'m> Pair<'m> {
             assert!(numbers(self.map, list.iter()).iter().eq(model));
             assert_eq!(list.len() as usize, model.len());
             assert_eq!(list.is_empty(), model.is_empty());
-            assert_eq!(list.back().map(|page| self.map.index_of(page)), model.back().copied());
+            assert_eq!(list.back().map(|page| place(self.map, page)), model.back().copied());
         }
         for n in 0..PAGES {
             let listed = self.models.iter().any(|model| model.contains(&n));
-            assert_eq!(self.map.at_index(n).is_linked(), listed, "page {n}");
+            assert_eq!(nth(self.map, n).is_linked(), listed, "page {n}");
         }
     }
 }
@@ -112,8 +112,8 @@ proptest! {
 /// Three pages on a list and a fourth on another.
 fn two_lists(map: MemMap<'_>) -> (PageList<'_>, PageList<'_>) {
     let (mut first, mut second) = (PageList::new(map), PageList::new(map));
-    (0..3).for_each(|n| first.push_back(map.at_index(n)));
-    second.push_back(map.at_index(3));
+    (0..3).for_each(|n| first.push_back(nth(map, n)));
+    second.push_back(nth(map, 3));
     (first, second)
 }
 
@@ -124,9 +124,9 @@ fn a_second_insertion_panics_and_leaves_both_lists_intact() {
     let (mut first, mut second) = two_lists(map);
     for page in [0, 1, 2] {
         for list in [&mut first, &mut second] {
-            let said = panic_of(|| list.push_front(map.at_index(page)));
+            let said = panic_of(|| list.push_front(nth(map, page)));
             assert!(said.starts_with("on two lists: Page {"), "{said}");
-            panic_of(|| list.push_back(map.at_index(page)));
+            panic_of(|| list.push_back(nth(map, page)));
         }
     }
     assert_eq!(numbers(map, first.iter()), [0, 1, 2]);
@@ -139,7 +139,7 @@ fn removing_what_is_on_no_list_panics() {
     let pages = descriptors(PAGES, |_| 0);
     let map = owned(&pages);
     let (mut first, _second) = two_lists(map);
-    let said = panic_of(|| first.remove(map.at_index(5)));
+    let said = panic_of(|| first.remove(nth(map, 5)));
     assert!(said.starts_with("on no list: Page {"), "{said}");
     assert_eq!(numbers(map, first.iter()), [0, 1, 2]);
 }
@@ -151,11 +151,11 @@ fn the_first_and_the_last_page_of_a_map_can_be_listed() {
     let pages = descriptors(PAGES, |_| 0);
     let map = MemMap::new(&pages, Pfn(u32::MAX - PAGES));
     let mut list = PageList::new(map);
-    list.push_front(map.at_index(PAGES - 1));
-    list.push_front(map.at_index(0));
-    list.push_front(map.at_index(5));
+    list.push_front(nth(map, PAGES - 1));
+    list.push_front(nth(map, 0));
+    list.push_front(nth(map, 5));
     assert_eq!(numbers(map, list.iter()), [5, 0, PAGES - 1]);
-    list.remove(map.at_index(0));
+    list.remove(nth(map, 0));
     assert_eq!(list.pop_back().map(|page| map.pfn(page)), Some(Pfn(u32::MAX - 1)));
     assert_eq!(numbers(map, list.iter()), [5]);
 }

@@ -11,7 +11,7 @@
 use super::LruSet;
 use crate::env::{Cpu, MAX_CPUS};
 use crate::page::{Page, PageRef};
-use crate::sync::{Lock, NoPreempt};
+use crate::sync::Lock;
 
 /// Pages in a batch.
 pub(crate) const BATCH: usize = 15;
@@ -31,26 +31,26 @@ impl<'m, C: Cpu> LruBatches<'m, C> {
         Self { add: core::array::from_fn(|_| Lock::new(Batch { pages: [None; BATCH], len: 0 })) }
     }
 
-    /// Adds a new page to the lists, through this CPU's batch. The page's flags already
-    /// name its list.
+    /// Adds a new page to the lists, through this CPU's batch, which takes over `held`. The
+    /// page's flags already name its list.
     ///
     /// `put` gives a reference back when the batch is drained.
-    #[inline]
-    pub(crate) fn add(&self, lru: &LruSet<'m, C>, page: &'m Page, put: impl Fn(PageRef<'m>)) {
-        let here = NoPreempt::<C>::new();
-        let mut batch = self.add[here.cpu() % MAX_CPUS].lock();
+    #[inline(always)]
+    pub(crate) fn add(&self, lru: &LruSet<'m, C>, held: PageRef<'m>, put: impl Fn(PageRef<'m>)) {
+        // The lock stops preemption before the choice of the CPU can go stale; were the
+        // task moved in between, another CPU's batch would do as well.
+        let mut batch = self.add[C::current() % MAX_CPUS].lock();
         let at = batch.len;
-        batch.pages[at] = Some(page.get().leak());
+        batch.pages[at] = Some(held.leak());
         batch.len = at + 1;
-        if batch.len == BATCH {
+        if at + 1 == BATCH {
             batch.drain(lru, put);
         }
     }
 
     /// Empties this CPU's batch (`lru_add_drain`).
     pub(crate) fn drain(&self, lru: &LruSet<'m, C>, put: impl Fn(PageRef<'m>)) {
-        let here = NoPreempt::<C>::new();
-        self.add[here.cpu() % MAX_CPUS].lock().drain(lru, put);
+        self.add[C::current() % MAX_CPUS].lock().drain(lru, put);
     }
 
     /// Empties every CPU's batch (`lru_add_drain_all`).
@@ -88,3 +88,6 @@ impl<'m> Batch<'m> {
         self.pages[start..self.len].iter().take_while(|slot| zone(slot) == first).count()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,6 +279,7 @@ impl<'m, C: Cpu> LruSet<'m, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::{TestCpu, descriptors, nth, owned, place};
 
     /// LRU-04: the ratio is 1 below 1 GiB, 3 at 1 GiB, 10 at 10 GiB.
     #[test]
@@ -290,5 +291,54 @@ mod tests {
         assert!(inactive_is_low(gib / 4 - 1, gib * 3 / 4 + 1));
         assert!(!inactive_is_low(gib, gib * 10));
         assert!(inactive_is_low(gib - 1, gib * 10 + 1));
+    }
+
+    /// LRU-08: costs add up by type until their sum passes a quarter of the lists; then
+    /// both are halved.
+    #[test]
+    fn costs_are_halved_when_they_pass_a_quarter_of_the_lists() {
+        let lru = LruSet::<TestCpu>::new(owned(&[]));
+        let vec = lru.in_zone(ZoneId::Dma);
+        for list in LruList::EVICTABLE {
+            vec.corrupt_counts(list, 100, 0);
+        }
+        vec.corrupt_counts(LruList::Unevictable, 10_000, 0);
+        vec.note_cost(PageType::Anon, 60);
+        vec.note_cost(PageType::File, 40);
+        vec.note_cost(PageType::File, 0);
+        assert_eq!(vec.costs(), (60, 40));
+        vec.note_cost(PageType::File, 1);
+        assert_eq!(vec.costs(), (30, 20));
+        vec.note_cost(PageType::Anon, 51);
+        assert_eq!(vec.costs(), (40, 10));
+        assert_eq!(lru.in_zone(ZoneId::Normal).costs(), (0, 0));
+    }
+
+    /// LRU-07: written pages become the next victims, also active ones, unless they are
+    /// locked, dirty or unevictable.
+    #[test]
+    fn only_clean_unlocked_evictable_pages_go_to_the_tail() {
+        for (flags, moves) in [
+            (PageFlags::empty(), true),
+            (PageFlags::ACTIVE, true),
+            (PageFlags::REFERENCED, true),
+            (PageFlags::LOCKED, false),
+            (PageFlags::DIRTY, false),
+            (PageFlags::UNEVICTABLE, false),
+        ] {
+            let pages = descriptors(3, |_| 0);
+            let map = owned(&pages);
+            let lru = LruSet::<TestCpu>::new(map);
+            pages[1].corrupt_flags(flags);
+            let vec = lru.of(&pages[1]);
+            vec.add_new((0..3).map(|number| nth(map, number)));
+            let before = pages[1].lru_list();
+            assert_eq!(vec.relocate(&pages[1], Relocation::InactiveTail), moves, "{flags:?}");
+            let mut last = None;
+            vec.for_each(LruList::InactiveFile, |page| last = Some(place(map, page)));
+            assert_eq!(last, Some(u32::from(moves)));
+            let after = if moves { LruList::InactiveFile } else { before };
+            assert_eq!(pages[1].lru_list(), after);
+        }
     }
 }

@@ -52,6 +52,8 @@ bitflags! {
         const ISOLATED = 1 << 19;
         /// Reading or writing its contents failed. (P)
         const ERROR = 1 << 20;
+        /// Free, on a CPU's list of single pages. (Z)
+        const PCP = 1 << 21;
     }
 }
 
@@ -66,7 +68,8 @@ pub const CHECK_AT_FREE: PageFlags = PageFlags::LOCKED
     .union(PageFlags::BUDDY)
     .union(PageFlags::TAIL)
     .union(PageFlags::PRIVATE)
-    .union(PageFlags::ISOLATED);
+    .union(PageFlags::ISOLATED)
+    .union(PageFlags::PCP);
 
 /// The five lists of a lruvec.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -172,7 +175,9 @@ impl PageFlags {
             Some("on a list and isolated at once")
         } else if both(Self::ACTIVE, Self::UNEVICTABLE) {
             Some("active and unevictable at once")
-        } else if both(Self::BUDDY, in_use | Self::TAIL | Self::RESERVED) {
+        } else if both(Self::BUDDY | Self::PCP, in_use | Self::TAIL | Self::RESERVED)
+            || self.contains(Self::BUDDY | Self::PCP)
+        {
             Some("free and in use at once")
         } else if both(Self::RESERVED, in_use) {
             Some("reserved and in use at once")

@@ -18,7 +18,7 @@ use super::{Page, PageFlags};
 
 /// Panics in `Drop`, unless the thread is unwinding already.
 fn bomb(what: &str, page: &Page) {
-    #[cfg(feature = "std")]
+    #[cfg(any(test, feature = "std"))]
     if std::thread::panicking() {
         return;
     }

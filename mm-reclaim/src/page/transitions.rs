@@ -115,9 +115,11 @@ impl Page {
     }
 
     /// Makes a fresh page, which nobody else can know yet, an anonymous page of a family,
-    /// mapped once: plain stores, before it is published.
+    /// mapped once: plain stores, before it is published. It has two references then: the
+    /// mapping's and that of the batch by which it enters the lists.
     #[inline(always)]
     pub(crate) fn init_anon(&self, mapping: u32, index: u32) {
+        self.refs.store(2, Ordering::Relaxed);
         self.mapping.store(mapping, Ordering::Relaxed);
         self.index.store(index, Ordering::Relaxed);
         self.mapcount.store(1, Ordering::Relaxed);
@@ -293,6 +295,27 @@ impl Page {
     pub(crate) fn wipe_flags(&self) {
         let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
         self.flags.store(zone, Ordering::Relaxed);
+    }
+
+    /// A free page, which nobody else can reach, joins a CPU's list of single pages.
+    #[inline(always)]
+    pub(crate) fn enter_pcp(&self) {
+        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
+        self.flags.store(zone | PageFlags::PCP.bits(), Ordering::Relaxed);
+    }
+
+    /// Leaves a CPU's list, still free.
+    #[inline(always)]
+    pub(crate) fn clear_pcp(&self) {
+        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
+        self.flags.store(zone, Ordering::Relaxed);
+    }
+
+    /// Leaves a CPU's list and the allocator, with one reference.
+    #[inline(always)]
+    pub(crate) fn leave_pcp(&self) {
+        self.clear_pcp();
+        self.own();
     }
 
     /// Leaves the allocator with one reference.

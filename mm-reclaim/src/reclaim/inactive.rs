@@ -3,10 +3,10 @@
 //! The lruvec's lock is held to isolate and to put back, and not in between. What the
 //! batch tells about the device becomes zone flags and, for those who may wait, a stall.
 
-use super::{ReclaimKind, SWAP_CLUSTER_MAX, ScanProgress, ScanRequest};
+use super::{BatchStat, ReclaimKind, SWAP_CLUSTER_MAX, ScanProgress, ScanRequest};
 use crate::env::{Env, TaskFlags, Tasks, WaitEnd};
 use crate::gfp::Gfp;
-use crate::lru::{IsolateMode, Lruvec};
+use crate::lru::{IsolateMode, IsolatedList, Lruvec};
 use crate::mm::Mm;
 use crate::page::{LruList, PageType};
 use crate::stat::VmEvent;
@@ -133,19 +133,29 @@ impl<'m, E: Env> Mm<'m, E> {
     /// puts the others back (`reclaim_pages`).
     pub(crate) fn reclaim_pages(
         &self,
-        pages: &mut crate::lru::IsolatedList<'m>,
+        pages: &mut IsolatedList<'m>,
         zone: &Zone<'m, E::Cpu>,
     ) -> u32 {
-        let request = ScanRequest::proactive();
         let mut progress = ScanProgress::default();
+        self.reclaim_isolated(pages, zone, &ScanRequest::proactive(), &mut progress).reclaimed
+    }
+
+    /// Judges anonymous pages that were isolated one by one, and puts the others back.
+    pub(super) fn reclaim_isolated(
+        &self,
+        pages: &mut IsolatedList<'m>,
+        zone: &Zone<'m, E::Cpu>,
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) -> BatchStat {
         let taken = pages.len();
         self.count_scan(request.kind, PageType::Anon, taken);
-        let stat = self.shrink_page_list(pages, zone, &request, &mut progress);
+        let stat = self.shrink_page_list(pages, zone, request, progress);
         let lruvec = self.lru.in_zone(zone.id());
         lruvec.putback(pages, PageType::Anon, taken, |page| self.free_after_last_put(page));
         self.count_steal(request.kind, PageType::Anon, stat.reclaimed);
         zone.note_reclaim(taken, stat.reclaimed);
-        stat.reclaimed
+        stat
     }
 }
 
@@ -156,7 +166,7 @@ fn too_many_isolated(isolated: u32, inactive: u32, io_and_fs: bool) -> bool {
 }
 
 /// SHRZ-11 on bare numbers.
-fn zone_flags(stat: &super::BatchStat, taken: u32, global: bool) -> ZoneFlags {
+fn zone_flags(stat: &BatchStat, taken: u32, global: bool) -> ZoneFlags {
     let mut flags = ZoneFlags::empty();
     flags.set(ZoneFlags::WRITEBACK, stat.writeback > 0 && stat.writeback == taken);
     flags.set(ZoneFlags::CONGESTED, global && stat.dirty > 0 && stat.dirty == stat.congested);
@@ -182,7 +192,6 @@ impl ScanProgress {
 
 #[cfg(test)]
 mod tests {
-    use super::super::BatchStat;
     use super::*;
 
     /// SHRZ-07: those who may do IO and FS yield at an eighth.

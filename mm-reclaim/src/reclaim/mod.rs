@@ -28,6 +28,7 @@ mod ladder;
 mod lruvec;
 mod page_list;
 mod pageout;
+mod probe;
 pub mod references;
 mod scan_control;
 mod throttle;

@@ -97,7 +97,6 @@ impl<'m, E: Env> Mm<'m, E> {
         if freed.is_empty() {
             return;
         }
-        self.count(VmEvent::PgFree, u64::from(freed.len()));
         let Some(zone) = freed.back().map(|p| &self.zones[p.zone_index()]) else { return };
         if self.config.poison {
             freed.iter().for_each(|page| self.poison(page, Order::ZERO));

@@ -120,9 +120,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let entry = SwapEntry::from_raw(frozen.page().private());
         let shadow = self.workingset_eviction(&frozen);
         let pfn = self.map.pfn(frozen.page());
-        if self.swap_device(entry).uncache(entry.slot(), pfn, Some(shadow)) {
-            self.discard(entry);
-        }
+        self.swap_uncache(entry, pfn, Some(shadow));
         Ok(frozen.settle())
     }
 

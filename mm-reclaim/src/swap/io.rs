@@ -87,7 +87,7 @@ impl Bio {
 
 impl Drop for Bio {
     fn drop(&mut self) {
-        #[cfg(feature = "std")]
+        #[cfg(any(test, feature = "std"))]
         if std::thread::panicking() {
             return;
         }

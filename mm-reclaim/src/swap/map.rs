@@ -11,6 +11,9 @@
 //!                          stored or shadow
 //! ```
 //!
+//! A slot that is vacated is discarded before it can be handed out again: discarding it
+//! later would destroy what its next user has written.
+//!
 //! A slot whose block failed is broken: once vacated it is bad and never free again.
 //! A cached slot with count 0 is a page about to be written whose mappings are still to be
 //! replaced, or one whose last user is gone; either way its page decides what becomes of
@@ -94,9 +97,10 @@ impl SlotState {
         Self { uses: (word & COUNT_MASK) as u32, memcg, broken: word & BROKEN != 0, held }
     }
 
-    /// What is left when nobody names the slot and nothing is in it any more.
-    const fn vacated(self) -> Self {
-        if self.broken { Self::BAD } else { Self::FREE }
+    /// Nobody names the slot and nothing is in it any more. It cannot be handed out yet:
+    /// its block is still to be discarded, unless it is broken and stays as it is.
+    const fn is_vacated(self) -> bool {
+        self.uses == 0 && matches!(self.held, Held::Bad)
     }
 
     /// A slot that nobody names and nothing is in.
@@ -255,9 +259,20 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
             .map_err(SlotState::decode)
     }
 
-    /// The slot's last use is gone and nothing is in it: back to the free ones.
+    /// Ends a transition: a vacated slot is discarded and only then free for the next
+    /// user, unless its block is broken. True if it became free.
+    fn settle(&self, slot: u32, was: SlotState, now: SlotState, discard: impl FnOnce()) -> bool {
+        let freed = now.is_vacated() && !was.broken;
+        if freed {
+            discard();
+            self.release(slot);
+        }
+        freed
+    }
+
     fn release(&self, slot: u32) {
         let _search = self.search.lock();
+        self.slots[slot as usize].0.store(SlotState::FREE.encode(), Ordering::Release);
         self.clusters[(slot / CLUSTER) as usize].0.fetch_sub(1, Ordering::Relaxed);
         self.free.fetch_add(1, Ordering::Relaxed);
     }
@@ -268,23 +283,19 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         self.update(slot, up).is_ok()
     }
 
-    /// One page-table entry less; true if the slot became free.
-    pub(crate) fn put_use(&self, slot: u32) -> bool {
+    /// One page-table entry less; true if the slot became free, after `discard`.
+    pub(crate) fn put_use(&self, slot: u32, discard: impl FnOnce()) -> bool {
         let after = |s: SlotState| {
             debug_assert!(s.uses > 0, "slot {slot} has no use to put: {s:?}");
             let uses = s.uses - 1;
             match s.held {
                 Held::Page(_) => SlotState { uses, ..s },
-                _ if uses == 0 => s.vacated(),
+                _ if uses == 0 => SlotState::BAD,
                 _ => SlotState { uses, ..s },
             }
         };
         let was = self.update(slot, |s| Some(after(s))).unwrap_or(SlotState::FREE);
-        let freed = after(was).is_free();
-        if freed {
-            self.release(slot);
-        }
-        freed
+        self.settle(slot, was, after(was), discard)
     }
 
     /// Enters the page in `frame` into the swap cache of a stored slot; the shadow that
@@ -306,21 +317,23 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
     }
 
     /// Takes the page in `frame` out of the swap cache, leaving `shadow` if the slot is
-    /// still used; true if the slot became free.
-    pub(crate) fn uncache(&self, slot: u32, frame: Pfn, shadow: Option<u32>) -> bool {
+    /// still used; true if the slot became free, after `discard`.
+    pub(crate) fn uncache(
+        &self,
+        slot: u32,
+        frame: Pfn,
+        shadow: Option<u32>,
+        discard: impl FnOnce(),
+    ) -> bool {
         let after = |s: SlotState| match (s.uses, shadow) {
-            (0, _) => s.vacated(),
+            (0, _) => SlotState::BAD,
             (_, Some(shadow)) => SlotState { held: Held::Shadow(shadow), ..s },
             (_, None) => SlotState { held: Held::Nothing, ..s },
         };
         let change = |s: SlotState| (s.held == Held::Page(frame)).then(|| after(s));
         let was = self.update(slot, change);
         debug_assert!(was.is_ok(), "slot {slot} does not hold {frame:?}: {was:?}");
-        let freed = was.is_ok_and(|s| after(s).is_free());
-        if freed {
-            self.release(slot);
-        }
-        freed
+        was.is_ok_and(|s| self.settle(slot, s, after(s), discard))
     }
 
     /// Writing the slot's block failed: once vacated it is never handed out again.

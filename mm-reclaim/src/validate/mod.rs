@@ -9,6 +9,7 @@
 //! The first violation found is returned; which one that is, is a matter of order, so a
 //! test that damages something expects a name, not a place in the order.
 
+mod damage;
 mod pages;
 mod spaces;
 mod swap;
@@ -20,7 +21,7 @@ use crate::page::LruList;
 use crate::stat::VmEvent;
 use crate::swap::SwapEntry;
 use crate::units::{Order, Pfn, Vpn};
-use crate::zone::ZoneId;
+use crate::zone::{Zone, ZoneId};
 
 /// What is wrong, with the evidence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,6 +174,7 @@ impl<E: Env> Mm<'_, E> {
     /// The first violation found.
     pub fn validate(&self) -> Result<Census, Violation> {
         self.lru_add_drain_all();
+        self.zones.iter().for_each(Zone::drain_pcp);
         let mut census = Census::default();
         self.check_spaces(&mut census)?;
         self.check_free_lists(&mut census)?;

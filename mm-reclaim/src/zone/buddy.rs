@@ -15,7 +15,7 @@
 //!
 //! Counterpart in Linux: `__free_one_page`, `__rmqueue_smallest`, `__rmqueue_fallback`.
 
-use super::{FrameRange, MigrateType};
+use super::{FrameRange, MigrateType, pageblock_index, pageblock_type};
 use crate::list::PageList;
 use crate::memmap::MemMap;
 use crate::page::{Page, PageFlags};
@@ -59,20 +59,10 @@ impl<'m> Buddy<'m> {
         }
     }
 
-    fn block_index(&self, pfn: Pfn) -> usize {
-        let block = Order::PAGEBLOCK.get();
-        ((pfn.0 >> block) - (self.span.start.0 >> block)) as usize
-    }
-
-    /// The migrate type of the pageblock around `pfn`.
-    pub(super) fn block_type(&self, pfn: Pfn) -> MigrateType {
-        MigrateType::from_raw(self.blocks[self.block_index(pfn)].load(Ordering::Relaxed))
-    }
-
     /// Changes the type of every pageblock that a free block of `order` covers or lies in.
     fn retag(&self, pfn: Pfn, order: Order, to: MigrateType) {
         let blocks = (order.pages() >> Order::PAGEBLOCK.get()).max(1) as usize;
-        let first = self.block_index(pfn);
+        let first = pageblock_index(self.span, pfn);
         for block in &self.blocks[first..first + blocks] {
             block.store(to as u8, Ordering::Relaxed);
         }
@@ -182,7 +172,7 @@ impl<'m> Buddy<'m> {
     /// Gives a block back, merging it with its buddies.
     #[inline]
     pub(super) fn give(&mut self, pfn: Pfn, order: Order) {
-        let kind = self.block_type(pfn);
+        let kind = pageblock_type(self.blocks, self.span, pfn);
         let (mut pfn, mut order) = (pfn, order);
         while let Some((low, up)) = self.merge(pfn, order) {
             (pfn, order) = (low, up);

@@ -13,6 +13,7 @@
 
 mod buddy;
 mod migrate;
+mod pcp;
 mod watermark;
 
 pub use migrate::MigrateType;
@@ -28,6 +29,7 @@ use crate::page::{FrozenPage, Page};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Lock, Ordering};
 use crate::units::{Order, Pfn, PhysAddr};
 use buddy::Buddy;
+pub(crate) use pcp::PcpLock;
 
 /// Zones of the node.
 pub const MAX_ZONES: usize = 3;
@@ -148,6 +150,13 @@ pub struct Zone<'m, C: Cpu> {
     /// What the zone holds back from each class.
     reserve: [AtomicU32; MAX_ZONES],
     flags: AtomicU8,
+    /// Single pages at hand, for each CPU.
+    pcp: &'m [PcpLock<'m, C>],
+    /// The migrate type of each pageblock; changed under the buddy's lock.
+    pageblocks: &'m [AtomicU8],
+    /// Pages that left and entered the buddy for good, ever; changed under its lock.
+    taken: AtomicU64,
+    given: AtomicU64,
     /// Base pages of this zone that reclaim looked at and freed, ever.
     scanned: AtomicU64,
     stolen: AtomicU64,
@@ -163,6 +172,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         present: u32,
         map: MemMap<'m>,
         pageblocks: &'m [AtomicU8],
+        pcp: &'m [PcpLock<'m, C>],
     ) -> Self {
         for block in pageblocks {
             block.store(MigrateType::Movable as u8, Ordering::Relaxed);
@@ -178,6 +188,10 @@ impl<'m, C: Cpu> Zone<'m, C> {
             boost: AtomicU32::new(0),
             reserve: [const { AtomicU32::new(0) }; MAX_ZONES],
             flags: AtomicU8::new(0),
+            pcp,
+            pageblocks,
+            taken: AtomicU64::new(0),
+            given: AtomicU64::new(0),
             scanned: AtomicU64::new(0),
             stolen: AtomicU64::new(0),
             wait_buckets: (span.pages() / 256).next_power_of_two().clamp(4, 4096),
@@ -210,6 +224,19 @@ impl<'m, C: Cpu> Zone<'m, C> {
     #[inline(always)]
     pub fn free(&self) -> u32 {
         self.free.load(Ordering::Relaxed)
+    }
+
+    /// Pages on the per-CPU lists: free, but not counted in [`Zone::free`].
+    pub fn pcp_pages(&self) -> u32 {
+        self.pcp.iter().map(PcpLock::len).sum()
+    }
+
+    /// Pages ever taken and given (`pgalloc`, `pgfree`).
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        let at = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let direct = (at(&self.taken), at(&self.given));
+        let by_cpu = self.pcp.iter().map(PcpLock::traffic);
+        by_cpu.fold(direct, |sum, cpu| (sum.0 + cpu.0, sum.1 + cpu.1))
     }
 
     /// Free blocks of an order that anybody may use.
@@ -252,15 +279,19 @@ impl<'m, C: Cpu> Zone<'m, C> {
     }
 
     /// Whether a block of `order` may be taken for a request of `class`.
-    #[inline]
+    #[inline(always)]
     pub fn watermark_ok(&self, order: Order, mark: u32, class: ZoneId, reach: Reach) -> bool {
         let free = self.free();
         let reserve = self.lowmem_reserve(class);
         if order == Order::ZERO && free > mark + reserve {
             return true;
         }
+        self.watermark_ok_slowly(order, mark, reserve, reach)
+    }
+
+    fn watermark_ok_slowly(&self, order: Order, mark: u32, reserve: u32, reach: Reach) -> bool {
         let blocks = |o: Order| self.free_blocks(o);
-        watermark_ok(FreeView { free, reserve, blocks: &blocks }, order, mark, reach)
+        watermark_ok(FreeView { free: self.free(), reserve, blocks: &blocks }, order, mark, reach)
     }
 
     /// Base pages that reclaim looked at and freed here, ever.
@@ -308,6 +339,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         let mut buddy = self.buddy.lock();
         let taken = buddy.take(order, kind)?;
         self.publish(-(order.pages() as i32));
+        note(&self.taken, order.pages());
         drop(buddy);
         if taken.fell_back {
             self.boost();
@@ -338,6 +370,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
             count += 1;
         }
         self.publish(count);
+        note(&self.given, count as u32);
     }
 
     /// Gives a frozen block back; `page` is its first page.
@@ -346,6 +379,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         let mut buddy = self.buddy.lock();
         buddy.give(pfn, order);
         self.publish(order.pages() as i32);
+        note(&self.given, order.pages());
     }
 
     /// Wipes a page that is about to be free.
@@ -391,8 +425,9 @@ impl<'m, C: Cpu> Zone<'m, C> {
     }
 
     /// The migrate type of the pageblock around `pfn`.
+    #[inline]
     pub fn pageblock_type(&self, pfn: Pfn) -> MigrateType {
-        self.buddy.lock().block_type(pfn)
+        pageblock_type(self.pageblocks, self.span, pfn)
     }
 
     /// Shifts the free count behind everybody's back, for tests of `validate()`.
@@ -400,6 +435,25 @@ impl<'m, C: Cpu> Zone<'m, C> {
     pub fn corrupt_free_count(&self, delta: i32) {
         self.publish(delta);
     }
+}
+
+/// Adds to a count that a lock guards.
+#[inline(always)]
+fn note(count: &AtomicU64, pages: u32) {
+    count.store(count.load(Ordering::Relaxed) + u64::from(pages), Ordering::Relaxed);
+}
+
+/// The position of the pageblock around `pfn` in the table of a zone.
+#[inline(always)]
+fn pageblock_index(span: FrameRange, pfn: Pfn) -> usize {
+    let block = Order::PAGEBLOCK.get();
+    ((pfn.0 >> block) - (span.start.0 >> block)) as usize
+}
+
+/// The migrate type of the pageblock around `pfn`.
+#[inline(always)]
+fn pageblock_type(blocks: &[AtomicU8], span: FrameRange, pfn: Pfn) -> MigrateType {
+    MigrateType::from_raw(blocks[pageblock_index(span, pfn)].load(Ordering::Relaxed))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod program;
 pub mod rng;
 pub mod sched;
 pub mod tables;
+mod tasks;
 pub mod world;
 
 pub use current::SimCpu;

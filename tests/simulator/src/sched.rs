@@ -17,18 +17,16 @@
 //! from where they wait. That is the only moment at which several threads run at once.
 
 use std::any::Any;
-use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use mm_reclaim::env::{Clock, TaskFlags, WaitEnd, WaitKey, WaitMode};
 use mm_reclaim::units::Nanos;
 
 use crate::current;
-use crate::rng::Rng;
+use crate::tasks::{End, State, TaskState};
 
 /// What a change of task costs, in nanoseconds.
 pub const SLICE: u64 = 1_000;
@@ -62,45 +60,6 @@ pub struct Sched {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
-struct State {
-    tasks: Vec<Task>,
-    running: usize,
-    rng: Rng,
-    cpus: u64,
-    preempt_every: u64,
-    switches: u64,
-    /// Address spaces whose owner is to die.
-    killed: BTreeSet<u16>,
-    end: Option<End>,
-}
-
-#[derive(Clone, PartialEq, Debug)]
-enum End {
-    Done,
-    Failed(String),
-}
-
-#[derive(Debug)]
-struct Task {
-    name: String,
-    flags: TaskFlags,
-    /// The address space that the task acts for.
-    space: Option<u16>,
-    state: TaskState,
-    /// The key that a wait, begun but not yet asleep, is about; and whether it was woken.
-    watching: Option<WaitKey>,
-    woken: bool,
-    baton: Arc<Condvar>,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum TaskState {
-    Ready,
-    Waiting { deadline: Option<u64>, killable: bool },
-    Done,
-}
-
 /// The payload that unwinds a task whose machine has come to its end.
 struct MachineEnded;
 
@@ -108,16 +67,7 @@ impl Sched {
     /// A machine with no task yet. A task is preempted on average at every
     /// `preempt_every`-th chance, never if that is 0.
     pub fn new(seed: u64, cpus: usize, preempt_every: u64) -> Arc<Self> {
-        let state = State {
-            tasks: Vec::new(),
-            running: 0,
-            rng: Rng::new(seed),
-            cpus: cpus as u64,
-            preempt_every,
-            switches: 0,
-            killed: BTreeSet::new(),
-            end: None,
-        };
+        let state = State::new(seed, cpus, preempt_every);
         Arc::new(Self { now: AtomicU64::new(0), state: Mutex::new(state) })
     }
 
@@ -371,89 +321,6 @@ impl Sched {
 impl Clock for Sched {
     fn now(&self) -> Nanos {
         Nanos(self.now.load(Relaxed))
-    }
-}
-
-impl Task {
-    fn wake(&mut self) {
-        self.woken = true;
-        if matches!(self.state, TaskState::Waiting { .. }) {
-            self.state = TaskState::Ready;
-        }
-    }
-}
-
-impl State {
-    fn admit(&mut self, name: &str, flags: TaskFlags) -> usize {
-        self.tasks.push(Task {
-            name: name.into(),
-            flags,
-            space: None,
-            state: TaskState::Ready,
-            watching: None,
-            woken: false,
-            baton: Arc::new(Condvar::new()),
-        });
-        self.tasks.len() - 1
-    }
-
-    /// The next task and the moment at which it runs, not before `now`.
-    fn choose(&mut self, now: u64) -> Option<(usize, u64)> {
-        let when = |task: &Task| match task.state {
-            TaskState::Ready => Some(now),
-            TaskState::Waiting { deadline, .. } => deadline.map(|d| d.max(now)),
-            TaskState::Done => None,
-        };
-        let at = self.tasks.iter().filter_map(when).min()?;
-        let mut due = Vec::new();
-        for (id, task) in self.tasks.iter_mut().enumerate() {
-            if when(task) == Some(at) {
-                task.state = TaskState::Ready;
-                due.push(id);
-            }
-        }
-        Some((due[self.rng.below(due.len() as u64) as usize], at))
-    }
-
-    fn watch(&mut self, id: usize, key: Option<WaitKey>) {
-        let task = &mut self.tasks[id];
-        task.watching = key;
-        task.woken = false;
-    }
-
-    /// How a wait ends now, if it does.
-    fn verdict(
-        &mut self,
-        id: usize,
-        is_ready: bool,
-        mode: WaitMode,
-        deadline: Option<u64>,
-        now: u64,
-    ) -> Option<WaitEnd> {
-        let end = if is_ready {
-            WaitEnd::Ready
-        } else if mode.killable && self.is_dying(&self.tasks[id]) {
-            WaitEnd::Killed
-        } else if deadline.is_some_and(|d| d <= now) {
-            WaitEnd::TimedOut
-        } else {
-            return None;
-        };
-        self.tasks[id].watching = None;
-        Some(end)
-    }
-
-    fn is_dying(&self, task: &Task) -> bool {
-        task.space.is_some_and(|space| self.killed.contains(&space))
-    }
-
-    fn report(&self) -> String {
-        let mut text = String::new();
-        for task in &self.tasks {
-            let Task { name, state, watching, space, .. } = task;
-            let _ = write!(text, "\n  {name}: {state:?}, {watching:x?}, space {space:?}");
-        }
-        text
     }
 }
 

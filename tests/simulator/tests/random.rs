@@ -11,7 +11,7 @@ const PAGES: u32 = 1500;
 const STEPS: u32 = 6000;
 
 /// A machine that the seed chooses: CPUs, preemption, flags, two disks, faults.
-fn machine(seed: u64) -> Config {
+fn config_of(seed: u64) -> Config {
     let mut config = Config::seeded(seed);
     let hardware = &mut config.hardware;
     hardware.cpus = 1 + (seed % 4) as usize;
@@ -61,23 +61,28 @@ fn step(
     Ok(())
 }
 
+/// The life of one task: random steps until it has done them all or is killed.
+fn live(machine: Machine<'_>, seed: u64, number: u64) {
+    let mut rng = Rng::new(seed * 16 + number);
+    let mut first = Program::new(machine);
+    let area = first.map(PAGES).start;
+    let mut family = vec![first];
+    for _ in 0..STEPS {
+        if step(&mut rng, &mut family, area, !is_tight(seed)) == Err(Death::Killed) {
+            return;
+        }
+    }
+}
+
 /// RMAP-01, SWAP-05, SWAP-07, OOM-02, LAZY-01: writes, reads, forks, exits and advice of
 /// four tasks at once, on disks that answer later and sometimes fail: no byte is lost or
 /// mixed up, nobody hangs, and every page is where it belongs in the end.
 #[test]
 fn no_byte_is_lost_whatever_happens() {
     for seed in 0..12 {
-        Machine::run(&machine(seed), |machine| {
+        Machine::run(&config_of(seed), |machine| {
             machine.crowd(4, |machine, number| {
-                let mut rng = Rng::new(seed * 16 + number as u64);
-                let mut first = Program::new(machine);
-                let area = first.map(PAGES).start;
-                let mut family = vec![first];
-                for _ in 0..STEPS {
-                    if step(&mut rng, &mut family, area, !is_tight(seed)) == Err(Death::Killed) {
-                        return;
-                    }
-                }
+                live(machine, seed, number as u64);
             });
             machine.validate();
         });

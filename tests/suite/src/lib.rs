@@ -11,6 +11,10 @@
 //!
 //! A test that panics or faults ends the machine with the kernel's status for that, and one
 //! that hangs is ended by `scripts/runner`: so each is one failed test and no more.
+//!
+//! Some tests prove that the kernel refuses to go on: such a test announces the last words
+//! that it expects. `scripts/runner` takes it as passed if the run fails, with the kernel's
+//! status for that, and these words come after the announcement.
 #![no_std]
 
 mod request;
@@ -21,8 +25,11 @@ use core::fmt::{self, Write};
 
 /// The status of a boot whose question was none.
 pub const MISUSED: i32 = 2;
+/// The status of a test that came back although it must not.
+pub const CAME_BACK: i32 = 3;
 
-/// A test: a sentence of behaviour, and the function that proves it by coming back.
+/// A test: a sentence of behaviour, and the function that proves it by coming back, or by
+/// ending the run with the right last words.
 #[derive(Clone, Copy, Debug)]
 pub struct Test {
     /// The name, `group::sentence_of_behaviour`.
@@ -31,17 +38,31 @@ pub struct Test {
     pub run: fn(),
     /// Too long for every day: runs only when asked for.
     pub long: bool,
+    /// The run must end with a failing status and say this, in one line.
+    pub last_words: Option<&'static str>,
+    /// Whether this machine has what the test is about; one that has not does not list it.
+    pub applies: fn() -> bool,
 }
 
 impl Test {
     /// A test that runs whenever tests run.
     pub const fn new(name: &'static str, run: fn()) -> Self {
-        Self { name, run, long: false }
+        Self { name, run, long: false, last_words: None, applies: || true }
     }
 
     /// A test that runs only when the long ones are asked for.
     pub const fn long(name: &'static str, run: fn()) -> Self {
-        Self { name, run, long: true }
+        Self { long: true, ..Self::new(name, run) }
+    }
+
+    /// A test that must not come back but end the run, saying `last_words`.
+    pub const fn fatal(name: &'static str, last_words: &'static str, run: fn()) -> Self {
+        Self { last_words: Some(last_words), ..Self::new(name, run) }
+    }
+
+    /// The same test, only for machines of which `applies` is true.
+    pub const fn only_if(self, applies: fn() -> bool) -> Self {
+        Self { applies, ..self }
     }
 }
 
@@ -49,7 +70,7 @@ impl Test {
 pub fn main(words: &str, groups: &[&[Test]], out: &mut dyn Write) -> i32 {
     let tests = || groups.iter().flat_map(|group| group.iter());
     let done = match Request::parse(words) {
-        Ok(Request::List(which)) => list(tests(), which, out),
+        Ok(Request::List(which)) => list(tests(), which, out).map(|()| 0),
         Ok(Request::Run(name)) => match tests().find(|test| test.name == name) {
             Some(test) => run(test, out),
             None => return misused(out, format_args!("no test is called {name}")),
@@ -57,7 +78,7 @@ pub fn main(words: &str, groups: &[&[Test]], out: &mut dyn Write) -> i32 {
         Err(wrong) => return misused(out, format_args!("{wrong}")),
     };
     // The console is the only place to report to; if it refuses, the status says so.
-    if done.is_ok() { 0 } else { MISUSED }
+    done.unwrap_or(MISUSED)
 }
 
 fn list<'a>(
@@ -65,16 +86,23 @@ fn list<'a>(
     which: Which,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    for test in tests.filter(|test| which.includes(test.long)) {
+    for test in tests.filter(|test| which.includes(test.long) && (test.applies)()) {
         writeln!(out, "{}: test", test.name)?;
     }
     Ok(())
 }
 
-fn run(test: &Test, out: &mut dyn Write) -> fmt::Result {
-    writeln!(out, "test {} ...", test.name)?;
+/// Runs a test; the status of the run, should it come back.
+fn run(test: &Test, out: &mut dyn Write) -> Result<i32, fmt::Error> {
+    match test.last_words {
+        Some(words) => writeln!(out, "test {} ... must end the run with: {words}", test.name)?,
+        None => writeln!(out, "test {} ...", test.name)?,
+    }
     (test.run)();
-    writeln!(out, "test {} ... ok", test.name)
+    match test.last_words {
+        Some(_) => writeln!(out, "test {} ... came back", test.name).map(|()| CAME_BACK),
+        None => writeln!(out, "test {} ... ok", test.name).map(|()| 0),
+    }
 }
 
 fn misused(out: &mut dyn Write, what: fmt::Arguments<'_>) -> i32 {

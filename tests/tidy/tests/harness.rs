@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use suite::{MISUSED, Test};
+use suite::{CAME_BACK, MISUSED, Test};
 
 static RUNS: AtomicU32 = AtomicU32::new(0);
 
@@ -17,7 +17,11 @@ fn other() {
 const GROUPS: &[&[Test]] = &[
     &[Test::new("a::counts", count), Test::new("a::counts_more", other)],
     &[Test::long("b::takes_long", other)],
+    &[Test::fatal("c::comes_back", "a last word", || {})],
+    &[Test::new("d::is_elsewhere", other).only_if(|| false)],
 ];
+
+const LIST: &str = "a::counts: test\na::counts_more: test\nc::comes_back: test\n";
 
 fn answer(words: &str) -> (i32, String) {
     let mut said = String::new();
@@ -28,10 +32,10 @@ fn answer(words: &str) -> (i32, String) {
 #[test]
 fn the_list_has_the_lines_that_nextest_reads() {
     let (status, said) = answer("--list --format terse");
-    assert_eq!((status, said.as_str()), (0, "a::counts: test\na::counts_more: test\n"));
+    assert_eq!((status, said.as_str()), (0, LIST));
     let (status, said) = answer("--list --format terse --ignored");
     assert_eq!((status, said.as_str()), (0, "b::takes_long: test\n"));
-    assert_eq!(answer("--list --include-ignored").1.lines().count(), 3);
+    assert_eq!(answer("--list --include-ignored").1.lines().count(), 4);
 }
 
 #[test]
@@ -46,6 +50,14 @@ fn exactly_the_named_test_runs() {
 #[should_panic(expected = "this test was not asked for")]
 fn a_test_that_panics_does_not_come_back() {
     answer("--exact a::counts_more");
+}
+
+#[test]
+fn a_test_that_must_end_the_run_says_with_which_words_and_fails_if_it_comes_back() {
+    let (status, said) = answer("c::comes_back --exact");
+    assert_eq!(status, CAME_BACK);
+    assert!(said.starts_with("test c::comes_back ... must end the run with: a last word\n"));
+    assert!(!said.contains("ok"), "{said}");
 }
 
 #[test]

@@ -24,6 +24,10 @@ fn with_buddy(types: [MigrateType; BLOCKS], body: impl for<'m> FnOnce(Buddy<'m>,
     body(Buddy::new(map, SPAN, &blocks), map);
 }
 
+fn type_at(buddy: &Buddy<'_>, pfn: u32) -> MigrateType {
+    super::pageblock_type(buddy.blocks, buddy.span, Pfn(pfn))
+}
+
 /// Gives a block to the zone and says which list has it then.
 fn give(buddy: &mut Buddy<'_>, pfn: u32, of: u8) -> MigrateType {
     let before = MigrateType::ALL.map(|kind| buddy.blocks_of_type(order(of), kind));
@@ -55,7 +59,7 @@ fn the_largest_foreign_block_is_stolen() {
             assert_eq!((map.pfn(taken.page), taken.fell_back), (Pfn(512), true));
             // The rest stays with its own type.
             assert_eq!(buddy.blocks_of_type(order(4), large), 1);
-            assert_eq!(buddy.block_type(Pfn(512)), large);
+            assert_eq!(type_at(&buddy, 512), large);
         });
     }
 }
@@ -90,10 +94,10 @@ fn half_a_pageblock_changes_its_type_and_less_does_not() {
             give(&mut buddy, 512, stolen);
             let taken = buddy.take(order(0), Unmovable).expect("a page");
             assert_eq!(taken.fell_back, fell_back, "order {stolen}");
-            assert_eq!(buddy.block_type(Pfn(512)), kind, "order {stolen}");
+            assert_eq!(type_at(&buddy, 512), kind, "order {stolen}");
             assert_eq!(buddy.blocks_of_type(order(0), kind), 1, "the rest, order {stolen}");
-            assert_eq!(buddy.block_type(Pfn(0)), Movable);
-            assert_eq!(buddy.block_type(Pfn(1024)), Movable);
+            assert_eq!(type_at(&buddy, 0), Movable);
+            assert_eq!(type_at(&buddy, 1024), Movable);
         });
     }
 }
@@ -104,7 +108,7 @@ fn the_largest_order_changes_two_pageblocks() {
     with_buddy([Movable; BLOCKS], |mut buddy, _| {
         give(&mut buddy, 1024, 10);
         assert!(!buddy.take(order(10), Reclaimable).expect("a block").fell_back);
-        let types = [0, 512, 1024, 1536].map(|pfn| buddy.block_type(Pfn(pfn)));
+        let types = [0, 512, 1024, 1536].map(|pfn| type_at(&buddy, pfn));
         assert_eq!(types, [Movable, Movable, Reclaimable, Reclaimable]);
     });
 }

@@ -1,32 +1,71 @@
-//! The test image: the kernel's boot story, then one test.
+//! The test image: the kernel's boot, then one test in place of the first program.
 //!
-//! Each file here is a group of tests and ends in a table; [`GROUPS`] names them all.
+//! Each file here is a group of tests and ends in a table; [`GROUPS`] names them all. Those of
+//! [`EARLY`] run before there is any memory management.
 #![no_std]
 #![no_main]
 
+mod boot_order;
+mod conform;
+mod fatal;
+mod flags;
 mod harness;
+mod memory;
+mod mmu;
+mod programs;
+mod support;
+mod swap;
+mod tasks;
+mod tlb;
+mod usercopy;
+mod waits;
+mod zones;
 
 use core::fmt;
 
 use kernel::arch::exit;
-use suite::Test;
+use kernel::early::Machine;
+use spin::once::Once;
+use suite::{Request, Test};
 
 /// Every test of the image.
-const GROUPS: &[&[Test]] = &[harness::TESTS];
+const GROUPS: &[&[Test]] = &[
+    harness::TESTS,
+    EARLY,
+    boot_order::TESTS,
+    zones::TESTS,
+    mmu::TESTS,
+    fatal::TESTS,
+    conform::TESTS,
+    tasks::TESTS,
+    waits::TESTS,
+    memory::TESTS,
+    swap::TESTS,
+    flags::TESTS,
+    tlb::TESTS,
+    usercopy::TESTS,
+    programs::TESTS,
+];
+
+/// Tests that run once the device tree was read, and nothing else was done.
+const EARLY: &[Test] = boot_order::EARLY;
+
+/// The machine that a test runs on.
+static MACHINE: Once<Machine> = Once::new();
 
 boot::entry!(start, kernel::panic::early_trap);
 
 fn start(handover: boot::Handover) -> ! {
-    let machine = kernel::early::read_device_tree(handover);
-    let memory = machine.memory().unwrap_or_else(|error| panic!("{error}"));
-    let _mapped = memory.map().unwrap_or_else(|error| panic!("{error}"));
-    exit::exit(tests() as u8)
-}
-
-/// What runs in place of a user program; its value is the machine's status.
-fn tests() -> i32 {
     let mut buffer = [0; 512];
-    suite::main(suite::words(&mut buffer), GROUPS, &mut Console)
+    let words = suite::words(&mut buffer);
+    let machine = match Request::parse(words) {
+        Ok(Request::Run(name)) if EARLY.iter().all(|test| test.name != name) => {
+            kernel::start::system(handover)
+        }
+        _ => kernel::early::read_device_tree(handover),
+    };
+    MACHINE.call_once(|| machine);
+    exit::exit(suite::main(words, GROUPS, &mut Console) as u8)
 }
 
 /// The kernel's console, as something to write to.

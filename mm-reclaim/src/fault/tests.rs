@@ -1,0 +1,83 @@
+//! Faults for which there is no memory: nothing is left behind.
+
+use super::{Access, FaultEnd};
+use crate::Mm;
+use crate::aspace::{AreaFlags, SpaceId};
+use crate::env::{Prot, TaskFlags};
+use crate::gfp::Gfp;
+use crate::plan::Config;
+use crate::sync::Ordering;
+use crate::tests::{TestEnv, frames, with_mm};
+use crate::units::{Order, Vpn};
+
+type TestMm<'m> = Mm<'m, TestEnv>;
+
+/// A space with one area, whose tables miss a level, and exactly `left` free pages, which
+/// the caller may take to the last.
+fn with_little_memory(
+    flags: AreaFlags,
+    left: u32,
+    body: impl for<'m> FnOnce(&TestMm<'m>, SpaceId, Vpn),
+) {
+    with_mm(&[frames(0, 1024)], Config::default(), |mm| {
+        mm.env.two_levels.store(true, Ordering::Relaxed);
+        let id = mm.create_space().expect("a space");
+        let start = mm.mmap(id, None, 4, Prot::READ | Prot::WRITE, flags).expect("room");
+        mm.env.set_flags(TaskFlags::MEMALLOC);
+        let mut last = None;
+        while let Some(pfn) = mm.alloc_pages(Gfp::KERNEL, Order::ZERO) {
+            last = last.max(Some(pfn));
+        }
+        let last = last.expect("a page");
+        (0..left).for_each(|i| mm.free_pages(crate::units::Pfn(last.0 - i), Order::ZERO));
+        assert_eq!(mm.total_free(), left);
+        body(mm, id, start);
+    });
+}
+
+/// BUDY-10, OOM-02: a fault that finds a page but no memory for a table kills its task and
+/// gives the page back, in an ordinary area and in a locked one.
+#[test]
+fn a_fault_without_memory_for_tables_gives_its_page_back() {
+    for flags in [AreaFlags::empty(), AreaFlags::LOCKED] {
+        with_little_memory(flags, 1, |mm, id, start| {
+            let end = mm.handle_fault(id, start.addr(), Access::Write);
+            assert_eq!((end, mm.total_free()), (FaultEnd::Killed, 1), "{flags:?}");
+            assert_eq!(mm.space_stat(id).resident, 0);
+            mm.validate().expect("sound");
+        });
+    }
+}
+
+/// BUDY-10: without any memory, likewise.
+#[test]
+fn a_fault_without_any_memory_kills() {
+    with_little_memory(AreaFlags::empty(), 0, |mm, id, start| {
+        assert_eq!(mm.handle_fault(id, start.addr(), Access::Read), FaultEnd::Killed);
+        mm.validate().expect("sound");
+    });
+}
+
+/// With one page for the table too, the fault succeeds; its tables are counted.
+#[test]
+fn a_fault_grows_the_tables_when_there_is_memory() {
+    for flags in [AreaFlags::empty(), AreaFlags::LOCKED] {
+        with_little_memory(flags, 2, |mm, id, start| {
+            assert_eq!(mm.handle_fault(id, start.addr(), Access::Write), FaultEnd::Minor);
+            let stat = mm.space_stat(id);
+            assert_eq!((stat.resident, stat.table_frames, stat.min_faults), (1, 2, 1));
+            assert_eq!(mm.total_free(), 0);
+            mm.validate().expect("sound");
+        });
+    }
+}
+
+/// LRU-10: a page of a locked area goes to the unevictable list from the start.
+#[test]
+fn a_page_of_a_locked_area_is_unevictable() {
+    with_little_memory(AreaFlags::LOCKED, 2, |mm, id, start| {
+        assert_eq!(mm.handle_fault(id, start.addr(), Access::Read), FaultEnd::Minor);
+        mm.lru_add_drain_all();
+        assert_eq!(mm.lru().total(crate::page::LruList::Unevictable), 1);
+    });
+}

@@ -1,0 +1,276 @@
+//! The machine as a whole: zonelists and reserves, compound pages, the page lock's sleepers.
+
+use std::vec::Vec;
+
+use super::Mm;
+use crate::env::TaskFlags;
+use crate::gfp::Gfp;
+use crate::page::PageFlags;
+use crate::plan::{Config, Plan};
+use crate::sync::{AtomicU32, Ordering};
+use crate::tests::{Asked, TestEnv, frames, panic_of, with_mm};
+use crate::units::{Order, Pfn, PhysAddr};
+use crate::zone::{FrameRange, Mark, ZoneId, ZoneLimits};
+
+/// Zones of 4, 8 and 20 MiB.
+fn three_zones() -> Config {
+    let limits = ZoneLimits { dma_end: PhysAddr(4 << 20), dma32_end: PhysAddr(12 << 20) };
+    Config { zone_limits: limits, ..Config::default() }
+}
+
+const MEMORY: FrameRange = FrameRange { start: Pfn(0), end: Pfn(8192) };
+
+fn with_three_zones(body: impl for<'m> FnOnce(&Mm<'m, TestEnv>)) {
+    with_mm(&[MEMORY], three_zones(), body);
+}
+
+fn order(order: u8) -> Order {
+    Order::new(order).expect("an order")
+}
+
+/// ZONE-03: a request tries its class zone first and then every zone below it.
+#[test]
+fn zonelists_go_downwards_from_the_class_zone() {
+    with_three_zones(|mm| {
+        let list = |class| mm.zonelist(class).map(|zone| zone.id()).collect::<Vec<_>>();
+        assert_eq!(list(ZoneId::Normal), [ZoneId::Normal, ZoneId::Dma32, ZoneId::Dma]);
+        assert_eq!(list(ZoneId::Dma32), [ZoneId::Dma32, ZoneId::Dma]);
+        assert_eq!(list(ZoneId::Dma), [ZoneId::Dma]);
+    });
+}
+
+/// ZONE-01, ZONE-03: an empty zone is on no list.
+#[test]
+fn an_empty_zone_is_passed_over() {
+    with_mm(&[frames(0, 1024), frames(3072, 8192)], three_zones(), |mm| {
+        let list = mm.zonelist(ZoneId::Normal).map(|zone| zone.id());
+        assert!(list.eq([ZoneId::Normal, ZoneId::Dma]));
+        assert_eq!(mm.zone(ZoneId::Dma32).present(), 0);
+    });
+}
+
+/// ZONE-03: what a zone holds back from a class is a 256th of the pages above it, as far as
+/// the class reaches.
+#[test]
+fn a_zone_holds_back_a_256th_of_what_lies_above() {
+    with_three_zones(|mm| {
+        let table = [
+            (ZoneId::Dma, [0, 2048 / 256, (2048 + 5120) / 256]),
+            (ZoneId::Dma32, [0, 0, 5120 / 256]),
+            (ZoneId::Normal, [0, 0, 0]),
+        ];
+        for (zone, want) in table {
+            assert_eq!(ZoneId::ALL.map(|class| mm.zone(zone).lowmem_reserve(class)), want);
+        }
+    });
+}
+
+/// ZONE-03, BUDY-04: memory is used up from the top zone down, and what is held back at the
+/// bottom is still there for those who can use nothing else.
+#[test]
+fn the_lowest_zone_keeps_its_reserve_for_those_who_need_it() {
+    with_three_zones(|mm| {
+        let take = |gfp| mm.alloc_pages(gfp, Order::ZERO);
+        let mut homes = Vec::new();
+        while let Some(pfn) = take(Gfp::NOWAIT) {
+            homes.push(mm.memmap().page(pfn).zone_index());
+        }
+        // Down to LOW everywhere, and then down to MIN everywhere.
+        homes.dedup();
+        assert_eq!(homes, [2, 1, 0, 2, 1, 0]);
+        let dma = mm.zone(ZoneId::Dma);
+        let reserve = dma.lowmem_reserve(ZoneId::Normal);
+        assert!(reserve > 0 && dma.free() + dma.pcp_pages() >= dma.mark(Mark::Min) + reserve);
+        let served = (0..).map_while(|_| take(Gfp::NOWAIT | Gfp::DMA)).count();
+        assert!(served as u32 >= reserve, "{served} of {reserve} pages held back");
+    });
+}
+
+/// BUDY-05: a caller that may not sleep gets deeper into the reserve by its privileges, and
+/// one that frees memory gets the last page.
+#[test]
+fn privileges_reach_into_the_reserve() {
+    with_mm(&[frames(0, 4096)], Config::default(), |mm| {
+        let left = |gfp| {
+            while mm.alloc_pages(gfp, Order::ZERO).is_some() {}
+            mm.total_free()
+        };
+        let min = mm.zone(ZoneId::Dma).mark(Mark::Min);
+        let near = |free: u32, want: u32| assert!(want.abs_diff(free) <= 16, "{free} not {want}");
+        near(left(Gfp::NOWAIT), min);
+        near(left(Gfp::NOWAIT | Gfp::HIGH), min / 2);
+        near(left(Gfp::ATOMIC_CONTEXT), min / 2 - min / 8);
+        mm.env.set_flags(TaskFlags::OOM_VICTIM);
+        near(left(Gfp::NOWAIT | Gfp::HIGH), min / 4);
+        mm.env.set_flags(TaskFlags::MEMALLOC);
+        assert!(left(Gfp::KERNEL | Gfp::NOMEMALLOC) > 0);
+        assert_eq!(left(Gfp::KERNEL), 0);
+    });
+}
+
+/// ZONE-04: managed and reserved pages make up what is present, to the page, holes and
+/// zone borders or not.
+#[test]
+fn managed_and_reserved_make_up_what_is_present() {
+    let memory = [frames(100, 5000), frames(5500, 8192)];
+    let free = [frames(300, 1030), frames(1031, 1040), frames(2000, 4999), frames(6000, 8192)];
+    let plan = Plan::new(&memory, three_zones()).expect("a plan");
+    let layout = plan.storage_layout::<TestEnv>();
+    let mut block = std::boxed::Box::new_uninit_slice(layout.size() + layout.align());
+    let mm = Mm::new(TestEnv::new(), plan, &mut block);
+    assert_eq!((mm.total_managed(), mm.total_free()), (0, 0));
+    free.iter().for_each(|range| mm.free_bootmem(*range));
+    let inside = |range: FrameRange, sets: &[FrameRange]| -> u32 {
+        sets.iter().map(|set| set.intersection(range).pages()).sum()
+    };
+    for zone in mm.zones.iter() {
+        let (present, managed) = (inside(zone.span(), &memory), inside(zone.span(), &free));
+        assert_eq!((zone.present(), zone.managed(), zone.free()), (present, managed, managed));
+        let exists = |pfn| memory.iter().any(|range| range.contains(pfn));
+        let in_zone = mm.map.iter().filter(|(pfn, _)| zone.span().contains(*pfn) && exists(*pfn));
+        let reserved = in_zone.filter(|(_, page)| page.has(PageFlags::RESERVED)).count() as u32;
+        assert_eq!(managed + reserved, present, "{:?}", zone.id());
+    }
+    mm.validate().expect("sound");
+}
+
+/// BUDY-08: a block has one head and its tails name it; freeing it frees them all.
+#[test]
+fn a_compound_page_is_freed_as_a_whole() {
+    with_three_zones(|mm| {
+        let free = mm.total_free();
+        for order in (1..=10).map(order) {
+            let pfn = mm.alloc_pages(Gfp::KERNEL, order).expect("a block");
+            let head = mm.map.page(pfn);
+            assert!(head.has(PageFlags::HEAD) && head.refs() == 1);
+            assert_eq!(head.nr_pages(), order.pages());
+            for i in 1..order.pages() {
+                let tail = mm.map.page(pfn + i);
+                assert_eq!((tail.flags(), tail.mapping()), (PageFlags::TAIL, pfn.0));
+                assert_eq!(tail.refs(), 0);
+            }
+            assert_eq!(mm.total_free(), free - order.pages());
+            mm.free_pages(pfn, order);
+            assert_eq!(mm.total_free(), free);
+            let block = (0..order.pages()).map(|i| mm.map.page(pfn + i));
+            let clean = PageFlags::BUDDY | PageFlags::PCP;
+            assert!(block.into_iter().all(|page| clean.contains(page.flags())), "{order:?}");
+        }
+        mm.validate().expect("sound");
+    });
+}
+
+/// BUDY-08: who holds a reference of the head holds the whole block.
+#[test]
+fn a_compound_page_lives_as_long_as_its_last_reference() {
+    with_three_zones(|mm| {
+        let free = mm.total_free();
+        let pfn = mm.alloc_pages(Gfp::KERNEL, Order::COSTLY).expect("a block");
+        let held = mm.map.page(pfn).get();
+        mm.free_pages(pfn, Order::COSTLY);
+        assert_eq!(mm.total_free(), free - Order::COSTLY.pages());
+        mm.put(held);
+        assert_eq!(mm.total_free(), free);
+    });
+}
+
+/// BUDY-01: freeing twice, or something else than what was allocated, stops the run with
+/// the descriptor and changes nothing.
+#[test]
+fn wrong_frees_are_reported_with_the_descriptor() {
+    with_three_zones(|mm| {
+        let pfn = mm.alloc_pages(Gfp::KERNEL, Order::COSTLY).expect("a block");
+        let free = mm.total_free();
+        for (at, order, want) in [
+            (pfn, Order::ZERO, "order Order(0) freed, but Page {"),
+            (pfn, order(2), "order Order(2) freed, but Page {"),
+            (pfn + 1, Order::ZERO, "double free of pfn"),
+        ] {
+            let said = panic_of(|| mm.free_pages(at, order));
+            assert!(said.contains(want) && said.contains("flags: "), "{said}");
+            assert_eq!(mm.total_free(), free);
+        }
+        mm.free_pages(pfn, Order::COSTLY);
+        // The head of what is free now, and a frame in its middle.
+        for at in [pfn, pfn + 5] {
+            let said = panic_of(|| mm.free_pages(at, Order::ZERO));
+            assert!(said.starts_with(&std::format!("double free of {at:?}: Page {{")), "{said}");
+        }
+        mm.validate().expect("sound");
+    });
+}
+
+/// BUDY-01, BUDY-07: a page that went back to a CPU's list is free too.
+#[test]
+fn a_page_on_a_cpus_list_is_not_freed_again() {
+    with_three_zones(|mm| {
+        let pfn = mm.alloc_pages(Gfp::KERNEL, Order::ZERO).expect("a page");
+        mm.free_pages(pfn, Order::ZERO);
+        let said = panic_of(|| mm.free_pages(pfn, Order::ZERO));
+        assert!(said.contains("double free") && said.contains("PCP"), "{said}");
+    });
+}
+
+/// BUDY-06, BUDY-09: every frame of a block that is asked for as zeroes is zeroed.
+#[test]
+fn a_zeroed_block_is_zeroed_frame_by_frame() {
+    with_three_zones(|mm| {
+        mm.env.take_asked();
+        let pfn = mm.alloc_pages(Gfp::KERNEL | Gfp::ZERO, order(2)).expect("a block");
+        assert_eq!(mm.env.take_asked(), [0, 1, 2, 3].map(|i| Asked::Zero(pfn + i)));
+        mm.alloc_pages(Gfp::KERNEL, order(2)).expect("a block");
+        assert_eq!(mm.env.take_asked(), []);
+    });
+}
+
+/// PAGE-01: sleepers for a page lock get it one after the other; no wake-up is lost, also
+/// when they sleep for pages that share a bucket.
+#[test]
+fn sleepers_for_page_locks_all_get_their_turn() {
+    let rounds = if cfg!(miri) { 5 } else { 300 };
+    with_mm(&[frames(0, 2048)], Config::default(), |mm| {
+        let zone = mm.zone(ZoneId::Dma);
+        let first = mm.map.page(Pfn(0));
+        let same = |page| zone.wait_key(page) == zone.wait_key(first);
+        let other = mm.map.iter().skip(1).find(|(_, page)| same(page)).expect("another page").1;
+        first.own();
+        other.own();
+        let counts = [const { AtomicU32::new(0) }; 2];
+        std::thread::scope(|scope| {
+            for i in 0..4 {
+                let (page, count) =
+                    if i % 2 == 0 { (first, &counts[0]) } else { (other, &counts[1]) };
+                scope.spawn(move || {
+                    let held = page.get();
+                    for _ in 0..rounds {
+                        let lock = mm.lock_page(&held).expect("nobody kills");
+                        let before = count.load(Ordering::Relaxed);
+                        std::thread::yield_now();
+                        count.store(before + 1, Ordering::Relaxed);
+                        mm.unlock(lock);
+                    }
+                    held.leak().put();
+                });
+            }
+        });
+        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 2 * rounds));
+        assert!(!first.has(PageFlags::LOCKED) && !other.has(PageFlags::LOCKED));
+    });
+}
+
+/// PAGE-01: an unlock that nobody waits for wakes nobody.
+#[test]
+fn an_unlock_without_waiters_wakes_nobody() {
+    with_three_zones(|mm| {
+        let pfn = mm.alloc_pages(Gfp::KERNEL, Order::ZERO).expect("a page");
+        mm.env.take_asked();
+        let lock = mm.map.page(pfn).try_lock().expect("free");
+        mm.unlock(lock);
+        assert_eq!(mm.env.take_asked(), []);
+        let lock = mm.map.page(pfn).try_lock().expect("free");
+        mm.map.page(pfn).announce_waiter();
+        mm.unlock(lock);
+        let key = mm.zone(ZoneId::Normal).wait_key(mm.map.page(pfn));
+        assert_eq!(mm.env.take_asked(), [Asked::Wake(key)]);
+    });
+}

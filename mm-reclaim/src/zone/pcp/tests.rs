@@ -1,0 +1,185 @@
+//! Per-CPU lists of single pages: nothing is lost between them and the buddy lists.
+
+use std::collections::BTreeSet;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::{BATCH, HIGH};
+use crate::memmap::MemMap;
+use crate::page::{FrozenPage, Page, PageFlags};
+use crate::sync::AtomicU8;
+use crate::tests::{TestCpu, cases, descriptors, frames, panic_of};
+use crate::units::{Order, Pfn};
+use crate::zone::{MigrateType, Zone, ZoneId};
+
+/// Pages of the zone: two pageblocks.
+const PAGES: u32 = 1024;
+const KINDS: [MigrateType; 3] =
+    [MigrateType::Unmovable, MigrateType::Movable, MigrateType::Reclaimable];
+
+type TestZone<'m> = Zone<'m, TestCpu>;
+
+fn with_zone(body: impl for<'m> FnOnce(&TestZone<'m>, MemMap<'m>)) {
+    let pages = descriptors(PAGES, |_| 0);
+    let map = MemMap::new(&pages, Pfn(0));
+    let blocks = [const { AtomicU8::new(0) }; 2];
+    let zone = Zone::new(ZoneId::Dma, frames(0, PAGES), PAGES, map, &blocks);
+    zone.free_bootmem(frames(0, PAGES));
+    TestCpu::move_to(0);
+    body(&zone, map);
+    TestCpu::move_to(0);
+}
+
+fn give<'m>(zone: &TestZone<'m>, page: &'m Page) {
+    assert!(page.put(), "{page:?} was held once");
+    zone.give_page(FrozenPage::after_last_put(page));
+}
+
+fn take<'m>(zone: &TestZone<'m>) -> &'m Page {
+    zone.take_page(MigrateType::Movable).expect("a page")
+}
+
+/// BUDY-07: pages move between a list and the zone by the batch, and a list is never longer
+/// than its high mark.
+#[test]
+fn pages_move_by_the_batch_and_not_beyond_the_high_mark() {
+    let (batch, high) = (BATCH as u32, HIGH as u32);
+    with_zone(|zone, _| {
+        let first = take(zone);
+        assert_eq!((zone.free(), zone.pcp_pages()), (PAGES - batch, batch - 1));
+        let mut held: Vec<&Page> = (1..3 * batch).map(|_| take(zone)).collect();
+        held.push(first);
+        assert_eq!((zone.free(), zone.pcp_pages()), (PAGES - 3 * batch, 0));
+        for page in held.drain(..high as usize) {
+            give(zone, page);
+        }
+        assert_eq!((zone.free(), zone.pcp_pages()), (PAGES - 3 * batch, high));
+        give(zone, held.remove(0));
+        assert_eq!((zone.free(), zone.pcp_pages()), (PAGES - 2 * batch, high - batch + 1));
+    });
+}
+
+/// BUDY-07: what was freed last is warm and is handed out first; the oldest go back.
+#[test]
+fn the_page_freed_last_is_taken_first() {
+    with_zone(|zone, map| {
+        let held: Vec<&Page> = (0..=HIGH).map(|_| take(zone)).collect();
+        zone.drain_pcp();
+        held.iter().for_each(|page| give(zone, page));
+        let again: Vec<Pfn> = (0..=HIGH - BATCH).map(|_| map.pfn(take(zone))).collect();
+        assert!(again.into_iter().eq(held.iter().rev().take(HIGH - BATCH + 1).map(|p| map.pfn(p))));
+        assert_eq!(zone.pcp_pages(), 0);
+        // The oldest ones are in the buddy lists.
+        assert!(held[..BATCH].iter().all(|page| !page.has(PageFlags::PCP) && page.refs() == 0));
+    });
+}
+
+/// BUDY-07: draining empties every CPU's lists, and everything merges again.
+#[test]
+fn draining_brings_every_page_back() {
+    with_zone(|zone, _| {
+        for cpu in [0, 3, 7] {
+            TestCpu::move_to(cpu);
+            for kind in KINDS {
+                let page = zone.take_page(kind).expect("a page");
+                give(zone, page);
+            }
+        }
+        assert!(zone.pcp_pages() >= 9 * BATCH as u32);
+        zone.drain_pcp();
+        assert_eq!((zone.free(), zone.pcp_pages()), (PAGES, 0));
+        assert_eq!(zone.free_blocks(Order::MAX), 1);
+    });
+}
+
+/// BUDY-07: each CPU has lists of its own.
+#[test]
+fn a_cpu_does_not_see_the_lists_of_another() {
+    with_zone(|zone, map| {
+        let page = take(zone);
+        give(zone, page);
+        TestCpu::move_to(1);
+        let free = zone.free();
+        assert_ne!(map.pfn(take(zone)), map.pfn(page));
+        assert_eq!(zone.free(), free - BATCH as u32, "a batch of its own");
+        TestCpu::move_to(0);
+        assert_eq!(map.pfn(take(zone)), map.pfn(page));
+    });
+}
+
+/// BUDY-01, BUDY-07: what is on a CPU's list is free, and is not freed again.
+#[test]
+fn a_listed_page_is_not_freed_again() {
+    with_zone(|zone, _| {
+        let page = take(zone);
+        give(zone, page);
+        let said = panic_of(|| zone.give_page(FrozenPage::after_last_put(page)));
+        assert!(said.contains("bad page at free") && said.contains("PCP"), "{said}");
+    });
+}
+
+/// BUDY-01, BUDY-07: reserved and isolated pageblocks keep their pages to themselves.
+#[test]
+fn pages_of_special_blocks_pass_the_lists_by() {
+    for kind in [MigrateType::HighAtomic, MigrateType::Isolate] {
+        with_zone(|zone, _| {
+            let page = take(zone);
+            zone.pageblocks.iter().for_each(|block| {
+                block.store(kind as u8, crate::sync::Ordering::Relaxed);
+            });
+            let before = zone.pcp_pages();
+            give(zone, page);
+            assert_eq!(zone.pcp_pages(), before);
+            assert_eq!(zone.free_blocks_of_type(Order::ZERO, kind), 1);
+            assert!(zone.take_page(kind).is_none());
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    /// BUDY-01, BUDY-07: whatever CPUs take and give, each page has one owner, is counted
+    /// once, and comes back.
+    #[test]
+    fn no_page_is_lost_or_given_twice(
+        ops in prop::collection::vec(
+            (0..3usize, any::<Option<prop::sample::Index>>(), prop::sample::select(&KINDS[..])),
+            0..300,
+        ),
+        greedy: bool,
+    ) {
+        with_zone(|zone, map| {
+            let mut held: Vec<&Page> = Vec::new();
+            if greedy {
+                while zone.free() > 40 {
+                    held.push(take(zone));
+                }
+            }
+            for (cpu, op, kind) in ops {
+                TestCpu::move_to(cpu);
+                match op {
+                    Some(which) if !held.is_empty() => {
+                        give(zone, held.swap_remove(which.index(held.len())));
+                    }
+                    _ => match zone.take_page(kind) {
+                        Some(page) => {
+                            assert!(page.refs() == 1 && page.flags().is_empty(), "{page:?}");
+                            held.push(page);
+                        }
+                        None => assert_eq!(zone.free(), 0),
+                    },
+                }
+                let owned: BTreeSet<Pfn> = held.iter().map(|page| map.pfn(page)).collect();
+                assert_eq!(owned.len(), held.len(), "a page has two owners");
+                assert_eq!(zone.free() + zone.pcp_pages() + held.len() as u32, PAGES);
+            }
+            let (taken, given) = zone.traffic();
+            assert_eq!(taken - given, held.len() as u64);
+            held.into_iter().for_each(|page| give(zone, page));
+            zone.drain_pcp();
+            assert_eq!((zone.free(), zone.free_blocks(Order::MAX)), (PAGES, 1));
+        });
+    }
+}

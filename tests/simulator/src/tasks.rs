@@ -1,0 +1,147 @@
+//! What the scheduler knows about its tasks: who is ready, who waits for what, who is next.
+//!
+//! Plain data under the scheduler's lock; the baton itself is passed in `sched`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::{Arc, Condvar};
+
+use mm_reclaim::env::{TaskFlags, WaitEnd, WaitKey, WaitMode};
+
+use crate::rng::Rng;
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) running: usize,
+    pub(crate) rng: Rng,
+    pub(crate) cpus: u64,
+    pub(crate) preempt_every: u64,
+    pub(crate) switches: u64,
+    /// Address spaces whose owner is to die.
+    pub(crate) killed: BTreeSet<u16>,
+    pub(crate) end: Option<End>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum End {
+    Done,
+    Failed(String),
+}
+
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) name: String,
+    pub(crate) flags: TaskFlags,
+    /// The address space that the task acts for.
+    pub(crate) space: Option<u16>,
+    pub(crate) state: TaskState,
+    /// The key that a wait, begun but not yet asleep, is about; and whether it was woken.
+    pub(crate) watching: Option<WaitKey>,
+    pub(crate) woken: bool,
+    pub(crate) baton: Arc<Condvar>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum TaskState {
+    Ready,
+    Waiting { deadline: Option<u64>, killable: bool },
+    Done,
+}
+
+impl Task {
+    /// Makes the task look again, be it asleep already or about to be.
+    pub(crate) fn wake(&mut self) {
+        self.woken = true;
+        if matches!(self.state, TaskState::Waiting { .. }) {
+            self.state = TaskState::Ready;
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn new(seed: u64, cpus: usize, preempt_every: u64) -> Self {
+        Self {
+            tasks: Vec::new(),
+            running: 0,
+            rng: Rng::new(seed),
+            cpus: cpus as u64,
+            preempt_every,
+            switches: 0,
+            killed: BTreeSet::new(),
+            end: None,
+        }
+    }
+
+    pub(crate) fn admit(&mut self, name: &str, flags: TaskFlags) -> usize {
+        self.tasks.push(Task {
+            name: name.into(),
+            flags,
+            space: None,
+            state: TaskState::Ready,
+            watching: None,
+            woken: false,
+            baton: Arc::new(Condvar::new()),
+        });
+        self.tasks.len() - 1
+    }
+
+    /// The next task and the moment at which it runs, not before `now`.
+    pub(crate) fn choose(&mut self, now: u64) -> Option<(usize, u64)> {
+        let when = |task: &Task| match task.state {
+            TaskState::Ready => Some(now),
+            TaskState::Waiting { deadline, .. } => deadline.map(|d| d.max(now)),
+            TaskState::Done => None,
+        };
+        let at = self.tasks.iter().filter_map(when).min()?;
+        let mut due = Vec::new();
+        for (id, task) in self.tasks.iter_mut().enumerate() {
+            if when(task) == Some(at) {
+                task.state = TaskState::Ready;
+                due.push(id);
+            }
+        }
+        Some((due[self.rng.below(due.len() as u64) as usize], at))
+    }
+
+    pub(crate) fn watch(&mut self, id: usize, key: Option<WaitKey>) {
+        let task = &mut self.tasks[id];
+        task.watching = key;
+        task.woken = false;
+    }
+
+    /// How a wait ends now, if it does.
+    pub(crate) fn verdict(
+        &mut self,
+        id: usize,
+        is_ready: bool,
+        mode: WaitMode,
+        deadline: Option<u64>,
+        now: u64,
+    ) -> Option<WaitEnd> {
+        let end = if is_ready {
+            WaitEnd::Ready
+        } else if mode.killable && self.is_dying(&self.tasks[id]) {
+            WaitEnd::Killed
+        } else if deadline.is_some_and(|d| d <= now) {
+            WaitEnd::TimedOut
+        } else {
+            return None;
+        };
+        self.tasks[id].watching = None;
+        Some(end)
+    }
+
+    pub(crate) fn is_dying(&self, task: &Task) -> bool {
+        task.space.is_some_and(|space| self.killed.contains(&space))
+    }
+
+    pub(crate) fn report(&self) -> String {
+        let mut text = String::new();
+        for task in &self.tasks {
+            let Task { name, state, watching, space, .. } = task;
+            let _ = write!(text, "\n  {name}: {state:?}, {watching:x?}, space {space:?}");
+        }
+        text
+    }
+}

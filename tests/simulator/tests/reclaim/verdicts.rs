@@ -1,0 +1,270 @@
+//! The verdict tables: one row a reason that can occur, made by the state that it is for.
+//!
+//! Every row boots a machine, brings one page into its state, shows it to the ladder with
+//! the row's request, and expects just that reason. What cannot occur yet is listed with
+//! the cause.
+
+use mm_reclaim::env::{Cpu, Prot};
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::page::PageFlags;
+use mm_reclaim::reclaim::{
+    ActivateReason as Activate, CullReason as Cull, FreeReason as Free, KeepReason as Keep, May,
+    Reason, ScanRequest,
+};
+use mm_reclaim::swap::map::{MAX_USES, SlotState};
+use mm_reclaim::units::{Nanos, Pfn, Vpn};
+use mm_reclaim::zone::ZoneFlags;
+use simulator::{DiskConfig, Machine, Program, SimCpu};
+
+use crate::bench::{
+    HeldLock, HeldPage, anything, chill, cold, direct, direct_round, frame, half_way, hot,
+    in_flight, kswapd, look, prove, slot, slow, small, without,
+};
+
+/// A page in its state, and what keeps it there until the look is over.
+struct Stage<'m> {
+    frame: Pfn,
+    programs: Vec<Program<'m>>,
+    lock: Option<HeldLock<'m>>,
+    held: Option<HeldPage<'m>>,
+    /// Repairs what the row had to damage, from the state after the look.
+    repair: Option<Box<dyn FnOnce() + 'm>>,
+}
+
+impl<'m> Stage<'m> {
+    fn new(frame: Pfn, programs: impl IntoIterator<Item = Program<'m>>) -> Self {
+        let programs = programs.into_iter().collect();
+        Self { frame, programs, lock: None, held: None, repair: None }
+    }
+
+    fn cold(machine: Machine<'m>) -> Self {
+        let (program, area) = cold(machine, 1);
+        Self::new(frame(machine, &program, area.start), [program])
+    }
+
+    fn hot(machine: Machine<'m>) -> Self {
+        let (program, area) = hot(machine, 1);
+        Self::new(frame(machine, &program, area.start), [program])
+    }
+
+    fn half_way(machine: Machine<'m>) -> Self {
+        let (program, _, frame) = half_way(machine);
+        Self::new(frame, [program])
+    }
+
+    fn in_flight(machine: Machine<'m>) -> Self {
+        let (program, _, frames) = in_flight(machine, 1);
+        Self::new(frames[0], [program])
+    }
+}
+
+/// A row of the tables.
+struct Row {
+    reason: Reason,
+    disk: DiskConfig,
+    make: for<'m> fn(Machine<'m>) -> Stage<'m>,
+    request: ScanRequest,
+}
+
+const DISK: DiskConfig = DiskConfig::sync(64);
+
+fn keep_rows() -> Vec<Row> {
+    let row = |why, disk, make, request| Row { reason: Reason::Keep(why), disk, make, request };
+    let failing = DiskConfig { fail_write: 1, ..DISK };
+    let no_write = without(anything(), May::WRITEPAGE);
+    vec![
+        row(Keep::LockedElsewhere, DISK, locked_elsewhere, anything()),
+        row(Keep::MayNotUnmap, DISK, |m| Stage::cold(m), without(anything(), May::UNMAP)),
+        row(Keep::Referenced, DISK, |m| Stage::hot(m), anything()),
+        row(Keep::NoIo, DISK, |m| Stage::cold(m), direct(Gfp::NOIO)),
+        row(Keep::MayNotEnter, DISK, |m| Stage::half_way(m), direct(Gfp::NOIO)),
+        row(Keep::MayNotWrite, DISK, |m| Stage::cold(m), no_write),
+        row(Keep::SlotUnused, DISK, slot_without_user, anything()),
+        row(Keep::InFlight, slow(64), |m| Stage::cold(m), anything()),
+        row(Keep::DirtyAgain, failing, |m| Stage::cold(m), anything()),
+        row(Keep::ExtraReference, DISK, held_elsewhere, anything()),
+    ]
+}
+
+fn activate_rows() -> Vec<Row> {
+    let row = |why, disk, make, request| Row { reason: Reason::Activate(why), disk, make, request };
+    vec![
+        row(Activate::Referenced, DISK, referenced_twice, anything()),
+        row(Activate::ImmediateWriteback, slow(64), drowning, kswapd()),
+        row(Activate::UnderWriteback, slow(64), |m| Stage::in_flight(m), anything()),
+        row(Activate::NoSlot, DiskConfig::sync(2), swap_is_full, anything()),
+        row(Activate::UnmapFailed, DISK, slot_count_full, anything()),
+    ]
+}
+
+fn other_rows() -> Vec<Row> {
+    let row = |reason, make| Row { reason, disk: DISK, make, request: anything() };
+    vec![
+        row(Reason::Cull(Cull::Unevictable), mlocked_on_inactive),
+        row(Reason::Cull(Cull::LockedMapping), locked_area_around_unmarked_page),
+        row(Reason::Free(Free::Clean), read_back),
+        row(Reason::Free(Free::Written), |m| Stage::cold(m)),
+    ]
+}
+
+/// Reasons that no page can meet yet, and why.
+const UNREACHABLE: &[(Reason, &str)] = &[
+    (Reason::Keep(Keep::ReferencedDirty), "only file pages are reclaimed only if clean"),
+    (Reason::Keep(Keep::LockLost), "needs a second CPU inside an inline completion"),
+    (Reason::Keep(Keep::NoMapping), "an anonymous page got a slot on the rung before"),
+    (Reason::Keep(Keep::FoundDirty), "needs a second CPU between the write and the freeze"),
+    (Reason::Keep(Keep::LazyFreeBusy), "no page is lazily freed"),
+    (Reason::Activate(Activate::DirtyFile), "there are no file pages"),
+    (Reason::Activate(Activate::PageoutFailed), "only a file system could refuse to write"),
+    (Reason::Activate(Activate::PrivateBusy), "no page has private data"),
+    (Reason::Activate(Activate::LazyFreeDirty), "no page is lazily freed"),
+    (Reason::Free(Free::LazyFreed), "no page is lazily freed"),
+    (Reason::Free(Free::Orphan), "only file pages lose their mapping"),
+];
+
+fn locked_elsewhere<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let stage = Stage::cold(machine);
+    Stage { lock: Some(HeldLock::of(machine, stage.frame)), ..stage }
+}
+
+fn held_elsewhere<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let stage = Stage::cold(machine);
+    Stage { held: Some(HeldPage::of(machine, stage.frame)), ..stage }
+}
+
+/// The page was unmapped and not yet written when its only user unmapped the slot.
+fn slot_without_user<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let (mut program, area, frame) = half_way(machine);
+    program.unmap(area).expect("an area");
+    Stage::new(frame, [program])
+}
+
+fn referenced_twice<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let (program, area) = hot(machine, 1);
+    let frame = frame(machine, &program, area.start);
+    look(machine, &[frame], anything());
+    program.check_all(area);
+    Stage::new(frame, [program])
+}
+
+/// A whole batch under write-back was met by direct reclaim: the zone is flagged.
+fn drowning<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let (program, _, frames) = in_flight(machine, 1);
+    direct_round(machine, Gfp::KERNEL);
+    assert!(machine.mm.zones().all(|z| z.flags().contains(ZoneFlags::WRITEBACK)));
+    Stage::new(frames[0], [program])
+}
+
+/// Another program has the only slot.
+fn swap_is_full<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let other = Stage::cold(machine);
+    look(machine, &[other.frame], anything());
+    assert_eq!(machine.mm.swap_pages(), (1, 0));
+    let mut stage = Stage::cold(machine);
+    stage.programs.extend(other.programs);
+    stage
+}
+
+/// A page that two programs map again after it was in swap, and whose slot can count one
+/// more entry only.
+fn slot_count_full<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let (program, area) = cold(machine, 1);
+    let mut child = program.fork().expect("a child");
+    let first = frame(machine, &program, area.start);
+    look(machine, &[first], ScanRequest::proactive());
+    let entry = slot(machine, &program, area.start);
+    program.check_all(area.clone());
+    child.check_all(area.clone());
+    let mut program = program;
+    chill(&mut program, area.clone());
+    chill(&mut child, area.clone());
+    let set = move |uses| machine.mm.corrupt_slot(entry, |state| SlotState { uses, ..state });
+    set(MAX_USES - 1);
+    let frame = frame(machine, &program, area.start);
+    let mut stage = Stage::new(frame, [program, child]);
+    // One of the two entries was replaced, and is the slot's only user.
+    stage.repair = Some(Box::new(move || set(1)));
+    stage
+}
+
+/// The page waited in the batch of another CPU when it was locked into memory.
+fn mlocked_on_inactive<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let mut program = Program::new(machine);
+    let area = program.map(1);
+    program.write_all(area.clone());
+    let cpu = SimCpu::current();
+    while SimCpu::current() == cpu {
+        machine.sleep(Nanos(1000));
+    }
+    machine.mm.mlock(program.space, area.clone()).expect("memory");
+    let frame = frame(machine, &program, area.start);
+    machine.mm.lru_add_drain_all();
+    let flags = machine.mm.memmap().page(frame).flags();
+    assert!(flags.contains(PageFlags::MLOCKED | PageFlags::LRU));
+    assert!(!flags.contains(PageFlags::UNEVICTABLE), "the case is not the one meant");
+    Stage::new(frame, [program])
+}
+
+/// `mlock` ended at a page that it could not bring in: the area is locked all the same, and
+/// the pages behind are not marked.
+fn locked_area_around_unmarked_page<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let mut program = Program::new(machine);
+    let area = program.map(2);
+    let (first, second) = (area.start, Vpn(area.start.0 + 1));
+    program.write(second).expect("alive");
+    chill(&mut program, second..area.end);
+    machine.mm.mprotect(program.space, first..second, Prot::empty()).expect("an area");
+    machine.mm.mlock(program.space, area).expect_err("a page that cannot be brought in");
+    Stage::new(frame(machine, &program, second), [program])
+}
+
+fn read_back<'m>(machine: Machine<'m>) -> Stage<'m> {
+    let (mut program, area) = cold(machine, 1);
+    look(machine, &[frame(machine, &program, area.start)], anything());
+    program.check_all(area.clone());
+    chill(&mut program, area.clone());
+    Stage::new(frame(machine, &program, area.start), [program])
+}
+
+fn rows() -> Vec<Row> {
+    keep_rows().into_iter().chain(activate_rows()).chain(other_rows()).collect()
+}
+
+fn check(row: &Row) {
+    let mut config = small(row.disk.clone());
+    config.hardware.cpus = 2;
+    Machine::run(&config, |machine| {
+        let mut stage = (row.make)(machine);
+        let seen = look(machine, &[stage.frame], row.request);
+        assert_eq!(seen.verdicts, [(row.reason, 1)], "{:?}", seen.stat);
+        if let Some(repair) = stage.repair.take() {
+            repair();
+        }
+        drop(stage.lock.take());
+        drop(stage.held.take());
+        prove(machine);
+        drop(stage);
+        prove(machine);
+    });
+}
+
+/// OBS-03, SPL-01, SPL-02, SPL-03, SPL-05, SPL-06, SPL-08, SPL-09, SPL-12, SPL-14, SPL-16,
+/// SPL-19: each reason, and no other, is what its state is answered with.
+#[test]
+fn each_state_is_answered_with_its_reason() {
+    for row in rows() {
+        println!("{:?}", row.reason);
+        check(&row);
+    }
+}
+
+/// OBS-03: a reason is either shown by a row or cannot occur yet, and it is said why.
+#[test]
+fn every_reason_is_shown_or_excused() {
+    let shown: Vec<Reason> = rows().iter().map(|row| row.reason).collect();
+    for reason in Reason::all() {
+        let excused = UNREACHABLE.iter().any(|(r, why)| *r == reason && !why.is_empty());
+        assert!(shown.contains(&reason) != excused, "{reason:?}");
+    }
+    assert_eq!(shown.len() + UNREACHABLE.len(), Reason::COUNT);
+}

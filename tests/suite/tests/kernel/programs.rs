@@ -1,0 +1,55 @@
+//! Programs of the initrd, as children of the test.
+
+use kernel::arch::frames::linear;
+use kernel::exec;
+use kernel::task::exited_with;
+use suite::Test;
+
+use crate::support::{books, join, machine, nothing_leaked_since};
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    Test::new("programs::a_program_runs_and_its_status_arrives", status),
+    Test::new("programs::floating_point_survives_other_programs", floating_point),
+    Test::new("programs::hundreds_of_forks_come_and_go", forks),
+    Test::new("programs::bad_calls_and_accesses_hurt_nobody_else", faults),
+];
+
+/// The archive of programs.
+pub fn initrd() -> &'static [u8] {
+    let at = machine().initrd().expect("the test machine has an initrd");
+    // SAFETY: the initrd is reserved memory, mapped by the linear map, and never written.
+    unsafe { core::slice::from_raw_parts(linear(at.start.0), at.size() as usize) }
+}
+
+fn start(name: &'static str, arguments: &'static str) -> u32 {
+    exec::spawn(initrd(), name, arguments).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[track_caller]
+fn run(name: &'static str, arguments: &'static str, status: i32) {
+    let before = books();
+    assert_eq!(join(start(name, arguments)), exited_with(status), "{name}");
+    nothing_leaked_since(&before);
+}
+
+fn status() {
+    run("hello", "status=42", 42);
+    run("hello", "", 0);
+}
+
+/// The registers of each are its own, whoever ran in between.
+fn floating_point() {
+    let before = books();
+    let pids = [start("fpu", "children=2 ms=300"), start("fpu", "children=1 ms=300")];
+    assert_eq!(pids.map(join), [0, 0]);
+    nothing_leaked_since(&before);
+}
+
+fn forks() {
+    run("storm", "", 0);
+}
+
+fn faults() {
+    run("faults", "", 0);
+}
