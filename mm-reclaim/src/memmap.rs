@@ -52,6 +52,12 @@ impl<'m> MemMap<'m> {
         self.pages.iter().enumerate().map(move |(i, page)| (base + i as u32, page))
     }
 
+    /// `count` descriptors from `first` on.
+    pub(crate) fn run(&self, first: &Page, count: u32) -> &'m [Page] {
+        let at = self.index_of(first) as usize;
+        &self.pages[at..at + count as usize]
+    }
+
     /// The position of `page` in the map.
     #[inline(always)]
     pub(crate) fn index_of(&self, page: &Page) -> u32 {

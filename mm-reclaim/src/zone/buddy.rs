@@ -126,6 +126,16 @@ impl<'m> Buddy<'m> {
         Some(Taken { page, fell_back: found < Order::PAGEBLOCK })
     }
 
+    /// Takes the smallest block of a type, or as much of it as `most` pages: small blocks are
+    /// used up before large ones are broken.
+    pub(super) fn take_run(&mut self, most: u32, kind: MigrateType) -> Option<(&'m Page, Order)> {
+        let smallest = Order::new(self.nonempty[kind as usize].trailing_zeros() as u8)?;
+        let want = smallest.min(Order::new(most.checked_ilog2()? as u8)?);
+        let page = self.pop(smallest, kind)?;
+        self.expand(page, smallest, want, kind);
+        Some((page, want))
+    }
+
     #[inline]
     fn take_smallest(&mut self, order: Order, kind: MigrateType) -> Option<&'m Page> {
         let fitting = self.nonempty[kind as usize] >> order.index();

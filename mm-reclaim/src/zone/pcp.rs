@@ -13,6 +13,7 @@
 
 use super::{MigrateType, Zone};
 use crate::env::Cpu;
+use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page};
 use crate::sync::{Lock, LockGuard};
 use crate::units::Order;
@@ -70,6 +71,14 @@ impl<'m> Stack<'m> {
         self.pages[self.len] = Some(page);
         self.len += 1;
     }
+
+    /// The pages of a block that has just left the buddy lists.
+    fn push_run(&mut self, map: MemMap<'m>, first: &'m Page, order: Order) {
+        for page in map.run(first, order.pages()) {
+            page.enter_pcp();
+            self.push(page);
+        }
+    }
 }
 
 impl<'m, C: Cpu> Zone<'m, C> {
@@ -101,10 +110,13 @@ impl<'m, C: Cpu> Zone<'m, C> {
         let mut buddy = self.buddy.lock();
         let mut fell_back = false;
         while stack.len < BATCH {
+            if let Some((first, order)) = buddy.take_run((BATCH - stack.len) as u32, kind) {
+                stack.push_run(self.map, first, order);
+                continue;
+            }
             let Some(taken) = buddy.take(Order::ZERO, kind) else { break };
             fell_back |= taken.fell_back;
-            taken.page.enter_pcp();
-            stack.push(taken.page);
+            stack.push_run(self.map, taken.page, Order::ZERO);
         }
         self.publish(-(stack.len as i32));
         drop(buddy);

@@ -5,7 +5,8 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{BATCH, HIGH};
+use super::{BATCH, HIGH, PcpLock};
+use crate::env::MAX_CPUS;
 use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page, PageFlags};
 use crate::sync::AtomicU8;
@@ -24,7 +25,8 @@ fn with_zone(body: impl for<'m> FnOnce(&TestZone<'m>, MemMap<'m>)) {
     let pages = descriptors(PAGES, |_| 0);
     let map = MemMap::new(&pages, Pfn(0));
     let blocks = [const { AtomicU8::new(0) }; 2];
-    let zone = Zone::new(ZoneId::Dma, frames(0, PAGES), PAGES, map, &blocks);
+    let pcp = [const { PcpLock::new() }; MAX_CPUS];
+    let zone = Zone::new(ZoneId::Dma, frames(0, PAGES), PAGES, map, &blocks, &pcp);
     zone.free_bootmem(frames(0, PAGES));
     TestCpu::move_to(0);
     body(&zone, map);
@@ -86,7 +88,7 @@ fn draining_brings_every_page_back() {
                 give(zone, page);
             }
         }
-        assert!(zone.pcp_pages() >= 9 * BATCH as u32);
+        assert!(zone.pcp_pages() > 3 * BATCH as u32, "every CPU has some");
         zone.drain_pcp();
         assert_eq!((zone.free(), zone.pcp_pages()), (PAGES, 0));
         assert_eq!(zone.free_blocks(Order::MAX), 1);
