@@ -183,7 +183,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let lowmem: u32 = self.zones.iter().map(Zone::managed).sum();
         let kbytes = u64::from(lowmem) * 4;
         let min_kbytes = self.config.min_free_kbytes.unwrap_or_else(|| min_free_kbytes(kbytes));
-        for zone in &self.zones {
+        for zone in self.zones {
             zone.set_watermarks(Watermarks::new(min_kbytes / 4, zone.managed(), lowmem));
             for class in ZoneId::ALL {
                 let above = self.zones.iter().filter(|z| z.id() > zone.id() && z.id() <= class);

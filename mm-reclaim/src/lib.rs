@@ -24,8 +24,7 @@
 //! | structures | `memmap`, `list`, `storage`, `table`, `wait`, `stat`, `tlb`, `memblock` |
 //! | zones | `zone`, `gfp` |
 //! | lists | `lru`, `swap`, `aspace` |
-//! | plan | `plan` |
-//! | owner | `reclaim::verdict`, `mm` |
+//! | owner | `reclaim::verdict`, `plan`, `mm` |
 //! | mappings | `rmap`, `swap_cache` |
 //! | reclaim | `reclaim` |
 //! | drivers | `kswapd`, `direct`, `oom` |

@@ -56,15 +56,15 @@ pub struct Mm<'m, E: Env> {
     pub(crate) env: E,
     pub(crate) config: Config,
     pub(crate) map: MemMap<'m>,
-    pub(crate) zones: [Zone<'m, E::Cpu>; MAX_ZONES],
+    pub(crate) zones: &'m [Zone<'m, E::Cpu>],
     pub(crate) lru: LruSet<'m, E::Cpu>,
-    pub(crate) batches: LruBatches<'m, E::Cpu>,
+    pub(crate) batches: &'m LruBatches<'m, E::Cpu>,
     pub(crate) spaces: Table<'m, E::Cpu, AddressSpace<E::Cpu, E::Tables>>,
     pub(crate) areas: Table<'m, E::Cpu, Area>,
     pub(crate) anons: Table<'m, E::Cpu, AnonVma<E::Cpu>>,
     pub(crate) swap: SwapSet<'m, E::Cpu>,
-    pub(crate) events: VmEvents,
-    pub(crate) verdicts: VerdictCounters,
+    pub(crate) events: &'m VmEvents,
+    pub(crate) verdicts: &'m VerdictCounters,
     pub(crate) reclaim: ReclaimState,
     pub(crate) swappiness: AtomicU8,
     pub(crate) swapon_lock: Lock<E::Cpu, ()>,
@@ -98,11 +98,13 @@ impl<'m, E: Env> Mm<'m, E> {
         let spaces = storage.cut(plan.spaces, |_| Slot::new(AddressSpace::blank()));
         let areas = storage.cut(plan.areas, |_| Slot::new(Area::blank()));
         let anons = storage.cut(plan.areas, |_| Slot::new(AnonVma::blank()));
-        let zones = ZoneId::ALL.map(|id| {
-            let (span, present) = plan.zones[id.index()];
+        let parts = ZoneId::ALL.map(|id| {
             let blocks = storage.cut(plan.pageblocks(id.index()), |_| AtomicU8::new(0));
-            let pcp = storage.cut(MAX_CPUS, |_| PcpLock::new());
-            Zone::new(id, span, present, map, blocks, pcp)
+            (blocks, storage.cut(MAX_CPUS, |_| PcpLock::new()))
+        });
+        let zones = storage.cut(MAX_ZONES, |i| {
+            let ((span, present), (blocks, pcp)) = (plan.zones[i], parts[i]);
+            Zone::new(ZoneId::ALL[i], span, present, map, blocks, pcp)
         });
         Self {
             env,
@@ -110,7 +112,7 @@ impl<'m, E: Env> Mm<'m, E> {
             map,
             zones,
             lru: LruSet::new(map),
-            batches: LruBatches::new(),
+            batches: storage.one(LruBatches::new),
             spaces: Table::new(spaces),
             areas: Table::new(areas),
             anons: Table::new(anons),
@@ -120,8 +122,8 @@ impl<'m, E: Env> Mm<'m, E> {
                 turn: AtomicU32::new(0),
                 page_cluster: AtomicU8::new(3),
             },
-            events: VmEvents::new(),
-            verdicts: VerdictCounters::new(),
+            events: storage.one(VmEvents::new),
+            verdicts: storage.one(VerdictCounters::new),
             reclaim: ReclaimState {
                 kswapd_order: AtomicU32::new(0),
                 kswapd_class: AtomicU32::new(0),
@@ -196,7 +198,7 @@ impl<'m, E: Env> Mm<'m, E> {
     /// # Panics
     /// If a frame lies outside every zone.
     pub fn free_bootmem(&self, range: FrameRange) {
-        for zone in &self.zones {
+        for zone in self.zones {
             let part = range.intersection(zone.span());
             if part.pages() > 0 {
                 zone.free_bootmem(part);

@@ -7,12 +7,15 @@ use core::alloc::Layout;
 
 use crate::aspace::{AddressSpace, AnonVma, Area};
 use crate::env::{Env, MAX_CPUS};
+use crate::lru::LruBatches;
 use crate::page::Page;
+use crate::reclaim::verdict::VerdictCounters;
+use crate::stat::VmEvents;
 use crate::storage::extend;
 use crate::sync::AtomicU8;
 use crate::table::Slot;
 use crate::units::{Order, Pfn};
-use crate::zone::{FrameRange, MAX_ZONES, PcpLock, ZoneId, ZoneLimits};
+use crate::zone::{FrameRange, MAX_ZONES, PcpLock, Zone, ZoneId, ZoneLimits};
 
 /// What can be chosen at boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,10 +95,13 @@ impl Plan {
         let layout = extend::<Slot<AddressSpace<E::Cpu, E::Tables>>>(layout, self.spaces);
         let layout = extend::<Slot<Area>>(layout, self.areas);
         let layout = extend::<Slot<AnonVma<E::Cpu>>>(layout, self.areas);
-        (0..MAX_ZONES).fold(layout, |layout, zone| {
+        let layout = (0..MAX_ZONES).fold(layout, |layout, zone| {
             let layout = extend::<AtomicU8>(layout, self.pageblocks(zone));
             extend::<PcpLock<'_, E::Cpu>>(layout, MAX_CPUS)
-        })
+        });
+        let layout = extend::<Zone<'_, E::Cpu>>(layout, MAX_ZONES);
+        let layout = extend::<LruBatches<'_, E::Cpu>>(layout, 1);
+        extend::<VerdictCounters>(extend::<VmEvents>(layout, 1), 1)
     }
 
     /// Bytes of page descriptors.

@@ -28,6 +28,11 @@ impl<'m> Storage<'m> {
         Self { rest: block }
     }
 
+    /// Cuts a single value off the front.
+    pub(crate) fn one<T>(&mut self, make: impl Fn() -> T) -> &'m T {
+        &self.cut(1, |_| make())[0]
+    }
+
     /// Cuts `count` elements off the front, after padding, and initialises them.
     ///
     /// # Panics

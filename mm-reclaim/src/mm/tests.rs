@@ -5,7 +5,7 @@ use std::vec::Vec;
 use super::Mm;
 use crate::env::TaskFlags;
 use crate::gfp::Gfp;
-use crate::page::PageFlags;
+use crate::page::{Page, PageFlags};
 use crate::plan::{Config, Plan};
 use crate::sync::{AtomicU32, Ordering};
 use crate::tests::{Asked, TestEnv, frames, panic_of, with_mm};
@@ -123,7 +123,7 @@ fn managed_and_reserved_make_up_what_is_present() {
     let inside = |range: FrameRange, sets: &[FrameRange]| -> u32 {
         sets.iter().map(|set| set.intersection(range).pages()).sum()
     };
-    for zone in mm.zones.iter() {
+    for zone in ZoneId::ALL.map(|id| mm.zone(id)) {
         let (present, managed) = (inside(zone.span(), &memory), inside(zone.span(), &free));
         assert_eq!((zone.present(), zone.managed(), zone.free()), (present, managed, managed));
         let exists = |pfn| memory.iter().any(|range| range.contains(pfn));
@@ -223,6 +223,19 @@ fn a_zeroed_block_is_zeroed_frame_by_frame() {
     });
 }
 
+/// Takes and gives a page's lock so many times, counting without an atomic addition.
+fn lock_often<'m>(mm: &Mm<'m, TestEnv>, page: &'m Page, count: &AtomicU32, rounds: u32) {
+    let held = page.get();
+    for _ in 0..rounds {
+        let lock = mm.lock_page(&held).expect("nobody kills");
+        let before = count.load(Ordering::Relaxed);
+        std::thread::yield_now();
+        count.store(before + 1, Ordering::Relaxed);
+        mm.unlock(lock);
+    }
+    mm.put(held);
+}
+
 /// PAGE-01: sleepers for a page lock get it one after the other; no wake-up is lost, also
 /// when they sleep for pages that share a bucket.
 #[test]
@@ -230,31 +243,20 @@ fn sleepers_for_page_locks_all_get_their_turn() {
     let rounds = if cfg!(miri) { 5 } else { 300 };
     with_mm(&[frames(0, 2048)], Config::default(), |mm| {
         let zone = mm.zone(ZoneId::Dma);
-        let first = mm.map.page(Pfn(0));
-        let same = |page| zone.wait_key(page) == zone.wait_key(first);
-        let other = mm.map.iter().skip(1).find(|(_, page)| same(page)).expect("another page").1;
-        first.own();
-        other.own();
-        let counts = [const { AtomicU32::new(0) }; 2];
+        let mut fresh = core::iter::from_fn(|| mm.alloc_page(Gfp::KERNEL, Order::ZERO));
+        let first = fresh.next().expect("a page");
+        let same = |page: &&Page| zone.wait_key(page) == zone.wait_key(first);
+        let other = fresh.find(same).expect("another page of the bucket");
+        let work = [first, other].map(|page| (page, AtomicU32::new(0)));
         std::thread::scope(|scope| {
-            for i in 0..4 {
-                let (page, count) =
-                    if i % 2 == 0 { (first, &counts[0]) } else { (other, &counts[1]) };
-                scope.spawn(move || {
-                    let held = page.get();
-                    for _ in 0..rounds {
-                        let lock = mm.lock_page(&held).expect("nobody kills");
-                        let before = count.load(Ordering::Relaxed);
-                        std::thread::yield_now();
-                        count.store(before + 1, Ordering::Relaxed);
-                        mm.unlock(lock);
-                    }
-                    held.leak().put();
-                });
+            for (page, count) in work.iter().chain(&work) {
+                scope.spawn(move || lock_often(mm, page, count, rounds));
             }
         });
-        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 2 * rounds));
-        assert!(!first.has(PageFlags::LOCKED) && !other.has(PageFlags::LOCKED));
+        for (page, count) in &work {
+            assert_eq!(count.load(Ordering::Relaxed), 2 * rounds);
+            assert!(!page.has(PageFlags::LOCKED) && page.refs() == 1);
+        }
     });
 }
 

@@ -155,10 +155,6 @@ impl<'p> Driven<'p> {
             Step::Mlock(on) => {
                 assert_eq!(page.set_mlocked(on), self.had(PageFlags::MLOCKED, on));
             }
-            Step::AnnounceWaiter => {
-                page.announce_waiter();
-                self.want |= PageFlags::WAITERS;
-            }
             Step::TakeWaiters => {
                 assert_eq!(page.take_waiters(), self.had(PageFlags::WAITERS, false));
             }
@@ -166,17 +162,20 @@ impl<'p> Driven<'p> {
                 page.end_read(ok);
                 self.want |= if ok { PageFlags::UPTODATE } else { PageFlags::ERROR };
             }
-            Step::MarkReclaim => {
-                page.mark_reclaim();
-                self.want |= PageFlags::RECLAIM;
-            }
-            Step::MarkWorkingset => {
-                page.mark_workingset();
-                self.want |= PageFlags::WORKINGSET;
-            }
             Step::FreeAndTakeAgain(order) => self.free_and_take_again(order),
+            Step::AnnounceWaiter | Step::MarkReclaim | Step::MarkWorkingset => self.mark(step),
             placing => self.place(placing),
         }
+    }
+
+    fn mark(&mut self, step: Step) {
+        let (mark, flag): (fn(&Page), _) = match step {
+            Step::AnnounceWaiter => (Page::announce_waiter, PageFlags::WAITERS),
+            Step::MarkReclaim => (Page::mark_reclaim, PageFlags::RECLAIM),
+            _ => (Page::mark_workingset, PageFlags::WORKINGSET),
+        };
+        mark(self.page);
+        self.want |= flag;
     }
 
     fn lock(&mut self) {
@@ -363,6 +362,18 @@ fn heads_count_their_block_and_tails_name_their_head() {
     assert_eq!((tail.flags(), tail.mapping()), (PageFlags::empty(), 0));
 }
 
+/// Gets and puts references until told to stop.
+fn get_often(page: &Page, frozen: &AtomicBool, done: &AtomicBool) {
+    while !done.load(Ordering::Relaxed) {
+        if let Some(held) = page.get_unless_zero() {
+            let frozen = frozen.load(Ordering::Relaxed);
+            let last = held.leak().put();
+            assert!(!frozen && !last, "got a reference to a frozen page");
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// SPL-16: whoever gets a reference never has a page that is frozen at the same time.
 #[test]
 fn a_page_is_never_frozen_and_held_at_once() {
@@ -371,16 +382,7 @@ fn a_page_is_never_frozen_and_held_at_once() {
     let (frozen, done) = (AtomicBool::new(false), AtomicBool::new(false));
     let freezes = std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    if let Some(held) = page.get_unless_zero() {
-                        let frozen = frozen.load(Ordering::Relaxed);
-                        let last = held.leak().put();
-                        assert!(!frozen && !last, "got a reference to a frozen page");
-                    }
-                    std::thread::yield_now();
-                }
-            });
+            scope.spawn(|| get_often(&page, &frozen, &done));
         }
         let mut freezes = 0;
         for _ in 0..rounds {
@@ -399,6 +401,22 @@ fn a_page_is_never_frozen_and_held_at_once() {
     assert_eq!(page.refs(), 1);
 }
 
+/// Takes and gives the page lock so many times, counting without an atomic addition.
+fn lock_often(page: &Page, count: &AtomicU32, rounds: u32) {
+    for _ in 0..rounds {
+        let lock = loop {
+            match page.try_lock() {
+                Some(lock) => break lock,
+                None => std::thread::yield_now(),
+            }
+        };
+        let before = count.load(Ordering::Relaxed);
+        std::hint::spin_loop();
+        count.store(before + 1, Ordering::Relaxed);
+        lock.unlock();
+    }
+}
+
 /// The page lock has one holder at a time, and the next one sees what the last one did.
 #[test]
 fn the_page_lock_excludes_and_publishes() {
@@ -407,20 +425,7 @@ fn the_page_lock_excludes_and_publishes() {
     let count = AtomicU32::new(0);
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            scope.spawn(|| {
-                for _ in 0..rounds {
-                    let lock = loop {
-                        match page.try_lock() {
-                            Some(lock) => break lock,
-                            None => std::thread::yield_now(),
-                        }
-                    };
-                    let before = count.load(Ordering::Relaxed);
-                    std::hint::spin_loop();
-                    count.store(before + 1, Ordering::Relaxed);
-                    lock.unlock();
-                }
-            });
+            scope.spawn(|| lock_often(&page, &count, rounds));
         }
     });
     assert_eq!(count.load(Ordering::Relaxed), 3 * rounds);

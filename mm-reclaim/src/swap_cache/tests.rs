@@ -210,7 +210,7 @@ fn a_read_holds_the_lock_until_it_ends() {
 #[test]
 fn a_device_is_refused_with_its_reason() {
     let mut memory: Vec<Box<[MaybeUninit<Slot>]>> =
-        (0..9).map(|_| Box::new_uninit_slice(words_for(8))).collect();
+        (0..10).map(|_| Box::new_uninit_slice(words_for(8))).collect();
     let mut good = [0; PAGE_SIZE];
     header::format(&mut good, 8);
     let plan = crate::Plan::new(&[frames(0, 1024)], Config::default()).expect("a plan");
@@ -232,7 +232,8 @@ fn a_device_is_refused_with_its_reason() {
     for id in 0..8 {
         assert_eq!(mm.swapon(DeviceId(id), 8, &good, next(), 0), Ok(7));
     }
-    drop(next);
+    let ninth = mm.swapon(DeviceId(8), 8, &good, next(), 0);
+    assert_eq!((ninth, mm.swap_pages()), (Err(SwapOnError::TooManyDevices), (56, 56)));
 }
 
 /// SWAP-06: a request can only be completed.

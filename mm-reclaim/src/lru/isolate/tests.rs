@@ -248,7 +248,7 @@ fn forgotten_pages_are_noticed() {
 }
 
 /// Everything that moves pages between lists.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Op {
     Add { number: u32, anon: bool },
     Isolate { list: LruList, want: u32, mode: IsolateMode },

@@ -25,7 +25,7 @@ fn with_device(blocks: u32, bad: &[u32], body: impl for<'m> FnOnce(Device<'m>)) 
 }
 
 /// Steps on a slot; which one is chosen among those that are in use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Op {
     Allocate,
     AddUse,
@@ -298,6 +298,30 @@ fn a_slot_holds_one_page_at_a_time() {
     });
 }
 
+/// SWAP-03: a slot is discarded before anybody else can get it, and only when it is free.
+#[test]
+fn a_slot_is_discarded_before_it_is_handed_out_again() {
+    with_device(2, &[], |device| {
+        let gone = |slot| {
+            assert_eq!((device.free(), device.allocate(Pfn(8), 0)), (0, None));
+            assert!(!device.state(slot).is_free());
+        };
+        let never = || panic!("it is still used");
+        for by_user in [false, true] {
+            let slot = device.allocate(Pfn(7), 0).expect("the only slot");
+            assert!(device.add_use(slot));
+            if by_user {
+                assert!(!device.uncache(slot, Pfn(7), None, never));
+                assert!(device.put_use(slot, || gone(slot)));
+            } else {
+                assert!(!device.put_use(slot, never));
+                assert!(device.uncache(slot, Pfn(7), Some(1), || gone(slot)));
+            }
+            assert!(device.state(slot).is_free() && device.free() == 1);
+        }
+    });
+}
+
 /// SWAP-07: a slot whose block failed is used up by those that have it, and by nobody else.
 #[test]
 fn a_broken_slot_is_never_handed_out_again() {
@@ -315,26 +339,28 @@ fn a_broken_slot_is_never_handed_out_again() {
     });
 }
 
+/// Takes a slot, uses it, and gives it back, so many times.
+fn use_often(device: &Device<'_>, cpu: u32, rounds: u32) {
+    for mine in (0..rounds).map(|i| Pfn(cpu << 16 | i)) {
+        let Some(slot) = device.allocate(mine, 0) else { continue };
+        assert!(device.add_use(slot));
+        assert_eq!(device.state(slot).held, Held::Page(mine));
+        assert!(!device.put_use(slot, || {}));
+        assert!(device.uncache(slot, mine, None, || {}));
+    }
+}
+
 /// SWAP-02: takers on several CPUs never get the same slot, and none is lost.
 #[test]
 fn takers_on_several_cpus_share_the_slots() {
     let rounds = if cfg!(miri) { 20 } else { 3000 };
-    with_device(40, &[], |device| {
+    with_device(3, &[], |device| {
         std::thread::scope(|scope| {
             for cpu in 0..3u32 {
                 let device = &device;
-                scope.spawn(move || {
-                    for i in 0..rounds {
-                        let mine = Pfn(cpu << 16 | i);
-                        let Some(slot) = device.allocate(mine, 0) else { continue };
-                        assert!(device.add_use(slot));
-                        assert_eq!(device.state(slot).held, Held::Page(mine));
-                        assert!(!device.put_use(slot, || {}));
-                        assert!(device.uncache(slot, mine, None, || {}));
-                    }
-                });
+                scope.spawn(move || use_often(device, cpu, rounds));
             }
         });
-        assert_eq!((device.free(), take(&device, 40).len()), (39, 39));
+        assert_eq!((device.free(), take(&device, 3).len()), (2, 2));
     });
 }

@@ -216,7 +216,8 @@ pub fn direct_round(machine: Machine<'_>, gfp: Gfp) -> Verdicts {
     let mut taken = exhaust(machine);
     let tally = Tally::new(machine);
     let stalls = machine.mm.event(VmEvent::AllocStallNormal);
-    let got = machine.mm.alloc_pages(gfp | Gfp::DIRECT_RECLAIM | Gfp::NORETRY, Order::ZERO);
+    let alone = (gfp | Gfp::DIRECT_RECLAIM | Gfp::NORETRY) - Gfp::KSWAPD_RECLAIM;
+    let got = machine.mm.alloc_pages(alone, Order::ZERO);
     assert!(machine.mm.event(VmEvent::AllocStallNormal) > stalls, "nobody had to reclaim");
     let verdicts = tally.since(machine);
     taken.extend(got);

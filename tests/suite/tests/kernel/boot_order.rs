@@ -31,6 +31,7 @@ pub const EARLY: &[Test] = &[
 pub const TESTS: &[Test] = &[
     Test::new("boot::a_descriptor_has_32_bytes_at_most", descriptor_size),
     Test::new("boot::kswapd_and_the_boot_task_run", first_tasks),
+    Test::new("boot::the_boot_stack_has_room_to_spare", boot_stack),
     Test::new("boot::the_device_tree_stays_readable", tree_is_readable),
     Test::new("boot::the_ram_disk_belongs_to_no_zone", ramdisk_is_apart),
     Test::new("boot::a_damaged_program_is_refused", damaged_programs),
@@ -71,6 +72,22 @@ fn first_tasks() {
     let name = task::name_of(task::current_id());
     assert_eq!(&name[..5], b"main\0");
     assert!(task::count() >= 3, "main, idle and kswapd, but there are {}", task::count());
+}
+
+/// The whole boot ran on it: what is still zero was never used.
+fn boot_stack() {
+    let stack = boot::image::boot_stack();
+    let unused = |at: &u64| {
+        // SAFETY: the stack is mapped; below the deepest frame nobody writes.
+        unsafe { (*at as *const u64).read_volatile() == 0 }
+    };
+    let spare = 8 * stack.clone().step_by(8).take_while(unused).count();
+    kernel::println!(
+        "{} of {} bytes were used",
+        stack.end - stack.start - spare as u64,
+        stack.end - stack.start
+    );
+    assert!(spare >= 4096, "only {spare} bytes are left");
 }
 
 /// BOOT-03: the fixmap slot outlives the early boot.

@@ -17,32 +17,32 @@ use crate::support::{mm, spawn};
 pub const TESTS: &[Test] = &[
     Test::fatal(
         "fatal::a_store_to_text",
-        "data abort in the kernel: permission fault",
+        "data abort in the kernel (class 0x25): permission fault on a write, level 3",
         store_to_text,
     ),
     Test::fatal(
         "fatal::a_store_to_text_by_the_linear_map",
-        "data abort in the kernel: permission fault",
+        "data abort in the kernel (class 0x25): permission fault on a write, level 3",
         store_to_text_alias,
     ),
     Test::fatal(
         "fatal::a_store_to_a_constant",
-        "data abort in the kernel: permission fault",
+        "data abort in the kernel (class 0x25): permission fault on a write, level 3",
         store_to_constant,
     ),
     Test::fatal(
         "fatal::a_jump_into_data",
-        "instruction abort in the kernel: permission fault",
+        "instruction abort in the kernel (class 0x21): permission fault on a fetch, level 3",
         jump_to_data,
     ),
     Test::fatal(
         "fatal::a_jump_into_text_by_the_linear_map",
-        "instruction abort in the kernel: permission fault",
+        "instruction abort in the kernel (class 0x21): permission fault on a fetch, level 3",
         jump_to_text_alias,
     ),
     Test::fatal(
         "fatal::a_load_from_nowhere",
-        "data abort in the kernel: translation fault",
+        "data abort in the kernel (class 0x25): translation fault on a read, level 1",
         load_from_nowhere,
     ),
     Test::fatal("fatal::a_report_names_the_address", "FAR 0x00000000000dead0", || load(0xdead0)),

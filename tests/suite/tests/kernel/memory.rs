@@ -87,31 +87,35 @@ fn churn() {
     nothing_leaked_since(&before);
 }
 
+/// Takes every block of an order that can be had after one round of reclaim each; the blocks,
+/// chained by their first words, and how many.
+pub fn take_all(order: Order) -> (Option<Pfn>, u32) {
+    let gfp = Gfp::KERNEL | Gfp::NORETRY | Gfp::NOWARN;
+    let (mut chain, mut count) = (None, 0);
+    while let Some(block) = mm().alloc_pages(gfp, order) {
+        let link = chain.map_or(u32::MAX, |Pfn(n)| n);
+        mm().env().frames().write(block, 0, &link.to_le_bytes());
+        chain = Some(block);
+        count += 1;
+    }
+    (chain, count)
+}
+
+/// Gives them back.
+pub fn give_all(order: Order, mut chain: Option<Pfn>) {
+    while let Some(block) = chain {
+        let mut link = [0; 4];
+        mm().env().frames().read(block, 0, &mut link);
+        mm().free_pages(block, order);
+        chain = Some(Pfn(u32::from_le_bytes(link))).filter(|pfn| pfn.0 != u32::MAX);
+    }
+}
+
 /// BUDY-01: as many blocks of the largest order as before.
 fn exhaustion() {
     let before = books();
     let largest = || -> u32 { mm().zones().map(|zone| zone.free_blocks(Order::MAX)).sum() };
     let blocks_before = largest();
-    let gfp = Gfp::KERNEL | Gfp::NORETRY | Gfp::NOWARN;
-    let take_all = |order: Order| {
-        let mut chain = None;
-        let mut count = 0_u32;
-        while let Some(block) = mm().alloc_pages(gfp, order) {
-            let link = chain.map_or(u32::MAX, |Pfn(n)| n);
-            mm().env().frames().write(block, 0, &link.to_le_bytes());
-            chain = Some(block);
-            count += 1;
-        }
-        (chain, count)
-    };
-    let give_all = |order: Order, mut chain: Option<Pfn>| {
-        while let Some(block) = chain {
-            let mut link = [0; 4];
-            mm().env().frames().read(block, 0, &mut link);
-            mm().free_pages(block, order);
-            chain = Some(Pfn(u32::from_le_bytes(link))).filter(|pfn| pfn.0 != u32::MAX);
-        }
-    };
     let (blocks, large) = take_all(Order::MAX);
     let (pages, small) = take_all(Order::ZERO);
     assert!(large > blocks_before / 2 && small > 0, "{large} blocks and {small} pages");

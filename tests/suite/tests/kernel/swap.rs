@@ -7,9 +7,10 @@ use kernel::ramdisk;
 use mm_reclaim::advice::Advice;
 use mm_reclaim::env::{DeviceId, Prot};
 use mm_reclaim::stat::VmEvent;
-use mm_reclaim::units::Vpn;
+use mm_reclaim::units::{Order, Vpn};
 use suite::Test;
 
+use crate::memory::{give_all, take_all};
 use crate::support::{
     READ_WRITE, books, eventually, machine, map, mm, nothing_leaked_since, own_space, with_space,
 };
@@ -72,8 +73,10 @@ fn page_out(count: usize) -> i32 {
         eventually("all pages are out", all_out);
         let reads = mm().event(VmEvent::PswpIn);
         each(&pages).rev().for_each(|vpn| check(vpn, 1));
+        // A page that was written by the queue is still in the cache, where a fault finds it.
         let read = mm().event(VmEvent::PswpIn) - reads;
-        assert!(read >= count as u64 / 2, "{read} pages were read in round {round}");
+        let queued = machine().args.ramdisk.queued;
+        assert!(queued || read >= count as u64, "{read} pages were read in round {round}");
     }
     assert!(mm().event(VmEvent::PswpOut) >= count as u64);
     let disk = ramdisk::disk(DeviceId(0)).expect("a disk");
@@ -107,6 +110,7 @@ fn pressure(_: usize) -> i32 {
     each(&pages).rev().for_each(|vpn| check(vpn, if vpn.0 % 4 == 0 { 2 } else { 1 }));
     assert!(mm().event(VmEvent::PgStealKswapd) > 0, "kswapd did its part");
     assert!(mm().event(VmEvent::PswpOut) > u64::from(count / 3));
+    assert!(mm().event(VmEvent::PswpIn) > u64::from(count / 3));
     mm().check_counters().expect("identities hold under load");
     0
 }
@@ -131,7 +135,7 @@ fn two_spaces() {
     nothing_leaked_since(&before);
 }
 
-/// SWAP-03: a slot without a user is free, by `munmap` and by a change of the page.
+/// SWAP-03: a slot without a user is free, and its contents are nobody's.
 fn slots(count: usize) -> i32 {
     let (_, free) = mm().swap_pages();
     let pages = map(count as u32, READ_WRITE);
@@ -143,7 +147,12 @@ fn slots(count: usize) -> i32 {
     eventually("all pages are out", all_out);
     assert!(mm().swap_pages().1 <= free - count as u32);
     mm().munmap(own_space(), pages.clone()).expect("it is mapped");
-    eventually("the slots are free", || mm().swap_pages().1 == free);
+    eventually("the slots are free", || {
+        // What the queue wrote is still in the cache and keeps its slot until reclaim looks.
+        let (all, _) = take_all(Order::ZERO);
+        give_all(Order::ZERO, all);
+        mm().swap_pages().1 == free
+    });
     let again = mm().mmap(own_space(), Some(pages.start), 1, Prot::READ, flags());
     assert_eq!(again, Ok(pages.start));
     let mut byte = [1];

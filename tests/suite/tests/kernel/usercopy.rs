@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
     Test::new("usercopy::strings_end_at_their_zero", || with_space(strings, 0)),
     Test::fatal(
         "usercopy::an_ordinary_load_of_user_memory_ends_the_run",
-        "data abort in the kernel: permission fault",
+        "data abort in the kernel (class 0x25): permission fault on a read, level 3",
         || with_space(ordinary_load, 0),
     )
     .only_if(has_pan),
