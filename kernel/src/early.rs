@@ -201,6 +201,7 @@ mod on_target {
     ///
     /// Does not return without a usable device tree and command line: prints what is wrong
     /// and ends the run with [`exit::STATUS_CANNOT_BOOT`].
+    #[inline(never)] // Its frame is of 20 KiB and must not lie below everything that follows.
     pub fn read_device_tree(handover: Handover) -> Machine {
         match Machine::read(handover) {
             Ok(machine) => machine,

@@ -161,8 +161,8 @@ impl Tasks for Scheduler {
         task::cond_resched();
     }
 
-    fn kill_for_memory(&self, space: u16) {
-        task::kill_space(space);
+    fn kill_for_memory(&self, space: u16) -> bool {
+        task::kill_space(space)
     }
 }
 

@@ -66,7 +66,7 @@ pub fn system(handover: boot::Handover) -> Machine {
 ///
 /// # Panics
 /// If the memory is too small or too scattered for descriptors.
-#[inline(never)] // Its frame holds an `Mm` twice, and must not lie below that of the device tree.
+#[inline(never)] // Its frame is the largest of the boot, and is needed only once.
 fn memory_management(
     args: &BootArgs<'_>,
     mut memory: MappedMemory,

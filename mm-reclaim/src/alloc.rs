@@ -121,6 +121,10 @@ impl<'m, E: Env> Mm<'m, E> {
             }
             let progress = self.reclaim_for(gfp, order);
             self.drain_pcp_if_low(progress);
+            // The caller may have been killed meanwhile: it has more right to the reserve,
+            // and must not reclaim any more.
+            let flags = self.env.tasks().flags();
+            let reach = reach_of(gfp, flags);
             if let Some(page) = self.get_page_from_freelist(gfp, order, Mark::Min, reach) {
                 return Some(page);
             }

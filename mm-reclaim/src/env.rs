@@ -266,7 +266,8 @@ pub trait Tasks: Sync {
     /// Kills the task that owns address space `space` (the crate's number for it), for
     /// want of memory: it gets [`TaskFlags::DYING`] and [`TaskFlags::OOM_VICTIM`], its
     /// killable waits end, and it exits instead of returning to user mode.
-    fn kill_for_memory(&self, space: u16);
+    /// False if no task owns the space (any more): the crate then chooses another victim.
+    fn kill_for_memory(&self, space: u16) -> bool;
 }
 
 /// The block devices that swap lives on. A block is a page.

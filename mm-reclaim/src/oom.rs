@@ -1,14 +1,14 @@
 //! The out-of-memory killer: when reclaim has failed, the largest program goes.
 //!
 //! The victim is the live address space with the most resident pages, swap entries and
-//! tables. While a victim is dying nobody else is killed: its memory is about to come.
+//! tables. A space that is still being forked is no candidate. While a victim is dying nobody else is killed: its memory is about to come.
 //!
 //! Locks: a flag lets one task at a time in; the others wait for the outcome by trying
 //! their allocation again.
 //!
 //! Counterpart in Linux: `mm/oom_kill.c`.
 
-use crate::aspace::SpaceId;
+use crate::aspace::{SpaceId, SpaceStat};
 use crate::env::{Env, Tasks};
 use crate::mm::Mm;
 use crate::stat::VmEvent;
@@ -50,16 +50,35 @@ impl<'m, E: Env> Mm<'m, E> {
         if live().any(|(_, s)| s.dying.load(Ordering::Relaxed)) {
             return OomEnd::Underway;
         }
-        let badness = |stat: crate::aspace::SpaceStat| {
-            u64::from(stat.resident) + u64::from(stat.swapped) + u64::from(stat.table_frames)
-        };
-        let Some((handle, space)) = live().max_by_key(|(_, s)| badness(s.stat())) else {
-            return OomEnd::Nobody;
-        };
-        space.dying.store(true, Ordering::Relaxed);
-        self.count(VmEvent::OomKill, 1);
-        let victim = SpaceId(handle as u16);
-        self.env.tasks().kill_for_memory(victim.0);
-        OomEnd::Killed(victim)
+        // Largest first; a space that has no task (any more) is passed over for the next.
+        let mut bound = (u64::MAX, u32::MAX);
+        loop {
+            let ranked = live().map(|(handle, s)| (badness(s.stat()), handle));
+            let Some(next) = ranked.filter(|rank| *rank < bound).max() else {
+                return OomEnd::Nobody;
+            };
+            let victim = SpaceId(next.1 as u16);
+            if self.kill_owner(victim) {
+                return OomEnd::Killed(victim);
+            }
+            bound = next;
+        }
     }
+
+    fn kill_owner(&self, victim: SpaceId) -> bool {
+        let space = self.space(victim);
+        space.dying.store(true, Ordering::Relaxed);
+        let killed = self.env.tasks().kill_for_memory(victim.0);
+        if killed {
+            self.count(VmEvent::OomKill, 1);
+        } else {
+            space.dying.store(false, Ordering::Relaxed);
+        }
+        killed
+    }
+}
+
+/// What killing the owner would bring.
+fn badness(stat: SpaceStat) -> u64 {
+    u64::from(stat.resident) + u64::from(stat.swapped) + u64::from(stat.table_frames)
 }

@@ -39,6 +39,14 @@ impl<'m, E: Env> Mm<'m, E> {
     /// # Errors
     /// If the table of spaces is full or there is no frame for the root table.
     pub fn create_space(&self) -> Result<SpaceId, SpaceError> {
+        let id = self.new_space()?;
+        // Release pairs with the killer's Acquire: it sees the counters reset.
+        self.space(id).live.store(true, Ordering::Release);
+        Ok(id)
+    }
+
+    /// A space that the killer does not consider yet.
+    fn new_space(&self) -> Result<SpaceId, SpaceError> {
         let root =
             self.alloc_pages(Gfp::KERNEL | Gfp::ZERO, Order::ZERO).ok_or(SpaceError::NoMemory)?;
         let Some((handle, space)) = self.spaces.take() else {
@@ -49,14 +57,14 @@ impl<'m, E: Env> Mm<'m, E> {
         let tables = self.env.new_tables(root);
         space.table_frames.store(tables.table_frames(), Ordering::Relaxed);
         *space.tables.lock() = Some(tables);
-        // Release pairs with the killer's Acquire: it sees the counters reset.
-        space.live.store(true, Ordering::Release);
         Ok(SpaceId(handle as u16))
     }
 
     /// Unmaps everything and frees the tables. No task runs in the space any more.
     pub fn destroy_space(&self, id: SpaceId) {
         let space = self.space(id);
+        // Its memory is about to come: nobody need be killed meanwhile.
+        space.dying.store(true, Ordering::Relaxed);
         {
             let mut areas = space.areas.lock(self.env.tasks());
             while let Some(last) = areas.handles().len().checked_sub(1) {
@@ -334,7 +342,7 @@ impl<'m, E: Env> Mm<'m, E> {
                 Pte::None => {}
                 Pte::Swap(raw) => {
                     space.add_swapped(-1);
-                    self.swap_free(SwapEntry::from_raw(raw));
+                    self.free_swap_and_cache(SwapEntry::from_raw(raw));
                 }
                 Pte::Present(old) => {
                     let page = self.map.page(old.pfn);
@@ -375,12 +383,17 @@ impl<'m, E: Env> Mm<'m, E> {
     /// If a table is full, there is no memory, or a page has too many mappings; the
     /// parent is as it was, but for pages that will be copied at the next store.
     pub fn fork_space(&self, parent: SpaceId) -> Result<SpaceId, SpaceError> {
-        let child = self.create_space()?;
-        let copied = self.copy_space(parent, child);
-        if copied.is_err() {
-            self.destroy_space(child);
+        let child = self.new_space()?;
+        match self.copy_space(parent, child) {
+            Ok(()) => {
+                self.space(child).live.store(true, Ordering::Release);
+                Ok(child)
+            }
+            Err(error) => {
+                self.destroy_space(child);
+                Err(error)
+            }
         }
-        copied.map(|()| child)
     }
 
     fn copy_space(&self, parent: SpaceId, child: SpaceId) -> Result<(), SpaceError> {

@@ -191,6 +191,33 @@ impl<'m, E: Env> Mm<'m, E> {
         device.put_use(entry.slot(), || self.discard(device, entry));
     }
 
+    /// One page-table entry less names `entry`, and will not name it again
+    /// (`free_swap_and_cache`): a page that waits in the cache for nobody leaves it.
+    pub(crate) fn free_swap_and_cache(&self, entry: SwapEntry) {
+        self.swap_free(entry);
+        let state = self.swap_device(entry).state(entry.slot());
+        if state.uses == 0
+            && matches!(state.held, Held::Page(_))
+            && let Some(held) = self.swap_lookup(entry)
+        {
+            self.drop_unwanted(held.page());
+            self.put(held);
+        }
+    }
+
+    /// Takes a page, to which the caller has a reference, out of the cache if no page-table
+    /// entry leads to it. With swap full nobody else would: without a free slot reclaim
+    /// leaves anonymous pages alone. One that is locked is left to whoever has the lock.
+    pub(crate) fn drop_unwanted(&self, page: &'m Page) {
+        if page.is_mapped() || !page.has(PageFlags::SWAPCACHE) {
+            return;
+        }
+        if let Some(lock) = page.try_lock() {
+            self.try_to_free_swap(&lock);
+            self.unlock(lock);
+        }
+    }
+
     /// The page in `frame` leaves the slot, and perhaps a shadow in its place.
     #[inline]
     pub(crate) fn swap_uncache(&self, entry: SwapEntry, frame: Pfn, shadow: Option<u32>) {
@@ -271,7 +298,17 @@ impl<'m, E: Env> Mm<'m, E> {
             self.count(VmEvent::SwapReadError, 1);
         }
         page.end_read(ok);
+        let held = page.get();
         self.unlock(PageLock::adopt(page));
+        self.drop_if_last_user_went(page);
+        self.put(held);
+    }
+
+    /// The last user of a page's slot may have gone while the device had the page.
+    fn drop_if_last_user_went(&self, page: &'m Page) {
+        if page.has(PageFlags::SWAPCACHE) && self.slot_uses(page) == 0 {
+            self.drop_unwanted(page);
+        }
     }
 
     /// A write that failed leaves the page dirty and active, its slot never to be used
@@ -295,6 +332,7 @@ impl<'m, E: Env> Mm<'m, E> {
         if page.take_waiters() {
             self.wake_waiters(page);
         }
+        self.drop_if_last_user_went(page);
         self.put(held);
     }
 }

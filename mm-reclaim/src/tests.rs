@@ -293,8 +293,9 @@ impl Tasks for TestEnv {
         thread::yield_now();
     }
 
-    fn kill_for_memory(&self, space: u16) {
+    fn kill_for_memory(&self, space: u16) -> bool {
         self.note(Asked::Kill(space));
+        true
     }
 }
 

@@ -112,8 +112,8 @@ pub fn kill_process(pid: u32) -> bool {
     }
 }
 
-/// Kills the task of an address space, for want of memory.
-pub fn kill_space(space: u16) {
+/// Kills the task of an address space, for want of memory; false if it has none.
+pub fn kill_space(space: u16) -> bool {
     let victim = {
         let sched = sched::lock();
         sched.living().find(|id| id.task().space().is_some_and(|s| s.0 == space))
@@ -121,6 +121,7 @@ pub fn kill_space(space: u16) {
     if let Some(id) = victim {
         kill(id, signal::SIGKILL, TaskFlags::OOM_VICTIM);
     }
+    victim.is_some()
 }
 
 /// Waits for a child of the running task to exit, and returns its process number and status.

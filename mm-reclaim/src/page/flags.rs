@@ -211,6 +211,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::tests::cases(256))]
+
         #[test]
         fn a_list_and_the_flags_of_its_pages_agree(bits in any::<u32>()) {
             let flags = PageFlags::from_bits_truncate(bits);

@@ -135,7 +135,8 @@ impl Tasks for World {
         self.sched.yield_now();
     }
 
-    fn kill_for_memory(&self, space: u16) {
+    fn kill_for_memory(&self, space: u16) -> bool {
         self.sched.kill(space);
+        true
     }
 }

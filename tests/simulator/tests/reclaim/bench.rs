@@ -110,6 +110,18 @@ pub fn without(request: ScanRequest, rights: May) -> ScanRequest {
     ScanRequest { may: request.may - rights, ..request }
 }
 
+/// Shows everything on the lists to forced reclaim.
+pub fn force_everything(machine: Machine<'_>) {
+    machine.settle();
+    machine.mm.lru_add_drain_all();
+    for zone in machine.mm.zones() {
+        let is_here = |page: &Page| page.has(PageFlags::LRU) && page.zone_index() == zone.id().index();
+        let map = machine.mm.memmap();
+        let all: Vec<Pfn> = map.iter().filter(|(_, p)| is_here(p)).map(|(pfn, _)| pfn).collect();
+        look(machine, &all, ScanRequest::proactive());
+    }
+}
+
 /// What stands in the tables of a program.
 pub fn entry(machine: Machine<'_>, program: &Program<'_>, vpn: Vpn) -> Pte {
     machine.mm.with_tables(program.space, |tables| tables.get(vpn))
@@ -255,6 +267,17 @@ pub fn half_way<'m>(machine: Machine<'m>) -> (Program<'m>, Range<Vpn>, Pfn) {
     assert_eq!(seen.stat.reclaimed, 0);
     assert!(has(machine, pfn, PageFlags::SWAPCACHE | PageFlags::DIRTY));
     assert!(!is_present(machine, &program, area.start));
+    (program, area, pfn)
+}
+
+/// A page that is [`half_way`] and that nobody wants any more: its user unmapped it while
+/// somebody else had it locked, so that it could not leave the cache at once.
+pub fn unwanted<'m>(machine: Machine<'m>) -> (Program<'m>, Range<Vpn>, Pfn) {
+    let (mut program, area, pfn) = half_way(machine);
+    let lock = HeldLock::of(machine, pfn);
+    program.unmap(area.clone()).expect("an area");
+    drop(lock);
+    assert!(has(machine, pfn, PageFlags::SWAPCACHE));
     (program, area, pfn)
 }
 

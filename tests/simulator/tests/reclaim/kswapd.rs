@@ -150,7 +150,7 @@ fn a_user_waits_for_the_reserve_and_a_kernel_task_does_not() {
 /// at most, one with FS until the reserve is up.
 #[test]
 fn without_fs_the_wait_ends_after_a_second() {
-    on(slow(2048), |machine| {
+    on(DiskConfig { queue: 2048, ..slow(2048) }, |machine| {
         let (program, area) = cold(machine, 700);
         let mut taken = spend_reserve(machine);
         let waits = |gfp| {
@@ -163,10 +163,10 @@ fn without_fs_the_wait_ends_after_a_second() {
             times.into_inner().unwrap()
         };
         let restricted = waits(Gfp::NOFS);
-        assert!((1000 * MS..4000 * MS).contains(&restricted), "{restricted} ns");
+        assert!((1000 * MS..6000 * MS).contains(&restricted), "{restricted} ns");
         taken.extend(spend_reserve(machine));
         let patient = waits(Gfp::KERNEL);
-        assert!(patient > 4000 * MS, "{patient} ns");
+        assert!(patient > 6000 * MS, "{patient} ns");
         assert_eq!(event(machine, VmEvent::PgScanDirectThrottle), 2);
         release(machine, taken);
         prove(machine);
@@ -178,7 +178,7 @@ fn without_fs_the_wait_ends_after_a_second() {
 /// having reclaimed.
 #[test]
 fn a_throttled_task_that_is_killed_returns_without_reclaiming() {
-    on(slow(2048), |machine| {
+    on(DiskConfig { queue: 2048, ..slow(2048) }, |machine| {
         let (program, area) = cold(machine, 700);
         let victim = Program::new(machine);
         let taken = spend_reserve(machine);
@@ -186,7 +186,8 @@ fn a_throttled_task_that_is_killed_returns_without_reclaiming() {
         machine.crowd(2, |machine, who| {
             if who == 1 {
                 machine.sleep(Nanos(200 * MS));
-                return machine.world.kill_for_memory(victim.space.0);
+                machine.world.kill_for_memory(victim.space.0);
+                return;
             }
             let outer = machine.world.sched.act_for(Some(victim.space.0));
             let (got, took) = time(machine, || take(machine, Gfp::KERNEL));
@@ -393,14 +394,13 @@ fn a_batch_of_dirty_pages_flags_the_zone() {
 #[test]
 fn kswapd_stalls_in_a_zone_that_drowns_in_write_back() {
     on(slow(1024), |machine| {
-        let (program, area, written) = in_flight(machine, 2);
+        let (program, area, written) = in_flight(machine, 4);
         direct_round(machine, Gfp::KERNEL);
         assert!(machine.mm.zone(ZoneId::Dma).flags().contains(ZoneFlags::WRITEBACK));
-        // Back on the inactive list, as the aging of a long active list leaves them.
-        written.iter().for_each(|pfn| {
-            let page = machine.mm.memmap().page(*pfn);
-            assert!(page.has(mm_reclaim::page::PageFlags::ACTIVE));
-        });
+        // The aging of an active list that is too long has brought them back.
+        let still = mm_reclaim::page::PageFlags::WRITEBACK;
+        assert!(written.iter().all(|pfn| crate::bench::has(machine, *pfn, still)));
+        assert!(on_list(machine, LruList::InactiveAnon) >= 2);
         let tally = crate::bench::Tally::new(machine);
         let taken = exhaust(machine);
         take(machine, Gfp::NOWAIT);

@@ -13,6 +13,7 @@ use simulator::{DiskConfig, FIRST_DISK, Machine};
 use crate::bench::{
     HeldLock, anything, chill, cold, direct, direct_round, frame, frames, half_way, has, hot,
     in_flight, is_present, kswapd, look, on, on_list, page, prove, slow,
+    unwanted,
 };
 
 const DISK: DiskConfig = DiskConfig::sync(256);
@@ -132,8 +133,7 @@ fn a_page_written_synchronously_is_freed_in_this_pass() {
 #[test]
 fn a_page_that_nobody_wants_is_not_written() {
     on(DISK, |machine| {
-        let (mut program, area, pfn) = half_way(machine);
-        program.unmap(area).expect("an area");
+        let (program, _, pfn) = unwanted(machine);
         let seen = look(machine, &[pfn], anything());
         assert_eq!(seen.verdicts, [(Reason::Keep(Keep::SlotUnused), 1)]);
         assert_eq!(machine.world.disks.stat(FIRST_DISK).writes, 0);
@@ -141,6 +141,7 @@ fn a_page_that_nobody_wants_is_not_written() {
         // LRU-06: the isolation was the last reference.
         assert_eq!(page(machine, pfn).refs(), 0, "kept by nobody, so it was freed");
         prove(machine);
+        drop(program);
     });
 }
 

@@ -14,7 +14,7 @@ use mm_reclaim::{Mm, SwapOnError};
 use simulator::{Config, Death, DiskConfig, DiskStat, FIRST_DISK, Machine, Pace, Program, World};
 
 use crate::bench::{
-    anything, chill, cold, frame, frames, has, hot, in_flight, is_present, look, on, page, pages,
+    anything, chill, cold, force_everything, frame, frames, has, hot, in_flight, is_present, look, on, page, pages,
     prove, slot, slow, small,
 };
 
@@ -212,7 +212,7 @@ fn read_ahead_brings_the_cluster_or_nothing() {
             let (mut program, area) = cold(machine, 64);
             for _ in 0..2 {
                 program.advise(area.clone(), Advice::PageOut).expect("an area");
-                look_at_all(machine);
+                force_everything(machine);
                 prove(machine);
             }
             assert!(pages(area.clone()).all(|v| !is_present(machine, &program, v)));
@@ -223,16 +223,6 @@ fn read_ahead_brings_the_cluster_or_nothing() {
             prove(machine);
         });
     }
-}
-
-/// Shows everything on the lists to forced reclaim.
-fn look_at_all(machine: Machine<'_>) {
-    machine.settle();
-    machine.mm.lru_add_drain_all();
-    let listed = |(pfn, page): (_, &mm_reclaim::page::Page)| page.has(PageFlags::LRU).then_some(pfn);
-    let map = machine.mm.memmap();
-    let all: Vec<_> = map.iter().filter_map(listed).collect();
-    look(machine, &all, ScanRequest::proactive());
 }
 
 /// SWAP-05: a store after swap-in reuses the page of its only user and copies a shared one.
@@ -259,6 +249,28 @@ fn a_store_after_swap_in_reuses_or_copies() {
             assert_eq!(machine.mm.event(VmEvent::CowCopy), 1);
             prove(machine);
             program.check_all(area);
+        });
+    }
+}
+
+/// SWAP-03, SWAP-04: a program that ends leaves neither pages in the cache nor slots behind,
+/// be they read ahead, under write-back, or all that there are.
+#[test]
+fn nothing_is_left_of_a_program_that_ends() {
+    for disk in [DiskConfig::sync(33), DiskConfig::later(33), DiskConfig::later(256), slow(33)] {
+        on(disk, |machine| {
+            let free = machine.mm.total_free();
+            let (mut program, area) = cold(machine, 100);
+            program.advise(area.clone(), Advice::PageOut).expect("an area");
+            program.check_all(area.start..area.start + 1);
+            let child = program.fork().expect("a child");
+            drop(program);
+            child.check_all(area.start + 16..area.start + 17);
+            drop(child);
+            prove(machine);
+            assert_eq!(machine.mm.total_free(), free);
+            let (total, free) = machine.mm.swap_pages();
+            assert_eq!(total, free);
         });
     }
 }
@@ -330,8 +342,6 @@ fn failures_hit_single_requests() {
             assert!(ends.contains(&Ok(())));
             bystander.check_all(other);
             drop((program, bystander));
-            // Pages that nobody wants any more leave the cache when reclaim meets them.
-            look_at_all(machine);
             prove(machine);
             let (total, free) = machine.mm.swap_pages();
             assert_eq!(total - free, bad, "the broken slots, and no others");

@@ -18,7 +18,7 @@ use simulator::{DiskConfig, Machine, Program, SimCpu};
 
 use crate::bench::{
     HeldLock, HeldPage, anything, chill, cold, direct, direct_round, frame, half_way, hot,
-    in_flight, kswapd, look, prove, slot, slow, small, without,
+    in_flight, kswapd, look, prove, slot, slow, small, unwanted, without,
 };
 
 /// A page in its state, and what keeps it there until the look is over.
@@ -132,10 +132,10 @@ fn held_elsewhere<'m>(machine: Machine<'m>) -> Stage<'m> {
     Stage { held: Some(HeldPage::of(machine, stage.frame)), ..stage }
 }
 
-/// The page was unmapped and not yet written when its only user unmapped the slot.
+/// The page was unmapped and not yet written when its only user unmapped the slot, while
+/// somebody else had the page locked.
 fn slot_without_user<'m>(machine: Machine<'m>) -> Stage<'m> {
-    let (mut program, area, frame) = half_way(machine);
-    program.unmap(area).expect("an area");
+    let (program, _, frame) = unwanted(machine);
     Stage::new(frame, [program])
 }
 

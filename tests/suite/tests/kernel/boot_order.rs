@@ -87,7 +87,7 @@ fn boot_stack() {
         stack.end - stack.start - spare as u64,
         stack.end - stack.start
     );
-    assert!(spare >= 4096, "only {spare} bytes are left");
+    assert!(spare >= 32 << 10, "only {spare} bytes are left");
 }
 
 /// BOOT-03: the fixmap slot outlives the early boot.
