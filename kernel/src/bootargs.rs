@@ -10,7 +10,8 @@
 //! | `mem=SIZE` | use no more memory than this |
 //! | `min_free_kbytes=N`, `swappiness=N` | knobs of the memory management |
 //! | `semihosting` | console without a UART, and the exit status, by semihosting |
-//! | `test=NAME` | the test to run (suite image only) |
+//! | `page_cluster=N` | a swap-in reads 2^N neighbours; 0 just the one (0 to 5) |
+//! | `anon_rule=second-chance`, `anon_rule=activate` | what one reference to an anonymous page earns |
 //! | `--` | what follows are the program's arguments |
 //!
 //! Sizes and limits are bytes, with an optional suffix K, M or G. A bad value of a known
@@ -21,6 +22,7 @@
 
 use core::fmt;
 
+use mm_reclaim::reclaim::references::ReferenceRule;
 use mm_reclaim::units::PhysAddr;
 
 /// The RAM disk that was asked for.
@@ -66,8 +68,10 @@ pub struct BootArgs<'a> {
     pub swappiness: Option<u8>,
     /// `semihosting`
     pub semihosting: bool,
-    /// `test=`
-    pub test: Option<&'a str>,
+    /// `page_cluster=`, 0 to 5
+    pub page_cluster: Option<u8>,
+    /// `anon_rule=`
+    pub anon_rule: Option<ReferenceRule>,
     /// What follows `--`, with its spaces.
     pub program: &'a str,
     /// The whole line.
@@ -161,11 +165,12 @@ impl<'a> BootArgs<'a> {
     fn setting(&mut self, name: &str, value: &'a str) -> Result<bool, Why> {
         match name {
             "init" => self.init = Some(name_of(value)?),
-            "test" => self.test = Some(name_of(value)?),
+            "page_cluster" => self.page_cluster = Some(at_most(value, 5)?),
+            "anon_rule" => self.anon_rule = Some(anon_rule(value)?),
             "mem" => self.mem = Some(size(value)?),
             "zones" => self.zones = Some(zones(value)?),
             "min_free_kbytes" => self.min_free_kbytes = Some(number(value)?),
-            "swappiness" => self.swappiness = Some(swappiness(value)?),
+            "swappiness" => self.swappiness = Some(at_most(value, 200)?),
             // The other spelling of `ramdisk.async`.
             "ramdisk" if value == "async" => self.ramdisk.queued = true,
             "ramdisk" => self.ramdisk(value)?,
@@ -218,9 +223,17 @@ fn positive(value: &str) -> Result<u32, Why> {
     number(value).and_then(|n| if n == 0 { Err(Why::OutOfRange) } else { Ok(n) })
 }
 
-fn swappiness(value: &str) -> Result<u8, Why> {
+fn at_most(value: &str, most: u8) -> Result<u8, Why> {
     let n = number(value)?;
-    u8::try_from(n).ok().filter(|&n| n <= 200).ok_or(Why::OutOfRange)
+    u8::try_from(n).ok().filter(|&n| n <= most).ok_or(Why::OutOfRange)
+}
+
+fn anon_rule(value: &str) -> Result<ReferenceRule, Why> {
+    match value {
+        "second-chance" => Ok(ReferenceRule::SecondChance),
+        "activate" => Ok(ReferenceRule::ActivateAnon),
+        _ => Err(Why::UnknownOption),
+    }
 }
 
 fn zones(value: &str) -> Result<ZoneEnds, Why> {
@@ -267,11 +280,12 @@ mod tests {
 
     #[test]
     fn every_word_is_understood() {
-        let line = "init=hog semihosting ramdisk=64M,async,delay=100,bw=2000 test=lru::x \
+        let line = "init=hog semihosting ramdisk=64M,async,delay=100,bw=2000 page_cluster=0 anon_rule=activate \
                     ramdisk.fail_read=3 ramdisk.fail_write=5 zones=1088M,1152M mem=1G \
                     min_free_kbytes=1024 swappiness=200 -- 7 two  words";
         let args = BootArgs::parse(line).unwrap();
-        assert_eq!((args.init, args.test), (Some("hog"), Some("lru::x")));
+        assert_eq!((args.init, args.page_cluster), (Some("hog"), Some(0)));
+        assert_eq!(args.anon_rule, Some(ReferenceRule::ActivateAnon));
         assert!(args.semihosting);
         let ramdisk = RamdiskArgs {
             size: 64 << 20,
@@ -328,6 +342,8 @@ mod tests {
         assert_eq!(bad("mem=M"), ("mem=M", Why::Empty));
         assert_eq!(bad("mem=99999999999G"), ("mem=99999999999G", Why::OutOfRange));
         assert_eq!(bad("semihosting swappiness=201"), ("swappiness=201", Why::OutOfRange));
+        assert_eq!(bad("page_cluster=6"), ("page_cluster=6", Why::OutOfRange));
+        assert_eq!(bad("anon_rule=never"), ("anon_rule=never", Why::UnknownOption));
         assert_eq!(bad("swappiness=+1"), ("swappiness=+1", Why::NotANumber));
         assert_eq!(bad("zones=1G"), ("zones=1G", Why::NotTwoLimits));
         assert_eq!(bad("zones=2G,1G"), ("zones=2G,1G", Why::NotTwoLimits));

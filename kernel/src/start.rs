@@ -86,6 +86,12 @@ fn memory_management(
         .ramdisk
         .map(|place| SwapSpace { place, slots: take(&mut memory, slots_layout(place.blocks())) });
     let mm = glue::install(Mm::new(KernelEnv::new(), plan, block));
+    if let Some(cluster) = args.page_cluster {
+        mm.set_page_cluster(cluster);
+    }
+    if let Some(rule) = args.anon_rule {
+        mm.set_reference_rule(rule);
+    }
     for range in memory.memblock.hand_over().free_frames() {
         mm.free_bootmem(FrameRange { start: range.start, end: range.end });
     }

@@ -19,12 +19,13 @@
 //!
 //! Counterpart in Linux: `__alloc_pages_slowpath`.
 
-use crate::env::{Env, FrameMemory, TaskFlags, Tasks};
+use crate::env::{Clock, Env, FrameMemory, TaskFlags, Tasks};
 use crate::gfp::Gfp;
 use crate::kswapd::MAX_RECLAIM_RETRIES;
 use crate::mm::Mm;
 use crate::oom::OomEnd;
 use crate::page::Page;
+use crate::stat::VmEvent;
 use crate::units::{Order, Pfn};
 use crate::zone::{Mark, Reach, Watermarks, Zone, ZoneId, min_free_kbytes};
 
@@ -146,7 +147,10 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Reclaims as a task that may use the reserves meanwhile and does not recurse.
     fn reclaim_for(&self, gfp: Gfp, order: Order) -> u64 {
         let before = self.env.tasks().set_memalloc(true);
+        let start = self.env.clock().now();
         let progress = self.try_to_free_pages(gfp, order);
+        let delay = self.env.clock().now().0.saturating_sub(start.0);
+        self.count(VmEvent::ReclaimDelay, delay / 1000);
         self.env.tasks().set_memalloc(before);
         progress
     }

@@ -43,6 +43,8 @@ pub(crate) struct ReclaimState {
     pub(crate) kswapd_failures: AtomicU32,
     /// A task is inside the killer.
     pub(crate) oom_running: AtomicBool,
+    /// The reference rule of Linux 4.x: any referenced anonymous page is activated.
+    pub(crate) activate_anon: AtomicBool,
     /// Base pages on their way to a device.
     pub(crate) writeback: AtomicU32,
     /// Writes completed, ever; what throttled reclaimers watch.
@@ -129,6 +131,7 @@ impl<'m, E: Env> Mm<'m, E> {
                 kswapd_class: AtomicU32::new(0),
                 kswapd_failures: AtomicU32::new(0),
                 oom_running: AtomicBool::new(false),
+                activate_anon: AtomicBool::new(false),
                 writeback: AtomicU32::new(0),
                 writes_done: AtomicU32::new(0),
                 stalled: AtomicU32::new(0),

@@ -73,6 +73,8 @@ events! {
     AllocStallDma32 = "allocstall_dma32",
     /// Direct reclaims, by class zone.
     AllocStallNormal = "allocstall_normal",
+    /// Microseconds that allocations spent in direct reclaim.
+    ReclaimDelay = "direct_reclaim_us",
     /// Times that kswapd set out to balance the node.
     PageOutRun = "pageoutrun",
     /// Pages that kswapd's pages-to-be found locked, written back or marked.

@@ -18,7 +18,7 @@
 
 use core::ops::ControlFlow::{Break, Continue};
 
-use super::references::{PageReferences, ReferenceRule, check_references};
+use super::references::{PageReferences, check_references};
 use super::{
     ActivateReason, BatchStat, CullReason, FreeReason, KeepReason, May, ReclaimKind, ScanRequest,
     Stage, Verdict,
@@ -145,7 +145,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         let found = self.mm.page_referenced(page.page(), &mut self.stale);
         let marked = page.page().take_referenced();
         let kind = page.page().flags().page_type();
-        match check_references(found, marked, kind, ReferenceRule::SecondChance) {
+        match check_references(found, marked, kind, self.mm.reference_rule()) {
             PageReferences::Reclaim => Continue((page, false)),
             PageReferences::ReclaimClean => Continue((page, true)),
             PageReferences::Activate => match self.activate(page, ActivateReason::Referenced) {

@@ -5,6 +5,7 @@
 //! flushed (SPL-18, RMAP-06); the rest goes back to the caller.
 
 use super::ladder::Judge;
+use super::references::ReferenceRule;
 use super::{BatchStat, Reason, ScanProgress, ScanRequest, Verdict};
 use crate::env::{BlockDevice, Env, Tasks};
 use crate::list::PageList;
@@ -12,6 +13,7 @@ use crate::lru::IsolatedList;
 use crate::mm::Mm;
 use crate::page::FrozenPage;
 use crate::stat::VmEvent;
+use crate::sync::Ordering;
 use crate::tlb::TlbBatch;
 use crate::units::Order;
 use crate::zone::Zone;
@@ -102,6 +104,20 @@ impl<'m, E: Env> Mm<'m, E> {
             freed.iter().for_each(|page| self.poison(page, Order::ZERO));
         }
         zone.give_batch(core::iter::from_fn(|| freed.pop_front().map(FrozenPage::after_last_put)));
+    }
+
+    /// What one reference to an anonymous page earns it.
+    pub fn reference_rule(&self) -> ReferenceRule {
+        match self.reclaim.activate_anon.load(Ordering::Relaxed) {
+            true => ReferenceRule::ActivateAnon,
+            false => ReferenceRule::SecondChance,
+        }
+    }
+
+    /// Sets [`Mm::reference_rule`].
+    pub fn set_reference_rule(&self, rule: ReferenceRule) {
+        let activate = rule == ReferenceRule::ActivateAnon;
+        self.reclaim.activate_anon.store(activate, Ordering::Relaxed);
     }
 
     /// How often each reason decided about a page.

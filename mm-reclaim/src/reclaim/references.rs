@@ -7,6 +7,7 @@ use crate::rmap::References;
 
 /// How one look turns into a fate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum ReferenceRule {
     /// One reference keeps, two looks or two mappings activate; anon and file alike.
     SecondChance,

@@ -115,7 +115,8 @@ pub fn force_everything(machine: Machine<'_>) {
     machine.settle();
     machine.mm.lru_add_drain_all();
     for zone in machine.mm.zones() {
-        let is_here = |page: &Page| page.has(PageFlags::LRU) && page.zone_index() == zone.id().index();
+        let is_here =
+            |page: &Page| page.has(PageFlags::LRU) && page.zone_index() == zone.id().index();
         let map = machine.mm.memmap();
         let all: Vec<Pfn> = map.iter().filter(|(_, p)| is_here(p)).map(|(pfn, _)| pfn).collect();
         look(machine, &all, ScanRequest::proactive());

@@ -257,7 +257,11 @@ fn no_byte_of_a_former_owner_is_readable() {
 }
 
 /// Fills every present page of a range to the last word.
-fn fill(machine: Machine<'_>, program: &Program<'_>, range: std::ops::Range<mm_reclaim::units::Vpn>) {
+fn fill(
+    machine: Machine<'_>,
+    program: &Program<'_>,
+    range: std::ops::Range<mm_reclaim::units::Vpn>,
+) {
     for vpn in pages(range).filter(|v| crate::bench::is_present(machine, program, *v)) {
         machine.world.arena.write(frame(machine, program, vpn), 0, &[0xa5; PAGE_SIZE]);
     }
@@ -289,7 +293,8 @@ fn copies_and_swapped_pages_are_whole() {
         assert_eq!(content(&program), want, "through swap");
         let child = program.fork().expect("a child");
         for vpn in pages(area.clone()) {
-            let first = u64::from_le_bytes(std::array::from_fn(|i| want[(vpn - area.start) as usize][i]));
+            let first =
+                u64::from_le_bytes(std::array::from_fn(|i| want[(vpn - area.start) as usize][i]));
             child.touch(vpn.addr(), Touch::Store(first)).expect("alive");
         }
         assert_eq!(content(&child), want, "by copying");

@@ -312,7 +312,8 @@ fn without_swap_anonymous_pages_are_not_scanned() {
 fn too_many_isolated_stall_all_but_kswapd_and_the_dying() {
     on(DISK, |machine| {
         let (program, area) = cold(machine, 1);
-        let isolate = |n| machine.mm.lru().in_zone(ZoneId::Dma).corrupt_counts(LruList::ActiveAnon, 0, n);
+        let isolate =
+            |n| machine.mm.lru().in_zone(ZoneId::Dma).corrupt_counts(LruList::ActiveAnon, 0, n);
         isolate(1000);
         let (_, took) = time(machine, || direct_round(machine, Gfp::KERNEL));
         assert_eq!(event(machine, VmEvent::PgScanDirect), 0);
@@ -429,7 +430,8 @@ fn a_steady_load_is_kswapds_work() {
             }
         }
         prove(machine);
-        let [kswapd, direct] = [VmEvent::PgStealKswapd, VmEvent::PgStealDirect].map(|e| event(machine, e));
+        let [kswapd, direct] =
+            [VmEvent::PgStealKswapd, VmEvent::PgStealDirect].map(|e| event(machine, e));
         assert!(kswapd > direct, "{kswapd} by kswapd, {direct} directly");
         assert!(!is_present(machine, &program, area.start), "the oldest page is in swap");
         let last = frame(machine, &program, area.start + 1999);

@@ -3,17 +3,14 @@
 
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::page::{LruList, PageFlags};
-use mm_reclaim::reclaim::{
-    ActivateReason as Activate, FreeReason, KeepReason as Keep, Reason,
-};
+use mm_reclaim::reclaim::{ActivateReason as Activate, FreeReason, KeepReason as Keep, Reason};
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::zone::ZoneFlags;
 use simulator::{DiskConfig, FIRST_DISK, Machine};
 
 use crate::bench::{
     HeldLock, anything, chill, cold, direct, direct_round, frame, frames, half_way, has, hot,
-    in_flight, is_present, kswapd, look, on, on_list, page, prove, slow,
-    unwanted,
+    in_flight, is_present, kswapd, look, on, on_list, page, prove, slow, unwanted,
 };
 
 const DISK: DiskConfig = DiskConfig::sync(256);

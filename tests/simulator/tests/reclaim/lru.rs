@@ -146,7 +146,8 @@ fn writing_costs_and_old_costs_fade() {
     on(DISK, |machine| {
         let (program, area) = cold(machine, 640);
         let lruvec = machine.mm.lru().in_zone(ZoneId::Dma);
-        let quarter = || LruList::EVICTABLE.iter().map(|l| u64::from(lruvec.size(*l))).sum::<u64>() / 4;
+        let quarter =
+            || LruList::EVICTABLE.iter().map(|l| u64::from(lruvec.size(*l))).sum::<u64>() / 4;
         assert_eq!(lruvec.costs(), (0, 0));
         direct_round(machine, Gfp::KERNEL);
         let written = machine.mm.event(VmEvent::NrVmscanWrite);
@@ -182,7 +183,11 @@ fn a_refault_of_the_workingset_costs() {
 }
 
 /// Puts pages on the active list, as two uses do.
-fn activate(machine: Machine<'_>, program: &mut Program<'_>, range: std::ops::Range<mm_reclaim::units::Vpn>) {
+fn activate(
+    machine: Machine<'_>,
+    program: &mut Program<'_>,
+    range: std::ops::Range<mm_reclaim::units::Vpn>,
+) {
     for pfn in frames(machine, program, range) {
         let held = machine.mm.get_page(pfn).expect("in use");
         (0..2).for_each(|_| machine.mm.mark_page_accessed(&held));
@@ -224,7 +229,8 @@ fn a_long_active_list_is_refilled_from_its_tail() {
     on(DISK, |machine| {
         let (mut program, area) = hot(machine, 256);
         activate(machine, &mut program, area.start..area.start + 250);
-        let [refill, deactivate] = [VmEvent::PgRefill, VmEvent::PgDeactivate].map(|e| machine.mm.event(e));
+        let [refill, deactivate] =
+            [VmEvent::PgRefill, VmEvent::PgDeactivate].map(|e| machine.mm.event(e));
         direct_round(machine, Gfp::KERNEL);
         let scanned = machine.mm.event(VmEvent::PgRefill) - refill;
         let moved = machine.mm.event(VmEvent::PgDeactivate) - deactivate;

@@ -12,8 +12,7 @@ use crate::bench::{exhaust, hot, on, pages, prove, release, small};
 
 /// Machines with little memory and hardly any swap, in both modes of the device.
 fn tight(seed: u64) -> Config {
-    let disk =
-        if seed % 2 == 0 { DiskConfig::sync(200) } else { DiskConfig::later(200) };
+    let disk = if seed % 2 == 0 { DiskConfig::sync(200) } else { DiskConfig::later(200) };
     let mut config = small(disk);
     config.hardware.seed = seed;
     config.hardware.cpus = 1 + (seed % 3) as usize;

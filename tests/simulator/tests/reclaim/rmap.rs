@@ -4,9 +4,7 @@
 use mm_reclaim::advice::Advice;
 use mm_reclaim::env::Prot;
 use mm_reclaim::page::PageFlags;
-use mm_reclaim::reclaim::{
-    ActivateReason, FreeReason, KeepReason, Reason, ScanRequest,
-};
+use mm_reclaim::reclaim::{ActivateReason, FreeReason, KeepReason, Reason, ScanRequest};
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::swap::map::{MAX_USES, SlotState};
 use mm_reclaim::units::Vpn;

@@ -14,8 +14,8 @@ use mm_reclaim::{Mm, SwapOnError};
 use simulator::{Config, Death, DiskConfig, DiskStat, FIRST_DISK, Machine, Pace, Program, World};
 
 use crate::bench::{
-    anything, chill, cold, force_everything, frame, frames, has, hot, in_flight, is_present, look, on, page, pages,
-    prove, slot, slow, small,
+    anything, chill, cold, force_everything, frame, frames, has, hot, in_flight, is_present, look,
+    on, page, pages, prove, slot, slow, small,
 };
 
 /// A device in each of its modes.

@@ -123,11 +123,8 @@ const SPACE_COUNTS: Violation =
     Violation::SpaceCounts { space: mm_reclaim::aspace::SpaceId(0), counts: (0, 0), found: (0, 0) };
 const BAD_AREA: Violation =
     Violation::BadArea { space: mm_reclaim::aspace::SpaceId(0), start: Vpn(0) };
-const BROKEN_RMAP: Violation = Violation::BrokenRmap {
-    space: mm_reclaim::aspace::SpaceId(0),
-    vpn: Vpn(0),
-    pfn: PFN,
-};
+const BROKEN_RMAP: Violation =
+    Violation::BrokenRmap { space: mm_reclaim::aspace::SpaceId(0), vpn: Vpn(0), pfn: PFN };
 
 fn page_rows() -> Vec<Row> {
     let row = |what, name, damage| Row { what, damage, name };
@@ -185,9 +182,13 @@ fn swap_rows() -> Vec<Row> {
         row("a shadow in a slot without users", ORPHAN, |b| {
             b.change_slot(b.free_slot(), |s| SlotState { held: Held::Shadow(1), ..s });
         }),
-        row("an unused slot that an entry names", Violation::UnusedSlot(SwapEntry::from_raw(0)), |b| {
-            b.change_slot(b.swapped(), |state| SlotState { uses: 0, ..state });
-        }),
+        row(
+            "an unused slot that an entry names",
+            Violation::UnusedSlot(SwapEntry::from_raw(0)),
+            |b| {
+                b.change_slot(b.swapped(), |state| SlotState { uses: 0, ..state });
+            },
+        ),
         row("a use too many", Violation::SlotUses { counts: 0, found: 0 }, |b| {
             b.change_slot(b.swapped(), |state| SlotState { uses: state.uses + 1, ..state });
         }),
@@ -217,7 +218,8 @@ fn book_rows() -> Vec<Row> {
         row("a free page with a reference", BAD_BLOCK, |b| b.free_block().corrupt_counts(0, 1)),
         row("a free page that is mapped", BAD_BLOCK, |b| b.free_block().corrupt_counts(1, 0)),
         row("an entry that vanished", SPACE_COUNTS, |b| {
-            let take = |t: &mut simulator::tables::SoftTables<'_>| t.replace(b.own.start, Pte::None);
+            let take =
+                |t: &mut simulator::tables::SoftTables<'_>| t.replace(b.own.start, Pte::None);
             b.machine.mm.with_tables(b.parent.space, take);
         }),
         row("an area turned inside out", BAD_AREA, |b| {
