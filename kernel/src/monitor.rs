@@ -69,9 +69,7 @@ impl Watch {
     pub fn finish(self, status: i32) -> u8 {
         WATCHED.store(0, Relaxed);
         task::wake(WATCH_KEY);
-        if DRAWN.load(Relaxed) {
-            print!("\r\n");
-        }
+        leave_line();
         let elapsed = timer::now().0 - self.began.0;
         print_summary(glue::mm(), elapsed);
         let books = check_books(glue::mm());
@@ -81,6 +79,13 @@ impl Watch {
         };
         println!("program ended with status {own}");
         if books { own } else { own.max(3) }
+    }
+}
+
+/// Ends the live line, if one was drawn since: what comes next stands on a line of its own.
+pub fn leave_line() {
+    if DRAWN.swap(false, Relaxed) {
+        println!();
     }
 }
 

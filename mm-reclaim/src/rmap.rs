@@ -29,7 +29,7 @@ pub(crate) struct Hit<'a, 'm, E: Env> {
     pub(crate) mapping: Mapping,
 }
 
-/// What [`Mm::page_referenced`] found.
+/// What a look at all mappings of a page found (`page_referenced`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct References {
     /// Mappings whose access flag was set.
@@ -40,7 +40,7 @@ pub struct References {
     pub locked: bool,
 }
 
-/// How [`Mm::try_to_unmap`] ended.
+/// How an attempt to unmap a page ended (`try_to_unmap`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unmap {
     /// Nothing maps the page any more.

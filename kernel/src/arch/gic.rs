@@ -13,7 +13,7 @@ use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite, WriteOnly};
 use tock_registers::{register_bitfields, register_structs};
 
-use crate::arch::{cpu, timer};
+use crate::arch::cpu;
 
 register_bitfields! { u32,
     /// Distributor and CPU interface control.
@@ -109,8 +109,9 @@ pub fn send_reschedule(target: usize) {
     dist().sgir.write(SGIR::ID.val(RESCHEDULE_SGI) + SGIR::TARGETS.val(1 << target));
 }
 
-/// Handles the pending interrupts of this CPU.
-pub fn handle() {
+/// Handles the pending interrupts of this CPU. `device` is offered each interrupt that is
+/// not the controller's own business, and says whether it knew it.
+pub fn handle(device: impl Fn(u32) -> bool) {
     loop {
         let acknowledged = interface().iar.extract();
         let id = acknowledged.read(IAR::ID);
@@ -119,7 +120,7 @@ pub fn handle() {
         }
         match id {
             RESCHEDULE_SGI => cpu::this().add_work(cpu::WORK_RESCHED),
-            id if id == timer::interrupt() => timer::handle(),
+            id if device(id) => {}
             _ => {
                 // Nothing else was enabled: it is noted, ended and else ignored.
                 SPURIOUS_SEEN.fetch_add(1, Relaxed);

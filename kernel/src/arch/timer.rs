@@ -85,8 +85,3 @@ pub fn set_deadline(ticks: u64) {
     // SAFETY: so is the control register.
     unsafe { asm!("msr cntv_ctl_el0, {}", "isb", in(reg) control, options(nomem, nostack)) };
 }
-
-/// The timer's interrupt handler.
-pub fn handle() {
-    crate::task::timer_interrupt();
-}

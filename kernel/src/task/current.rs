@@ -63,7 +63,7 @@ pub fn current_id() -> TaskId {
 
 /// The name of a task, filled up with zeroes.
 pub fn name_of(id: TaskId) -> [u8; NAME_BYTES] {
-    super::sched::lock().family.get(id).map_or([0; NAME_BYTES], |p| p.name)
+    super::state::lock().family.get(id).map_or([0; NAME_BYTES], |p| p.name)
 }
 
 impl Task {

@@ -13,7 +13,7 @@ use mm_reclaim::env::{TaskFlags, WaitEnd, WaitMode};
 
 use super::family::{NoChild, Which};
 use super::table::Leave;
-use super::{TaskId, killed_by, sched, signal, spawn, wait};
+use super::{TaskId, killed_by, sched, signal, state, wait, wake};
 use crate::arch::{context, cpu, paging};
 use crate::glue;
 
@@ -23,7 +23,7 @@ pub fn exit(status: i32) -> ! {
     crate::ramdisk::unplug_before_sleep();
     leave_space(task);
     let heir = {
-        let mut sched = sched::lock();
+        let mut sched = state::lock();
         sched.set_kernel(task.id(), true);
         let heir = sched.family.exit(task.id(), status);
         while let Some(orphan) = sched.family.abandoned() {
@@ -32,7 +32,7 @@ pub fn exit(status: i32) -> ! {
         heir
     };
     if let Some(heir) = heir {
-        wait::wake(wait::child_key(heir));
+        wake(wake::child_key(heir));
     }
     task.set_exited();
     sched::leave(Leave::Exited);
@@ -61,21 +61,6 @@ fn leave_space(task: &'static super::Task) {
     }
 }
 
-/// Frees what a task that exited left behind, once its CPU has left its stack, and tells
-/// its parent. Interrupts are masked.
-pub(super) fn bury(task: &'static super::Task) {
-    spawn::free_stack(task);
-    let parent = {
-        let mut sched = sched::lock();
-        let parent = sched.family.exited(task.id());
-        sched.finish_exit(task.id(), parent.is_some());
-        parent
-    };
-    if let Some(parent) = parent {
-        wait::wake(wait::child_key(parent));
-    }
-}
-
 /// The running task dies of `number` at its return to user mode.
 pub fn kill_current(number: u8) {
     kill(super::current_id(), number, TaskFlags::empty());
@@ -84,7 +69,7 @@ pub fn kill_current(number: u8) {
 fn kill(id: TaskId, number: u8, flags: TaskFlags) {
     cpu::preempt_disable();
     let pokes = {
-        let mut sched = sched::lock();
+        let mut sched = state::lock();
         id.task().set_signal(number);
         id.task().add_flags(TaskFlags::DYING | flags);
         if let Some(cpu) = sched.cpu_running(id) {
@@ -92,17 +77,17 @@ fn kill(id: TaskId, number: u8, flags: TaskFlags) {
         }
         let (bucket, pokes) = sched.wake_killed(id);
         if let Some(bucket) = bucket {
-            wait::one_left(bucket);
+            wake::one_left(bucket);
         }
         pokes
     };
-    sched::poke(pokes);
+    state::poke(pokes);
     cpu::preempt_enable();
 }
 
 /// Kills the process with number `pid`; false if there is none.
 pub fn kill_process(pid: u32) -> bool {
-    let victim = sched::lock().family.find(pid);
+    let victim = state::lock().family.find(pid);
     match victim {
         Some(id) => {
             kill(id, signal::SIGKILL, TaskFlags::empty());
@@ -115,7 +100,7 @@ pub fn kill_process(pid: u32) -> bool {
 /// Kills the task of an address space, for want of memory; false if it has none.
 pub fn kill_space(space: u16) -> bool {
     let victim = {
-        let sched = sched::lock();
+        let sched = state::lock();
         sched.living().find(|id| id.task().space().is_some_and(|s| s.0 == space))
     };
     if let Some(id) = victim {
@@ -134,7 +119,7 @@ pub fn wait_child(which: Which, block: bool) -> Result<Option<(u32, i32)>, NoChi
     let mut found = reap(me, which);
     if block && found == Ok(None) {
         let mode = WaitMode { timeout: None, killable: true };
-        let end = wait::wait_until(wait::child_key(me), mode, &mut || {
+        let end = wait::wait_until(wake::child_key(me), mode, &mut || {
             found = reap(me, which);
             found != Ok(None)
         });
@@ -144,7 +129,7 @@ pub fn wait_child(which: Which, block: bool) -> Result<Option<(u32, i32)>, NoChi
 }
 
 fn reap(parent: TaskId, which: Which) -> Result<Option<(u32, i32)>, NoChild> {
-    let mut sched = sched::lock();
+    let mut sched = state::lock();
     let Some((id, pid, status)) = sched.family.reapable(parent, which)? else {
         return Ok(None);
     };
@@ -154,7 +139,7 @@ fn reap(parent: TaskId, which: Which) -> Result<Option<(u32, i32)>, NoChild> {
 
 /// The process number of the running task, and of its parent.
 pub fn pids() -> (u32, u32) {
-    let sched = sched::lock();
+    let sched = state::lock();
     let me = sched.family.get(super::current_id());
     let parent = me.and_then(|m| m.parent).and_then(|p| sched.family.get(p));
     (me.map_or(0, |m| m.pid), parent.map_or(0, |p| p.pid))
@@ -162,7 +147,7 @@ pub fn pids() -> (u32, u32) {
 
 /// Gives the running task another name.
 pub fn rename_current(name: &[u8]) {
-    sched::lock().family.rename(super::current_id(), name);
+    state::lock().family.rename(super::current_id(), name);
 }
 
 /// The running task was told to die.
@@ -172,16 +157,16 @@ pub fn is_killed() -> bool {
 
 /// There is a process with number `pid` that has not exited.
 pub fn exists(pid: u32) -> bool {
-    sched::lock().family.find(pid).is_some()
+    state::lock().family.find(pid).is_some()
 }
 
 /// Tasks that have not exited.
 pub fn count() -> usize {
-    sched::lock().living().count()
+    state::lock().living().count()
 }
 
 /// The name of the process with number `pid`, padded with zeroes.
 pub fn name_of_process(pid: u32) -> Option<[u8; super::family::NAME_BYTES]> {
-    let id = sched::lock().family.find(pid)?;
+    let id = state::lock().family.find(pid)?;
     Some(super::name_of(id))
 }

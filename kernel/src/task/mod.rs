@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | [`queue`], [`table`], [`family`] | the scheduler's state; pure, tested on the host |
 //! | `current` | a task's own data, reached without a lock |
-//! | `sched` | leaving the CPU, the timer interrupt, idling |
-//! | `wait` | sleeping and waking: the memory management's [`mm_reclaim::env::Tasks`] |
+//! | `state` | the scheduler's state behind its lock |
+//! | `stack` | kernel stacks |
+//! | `sched` | leaving the CPU, the timer interrupt, idling, burial |
+//! | `wake`, `wait` | sleeping and waking: the memory management's [`mm_reclaim::env::Tasks`] |
 //! | `spawn`, `exit` | how tasks come and go |
 //!
 //! **Data.** A fixed table of tasks in two halves. What the scheduler decides by is a
@@ -33,7 +35,13 @@ mod sched;
 #[cfg(target_os = "none")]
 mod spawn;
 #[cfg(target_os = "none")]
+mod stack;
+#[cfg(target_os = "none")]
+mod state;
+#[cfg(target_os = "none")]
 mod wait;
+#[cfg(target_os = "none")]
+mod wake;
 
 #[cfg(target_os = "none")]
 pub use current::{Task, current_id, name_of};
@@ -47,7 +55,9 @@ pub use sched::{reschedule, timer_interrupt, yield_cpu};
 #[cfg(target_os = "none")]
 pub use spawn::{SpawnError, adopt_boot_task, fork, spawn_kernel, spawn_user};
 #[cfg(target_os = "none")]
-pub use wait::{cond_resched, sleep, sleep_killable, wait_until, wake};
+pub use wait::{cond_resched, sleep, sleep_killable, wait_until};
+#[cfg(target_os = "none")]
+pub use wake::wake;
 
 /// Tasks that can exist at once.
 pub const MAX_TASKS: usize = 256;

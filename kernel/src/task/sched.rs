@@ -8,36 +8,14 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use mm_reclaim::units::Nanos;
 
-use super::TaskId;
-use super::table::{Leave, Pokes, Sched};
-use crate::arch::cpu::{self, CPUS, IrqGuard, PerCpu};
-use crate::arch::lock::{IrqLock, IrqLockGuard};
-use crate::arch::{context, gic, timer};
+use super::state::{lock, poke};
+use super::table::Leave;
+use super::{TaskId, stack, wake};
+use crate::arch::cpu::{self, IrqGuard, PerCpu};
+use crate::arch::{context, timer};
 
 /// How long a task may run while others are ready.
 const SLICE: Nanos = Nanos::from_millis(10);
-
-static SCHED: IrqLock<Sched> = IrqLock::new(Sched::new());
-
-/// The scheduler's state.
-pub(super) fn lock() -> IrqLockGuard<'static, Sched> {
-    SCHED.lock()
-}
-
-/// Has the CPUs in `pokes` look at their run queues.
-pub(super) fn poke(pokes: Pokes) {
-    if pokes == 0 {
-        return;
-    }
-    let here = cpu::this().id.load(Relaxed) as usize;
-    for target in (0..CPUS).filter(|n| pokes & (1 << n) != 0) {
-        if target == here {
-            cpu::this().add_work(cpu::WORK_RESCHED);
-        } else {
-            gic::send_reschedule(target);
-        }
-    }
-}
 
 /// Lets another task run, if one is ready. Preemption is allowed at the call.
 pub fn reschedule() {
@@ -99,7 +77,22 @@ fn start_slice(this: &PerCpu, next_deadline: u64) {
 #[unsafe(no_mangle)]
 extern "C" fn finish_switch(last: &'static super::Task) {
     if last.has_exited() {
-        super::exit::bury(last);
+        bury(last);
+    }
+}
+
+/// Frees what a task that exited left behind, once its CPU has left its stack, and tells
+/// its parent. Interrupts are masked.
+fn bury(task: &'static super::Task) {
+    stack::free_stack(task);
+    let parent = {
+        let mut sched = lock();
+        let parent = sched.family.exited(task.id());
+        sched.finish_exit(task.id(), parent.is_some());
+        parent
+    };
+    if let Some(parent) = parent {
+        wake(wake::child_key(parent));
     }
 }
 
@@ -108,7 +101,7 @@ pub fn timer_interrupt() {
     let this = cpu::this();
     let now = timer::ticks();
     let mut sched = lock();
-    let pokes = sched.expire(now, &mut super::wait::one_left);
+    let pokes = sched.expire(now, &mut wake::one_left);
     if now >= this.slice_end.load(Relaxed) {
         if sched.has_ready(this.id.load(Relaxed) as usize) {
             this.add_work(cpu::WORK_RESCHED);

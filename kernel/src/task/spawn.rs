@@ -7,18 +7,12 @@ use core::mem::size_of;
 
 use mm_reclaim::aspace::{SpaceError, SpaceId};
 use mm_reclaim::env::TaskFlags;
-use mm_reclaim::gfp::Gfp;
-use mm_reclaim::units::{Order, PAGE_SIZE, Pfn};
 
-use super::{Task, TaskId, sched};
+use super::{TaskId, sched, stack, state};
 use crate::arch::context::{self, Context, UserState};
 use crate::arch::cpu;
-use crate::arch::mmu;
 use crate::arch::trap::TrapFrame;
 use crate::glue;
-
-/// Frames of a kernel stack.
-const STACK_FRAMES: usize = mmu::STACK_SIZE as usize / PAGE_SIZE;
 
 /// Why a task could not be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +34,7 @@ pub fn adopt_boot_task() -> Result<(), SpawnError> {
     let this = cpu::this();
     let cpu = this.id.load(core::sync::atomic::Ordering::Relaxed) as usize;
     let idle = {
-        let mut sched = sched::lock();
+        let mut sched = state::lock();
         let boot = sched.create(cpu, true).ok_or(SpawnError::TooManyTasks)?;
         sched.adopt(cpu, boot);
         sched.family.add(boot, None, b"main", true);
@@ -51,7 +45,7 @@ pub fn adopt_boot_task() -> Result<(), SpawnError> {
     };
     let top = prepare(idle, TaskFlags::KERNEL)?;
     idle.task().init_context(Context::kernel(sched::idle, top as usize));
-    let mut sched = sched::lock();
+    let mut sched = state::lock();
     sched.family.add(idle, None, b"idle", true);
     sched.set_idle(cpu, idle);
     Ok(())
@@ -115,7 +109,7 @@ pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
 fn create(flags: TaskFlags, begin: impl FnOnce(usize) -> Context) -> Result<TaskId, SpawnError> {
     let cpu = cpu::this().id.load(core::sync::atomic::Ordering::Relaxed) as usize;
     let kernel = flags.contains(TaskFlags::KERNEL);
-    let id = sched::lock().create(cpu, kernel).ok_or(SpawnError::TooManyTasks)?;
+    let id = state::lock().create(cpu, kernel).ok_or(SpawnError::TooManyTasks)?;
     let top = prepare(id, flags)?;
     id.task().init_context(begin(top as usize));
     Ok(id)
@@ -125,62 +119,12 @@ fn create(flags: TaskFlags, begin: impl FnOnce(usize) -> Context) -> Result<Task
 fn prepare(id: TaskId, flags: TaskFlags) -> Result<u64, SpawnError> {
     let task = id.task();
     task.reset(id, flags);
-    let Some(top) = new_stack() else {
-        sched::lock().free(id);
+    let Some(top) = stack::new_stack() else {
+        state::lock().free(id);
         return Err(SpawnError::NoStack);
     };
     task.set_stack_top(top);
     Ok(top)
-}
-
-/// Four frames, mapped with a guard below; the stack's end.
-fn new_stack() -> Option<u64> {
-    let mut frames = [Pfn(0); STACK_FRAMES];
-    for got in 0..STACK_FRAMES {
-        match page() {
-            Some(frame) => frames[got] = frame,
-            None => {
-                give(&frames[..got]);
-                return None;
-            }
-        }
-    }
-    let top = map_stack(frames);
-    if top.is_none() {
-        give(&frames);
-    }
-    top
-}
-
-/// Maps a stack. The frames that new tables may need are got beforehand: the allocator may
-/// sleep, and the kernel map is locked meanwhile.
-fn map_stack(frames: [Pfn; STACK_FRAMES]) -> Option<u64> {
-    if let Ok(top) = mmu::map_stack(frames, &mut || None) {
-        return Some(top);
-    }
-    let mut spare = [page(), page()];
-    let top = mmu::map_stack(frames, &mut || spare.iter_mut().find_map(Option::take)).ok();
-    for frame in spare.into_iter().flatten() {
-        give(&[frame]);
-    }
-    top
-}
-
-fn page() -> Option<Pfn> {
-    glue::mm().alloc_pages(Gfp::KERNEL, Order::ZERO)
-}
-
-fn give(frames: &[Pfn]) {
-    for frame in frames {
-        glue::mm().free_pages(*frame, Order::ZERO);
-    }
-}
-
-/// Gives the stack of a task back that nobody runs on.
-pub(super) fn free_stack(task: &Task) {
-    if let Some(top) = task.stack_top() {
-        give(&mmu::unmap_stack(top));
-    }
 }
 
 fn attach(id: TaskId, space: SpaceId) {
@@ -190,20 +134,20 @@ fn attach(id: TaskId, space: SpaceId) {
 
 /// Undoes [`create`].
 fn destroy(id: TaskId) {
-    free_stack(id.task());
-    sched::lock().free(id);
+    stack::free_stack(id.task());
+    state::lock().free(id);
 }
 
 /// Lets a new task run; its process number.
 fn start(id: TaskId, parent: Option<TaskId>, name: &[u8], kernel: bool) -> u32 {
     cpu::preempt_disable();
     let (pid, pokes) = {
-        let mut sched = sched::lock();
+        let mut sched = state::lock();
         sched.family.add(id, parent, name, kernel);
         let pid = sched.family.get(id).map_or(0, |p| p.pid);
         (pid, sched.start(id))
     };
-    sched::poke(pokes);
+    state::poke(pokes);
     cpu::preempt_enable();
     pid
 }

@@ -24,7 +24,7 @@ pub enum NoGrowth {
         /// The bytes looked for.
         bytes: u64,
     },
-    /// [`TableMemory`] refused every fitting range; this was the last.
+    /// [`TableMemory`](super::TableMemory) refused every fitting range; this was the last.
     Refused {
         /// The place that was refused.
         at: Region,

@@ -1,7 +1,7 @@
 //! Physical memory before the page allocator exists: which addresses are memory, and which
 //! of those are taken.
 //!
-//! **Data.** Three sets of address ranges, each a sorted [table](table) of disjoint regions:
+//! **Data.** Three sets of address ranges, each a sorted table of disjoint regions:
 //! what *is memory*, what is *reserved*, and what must *never be mapped*. They are
 //! independent sets and not flags on one another, so every operation is plain set algebra:
 //! a no-map mark outlives a later `add` of the memory below it, a reservation may name

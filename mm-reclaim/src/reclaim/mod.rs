@@ -15,7 +15,7 @@
 //! ```
 //!
 //! A page's way is: off the list into a token ([`crate::page::IsolatedPage`]), through the
-//! ladder to a [`Verdict`], then freed or back on the list that its flags name. Reclaim
+//! ladder to a verdict, then freed or back on the list that its flags name. Reclaim
 //! hands frozen pages to their zone and never allocates.
 //!
 //! Policy ([`balance`], [`references`]) is pure and knows no environment; the rest is

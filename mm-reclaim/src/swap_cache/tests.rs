@@ -39,6 +39,13 @@ fn cache(mm: &TestMm<'_>, page: &Page) -> Option<SwapEntry> {
     done.then(|| SwapEntry::from_raw(page.private()))
 }
 
+/// Starts writing a page of the cache that one page-table entry wants.
+fn write(mm: &TestMm<'_>, page: &Page) {
+    assert!(mm.swap_duplicate(page.private()));
+    let page = mm.map.page(mm.map.pfn(page));
+    mm.swap_writepage(page.try_lock().expect("free"));
+}
+
 fn held(mm: &TestMm<'_>, entry: SwapEntry) -> Held {
     mm.swap_device(entry).state(entry.slot()).held
 }
@@ -118,9 +125,10 @@ fn a_page_under_writeback_keeps_its_slot() {
     with_devices(&[(16, 0)], |mm| {
         let page = anon_page(mm);
         let entry = cache(mm, page).expect("a slot");
-        mm.swap_writepage(page.try_lock().expect("free"));
+        write(mm, page);
         assert!(!try_to_free(mm, page));
         mm.complete(request(mm).complete(Ok(())));
+        mm.swap_free(entry);
         assert!(try_to_free(mm, page));
         assert_eq!((held(mm, entry), discards(mm)), (Held::Nothing, 1));
     });
@@ -148,7 +156,7 @@ fn a_written_page_is_marked_until_it_is_done() {
         let entry = cache(mm, page).expect("a slot");
         page.choose_list(true, false);
         mm.lru.of(page).add_new([page].into_iter());
-        mm.swap_writepage(page.try_lock().expect("free"));
+        write(mm, page);
         let marks = PageFlags::WRITEBACK | PageFlags::RECLAIM;
         assert!(page.has(marks) && !page.flags().intersects(PageFlags::DIRTY | PageFlags::LOCKED));
         let bio = request(mm);
@@ -169,11 +177,12 @@ fn a_failed_write_keeps_the_page_and_retires_the_slot() {
         let page = anon_page(mm);
         let entry = cache(mm, page).expect("a slot");
         mm.lru.of(page).add_new([page].into_iter());
-        mm.swap_writepage(page.try_lock().expect("free"));
+        write(mm, page);
         mm.complete(request(mm).complete(Err(IoError)));
         assert!(page.has(PageFlags::DIRTY | PageFlags::ACTIVE | PageFlags::SWAPCACHE));
         assert!(!page.flags().intersects(PageFlags::WRITEBACK | PageFlags::RECLAIM));
         assert_eq!(mm.event(VmEvent::SwapWriteError), 1);
+        mm.swap_free(entry);
         assert!(try_to_free(mm, page));
         let others: Vec<u32> =
             core::iter::from_fn(|| Some(cache(mm, anon_page(mm))?.slot())).collect();
@@ -255,5 +264,25 @@ fn a_machine_without_swap_gives_no_slot() {
         let page = anon_page(mm);
         assert_eq!(cache(mm, page), None);
         assert_eq!((page.refs(), page.has(PageFlags::SWAPCACHE)), (1, false));
+    });
+}
+
+/// SWAP-03, SWAP-04: a page whose last user went away while the device had it leaves the
+/// cache when the device is done, and its slot is free.
+#[test]
+fn a_page_that_nobody_waits_for_leaves_the_cache_with_its_transfer() {
+    with_devices(&[(16, 0)], |mm| {
+        let page = anon_page(mm);
+        let entry = cache(mm, page).expect("a slot");
+        write(mm, page);
+        mm.free_swap_and_cache(entry);
+        assert!(page.has(PageFlags::SWAPCACHE), "not while the device reads it");
+        mm.complete(request(mm).complete(Ok(())));
+        assert!(!page.has(PageFlags::SWAPCACHE | PageFlags::WRITEBACK));
+        assert_eq!((page.refs(), held(mm, entry), mm.swap_pages()), (1, Held::Nothing, (15, 15)));
+        let entry = cache(mm, page).expect("a slot");
+        assert!(mm.swap_duplicate(entry.raw()));
+        mm.free_swap_and_cache(entry);
+        assert!(!page.has(PageFlags::SWAPCACHE), "at once, if nobody has it");
     });
 }

@@ -14,6 +14,7 @@
 //! | [`out`] | `print!` and the progress that the kernel's live line shows |
 //! | [`pages`] | anonymous memory in which every word is predictable |
 //! | [`task`] | children: start them, await them, judge how they ended |
+//! | [`bench`] | the workloads that this kernel and Linux are compared by |
 //!
 //! Exit statuses are the same for all programs:
 //!
@@ -26,6 +27,7 @@
 #![no_std]
 
 pub mod args;
+pub mod bench;
 pub mod out;
 pub mod pages;
 pub mod start;

@@ -8,7 +8,7 @@ use mm_reclaim::fault::{Access, FaultEnd};
 use super::TrapFrame;
 use super::decode::{self, Syndrome};
 use super::report;
-use crate::arch::{cpu, gic, usercopy};
+use crate::arch::{cpu, gic, timer, usercopy};
 use crate::glue;
 use crate::task::{self, signal};
 
@@ -97,7 +97,13 @@ extern "C" fn user_work() {
 /// An interrupt, from either mode.
 #[unsafe(no_mangle)]
 extern "C" fn interrupt() {
-    gic::handle();
+    gic::handle(|id| {
+        let is_timer = id == timer::interrupt();
+        if is_timer {
+            task::timer_interrupt();
+        }
+        is_timer
+    });
 }
 
 /// An interrupt of preemptible kernel code made a task ready. Interrupts are masked, and

@@ -157,9 +157,12 @@ proptest! {
     /// it; only free slots are handed out, and all of them; bad and broken ones never are.
     #[test]
     fn slots_live_as_long_as_they_are_named_or_hold_a_page(
-        blocks in 2..700u32,
+        blocks in 2..if cfg!(miri) { 40 } else { 700u32 },
         bad in prop::collection::vec(1..700u32, 0..6),
-        ops in prop::collection::vec((op(), any::<prop::sample::Index>()), 0..300),
+        ops in prop::collection::vec(
+            (op(), any::<prop::sample::Index>()),
+            0..if cfg!(miri) { 30 } else { 300 },
+        ),
     ) {
         let bad: Vec<u32> = bad.into_iter().filter(|slot| *slot < blocks).collect();
         with_device(blocks, &bad, |device| {

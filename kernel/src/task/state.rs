@@ -1,0 +1,30 @@
+//! The scheduler's state behind its lock, and how other CPUs are told of a change.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::table::{Pokes, Sched};
+use crate::arch::cpu::{self, CPUS};
+use crate::arch::gic;
+use crate::arch::lock::{IrqLock, IrqLockGuard};
+
+static SCHED: IrqLock<Sched> = IrqLock::new(Sched::new());
+
+/// The scheduler's state.
+pub(super) fn lock() -> IrqLockGuard<'static, Sched> {
+    SCHED.lock()
+}
+
+/// Has the CPUs in `pokes` look at their run queues.
+pub(super) fn poke(pokes: Pokes) {
+    if pokes == 0 {
+        return;
+    }
+    let here = cpu::this().id.load(Relaxed) as usize;
+    for target in (0..CPUS).filter(|n| pokes & (1 << n) != 0) {
+        if target == here {
+            cpu::this().add_work(cpu::WORK_RESCHED);
+        } else {
+            gic::send_reschedule(target);
+        }
+    }
+}

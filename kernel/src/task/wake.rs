@@ -1,0 +1,55 @@
+//! Waking: the other half of [`super::wait`]; the protocol is told at the head of
+//! [`super`].
+//!
+//! **Data.** How many waiters each bucket has, for a wake-up that finds none to cost a
+//! fence and a load. **Owner.** The waiters count themselves in, whoever takes them out
+//! counts them out.
+
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+use mm_reclaim::env::WaitKey;
+
+use super::table::{BUCKETS, bucket_of};
+use super::{TaskId, state};
+use crate::arch::cpu;
+
+static WAITERS: [AtomicU32; BUCKETS] = [const { AtomicU32::new(0) }; BUCKETS];
+
+/// Keys of the kernel itself have this bit; collisions with the crate's cost a look.
+pub(super) const KERNEL_KEY: u64 = 1 << 63;
+
+/// The key for the exit of a child of `parent`.
+pub(super) fn child_key(parent: TaskId) -> WaitKey {
+    WaitKey(KERNEL_KEY | u64::from(parent.0))
+}
+
+/// A waiter is about to enter the bucket of `key`.
+pub(super) fn one_more(key: WaitKey) {
+    WAITERS[bucket_of(key.0)].fetch_add(1, Ordering::Relaxed);
+}
+
+/// One waiter left bucket `bucket`.
+pub(super) fn one_left(bucket: usize) {
+    WAITERS[bucket].fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Makes every task that waits for `key` look again.
+#[inline]
+pub fn wake(key: WaitKey) {
+    // Pairs with the fence in `begin`: what the waiter waits for precedes this look.
+    fence(Ordering::SeqCst);
+    if WAITERS[bucket_of(key.0)].load(Ordering::Relaxed) != 0 {
+        wake_waiters(key);
+    }
+}
+
+#[inline(never)]
+fn wake_waiters(key: WaitKey) {
+    cpu::preempt_disable();
+    let (woken, pokes) = state::lock().wake(key.0);
+    if woken != 0 {
+        WAITERS[bucket_of(key.0)].fetch_sub(woken, Ordering::Relaxed);
+        state::poke(pokes);
+    }
+    cpu::preempt_enable();
+}
