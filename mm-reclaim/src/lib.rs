@@ -29,7 +29,7 @@
 //! | reclaim | `reclaim` |
 //! | drivers | `kswapd`, `direct`, `oom` |
 //! | allocation | `alloc` |
-//! | address spaces | `fault`, `fault_swap`, `space_ops`, `advice` |
+//! | address spaces | `fault`, `fault_swap`, `space_ops`, `fork`, `advice` |
 //! | proof | `validate` |
 //!
 //! <!-- /layers -->
@@ -47,6 +47,7 @@ pub mod direct;
 pub mod env;
 pub mod fault;
 mod fault_swap;
+mod fork;
 pub mod gfp;
 mod kswapd;
 mod list;

@@ -46,7 +46,7 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// A space that the killer does not consider yet.
-    fn new_space(&self) -> Result<SpaceId, SpaceError> {
+    pub(crate) fn new_space(&self) -> Result<SpaceId, SpaceError> {
         let root =
             self.alloc_pages(Gfp::KERNEL | Gfp::ZERO, Order::ZERO).ok_or(SpaceError::NoMemory)?;
         let Some((handle, space)) = self.spaces.take() else {
@@ -117,7 +117,7 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// Makes an area and links it into its family and its space.
-    fn new_area(
+    pub(crate) fn new_area(
         &self,
         index: &mut AreaIndex,
         id: SpaceId,
@@ -374,119 +374,6 @@ impl<'m, E: Env> Mm<'m, E> {
         }
         self.put(PageRef::adopt(page));
     }
-
-    // ---- fork ----
-
-    /// A copy of `parent`: pages are shared until one of the two writes.
-    ///
-    /// # Errors
-    /// If a table is full, there is no memory, or a page has too many mappings; the
-    /// parent is as it was, but for pages that will be copied at the next store.
-    pub fn fork_space(&self, parent: SpaceId) -> Result<SpaceId, SpaceError> {
-        let child = self.new_space()?;
-        match self.copy_space(parent, child) {
-            Ok(()) => {
-                self.space(child).live.store(true, Ordering::Release);
-                Ok(child)
-            }
-            Err(error) => {
-                self.destroy_space(child);
-                Err(error)
-            }
-        }
-    }
-
-    fn copy_space(&self, parent: SpaceId, child: SpaceId) -> Result<(), SpaceError> {
-        let from = self.space(parent).areas.lock(self.env.tasks());
-        let mut to = self.space(child).areas.lock(self.env.tasks());
-        let mut stale = TlbBatch::new();
-        let mut copy_all = || {
-            for handle in from.handles() {
-                let view = self.areas.at(*handle).view();
-                let flags = view.flags - AreaFlags::LOCKED;
-                self.new_area(&mut to, child, AreaView { flags, ..view })?;
-                self.copy_range(parent, child, view.start..view.end, &mut stale)?;
-            }
-            Ok(())
-        };
-        let done = copy_all();
-        stale.flush(&self.env);
-        done
-    }
-
-    fn copy_range(
-        &self,
-        parent: SpaceId,
-        child: SpaceId,
-        range: Range<Vpn>,
-        stale: &mut TlbBatch,
-    ) -> Result<(), SpaceError> {
-        let mut at = range.start;
-        while at < range.end {
-            match self.copy_entries(parent, child, at..range.end, stale)? {
-                Copied::All => return Ok(()),
-                Copied::NeedsTable(vpn) => {
-                    if !self.grow_tables(self.space(child), vpn) {
-                        return Err(SpaceError::NoMemory);
-                    }
-                    at = vpn;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies entries until a table is missing. The parent's page-table lock is taken
-    /// before the child's; no other path takes two.
-    fn copy_entries(
-        &self,
-        parent: SpaceId,
-        child: SpaceId,
-        range: Range<Vpn>,
-        stale: &mut TlbBatch,
-    ) -> Result<Copied, SpaceError> {
-        let (parent, child) = (self.space(parent), self.space(child));
-        let (mut from, mut to) = (parent.tables.lock(), child.tables.lock());
-        let (Some(from), Some(to)) = (from.as_mut(), to.as_mut()) else {
-            return Err(SpaceError::Killed);
-        };
-        let mut at = range.start;
-        while let Some((vpn, pte)) = from.next_entry(at, range.end) {
-            at = vpn + 1;
-            let copy = match pte {
-                Pte::None => continue,
-                Pte::Swap(raw) => {
-                    if to.set(vpn, pte).is_err() {
-                        return Ok(Copied::NeedsTable(vpn));
-                    }
-                    if !self.swap_duplicate(raw) {
-                        to.replace(vpn, Pte::None);
-                        return Err(SpaceError::TooManyMappings);
-                    }
-                    child.add_swapped(1);
-                    continue;
-                }
-                Pte::Present(old) => Mapping { prot: old.prot - Prot::WRITE, ..old },
-            };
-            let page = self.map.page(copy.pfn);
-            page.add_mapping().map_err(|()| SpaceError::TooManyMappings)?;
-            if to.set(vpn, Pte::Present(Mapping { young: false, ..copy })).is_err() {
-                page.remove_mapping();
-                return Ok(Copied::NeedsTable(vpn));
-            }
-            page.get().leak();
-            child.add_resident(1);
-            from.replace(vpn, Pte::Present(copy));
-            stale.gather(&self.env, from.asid(), vpn, false);
-        }
-        Ok(Copied::All)
-    }
-}
-
-/// How far [`Mm::copy_entries`] got.
-enum Copied {
-    All,
-    NeedsTable(Vpn),
 }
 
 /// `pages` pages from `start`, if they lie in the user's half.

@@ -14,7 +14,7 @@
 //! | [`out`] | `print!` and the progress that the kernel's live line shows |
 //! | [`pages`] | anonymous memory in which every word is predictable |
 //! | [`task`] | children: start them, await them, judge how they ended |
-//! | [`bench`] | the workloads that this kernel and Linux are compared by |
+//! | [`mod@bench`] | the workloads that this kernel and Linux are compared by |
 //!
 //! Exit statuses are the same for all programs:
 //!

@@ -8,7 +8,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`array`] | typed memory straight from `mmap`, locked on request |
+//! | [`mod@array`] | typed memory straight from `mmap`, locked on request |
 //! | [`double`] | logarithm and exponential whose every bit is defined |
 //! | [`trace`] | workloads, their segments, and the trace of accesses |
 //! | [`pattern`] | what a page holds, and one timed access to it |

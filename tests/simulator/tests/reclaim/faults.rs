@@ -285,7 +285,7 @@ fn copies_and_swapped_pages_are_whole() {
             frames(machine, program, area.clone()).into_iter().map(read).collect()
         };
         let load = |program: &Program<'_>| {
-            pages(area.clone()).for_each(|v| drop(program.touch(v.addr(), Touch::Load)));
+            pages(area.clone()).for_each(|v| assert!(program.touch(v.addr(), Touch::Load).is_ok()));
         };
         let want = content(&program);
         look(machine, &frames(machine, &program, area.clone()), ScanRequest::proactive());

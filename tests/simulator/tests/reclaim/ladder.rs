@@ -190,7 +190,7 @@ fn unmapping_leaves_the_same_slot_everywhere() {
         assert_eq!(entry, slot(machine, &other, area.start));
         assert_eq!(machine.mm.slot_state(entry).uses, 3);
         prove(machine);
-        [&program, &child, &other].map(|p| p.check_all(area.clone()));
+        [&program, &child, &other].into_iter().for_each(|p| p.check_all(area.clone()));
         prove(machine);
     });
 }

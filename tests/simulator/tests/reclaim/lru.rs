@@ -57,8 +57,8 @@ fn uses_count_in_a_batch_and_not_for_locked_pages() {
         let area = program.map(2);
         program.write_all(area.clone());
         let last = area.start + 1..area.end;
-        machine.mm.mlock(program.space, last.clone()).expect("memory");
-        for vpn in pages(area.clone()) {
+        machine.mm.mlock(program.space, last).expect("memory");
+        for vpn in pages(area) {
             let held = HeldPage::of(machine, frame(machine, &program, vpn));
             let again = machine.mm.get_page(frame(machine, &program, vpn)).expect("in use");
             (0..3).for_each(|_| machine.mm.mark_page_accessed(&again));

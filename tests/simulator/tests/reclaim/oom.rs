@@ -12,7 +12,7 @@ use crate::bench::{exhaust, hot, on, pages, prove, release, small};
 
 /// Machines with little memory and hardly any swap, in both modes of the device.
 fn tight(seed: u64) -> Config {
-    let disk = if seed % 2 == 0 { DiskConfig::sync(200) } else { DiskConfig::later(200) };
+    let disk = if seed.is_multiple_of(2) { DiskConfig::sync(200) } else { DiskConfig::later(200) };
     let mut config = small(disk);
     config.hardware.seed = seed;
     config.hardware.cpus = 1 + (seed % 3) as usize;
@@ -94,23 +94,24 @@ fn a_shortage_among_families_ends() {
     for seed in 10..16 {
         Machine::run(&tight(seed), |machine| {
             machine.crowd(3, |machine, who| {
-                let mut program = Program::new(machine);
-                let area = program.map(300 + 100 * who as u32);
-                for round in 0..6 {
-                    let end = pages(area.clone()).try_for_each(|vpn| program.write(vpn));
-                    if end.is_err() {
-                        return;
-                    }
-                    if round % 3 == 1 {
-                        program = next_generation(program);
-                    }
-                }
-                let end = pages(area).try_for_each(|vpn| program.check(vpn));
+                let end = generations(Program::new(machine), 300 + 100 * who as u32);
                 assert!(matches!(end, Ok(()) | Err(Death::Killed)), "{end:?}");
             });
             prove(machine);
         });
     }
+}
+
+/// A program writes all its pages again and again, and lives on in a child now and then.
+fn generations(mut program: Program<'_>, count: u32) -> Result<(), Death> {
+    let area = program.map(count);
+    for round in 0..6 {
+        pages(area.clone()).try_for_each(|vpn| program.write(vpn))?;
+        if round % 3 == 1 {
+            program = next_generation(program);
+        }
+    }
+    pages(area).try_for_each(|vpn| program.check(vpn))
 }
 
 /// The child of a program that ends, or the program itself if there is no memory for one.

@@ -92,8 +92,8 @@ fn mappings_are_found_through_split_areas() {
             assert_eq!(slot(machine, &program, vpn), slot(machine, &child, vpn));
         }
         prove(machine);
-        [part(0, 10), part(20, 64)].map(|range| program.check_all(range));
-        [part(0, 30), part(35, 64)].map(|range| child.check_all(range));
+        [part(0, 10), part(20, 64)].into_iter().for_each(|range| program.check_all(range));
+        [part(0, 30), part(35, 64)].into_iter().for_each(|range| child.check_all(range));
         prove(machine);
     });
 }
@@ -108,7 +108,7 @@ fn an_access_after_the_look_is_seen_by_the_next() {
             let all = frames(machine, &program, area.clone());
             let seen = look(machine, &all, anything());
             assert_eq!(seen.verdicts, [(Reason::Keep(KeepReason::Referenced), 4)]);
-            program.check_all(area.clone());
+            program.check_all(area);
             let seen = look(machine, &all, anything());
             let want = Reason::Activate(ActivateReason::Referenced);
             assert_eq!(seen.verdicts, [(want, 4)], "flags by hardware: {config:?}");
@@ -124,7 +124,7 @@ fn an_access_after_cold_advice_is_seen() {
         Machine::run(&config, |machine| {
             let (program, area) = cold(machine, 2);
             program.check(area.start).expect("alive");
-            let seen = look(machine, &frames(machine, &program, area.clone()), anything());
+            let seen = look(machine, &frames(machine, &program, area), anything());
             let kept = Reason::Keep(KeepReason::Referenced);
             assert_eq!(seen.verdicts, [(kept, 1), (Reason::Free(FreeReason::Written), 1)]);
             prove(machine);
@@ -183,8 +183,8 @@ fn a_failed_unmapping_leaves_every_mapping_usable() {
         let mut child = program.fork().expect("a child");
         look(machine, &frames(machine, &program, area.clone()), ScanRequest::proactive());
         let slot = slot(machine, &program, area.start);
-        [&program, &child].map(|p| p.check_all(area.clone()));
-        [&mut program, &mut child].map(|p| chill(p, area.clone()));
+        [&program, &child].into_iter().for_each(|p| p.check_all(area.clone()));
+        [&mut program, &mut child].into_iter().for_each(|p| chill(p, area.clone()));
         let set = |uses| machine.mm.corrupt_slot(slot, |state| SlotState { uses, ..state });
         set(MAX_USES - 1);
         let pfn = frame(machine, &program, area.start);
@@ -196,7 +196,7 @@ fn a_failed_unmapping_leaves_every_mapping_usable() {
         assert_eq!(mapped.iter().filter(|m| **m).count(), 1, "one was replaced, one was not");
         prove(machine);
         let reads = machine.world.disks.stat(FIRST_DISK).reads;
-        [&program, &child].map(|p| p.check_all(area.clone()));
+        [&program, &child].into_iter().for_each(|p| p.check_all(area.clone()));
         assert_eq!(machine.world.disks.stat(FIRST_DISK).reads, reads, "still in memory");
         assert_eq!(page(machine, pfn).mapcount(), 2);
         prove(machine);

@@ -216,7 +216,7 @@ fn read_ahead_brings_the_cluster_or_nothing() {
                 prove(machine);
             }
             assert!(pages(area.clone()).all(|v| !is_present(machine, &program, v)));
-            program.check_all(area.clone());
+            program.check_all(area);
             assert_eq!(stat(machine).reads, 64);
             assert_eq!(machine.mm.event(VmEvent::PgMajFault), faults, "cluster {cluster}");
             assert_eq!(machine.mm.event(VmEvent::SwapRa), 64 - faults);
@@ -282,7 +282,7 @@ fn both_modes_do_the_same_work() {
     let limited = Pace::Async { latency: 0..1_000_000, per_page: 400_000 };
     let [sync, later] = both_modes(2048);
     let narrow = DiskConfig { queue: 2, congested_above: 1, ..later.clone() };
-    let slow = DiskConfig { pace: limited, ..later.clone() };
+    let slow = DiskConfig { pace: limited, ..later };
     for disk in [sync, later, narrow, slow] {
         let is_sync = disk.pace == Pace::Sync;
         on(disk, |machine| {
@@ -337,7 +337,7 @@ fn failures_hit_single_requests() {
             let mut bystander = Program::new(machine);
             let other = bystander.map(10);
             bystander.write_all(other.clone());
-            let ends: Vec<_> = pages(area.clone()).map(|page| program.check(page)).collect();
+            let ends: Vec<_> = pages(area).map(|page| program.check(page)).collect();
             assert!(ends.contains(&Err(Death::BusError)), "{ends:?}");
             assert!(ends.contains(&Ok(())));
             bystander.check_all(other);

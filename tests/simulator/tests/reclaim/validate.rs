@@ -19,7 +19,7 @@ use mm_reclaim::zone::ZoneId;
 use mm_reclaim::{Census, Violation};
 use simulator::{Config, DiskConfig, Machine, Program};
 
-use crate::bench::{anything, chill, frame, look, page, prove, slot, small};
+use crate::bench::{anything, frame, look, page, prove, slot, small};
 
 /// A machine at work.
 struct Busy<'m> {

@@ -36,26 +36,26 @@ impl<'m> Stage<'m> {
         let programs = programs.into_iter().collect();
         Self { frame, programs, lock: None, held: None, repair: None }
     }
+}
 
-    fn cold(machine: Machine<'m>) -> Self {
-        let (program, area) = cold(machine, 1);
-        Self::new(frame(machine, &program, area.start), [program])
-    }
+fn cold_page(machine: Machine<'_>) -> Stage<'_> {
+    let (program, area) = cold(machine, 1);
+    Stage::new(frame(machine, &program, area.start), [program])
+}
 
-    fn hot(machine: Machine<'m>) -> Self {
-        let (program, area) = hot(machine, 1);
-        Self::new(frame(machine, &program, area.start), [program])
-    }
+fn hot_page(machine: Machine<'_>) -> Stage<'_> {
+    let (program, area) = hot(machine, 1);
+    Stage::new(frame(machine, &program, area.start), [program])
+}
 
-    fn half_way(machine: Machine<'m>) -> Self {
-        let (program, _, frame) = half_way(machine);
-        Self::new(frame, [program])
-    }
+fn half_way_page(machine: Machine<'_>) -> Stage<'_> {
+    let (program, _, frame) = half_way(machine);
+    Stage::new(frame, [program])
+}
 
-    fn in_flight(machine: Machine<'m>) -> Self {
-        let (program, _, frames) = in_flight(machine, 1);
-        Self::new(frames[0], [program])
-    }
+fn page_in_flight(machine: Machine<'_>) -> Stage<'_> {
+    let (program, _, frames) = in_flight(machine, 1);
+    Stage::new(frames[0], [program])
 }
 
 /// A row of the tables.
@@ -74,14 +74,14 @@ fn keep_rows() -> Vec<Row> {
     let no_write = without(anything(), May::WRITEPAGE);
     vec![
         row(Keep::LockedElsewhere, DISK, locked_elsewhere, anything()),
-        row(Keep::MayNotUnmap, DISK, |m| Stage::cold(m), without(anything(), May::UNMAP)),
-        row(Keep::Referenced, DISK, |m| Stage::hot(m), anything()),
-        row(Keep::NoIo, DISK, |m| Stage::cold(m), direct(Gfp::NOIO)),
-        row(Keep::MayNotEnter, DISK, |m| Stage::half_way(m), direct(Gfp::NOIO)),
-        row(Keep::MayNotWrite, DISK, |m| Stage::cold(m), no_write),
+        row(Keep::MayNotUnmap, DISK, cold_page, without(anything(), May::UNMAP)),
+        row(Keep::Referenced, DISK, hot_page, anything()),
+        row(Keep::NoIo, DISK, cold_page, direct(Gfp::NOIO)),
+        row(Keep::MayNotEnter, DISK, half_way_page, direct(Gfp::NOIO)),
+        row(Keep::MayNotWrite, DISK, cold_page, no_write),
         row(Keep::SlotUnused, DISK, slot_without_user, anything()),
-        row(Keep::InFlight, slow(64), |m| Stage::cold(m), anything()),
-        row(Keep::DirtyAgain, failing, |m| Stage::cold(m), anything()),
+        row(Keep::InFlight, slow(64), cold_page, anything()),
+        row(Keep::DirtyAgain, failing, cold_page, anything()),
         row(Keep::ExtraReference, DISK, held_elsewhere, anything()),
     ]
 }
@@ -91,7 +91,7 @@ fn activate_rows() -> Vec<Row> {
     vec![
         row(Activate::Referenced, DISK, referenced_twice, anything()),
         row(Activate::ImmediateWriteback, slow(64), drowning, kswapd()),
-        row(Activate::UnderWriteback, slow(64), |m| Stage::in_flight(m), anything()),
+        row(Activate::UnderWriteback, slow(64), page_in_flight, anything()),
         row(Activate::NoSlot, DiskConfig::sync(2), swap_is_full, anything()),
         row(Activate::UnmapFailed, DISK, slot_count_full, anything()),
     ]
@@ -103,7 +103,7 @@ fn other_rows() -> Vec<Row> {
         row(Reason::Cull(Cull::Unevictable), mlocked_on_inactive),
         row(Reason::Cull(Cull::LockedMapping), locked_area_around_unmarked_page),
         row(Reason::Free(Free::Clean), read_back),
-        row(Reason::Free(Free::Written), |m| Stage::cold(m)),
+        row(Reason::Free(Free::Written), cold_page),
     ]
 }
 
@@ -122,24 +122,24 @@ const UNREACHABLE: &[(Reason, &str)] = &[
     (Reason::Free(Free::Orphan), "only file pages lose their mapping"),
 ];
 
-fn locked_elsewhere<'m>(machine: Machine<'m>) -> Stage<'m> {
-    let stage = Stage::cold(machine);
+fn locked_elsewhere(machine: Machine<'_>) -> Stage<'_> {
+    let stage = cold_page(machine);
     Stage { lock: Some(HeldLock::of(machine, stage.frame)), ..stage }
 }
 
-fn held_elsewhere<'m>(machine: Machine<'m>) -> Stage<'m> {
-    let stage = Stage::cold(machine);
+fn held_elsewhere(machine: Machine<'_>) -> Stage<'_> {
+    let stage = cold_page(machine);
     Stage { held: Some(HeldPage::of(machine, stage.frame)), ..stage }
 }
 
 /// The page was unmapped and not yet written when its only user unmapped the slot, while
 /// somebody else had the page locked.
-fn slot_without_user<'m>(machine: Machine<'m>) -> Stage<'m> {
+fn slot_without_user(machine: Machine<'_>) -> Stage<'_> {
     let (program, _, frame) = unwanted(machine);
     Stage::new(frame, [program])
 }
 
-fn referenced_twice<'m>(machine: Machine<'m>) -> Stage<'m> {
+fn referenced_twice(machine: Machine<'_>) -> Stage<'_> {
     let (program, area) = hot(machine, 1);
     let frame = frame(machine, &program, area.start);
     look(machine, &[frame], anything());
@@ -148,7 +148,7 @@ fn referenced_twice<'m>(machine: Machine<'m>) -> Stage<'m> {
 }
 
 /// A whole batch under write-back was met by direct reclaim: the zone is flagged.
-fn drowning<'m>(machine: Machine<'m>) -> Stage<'m> {
+fn drowning(machine: Machine<'_>) -> Stage<'_> {
     let (program, _, frames) = in_flight(machine, 1);
     direct_round(machine, Gfp::KERNEL);
     assert!(machine.mm.zones().all(|z| z.flags().contains(ZoneFlags::WRITEBACK)));
@@ -156,18 +156,18 @@ fn drowning<'m>(machine: Machine<'m>) -> Stage<'m> {
 }
 
 /// Another program has the only slot.
-fn swap_is_full<'m>(machine: Machine<'m>) -> Stage<'m> {
-    let other = Stage::cold(machine);
+fn swap_is_full(machine: Machine<'_>) -> Stage<'_> {
+    let other = cold_page(machine);
     look(machine, &[other.frame], anything());
     assert_eq!(machine.mm.swap_pages(), (1, 0));
-    let mut stage = Stage::cold(machine);
+    let mut stage = cold_page(machine);
     stage.programs.extend(other.programs);
     stage
 }
 
 /// A page that two programs map again after it was in swap, and whose slot can count one
 /// more entry only.
-fn slot_count_full<'m>(machine: Machine<'m>) -> Stage<'m> {
+fn slot_count_full(machine: Machine<'_>) -> Stage<'_> {
     let (program, area) = cold(machine, 1);
     let mut child = program.fork().expect("a child");
     let first = frame(machine, &program, area.start);
@@ -188,7 +188,7 @@ fn slot_count_full<'m>(machine: Machine<'m>) -> Stage<'m> {
 }
 
 /// The page waited in the batch of another CPU when it was locked into memory.
-fn mlocked_on_inactive<'m>(machine: Machine<'m>) -> Stage<'m> {
+fn mlocked_on_inactive(machine: Machine<'_>) -> Stage<'_> {
     let mut program = Program::new(machine);
     let area = program.map(1);
     program.write_all(area.clone());
@@ -207,7 +207,7 @@ fn mlocked_on_inactive<'m>(machine: Machine<'m>) -> Stage<'m> {
 
 /// `mlock` ended at a page that it could not bring in: the area is locked all the same, and
 /// the pages behind are not marked.
-fn locked_area_around_unmarked_page<'m>(machine: Machine<'m>) -> Stage<'m> {
+fn locked_area_around_unmarked_page(machine: Machine<'_>) -> Stage<'_> {
     let mut program = Program::new(machine);
     let area = program.map(2);
     let (first, second) = (area.start, Vpn(area.start.0 + 1));
@@ -218,7 +218,7 @@ fn locked_area_around_unmarked_page<'m>(machine: Machine<'m>) -> Stage<'m> {
     Stage::new(frame(machine, &program, second), [program])
 }
 
-fn read_back<'m>(machine: Machine<'m>) -> Stage<'m> {
+fn read_back(machine: Machine<'_>) -> Stage<'_> {
     let (mut program, area) = cold(machine, 1);
     look(machine, &[frame(machine, &program, area.start)], anything());
     program.check_all(area.clone());
