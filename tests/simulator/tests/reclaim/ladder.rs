@@ -3,6 +3,7 @@
 use mm_reclaim::advice::Advice;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::page::{LruList, PageFlags};
+use mm_reclaim::reclaim::references::ReferenceRule;
 use mm_reclaim::reclaim::{
     ActivateReason as Activate, CullReason, FreeReason, KeepReason as Keep, May, Reason,
     ScanRequest,
@@ -126,6 +127,18 @@ fn referenced_once_is_kept_and_twice_is_activated() {
             program.check_all(area);
         });
     }
+}
+
+/// SPL-08, RMAP-04: by the rule of 4.x one reference of an anonymous page activates it.
+#[test]
+fn the_old_rule_activates_at_the_first_reference() {
+    on(DISK, |machine| {
+        machine.mm.set_reference_rule(ReferenceRule::ActivateAnon);
+        let (program, area) = hot(machine, 1);
+        let seen = look(machine, &frames(machine, &program, area), anything());
+        assert_eq!(seen.verdicts, [(Reason::Activate(Activate::Referenced), 1)]);
+        prove(machine);
+    });
 }
 
 /// SPL-08: a reference through each of two mappings activates at the first look.
