@@ -7,10 +7,11 @@ use crate::env::TaskFlags;
 use crate::gfp::Gfp;
 use crate::page::{Page, PageFlags};
 use crate::plan::{Config, Plan};
+use crate::stat::VmEvent;
 use crate::sync::{AtomicU32, Ordering};
 use crate::tests::{Asked, TestEnv, frames, panic_of, with_mm};
 use crate::units::{Order, Pfn, PhysAddr};
-use crate::zone::{FrameRange, Mark, ZoneId, ZoneLimits};
+use crate::zone::{FrameRange, Mark, Zone, ZoneId, ZoneLimits};
 
 /// Zones of 4, 8 and 20 MiB.
 fn three_zones() -> Config {
@@ -157,6 +158,26 @@ fn a_compound_page_is_freed_as_a_whole() {
             assert!(block.into_iter().all(|page| clean.contains(page.flags())), "{order:?}");
         }
         mm.validate().expect("sound");
+    });
+}
+
+/// OBS-01: pages are counted as they leave and as they come back, whatever the order and
+/// the way.
+#[test]
+fn allocations_and_frees_are_counted_in_pages() {
+    with_three_zones(|mm| {
+        let counts = || (mm.event(VmEvent::PgAlloc), mm.event(VmEvent::PgFree));
+        let mut pages = 0;
+        for order in [0, 3, 0, 10, 5].map(order) {
+            let pfn = mm.alloc_pages(Gfp::KERNEL, order).expect("a block");
+            let before = pages;
+            pages += u64::from(order.pages());
+            assert_eq!(counts(), (pages, before), "{order:?} taken");
+            mm.free_pages(pfn, order);
+            assert_eq!(counts(), (pages, pages), "{order:?} given");
+        }
+        mm.zones().for_each(Zone::drain_pcp);
+        assert_eq!(counts(), (pages, pages), "draining is no traffic");
     });
 }
 

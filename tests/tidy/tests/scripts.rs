@@ -120,6 +120,10 @@ if grep -rq -- -backports "$etc/apt"; then
     echo "     BACKPORTS 100"
     echo "        100 http://mirror.example/debian bookworm-backports/main amd64 Packages"
 fi
+if [[ -e $etc/removed ]]; then
+    echo "     1:10.0.0 -1"
+    echo "        100 /var/lib/dpkg/status"
+fi
 echo "     PLAIN 500"
 echo "        500 http://mirror.example/debian bookworm/main amd64 Packages"
 "#;
@@ -213,6 +217,17 @@ fn backports_are_derived_from_a_one_line_entry() {
     assert_eq!(machine.read("etc/apt/sources.list.d/bookworm-backports.list"), derived);
 }
 
+/// A package that was removed and not purged leaves its version in the package record.
+#[test]
+fn a_version_that_only_the_package_record_names_is_not_offered() {
+    let machine = Machine::new("removed").with_packages("1:7.2+dfsg-7", "1:10.0.2+ds-2");
+    machine.setting("removed", "");
+    machine.setting("apt/sources.list", "deb http://mirror.example/debian bookworm main\n");
+    machine.calls("setup", &["qemu"]);
+    let derived = "deb http://mirror.example/debian bookworm-backports main\n";
+    assert_eq!(machine.read("etc/apt/sources.list.d/bookworm-backports.list"), derived);
+}
+
 #[test]
 fn configured_backports_are_not_added_again() {
     let machine = Machine::new("again").with_packages("1:7.2+dfsg-7", "1:10.0.2+ds-2");
@@ -269,6 +284,9 @@ fn a_wrong_value_is_one_line_and_status_2_before_anything_is_done() {
         ("image", &["it"]),
         ("runner", &[]),
         ("runner", &["absent.elf"]),
+        ("bench", &["--workload", "absent"]),
+        ("bench", &["--cpus", "2"]),
+        ("profile", &["--by", "x"]),
     ];
     for (script, arguments) in wrong {
         let output = machine.run(script, arguments);
@@ -283,7 +301,7 @@ fn a_wrong_value_is_one_line_and_status_2_before_anything_is_done() {
 #[test]
 fn every_script_has_help() {
     let machine = Machine::new("help");
-    for script in ["run", "runner", "test", "check", "setup", "image"] {
+    for script in ["run", "runner", "test", "check", "setup", "image", "bench", "profile", "mutants"] {
         let output = machine.run(script, &["--help"]);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.starts_with("Usage: scripts/"), "{script}: {said}");
