@@ -301,7 +301,9 @@ fn a_wrong_value_is_one_line_and_status_2_before_anything_is_done() {
 #[test]
 fn every_script_has_help() {
     let machine = Machine::new("help");
-    for script in ["run", "runner", "test", "check", "setup", "image", "bench", "profile", "mutants"] {
+    for script in
+        ["run", "runner", "test", "check", "setup", "image", "bench", "profile", "mutants"]
+    {
         let output = machine.run(script, &["--help"]);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.starts_with("Usage: scripts/"), "{script}: {said}");
