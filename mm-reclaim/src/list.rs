@@ -124,7 +124,7 @@ unsafe impl<'m> Adapter for Links<'m> {
     unsafe fn get_link(&self, value: *const Page) -> Link {
         // SAFETY: the list passes pointers that it got from `into_raw`: descriptors.
         let page = unsafe { &*value };
-        Link::MIN.saturating_add(self.map.index_of(page))
+        Link::MIN.saturating_add(self.map.checked_index_of(page))
     }
 
     #[inline(always)]

@@ -66,10 +66,22 @@ impl<'m> MemMap<'m> {
         (offset / size_of::<Page>()) as u32
     }
 
+    /// Like [`MemMap::index_of`], for a position that is to be trusted later.
+    ///
+    /// # Panics
+    /// If `page` belongs to another map.
+    #[inline(always)]
+    pub(crate) fn checked_index_of(&self, page: &Page) -> u32 {
+        let offset = (page as *const Page).addr().wrapping_sub(self.pages.as_ptr().addr());
+        let index = offset / size_of::<Page>();
+        assert!(index < self.pages.len(), "a page of another map: {page:?}");
+        index as u32
+    }
+
     /// The descriptor at a position of the map.
     ///
     /// # Safety
-    /// `index` came from [`MemMap::index_of`] of a page of this map.
+    /// `index` came from [`MemMap::checked_index_of`] of this map.
     #[inline(always)]
     #[allow(unsafe_code, reason = "lists follow links that are positions by construction")]
     pub(crate) unsafe fn at_index_unchecked(&self, index: u32) -> &'m Page {
