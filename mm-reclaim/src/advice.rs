@@ -51,6 +51,7 @@ impl<'m, E: Env> Mm<'m, E> {
     ) -> Result<u32, SpaceError> {
         let space = self.space(id);
         let index = space.areas.lock(self.env.tasks());
+        self.refuse_reaped(id)?;
         if range.start >= range.end || !index.covers(&self.areas, &range) {
             return Err(SpaceError::BadRange { start: range.start, end: range.end });
         }
@@ -168,6 +169,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let mut at = range.start;
         while at < range.end {
             let mut index = space.areas.lock(self.env.tasks());
+            self.refuse_reaped(id)?;
             let Some((_, area)) = index.find(&self.areas, at) else {
                 return Err(SpaceError::BadRange { start: at, end: range.end });
             };

@@ -66,6 +66,12 @@ impl<'m, E: Env> Mm<'m, E> {
     /// A block of frames, its first page with one reference; contents as they are.
     #[inline]
     pub(crate) fn alloc_page(&self, gfp: Gfp, order: Order) -> Option<&'m Page> {
+        if let Some(faults) = self.env.alloc_faults()
+            && !gfp.contains(Gfp::NOFAIL)
+            && faults.should_fail(order)
+        {
+            return None;
+        }
         match self.get_page_from_freelist(gfp, order, Mark::Low, Reach::empty()) {
             Some(page) => Some(page),
             None => self.alloc_slowpath(gfp, order),
@@ -76,6 +82,9 @@ impl<'m, E: Env> Mm<'m, E> {
     /// spin lock.
     #[inline(always)]
     pub(crate) fn alloc_page_now(&self, gfp: Gfp) -> Option<&'m Page> {
+        if self.env.alloc_faults().is_some() {
+            return None;
+        }
         self.get_page_from_freelist(gfp, Order::ZERO, Mark::Low, Reach::empty())
     }
 
@@ -179,7 +188,7 @@ impl<'m, E: Env> Mm<'m, E> {
     /// The killer, if the request may call it; whether to try again.
     fn last_resort(&self, gfp: Gfp, order: Order) -> bool {
         let may_kill = order <= Order::COSTLY && !gfp.contains(Gfp::RETRY_MAYFAIL);
-        let killed = may_kill && self.out_of_memory() != OomEnd::Nobody;
+        let killed = may_kill && self.out_of_memory(gfp, order) != OomEnd::Nobody;
         if gfp.contains(Gfp::NOFAIL) {
             self.env.tasks().yield_now();
         }

@@ -16,9 +16,11 @@
 //! None of these is called from an interrupt handler, and none may call back into the
 //! crate, except as [`BlockDevice`] says about completions.
 
+use core::fmt;
+
 pub use crate::swap::io::DeviceId;
 use crate::swap::io::{Bio, Completion};
-use crate::units::{Nanos, Pfn, Vpn};
+use crate::units::{Nanos, Order, Pfn, Vpn};
 
 /// The most CPUs that a machine may have.
 pub const MAX_CPUS: usize = 8;
@@ -57,6 +59,19 @@ pub trait Env: Sync + Sized {
 
     /// Invalidates every cached translation of one address space on every CPU.
     fn flush_tlb_space(&self, asid: Asid);
+
+    /// What makes allocations fail although there is memory (fault injection, for tests).
+    #[inline(always)]
+    fn alloc_faults(&self) -> Option<&dyn AllocFaults> {
+        None
+    }
+}
+
+/// Chooses allocations that fail. While there is one, every allocation takes the path on
+/// which it may fail, and asks once; one that must not fail does not ask.
+pub trait AllocFaults {
+    /// Whether this allocation of 2^`order` pages fails.
+    fn should_fail(&self, order: Order) -> bool;
 }
 
 /// Which CPU this is, and how to stay on it.
@@ -70,6 +85,14 @@ pub trait Cpu: 'static {
     fn preempt_enable();
     /// This CPU's number, below [`MAX_CPUS`]; stable while preemption is off.
     fn current() -> usize;
+
+    /// Debug builds tell of each spin lock that is about to be taken, by its rank, so that
+    /// [`crate::lock_order::HeldLocks`] can hold the order against it. Preemption is off.
+    #[inline(always)]
+    fn lock_taken(_rank: u8) {}
+    /// Debug builds tell of each spin lock that was given back. Preemption is still off.
+    #[inline(always)]
+    fn lock_released(_rank: u8) {}
 }
 
 /// Access to the contents of frames.
@@ -257,6 +280,11 @@ pub trait Tasks: Sync {
     /// before it sleeps. Never called with a lock held.
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd;
 
+    /// Debug builds ask this where the caller may come to wait, also if it need not this
+    /// time: a place to check that it holds no spin lock.
+    #[inline(always)]
+    fn might_sleep(&self) {}
+
     /// Makes every task that waits for `key` look again. May be called with locks held.
     fn wake(&self, key: WaitKey);
 
@@ -268,6 +296,17 @@ pub trait Tasks: Sync {
     /// killable waits end, and it exits instead of returning to user mode.
     /// False if no task owns the space (any more): the crate then chooses another victim.
     fn kill_for_memory(&self, space: u16) -> bool;
+
+    /// Shows the killer's report: the state of memory, the candidates, the victim.
+    fn show_oom_report(&self, _report: &dyn fmt::Display) {}
+
+    /// Writes who owns address space `space`, in a few words, for the killer's report.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn write_owner(&self, _space: u16, _out: &mut dyn fmt::Write) -> fmt::Result {
+        Ok(())
+    }
 }
 
 /// The block devices that swap lives on. A block is a page.

@@ -66,6 +66,15 @@ pub enum FaultEnd {
     Killed,
 }
 
+/// What a swapped page is brought in for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Need {
+    /// A program touched it.
+    Touch,
+    /// Its device goes out of use: nobody has touched it, and nobody shall be killed for it.
+    Unuse,
+}
+
 /// Where a fault happened, as its steps need it.
 pub(crate) struct Site<'m, E: Env> {
     pub(crate) space: &'m AddressSpace<E::Cpu, E::Tables>,
@@ -89,7 +98,10 @@ impl<'m, E: Env> Mm<'m, E> {
         let Some(vpn) = Vpn::of(addr) else { return FaultEnd::BadAddress };
         let mut areas = space.areas.lock(self.env.tasks());
         let Some((handle, area)) = areas.find(&self.areas, vpn) else {
-            return FaultEnd::BadAddress;
+            return match self.refuse_reaped(id) {
+                Ok(()) => FaultEnd::BadAddress,
+                Err(_) => FaultEnd::Killed,
+            };
         };
         let mut view = area.view();
         if !view.prot.contains(access.needs()) {
@@ -133,7 +145,7 @@ impl<'m, E: Env> Mm<'m, E> {
         };
         match pte {
             Pte::None => self.anonymous_fault(site),
-            Pte::Swap(entry) => self.swap_fault(site, entry),
+            Pte::Swap(entry) => self.swap_fault(site, entry, Need::Touch),
             Pte::Present(mapping) => self.write_protect_fault(site, mapping),
         }
     }

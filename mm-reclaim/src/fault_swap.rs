@@ -5,13 +5,17 @@
 //! one's page) and read. With the page lock held the entry is looked at again, and the
 //! page is mapped: with write permission if the faulting space is its only user.
 //!
+//! A page that could not be read leaves the cache again. Whoever asked for that very read
+//! gets a bus error; whoever came upon a failed read-ahead, or shared the wait, reads for
+//! itself, so that each read error ends one access at most (SWAP-07).
+//!
 //! A refault within the workingset is activated at once (LRU-09, LRU-11).
 //!
 //! Counterpart in Linux: `do_swap_page`, `swap_cluster_readahead`.
 
 use crate::aspace::AreaFlags;
 use crate::env::{BlockDevice, Env, Mapping, PageTables, Prot, Pte, WaitEnd};
-use crate::fault::{FaultEnd, Site};
+use crate::fault::{FaultEnd, Need, Site};
 use crate::gfp::Gfp;
 use crate::mm::Mm;
 use crate::page::{Page, PageFlags, PageLock, PageRef, PageType};
@@ -23,20 +27,22 @@ use crate::units::Order;
 use crate::workingset::{Shadow, workingset_size};
 use crate::zone::ZoneId;
 
-/// A page of the cache, and whether it had to be read.
+/// A page of the cache.
 struct SwappedIn<'m> {
     page: PageRef<'m>,
-    major: bool,
+    /// It was read for this very need.
+    read: bool,
+    need: Need,
 }
 
 impl<'m, E: Env> Mm<'m, E> {
-    /// Resolves a fault on a swap entry.
-    pub(crate) fn swap_fault(&self, site: Site<'m, E>, raw: u32) -> FaultEnd {
+    /// Resolves a fault on a swap entry, or brings its page back for `swapoff`.
+    pub(crate) fn swap_fault(&self, site: Site<'m, E>, raw: u32, need: Need) -> FaultEnd {
         let entry = SwapEntry::from_raw(raw);
         let found = match self.swap_lookup(entry) {
-            Some(page) => SwappedIn { page, major: false },
-            None => match self.swap_read(entry) {
-                Ok(Some(page)) => SwappedIn { page, major: true },
+            Some(page) => SwappedIn { page, read: false, need },
+            None => match self.swap_read(entry, need) {
+                Ok(Some(found)) => found,
                 // The slot changed hands: the entry has changed, too.
                 Ok(None) => return FaultEnd::Minor,
                 Err(end) => return end,
@@ -68,14 +74,15 @@ impl<'m, E: Env> Mm<'m, E> {
             return FaultEnd::Minor;
         }
         if !page.has(PageFlags::UPTODATE) {
-            return FaultEnd::BusError;
+            self.forget_failed_read(lock);
+            return if found.read { FaultEnd::BusError } else { FaultEnd::Minor };
         }
         let exclusive = !page.is_mapped() && self.slot_uses(page) == 1;
         let writable = exclusive && site.area.prot.contains(Prot::WRITE);
         let write = site.access == crate::fault::Access::Write;
         let prot = if writable { site.area.prot } else { site.area.prot - Prot::WRITE };
-        let mapping =
-            Mapping { pfn: self.map.pfn(page), prot, young: true, dirty: writable && write };
+        let young = found.need == Need::Touch;
+        let mapping = Mapping { pfn: self.map.pfn(page), prot, young, dirty: writable && write };
         if !page.is_mapped() {
             page.set_mapping(site.area.anon, site.area.index_of(site.vpn));
         }
@@ -86,7 +93,18 @@ impl<'m, E: Env> Mm<'m, E> {
         }
         self.after_swap_in(site, entry, lock, write && exclusive);
         // A store to a shared page faults again, and is given a copy then.
-        if found.major { FaultEnd::Major } else { FaultEnd::Minor }
+        if found.read { FaultEnd::Major } else { FaultEnd::Minor }
+    }
+
+    /// A page whose contents never came leaves the cache; its slot still has them, perhaps.
+    #[cold]
+    fn forget_failed_read(&self, lock: &PageLock<'m>) {
+        let page = lock.page();
+        let entry = SwapEntry::from_raw(page.private());
+        page.leave_swap_cache();
+        self.swap_uncache(entry, self.map.pfn(page), None);
+        let last = page.put();
+        debug_assert!(!last, "the caller holds a reference");
     }
 
     /// Turns a swap entry into a mapping of its page, if it still is that entry. The counts
@@ -133,21 +151,27 @@ impl<'m, E: Env> Mm<'m, E> {
         }
     }
 
-    /// Reads a slot into a new page of the cache; `None` if the slot is not stored any
-    /// more. Read-ahead brings its neighbours too.
-    fn swap_read(&self, entry: SwapEntry) -> Result<Option<PageRef<'m>>, FaultEnd> {
+    /// Reads a slot into a new page of the cache, unless another does so first; `None` if
+    /// the slot is not stored any more. Read-ahead brings its neighbours too.
+    fn swap_read(&self, entry: SwapEntry, need: Need) -> Result<Option<SwappedIn<'m>>, FaultEnd> {
         let device = self.swap_device(entry);
+        let gfp = match need {
+            Need::Touch => Gfp::HIGHUSER_MOVABLE,
+            Need::Unuse => Gfp::HIGHUSER_MOVABLE | Gfp::RETRY_MAYFAIL,
+        };
         loop {
             if let Some(page) = self.swap_lookup(entry) {
-                return Ok(Some(page));
+                return Ok(Some(SwappedIn { page, read: false, need }));
             }
             if device.state(entry.slot()).uses == 0 {
                 return Ok(None);
             }
-            let Some(page) = self.alloc_user_page() else { return Err(FaultEnd::Killed) };
-            if let Some(held) = self.start_swap_read(entry, page) {
+            let Some(page) = self.alloc_page(gfp, Order::ZERO) else {
+                return Err(FaultEnd::Killed);
+            };
+            if let Some(page) = self.start_swap_read(entry, page) {
                 self.read_ahead(entry);
-                return Ok(Some(held));
+                return Ok(Some(SwappedIn { page, read: true, need }));
             }
         }
     }

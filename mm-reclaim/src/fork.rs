@@ -25,6 +25,8 @@ impl<E: Env> Mm<'_, E> {
         let child = self.new_space()?;
         match self.copy_space(parent, child) {
             Ok(()) => {
+                let adj = self.space(parent).oom_score_adj.load(Ordering::Relaxed);
+                self.space(child).oom_score_adj.store(adj, Ordering::Relaxed);
                 self.space(child).live.store(true, Ordering::Release);
                 Ok(child)
             }
@@ -37,6 +39,7 @@ impl<E: Env> Mm<'_, E> {
 
     fn copy_space(&self, parent: SpaceId, child: SpaceId) -> Result<(), SpaceError> {
         let from = self.space(parent).areas.lock(self.env.tasks());
+        self.refuse_reaped(parent)?;
         let mut to = self.space(child).areas.lock(self.env.tasks());
         let mut stale = TlbBatch::new();
         let mut copy_all = || {

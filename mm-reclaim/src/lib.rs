@@ -16,7 +16,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | units | `units` |
+//! | units | `units`, `lock_order` |
 //! | requests | `swap::entry`, `swap::io` |
 //! | environment | `env` |
 //! | sync | `sync` |
@@ -29,7 +29,7 @@
 //! | reclaim | `reclaim` |
 //! | drivers | `kswapd`, `direct`, `oom` |
 //! | allocation | `alloc` |
-//! | address spaces | `fault`, `fault_swap`, `space_ops`, `fork`, `advice` |
+//! | address spaces | `fault`, `fault_swap`, `space_ops`, `fork`, `advice`, `oom_reaper`, `swapoff` |
 //! | proof | `validate` |
 //!
 //! <!-- /layers -->
@@ -51,11 +51,13 @@ mod fork;
 pub mod gfp;
 mod kswapd;
 mod list;
+pub mod lock_order;
 pub mod lru;
 pub mod memblock;
 pub mod memmap;
 mod mm;
 pub mod oom;
+mod oom_reaper;
 pub mod page;
 pub mod plan;
 pub mod reclaim;
@@ -65,6 +67,7 @@ pub mod stat;
 mod storage;
 pub mod swap;
 mod swap_cache;
+mod swapoff;
 mod sync;
 mod table;
 #[cfg(test)]
@@ -79,4 +82,5 @@ pub mod zone;
 pub use mm::Mm;
 pub use plan::{Config, Plan, PlanError};
 pub use swap_cache::SwapOnError;
+pub use swapoff::SwapOffError;
 pub use validate::{Census, Violation};

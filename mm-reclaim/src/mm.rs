@@ -9,6 +9,7 @@ use core::mem::MaybeUninit;
 
 use crate::aspace::{AddressSpace, AnonVma, Area, SpaceId, SpaceStat};
 use crate::env::{Env, MAX_CPUS, Tasks, WaitEnd, WaitKey, WaitMode};
+use crate::lock_order::SWAPON;
 use crate::lru::{LruBatches, LruSet, Relocation};
 use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page, PageFlags, PageLock, PageRef};
@@ -21,7 +22,7 @@ use crate::swap::entry::MAX_SWAP_DEVICES;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Lock, Once, Ordering};
 use crate::table::{Slot, Table};
 use crate::units::{Nanos, Order, Pfn};
-use crate::zone::{FrameRange, MAX_ZONES, PcpLock, Zone, ZoneId};
+use crate::zone::{FrameRange, MAX_ZONES, Pageblock, PcpLock, Zone, ZoneId};
 
 /// The tables that swap entries lead to.
 pub(crate) struct SwapSet<'m, C: crate::env::Cpu> {
@@ -69,7 +70,7 @@ pub struct Mm<'m, E: Env> {
     pub(crate) verdicts: &'m VerdictCounters,
     pub(crate) reclaim: ReclaimState,
     pub(crate) swappiness: AtomicU8,
-    pub(crate) swapon_lock: Lock<E::Cpu, ()>,
+    pub(crate) swapon_lock: Lock<E::Cpu, (), SWAPON>,
 }
 
 /// kswapd sleeps here.
@@ -80,6 +81,8 @@ pub(crate) const PFMEMALLOC_WAIT: WaitKey = WaitKey(1 << 62 | 1);
 pub(crate) const NAP_WAIT: WaitKey = WaitKey(1 << 62 | 2);
 /// Reclaimers that wait for the devices to catch up sleep here.
 pub(crate) const WRITEBACK_WAIT: WaitKey = WaitKey(1 << 62 | 3);
+/// The reaper sleeps here.
+pub(crate) const REAPER_WAIT: WaitKey = WaitKey(1 << 62 | 4);
 
 impl<'m, E: Env> Mm<'m, E> {
     /// Zones, zonelists and descriptors for `plan` (`bootmem_init`): everything is
@@ -101,8 +104,10 @@ impl<'m, E: Env> Mm<'m, E> {
         let areas = storage.cut(plan.areas, |_| Slot::new(Area::blank()));
         let anons = storage.cut(plan.areas, |_| Slot::new(AnonVma::blank()));
         let parts = ZoneId::ALL.map(|id| {
-            let blocks = storage.cut(plan.pageblocks(id.index()), |_| AtomicU8::new(0));
-            (blocks, storage.cut(MAX_CPUS, |_| PcpLock::new()))
+            let count = plan.pageblocks(id.index());
+            let tags = storage.cut(count, |_| AtomicU8::new(0));
+            let blocks = storage.cut(count, |_| Pageblock::new());
+            ((tags, blocks), storage.one(|| [const { PcpLock::new() }; MAX_CPUS]))
         });
         let zones = storage.cut(MAX_ZONES, |i| {
             let ((span, present), (blocks, pcp)) = (plan.zones[i], parts[i]);
@@ -293,6 +298,8 @@ impl<'m, E: Env> Mm<'m, E> {
     /// The caller was killed.
     #[inline]
     pub(crate) fn lock_page(&self, held: &PageRef<'m>) -> Result<PageLock<'m>, WaitEnd> {
+        #[cfg(debug_assertions)]
+        self.env.tasks().might_sleep();
         match held.page().try_lock() {
             Some(lock) => Ok(lock),
             None => self.lock_page_slowly(held.page()),
@@ -312,6 +319,18 @@ impl<'m, E: Env> Mm<'m, E> {
             got.is_some()
         });
         got.ok_or(end)
+    }
+
+    /// Sleeps until nobody is writing the page out, or the caller is killed.
+    #[cold]
+    pub(crate) fn wait_on_page_writeback(&self, page: &'m Page) -> WaitEnd {
+        let key = self.zones[page.zone_index()].wait_key(page);
+        let mode = WaitMode { timeout: None, killable: true };
+        self.env.tasks().wait_until(key, mode, &mut || {
+            // Announced first, as for the page lock.
+            page.announce_waiter();
+            !page.has(PageFlags::WRITEBACK)
+        })
     }
 
     /// Sleeps for `time`, or until killed if `killable`.

@@ -1,22 +1,37 @@
-//! The out-of-memory killer: when reclaim has failed, the largest program goes.
+//! The out-of-memory killer: when reclaim has failed, the largest program goes (OOM-01).
 //!
 //! The victim is the live address space with the most resident pages, swap entries and
-//! tables. A space that is still being forked is no candidate. While a victim is dying nobody else is killed: its memory is about to come.
+//! tables, shifted by its `oom_score_adj`: a thousandth of all memory and swap for each
+//! point, and -1000 exempts. A space that is still being forked is no candidate. While a
+//! victim is dying nobody else is killed: its memory is about to come. Once the reaper has
+//! emptied a victim there is no more to be had from it, and the next may be chosen.
+//!
+//! ```text
+//!   live --kill--> dying, victim --reaper--> reaped --exit--> gone
+//!     \---exit---> dying ---------------------------exit----> gone
+//! ```
 //!
 //! Locks: a flag lets one task at a time in; the others wait for the outcome by trying
 //! their allocation again.
 //!
 //! Counterpart in Linux: `mm/oom_kill.c`.
 
+mod report;
+
 use crate::aspace::{SpaceId, SpaceStat};
 use crate::env::{Env, Tasks};
-use crate::mm::Mm;
+use crate::gfp::Gfp;
+use crate::mm::{Mm, REAPER_WAIT};
 use crate::stat::VmEvent;
 use crate::sync::Ordering;
-use crate::units::Nanos;
+use crate::units::{Nanos, Order};
 
 /// How long a caller sleeps to let a victim exit.
 const VICTIM_NAP: Nanos = Nanos::from_millis(1);
+/// The `oom_score_adj` that exempts from being killed.
+pub const OOM_SCORE_ADJ_MIN: i16 = -1000;
+/// The `oom_score_adj` that makes a space the first to go.
+pub const OOM_SCORE_ADJ_MAX: i16 = 1000;
 
 /// What the killer did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,15 +44,26 @@ pub enum OomEnd {
     Nobody,
 }
 
+/// An `oom_score_adj` outside -1000 to 1000.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadOomScore(pub i16);
+
+/// The allocation that nothing could be found for.
+#[derive(Clone, Copy)]
+struct Shortage {
+    gfp: Gfp,
+    order: Order,
+}
+
 impl<'m, E: Env> Mm<'m, E> {
-    /// Kills the owner of the largest address space, unless one is dying already.
-    pub(crate) fn out_of_memory(&self) -> OomEnd {
+    /// Kills the owner of the worst address space, unless one is dying already.
+    pub(crate) fn out_of_memory(&self, gfp: Gfp, order: Order) -> OomEnd {
         // Acquire and Release: one killer sees what the one before it has done.
         if self.reclaim.oom_running.swap(true, Ordering::Acquire) {
             let _ = self.nap(VICTIM_NAP, true);
             return OomEnd::Underway;
         }
-        let end = self.choose_and_kill();
+        let end = self.choose_and_kill(Shortage { gfp, order });
         self.reclaim.oom_running.store(false, Ordering::Release);
         if end != OomEnd::Nobody {
             let _ = self.nap(VICTIM_NAP, true);
@@ -45,40 +71,109 @@ impl<'m, E: Env> Mm<'m, E> {
         end
     }
 
-    fn choose_and_kill(&self) -> OomEnd {
-        let live = || self.spaces.iter().filter(|(_, s)| s.live.load(Ordering::Acquire));
-        if live().any(|(_, s)| s.dying.load(Ordering::Relaxed)) {
+    fn choose_and_kill(&self, shortage: Shortage) -> OomEnd {
+        if self.is_victim_dying() {
             return OomEnd::Underway;
         }
-        // Largest first; a space that has no task (any more) is passed over for the next.
-        let mut bound = (u64::MAX, u32::MAX);
+        // Worst first; a space that has no task (any more) is passed over for the next.
+        let mut bound = (i64::MAX, u16::MAX);
         loop {
-            let ranked = live().map(|(handle, s)| (badness(s.stat()), handle));
+            let ranked = self.oom_candidates().map(|(id, badness)| (badness, id.0));
             let Some(next) = ranked.filter(|rank| *rank < bound).max() else {
                 return OomEnd::Nobody;
             };
-            let victim = SpaceId(next.1 as u16);
-            if self.kill_owner(victim) {
+            let victim = SpaceId(next.1);
+            if self.kill_owner(victim, &self.oom_report(shortage, victim)) {
                 return OomEnd::Killed(victim);
             }
             bound = next;
         }
     }
 
-    fn kill_owner(&self, victim: SpaceId) -> bool {
+    /// Somebody is on the way out whose memory is still to come.
+    fn is_victim_dying(&self) -> bool {
+        let live = self.spaces.iter().filter(|(_, s)| s.live.load(Ordering::Acquire));
+        live.into_iter()
+            .any(|(_, s)| s.dying.load(Ordering::Relaxed) && !s.reaped.load(Ordering::Relaxed))
+    }
+
+    /// The spaces whose owner may be killed, each with its badness.
+    fn oom_candidates(&self) -> impl Iterator<Item = (SpaceId, i64)> {
+        let total = self.total_managed() + self.swap_pages().0;
+        self.spaces.iter().filter_map(move |(handle, space)| {
+            let is_out =
+                !space.live.load(Ordering::Acquire) || space.reaped.load(Ordering::Relaxed);
+            let id = SpaceId(handle as u16);
+            let badness = oom_badness(space.stat(), self.oom_score_adj(id), total)?;
+            (!is_out).then_some((id, badness))
+        })
+    }
+
+    fn kill_owner(&self, victim: SpaceId, report: &dyn core::fmt::Display) -> bool {
         let space = self.space(victim);
         space.dying.store(true, Ordering::Relaxed);
-        let killed = self.env.tasks().kill_for_memory(victim.0);
-        if killed {
-            self.count(VmEvent::OomKill, 1);
-        } else {
+        let tasks = self.env.tasks();
+        if !tasks.kill_for_memory(victim.0) {
             space.dying.store(false, Ordering::Relaxed);
+            return false;
         }
-        killed
+        tasks.show_oom_report(report);
+        self.count(VmEvent::OomKill, 1);
+        space.victim.store(true, Ordering::Release);
+        tasks.wake(REAPER_WAIT);
+        true
+    }
+
+    /// How much the killer prefers or spares a space: -1000 (never) to 1000 (first).
+    pub fn oom_score_adj(&self, id: SpaceId) -> i16 {
+        self.space(id).oom_score_adj.load(Ordering::Relaxed).cast_signed()
+    }
+
+    /// Sets [`Mm::oom_score_adj`]; a fork inherits it.
+    ///
+    /// # Errors
+    /// If it is below -1000 or above 1000.
+    pub fn set_oom_score_adj(&self, id: SpaceId, adj: i16) -> Result<(), BadOomScore> {
+        if !(OOM_SCORE_ADJ_MIN..=OOM_SCORE_ADJ_MAX).contains(&adj) {
+            return Err(BadOomScore(adj));
+        }
+        self.space(id).oom_score_adj.store(adj.cast_unsigned(), Ordering::Relaxed);
+        Ok(())
     }
 }
 
-/// What killing the owner would bring.
-fn badness(stat: SpaceStat) -> u64 {
-    u64::from(stat.resident) + u64::from(stat.swapped) + u64::from(stat.table_frames)
+/// What killing the owner would bring, of `total` pages of memory and swap; `None` for one
+/// that is exempt (`oom_badness`).
+fn oom_badness(stat: SpaceStat, adj: i16, total: u32) -> Option<i64> {
+    let pages = i64::from(stat.resident) + i64::from(stat.swapped) + i64::from(stat.table_frames);
+    (adj != OOM_SCORE_ADJ_MIN).then(|| pages + i64::from(adj) * i64::from(total) / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OOM-01: resident pages, swap and tables count alike; a point of `oom_score_adj` is a
+    /// thousandth of all memory; -1000 exempts.
+    #[test]
+    fn badness_is_size_shifted_by_the_adjustment() {
+        let stat = |resident, swapped, table_frames| SpaceStat {
+            resident,
+            swapped,
+            table_frames,
+            ..SpaceStat::default()
+        };
+        let table = [
+            (stat(0, 0, 0), 0, Some(0)),
+            (stat(100, 20, 3), 0, Some(123)),
+            (stat(100, 20, 3), 10, Some(123 + 500)),
+            (stat(100, 20, 3), -10, Some(123 - 500)),
+            (stat(100, 20, 3), 1000, Some(123 + 50_000)),
+            (stat(100, 20, 3), -999, Some(123 - 49_950)),
+            (stat(50_000, 0, 0), -1000, None),
+        ];
+        for (stat, adj, want) in table {
+            assert_eq!(oom_badness(stat, adj, 50_000), want, "{stat:?} {adj}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::storage::extend;
 use crate::sync::AtomicU8;
 use crate::table::Slot;
 use crate::units::{Order, Pfn};
-use crate::zone::{FrameRange, MAX_ZONES, PcpLock, Zone, ZoneId, ZoneLimits};
+use crate::zone::{FrameRange, MAX_ZONES, Pageblock, PcpLock, Zone, ZoneId, ZoneLimits};
 
 /// What can be chosen at boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,7 +97,8 @@ impl Plan {
         let layout = extend::<Slot<AnonVma<E::Cpu>>>(layout, self.areas);
         let layout = (0..MAX_ZONES).fold(layout, |layout, zone| {
             let layout = extend::<AtomicU8>(layout, self.pageblocks(zone));
-            extend::<PcpLock<'_, E::Cpu>>(layout, MAX_CPUS)
+            let layout = extend::<Pageblock>(layout, self.pageblocks(zone));
+            extend::<[PcpLock<'_, E::Cpu>; MAX_CPUS]>(layout, 1)
         });
         let layout = extend::<Zone<'_, E::Cpu>>(layout, MAX_ZONES);
         let layout = extend::<LruBatches<'_, E::Cpu>>(layout, 1);

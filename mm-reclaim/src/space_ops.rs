@@ -65,15 +65,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let space = self.space(id);
         // Its memory is about to come: nobody need be killed meanwhile.
         space.dying.store(true, Ordering::Relaxed);
-        {
-            let mut areas = space.areas.lock(self.env.tasks());
-            while let Some(last) = areas.handles().len().checked_sub(1) {
-                let view = self.areas.at(areas.handles()[last]).view();
-                self.zap_range(space, &view, view.start..view.end);
-                let handle = areas.remove(last);
-                self.retire_area(handle);
-            }
-        }
+        self.unmap_all(id, &mut space.areas.lock(self.env.tasks()));
         let stat = space.stat();
         space.live.store(false, Ordering::Release);
         self.count(VmEvent::PgFault, stat.min_faults + stat.maj_faults);
@@ -84,6 +76,24 @@ impl<'m, E: Env> Mm<'m, E> {
             tables.release(&mut |frame| self.free_pages(frame, Order::ZERO));
         }
         self.spaces.give(u32::from(id.0));
+    }
+
+    /// Takes every area away, with its pages and slots.
+    pub(crate) fn unmap_all(&self, id: SpaceId, areas: &mut AreaIndex) {
+        while let Some(last) = areas.handles().len().checked_sub(1) {
+            let view = self.areas.at(areas.handles()[last]).view();
+            self.zap_range(self.space(id), &view, view.start..view.end);
+            let handle = areas.remove(last);
+            self.retire_area(handle);
+        }
+    }
+
+    /// For operations under the area lock: the reaper has emptied the space of a victim.
+    pub(crate) fn refuse_reaped(&self, id: SpaceId) -> Result<(), SpaceError> {
+        match self.space(id).reaped.load(Ordering::Relaxed) {
+            true => Err(SpaceError::Killed),
+            false => Ok(()),
+        }
     }
 
     /// Runs `f` on the tables of a space, under the page-table lock.
@@ -176,6 +186,7 @@ impl<'m, E: Env> Mm<'m, E> {
         flags: AreaFlags,
     ) -> Result<Vpn, SpaceError> {
         let mut index = self.space(id).areas.lock(self.env.tasks());
+        self.refuse_reaped(id)?;
         let start = match at {
             Some(start) => start,
             None => index.find_hole(&self.areas, pages).ok_or(SpaceError::NoHole { pages })?,
@@ -227,6 +238,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let range = checked_range(range.start, range.end.0.wrapping_sub(range.start.0))?;
         let space = self.space(id);
         let mut index = space.areas.lock(self.env.tasks());
+        self.refuse_reaped(id)?;
         self.split_at(&mut index, id, range.start)?;
         self.split_at(&mut index, id, range.end)?;
         let gone = index.overlapping(&self.areas, &range);
@@ -261,6 +273,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let range = checked_range(range.start, range.end.0.wrapping_sub(range.start.0))?;
         let space = self.space(id);
         let mut index = space.areas.lock(self.env.tasks());
+        self.refuse_reaped(id)?;
         if !index.covers(&self.areas, &range) {
             return Err(SpaceError::BadRange { start: range.start, end: range.end });
         }

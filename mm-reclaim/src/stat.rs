@@ -113,6 +113,8 @@ events! {
     PgLazyFreed = "pglazyfreed",
     /// Programs killed for want of memory.
     OomKill = "oom_kill",
+    /// Resident pages that the reaper took from victims.
+    OomReaped = "oom_reaped",
     /// Swap writes that failed.
     SwapWriteError = "swap_write_error",
     /// Swap reads that failed.

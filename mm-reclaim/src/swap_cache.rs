@@ -36,6 +36,10 @@ pub enum SwapOnError {
     Read,
     /// As many devices as there can be are in use.
     TooManyDevices,
+    /// The device is in use, or was: [`Mm::swapon_again`] takes it into use again.
+    Known,
+    /// The device was never in use, or still is.
+    NotOff,
     /// The memory for the slots holds fewer words than the device needs.
     TooLittleMemory {
         /// Words needed.
@@ -71,6 +75,9 @@ impl<'m, E: Env> Mm<'m, E> {
             return Err(SwapOnError::TooLittleMemory { need, have });
         }
         let _one_at_a_time = self.swapon_lock.lock();
+        if self.swap_devices().any(|(_, d)| d.id == device) {
+            return Err(SwapOnError::Known);
+        }
         let at = self.swap.count.load(Ordering::Relaxed) as usize;
         if at == MAX_SWAP_DEVICES {
             return Err(SwapOnError::TooManyDevices);
@@ -82,7 +89,28 @@ impl<'m, E: Env> Mm<'m, E> {
         Ok(usable)
     }
 
-    /// The devices in use, with their positions.
+    /// Takes a device into use again after [`Mm::swapoff`], with its place and its memory
+    /// for slots, and the header page that its block 0 has now. Returns the usable slots.
+    ///
+    /// # Errors
+    /// If the header is wrong, the device is not off, or it has become larger than its
+    /// memory for slots; nothing has changed then.
+    pub fn swapon_again(
+        &self,
+        device: DeviceId,
+        header: &[u8; PAGE_SIZE],
+        priority: i16,
+    ) -> Result<u32, SwapOnError> {
+        let (_, known) =
+            self.swap_devices().find(|(_, d)| d.id == device).ok_or(SwapOnError::NotOff)?;
+        let header = Header::parse(header, known.blocks()).map_err(SwapOnError::Header)?;
+        match known.start(priority, header.last_page + 1, header.bad_pages()) {
+            true => Ok(known.usable()),
+            false => Err(SwapOnError::NotOff),
+        }
+    }
+
+    /// The devices that are or were in use, with their positions.
     pub(crate) fn swap_devices(&self) -> impl Iterator<Item = (usize, &SwapDevice<'m, E::Cpu>)> {
         let count = self.swap.count.load(Ordering::Acquire) as usize;
         self.swap.devices[..count].iter().enumerate().filter_map(|(i, d)| Some((i, d.get()?)))
@@ -93,15 +121,16 @@ impl<'m, E: Env> Mm<'m, E> {
         self.swap.devices[entry.device()].get().expect("an entry of a device in use")
     }
 
-    /// Swap slots in all and those that are free.
+    /// Swap slots in all and those that are free, of the devices that hand them out.
     pub fn swap_pages(&self) -> (u32, u32) {
-        self.swap_devices().fold((0, 0), |(t, f), (_, d)| (t + d.usable(), f + d.free()))
+        let on = self.swap_devices().filter(|(_, d)| d.is_on());
+        on.fold((0, 0), |(t, f), (_, d)| (t + d.usable(), f + d.free()))
     }
 
     /// Whether a page could get a slot now.
     #[inline]
     pub(crate) fn has_free_swap(&self) -> bool {
-        self.swap_devices().any(|(_, d)| d.is_enabled() && d.free() > 0)
+        self.swap_devices().any(|(_, d)| d.is_on() && d.free() > 0)
     }
 
     /// Whether more than half of swap is used, so that slots are given back early.
@@ -116,15 +145,14 @@ impl<'m, E: Env> Mm<'m, E> {
         if self.swap.count.load(Ordering::Acquire) > 1 {
             return self.allocate_among(frame, memcg);
         }
-        let only = self.swap.devices[0].get().filter(|d| d.is_enabled())?;
-        only.allocate(frame, memcg).map(|slot| SwapEntry::new(0, slot))
+        self.swap.devices[0].get()?.allocate(frame, memcg).map(|slot| SwapEntry::new(0, slot))
     }
 
     /// The highest priority first; equal priorities take turns.
     fn allocate_among(&self, frame: Pfn, memcg: u16) -> Option<SwapEntry> {
-        let usable = || self.swap_devices().filter(|(_, d)| d.is_enabled() && d.free() > 0);
-        let best = usable().map(|(_, d)| d.priority).max()?;
-        let equal = || usable().filter(|(_, d)| d.priority == best);
+        let usable = || self.swap_devices().filter(|(_, d)| d.is_on() && d.free() > 0);
+        let best = usable().map(|(_, d)| d.priority()).max()?;
+        let equal = || usable().filter(|(_, d)| d.priority() == best);
         let turn = self.swap.turn.fetch_add(1, Ordering::Relaxed) as usize % equal().count().max(1);
         let in_turn = equal().skip(turn).chain(equal().take(turn));
         in_turn.into_iter().find_map(|(at, device)| {

@@ -11,6 +11,7 @@
 //! finds a valid object and must recheck what it holds.
 
 use crate::env::Cpu;
+use crate::lock_order::TABLE;
 use crate::sync::{AtomicU32, Lock, Ordering};
 
 /// A table's objects, with room for the list of free slots.
@@ -34,7 +35,7 @@ struct Free {
 /// A table of `T`s.
 pub(crate) struct Table<'m, C: Cpu, T> {
     slots: &'m [Slot<T>],
-    free: Lock<C, Free>,
+    free: Lock<C, Free, TABLE>,
 }
 
 impl<'m, C: Cpu, T> Table<'m, C, T> {

@@ -40,8 +40,16 @@ impl<T> SleepLock<T> {
     /// Sleeps until the lock is the caller's.
     #[inline]
     pub(crate) fn lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> SleepGuard<'a, T, K> {
+        #[cfg(debug_assertions)]
+        tasks.might_sleep();
         let inner = self.inner.try_lock().unwrap_or_else(|| self.lock_slowly(tasks));
         SleepGuard { inner: Some(inner), lock: self, tasks }
+    }
+
+    /// Takes the lock if it is free.
+    pub(crate) fn try_lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> Option<SleepGuard<'a, T, K>> {
+        let inner = self.inner.try_lock()?;
+        Some(SleepGuard { inner: Some(inner), lock: self, tasks })
     }
 
     #[cold]

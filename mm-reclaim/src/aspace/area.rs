@@ -24,6 +24,7 @@
 use bitflags::bitflags;
 
 use crate::env::{Cpu, Prot};
+use crate::lock_order::FAMILY;
 use crate::sync::{AtomicU32, Lock, LockGuard, Ordering};
 use crate::table::Table;
 use crate::units::Vpn;
@@ -160,7 +161,7 @@ impl Area {
 
 /// The areas that may map a family's pages.
 pub struct AnonVma<C: Cpu> {
-    members: Lock<C, Members>,
+    members: Lock<C, Members, FAMILY>,
 }
 
 /// A family's list of areas, inside its lock.
@@ -175,7 +176,7 @@ impl<C: Cpu> AnonVma<C> {
     }
 
     #[inline(always)]
-    pub(crate) fn lock(&self) -> LockGuard<'_, C, Members> {
+    pub(crate) fn lock(&self) -> LockGuard<'_, C, Members, FAMILY> {
         self.members.lock()
     }
 }

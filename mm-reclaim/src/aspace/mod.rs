@@ -16,7 +16,8 @@ pub use area::{AnonVma, Area, AreaFlags, AreaView};
 pub(crate) use index::AreaIndex;
 
 use crate::env::{Cpu, PageTables};
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering};
+use crate::lock_order::TABLES;
+use crate::sync::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Lock, Ordering};
 use crate::units::Vpn;
 use crate::wait::SleepLock;
 
@@ -61,7 +62,7 @@ pub struct AddressSpace<C: Cpu, T: PageTables> {
     /// The areas, behind the area lock.
     pub(crate) areas: SleepLock<AreaIndex>,
     /// The tables, behind the page-table lock; `None` while the slot is free.
-    pub(crate) tables: Lock<C, Option<T>>,
+    pub(crate) tables: Lock<C, Option<T>, TABLES>,
     /// Pages mapped.
     pub(crate) resident: AtomicU32,
     /// Swap entries in the tables.
@@ -72,8 +73,14 @@ pub struct AddressSpace<C: Cpu, T: PageTables> {
     pub(crate) maj_faults: AtomicU64,
     /// A process uses it; the killer considers it.
     pub(crate) live: AtomicBool,
-    /// Its process was killed for want of memory.
+    /// Its process is on its way out: memory is about to come.
     pub(crate) dying: AtomicBool,
+    /// Its process was killed for want of memory, and the reaper is to empty it.
+    pub(crate) victim: AtomicBool,
+    /// The reaper has emptied it: there is no more to be had from it.
+    pub(crate) reaped: AtomicBool,
+    /// What is added to its badness, in thousandths of all memory (two's complement).
+    pub(crate) oom_score_adj: AtomicU16,
 }
 
 /// What an address space costs and has done.
@@ -103,6 +110,9 @@ impl<C: Cpu, T: PageTables> AddressSpace<C, T> {
             maj_faults: AtomicU64::new(0),
             live: AtomicBool::new(false),
             dying: AtomicBool::new(false),
+            victim: AtomicBool::new(false),
+            reaped: AtomicBool::new(false),
+            oom_score_adj: AtomicU16::new(0),
         }
     }
 
@@ -113,7 +123,10 @@ impl<C: Cpu, T: PageTables> AddressSpace<C, T> {
         }
         self.min_faults.store(0, Ordering::Relaxed);
         self.maj_faults.store(0, Ordering::Relaxed);
-        self.dying.store(false, Ordering::Relaxed);
+        for mark in [&self.dying, &self.victim, &self.reaped] {
+            mark.store(false, Ordering::Relaxed);
+        }
+        self.oom_score_adj.store(0, Ordering::Relaxed);
     }
 
     /// Pages were mapped or unmapped. Under the page-table lock, so a plain addition does.

@@ -10,6 +10,7 @@
 
 use super::LruSet;
 use crate::env::{Cpu, MAX_CPUS};
+use crate::lock_order;
 use crate::page::{Page, PageRef};
 use crate::sync::Lock;
 
@@ -23,7 +24,7 @@ struct Batch<'m> {
 
 /// The batches of all CPUs.
 pub(crate) struct LruBatches<'m, C: Cpu> {
-    add: [Lock<C, Batch<'m>>; MAX_CPUS],
+    add: [Lock<C, Batch<'m>, { lock_order::BATCH }>; MAX_CPUS],
 }
 
 impl<'m, C: Cpu> LruBatches<'m, C> {

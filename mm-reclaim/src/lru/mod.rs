@@ -32,6 +32,7 @@ pub(crate) use isolate::IsolatedList;
 
 use crate::env::Cpu;
 use crate::list::PageList;
+use crate::lock_order::LRUVEC;
 use crate::memmap::MemMap;
 use crate::page::{IsolatedPage, LruList, Page, PageFlags, PageType};
 use crate::sync::{AtomicU32, AtomicU64, Lock, Ordering};
@@ -45,7 +46,7 @@ pub(crate) struct Lists<'m> {
 
 /// The lists of one memory control group in one zone.
 pub struct Lruvec<'m, C: Cpu> {
-    lists: Lock<C, Lists<'m>>,
+    lists: Lock<C, Lists<'m>, LRUVEC>,
     /// Base pages on each list. Changed under the lock, read by anybody.
     sizes: [AtomicU32; LruList::COUNT],
     /// Base pages isolated, by type.

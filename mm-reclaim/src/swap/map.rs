@@ -20,11 +20,16 @@
 //! it. Free slots are handed out in runs: each device works through a cluster of
 //! [`CLUSTER`] slots, so that a batch of pages lands in neighbouring blocks.
 
+mod drain;
+
+pub use drain::DeviceUse;
+
 use core::mem::MaybeUninit;
 
 use crate::env::{Cpu, DeviceId};
+use crate::lock_order::SWAP_DEVICE;
 use crate::storage;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Lock, Ordering};
+use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Lock, Ordering};
 use crate::units::Pfn;
 
 /// Slots in a cluster.
@@ -117,15 +122,15 @@ struct Search {
 /// One swap device in use.
 pub struct SwapDevice<'m, C: Cpu> {
     pub(crate) id: DeviceId,
-    pub(crate) priority: i16,
+    priority: AtomicU16,
     slots: &'m [Slot],
     /// Slots in use in each cluster.
     clusters: &'m [Slot],
-    search: Lock<C, Search>,
-    usable: u32,
+    search: Lock<C, Search, SWAP_DEVICE>,
+    usable: AtomicU32,
     free: AtomicU32,
-    /// New slots are handed out.
-    enabled: AtomicBool,
+    /// A [`DeviceUse`]; changed under the search lock.
+    state: AtomicU8,
 }
 
 /// Words of memory that a device of `blocks` pages needs for its slots.
@@ -145,24 +150,18 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
     ) -> Self {
         let memory = fill(&mut memory[..words_for(blocks)]);
         let (slots, clusters) = memory.split_at(blocks as usize);
-        let unusable = SlotState::BAD.encode();
-        let mut usable = blocks;
-        for slot in core::iter::once(0).chain(bad) {
-            if slots[slot as usize].0.swap(unusable, Ordering::Relaxed) == 0 {
-                clusters[(slot / CLUSTER) as usize].0.fetch_add(1, Ordering::Relaxed);
-                usable -= 1;
-            }
-        }
-        Self {
+        let device = Self {
             id,
-            priority,
+            priority: AtomicU16::new(0),
             slots,
             clusters,
             search: Lock::new(Search { next: 1 }),
-            usable,
-            free: AtomicU32::new(usable),
-            enabled: AtomicBool::new(true),
-        }
+            usable: AtomicU32::new(0),
+            free: AtomicU32::new(0),
+            state: AtomicU8::new(DeviceUse::Off as u8),
+        };
+        device.start(priority, blocks, bad);
+        device
     }
 
     /// Blocks of the device, usable or not.
@@ -172,17 +171,12 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
 
     /// Slots that can be used.
     pub fn usable(&self) -> u32 {
-        self.usable
+        self.usable.load(Ordering::Relaxed)
     }
 
     /// Slots that are free.
     pub fn free(&self) -> u32 {
         self.free.load(Ordering::Relaxed)
-    }
-
-    /// Whether new slots are handed out.
-    pub(crate) fn is_enabled(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed)
     }
 
     /// The state of a slot.
@@ -208,6 +202,9 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
             return None;
         }
         let mut search = self.search.lock();
+        if !self.is_on() {
+            return None;
+        }
         let slot = self.find_free(search.next)?;
         let state = SlotState { memcg, held: Held::Page(frame), ..SlotState::FREE };
         self.slots[slot as usize].0.store(state.encode(), Ordering::Release);

@@ -146,6 +146,8 @@ pub enum Violation {
         /// Free slots.
         counted: u32,
     },
+    /// Somebody is changing the areas of a space: this is no quiet moment.
+    Busy(SpaceId),
     /// Two counters contradict each other.
     CounterIdentity(&'static str),
 }
@@ -168,7 +170,8 @@ pub struct Census {
 }
 
 impl<E: Env> Mm<'_, E> {
-    /// Checks everything; where the pages are.
+    /// Checks everything; where the pages are. It does not sleep, so that a kernel may call it
+    /// with everybody else stopped.
     ///
     /// # Errors
     /// The first violation found.

@@ -20,7 +20,8 @@ impl<E: Env> Mm<'_, E> {
 
     fn check_space(&self, id: SpaceId, census: &mut Census) -> Result<(), Violation> {
         let space = self.space(id);
-        let index = space.areas.lock(self.env.tasks());
+        let busy = Violation::Busy(id);
+        let index = space.areas.try_lock(self.env.tasks()).ok_or(busy)?;
         let (mut at, mut found) = (Vpn(0), (0, 0));
         for handle in index.handles() {
             let area = self.areas.at(*handle);

@@ -28,6 +28,13 @@ impl MigrateType {
     /// # Panics
     /// If it encodes none.
     pub const fn from_raw(raw: u8) -> Self {
-        Self::ALL[raw as usize]
+        match raw {
+            0 => Self::Unmovable,
+            1 => Self::Movable,
+            2 => Self::Reclaimable,
+            3 => Self::HighAtomic,
+            4 => Self::Isolate,
+            _ => panic!("no migrate type"),
+        }
     }
 }

@@ -13,7 +13,9 @@
 
 mod buddy;
 mod migrate;
+mod partial;
 mod pcp;
+mod raw;
 mod watermark;
 
 pub use migrate::MigrateType;
@@ -23,12 +25,14 @@ pub use watermark::{
 
 use bitflags::bitflags;
 
-use crate::env::{Cpu, WaitKey};
+use crate::env::{Cpu, MAX_CPUS, WaitKey};
+use crate::lock_order::ZONE;
 use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Lock, Ordering};
 use crate::units::{Order, Pfn, PhysAddr};
 use buddy::Buddy;
+pub(crate) use partial::Pageblock;
 pub(crate) use pcp::PcpLock;
 
 /// Zones of the node.
@@ -142,7 +146,7 @@ pub struct Zone<'m, C: Cpu> {
     span: FrameRange,
     present: u32,
     managed: AtomicU32,
-    buddy: Lock<C, Buddy<'m>>,
+    buddy: Lock<C, Buddy<'m>, ZONE>,
     /// Free pages; changed under the lock, read by anybody.
     free: AtomicU32,
     marks: [AtomicU32; 3],
@@ -151,9 +155,10 @@ pub struct Zone<'m, C: Cpu> {
     reserve: [AtomicU32; MAX_ZONES],
     flags: AtomicU8,
     /// Single pages at hand, for each CPU.
-    pcp: &'m [PcpLock<'m, C>],
-    /// The migrate type of each pageblock; changed under the buddy's lock.
-    pageblocks: &'m [AtomicU8],
+    pcp: &'m [PcpLock<'m, C>; MAX_CPUS],
+    /// The tag of each pageblock: its migrate type, and [`SPARSE`]; changed under the buddy's
+    /// lock.
+    tags: &'m [AtomicU8],
     /// Pages that left and entered the buddy for good, ever; changed under its lock.
     taken: AtomicU64,
     given: AtomicU64,
@@ -171,25 +176,25 @@ impl<'m, C: Cpu> Zone<'m, C> {
         span: FrameRange,
         present: u32,
         map: MemMap<'m>,
-        pageblocks: &'m [AtomicU8],
-        pcp: &'m [PcpLock<'m, C>],
+        (tags, blocks): (&'m [AtomicU8], &'m [Pageblock]),
+        pcp: &'m [PcpLock<'m, C>; MAX_CPUS],
     ) -> Self {
-        for block in pageblocks {
-            block.store(MigrateType::Movable as u8, Ordering::Relaxed);
+        for tag in tags {
+            tag.store(MigrateType::Movable as u8, Ordering::Relaxed);
         }
         Self {
             id,
             span,
             present,
             managed: AtomicU32::new(0),
-            buddy: Lock::new(Buddy::new(map, span, pageblocks)),
+            buddy: Lock::new(Buddy::new(map, span, tags, blocks)),
             free: AtomicU32::new(0),
             marks: [const { AtomicU32::new(0) }; 3],
             boost: AtomicU32::new(0),
             reserve: [const { AtomicU32::new(0) }; MAX_ZONES],
             flags: AtomicU8::new(0),
             pcp,
-            pageblocks,
+            tags,
             taken: AtomicU64::new(0),
             given: AtomicU64::new(0),
             scanned: AtomicU64::new(0),
@@ -368,18 +373,14 @@ impl<'m, C: Cpu> Zone<'m, C> {
     /// Gives frozen pages back in one go.
     pub(crate) fn give_batch(&self, pages: impl Iterator<Item = FrozenPage<'m>>) {
         let mut buddy = self.buddy.lock();
-        let mut count = 0;
-        for frozen in pages {
-            buddy.give(self.sound(frozen), Order::ZERO);
-            count += 1;
-        }
-        self.publish(count);
-        note(&self.given, count as u32);
+        let count = buddy.give_frames(pages.map(|frozen| self.map.pfn(self.sound(frozen))));
+        self.publish(count as i32);
+        note(&self.given, count);
     }
 
     /// Gives a frozen block back; `page` is its first page.
     pub(crate) fn give(&self, page: FrozenPage<'m>, order: Order) {
-        let pfn = self.sound(page);
+        let pfn = self.map.pfn(self.sound(page));
         let mut buddy = self.buddy.lock();
         buddy.give(pfn, order);
         self.publish(order.pages() as i32);
@@ -391,27 +392,19 @@ impl<'m, C: Cpu> Zone<'m, C> {
     /// # Panics
     /// If the page is still in use somewhere, or free already.
     #[inline]
-    fn sound(&self, frozen: FrozenPage<'m>) -> Pfn {
+    fn sound(&self, frozen: FrozenPage<'m>) -> &'m Page {
         let page = frozen.leak();
         assert!(page.prepare_free(), "bad page at free, {:?}: {page:?}", self.map.pfn(page));
-        self.map.pfn(page)
+        page
     }
 
     /// Hands a range over from the boot allocator, in the largest blocks that fit.
     pub(crate) fn free_bootmem(&self, range: FrameRange) {
-        let mut buddy = self.buddy.lock();
-        let mut pfn = range.start;
-        while pfn < range.end {
-            let left = range.end - pfn;
-            let align = pfn.0.trailing_zeros().min(u32::from(Order::MAX.get()));
-            let order = align.min(left.ilog2());
-            let order = Order::new(order as u8).unwrap_or(Order::ZERO);
-            for i in 0..order.pages() {
-                self.map.page(pfn + i).unreserve();
-            }
-            buddy.give(pfn, order);
-            pfn = pfn + order.pages();
+        for i in 0..range.pages() {
+            self.map.page(range.start + i).unreserve();
         }
+        let mut buddy = self.buddy.lock();
+        buddy.give_range(range);
         self.publish(range.pages() as i32);
         self.managed.fetch_add(range.pages(), Ordering::Relaxed);
     }
@@ -431,7 +424,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
     /// The migrate type of the pageblock around `pfn`.
     #[inline]
     pub fn pageblock_type(&self, pfn: Pfn) -> MigrateType {
-        pageblock_type(self.pageblocks, self.span, pfn)
+        tag_type(&self.tags[pageblock_index(self.span, pfn)])
     }
 
     /// Shifts the free count behind everybody's back, for tests of `validate()`.
@@ -454,10 +447,13 @@ fn pageblock_index(span: FrameRange, pfn: Pfn) -> usize {
     ((pfn.0 >> block) - (span.start.0 >> block)) as usize
 }
 
-/// The migrate type of the pageblock around `pfn`.
+/// In a pageblock's tag: it is less full than those that single pages come from.
+const SPARSE: u8 = 0x80;
+
+/// The migrate type that a pageblock's tag names.
 #[inline(always)]
-fn pageblock_type(blocks: &[AtomicU8], span: FrameRange, pfn: Pfn) -> MigrateType {
-    MigrateType::from_raw(blocks[pageblock_index(span, pfn)].load(Ordering::Relaxed))
+fn tag_type(tag: &AtomicU8) -> MigrateType {
+    MigrateType::from_raw(tag.load(Ordering::Relaxed) & !SPARSE)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{FrameRange, Mark, Reach, Watermarks, Zone, ZoneId, ZoneLimits};
+use super::{FrameRange, Mark, Pageblock, Reach, Watermarks, Zone, ZoneId, ZoneLimits};
+use crate::env::MAX_CPUS;
 use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page, PageFlags};
 use crate::sync::AtomicU8;
@@ -30,8 +31,9 @@ fn with_zone(ranges: &[FrameRange], body: impl for<'m> FnOnce(&TestZone<'m>, Mem
     let touched = (span.end.0 - 1) / 512 - span.start.0 / 512 + 1;
     let blocks: Vec<AtomicU8> = (0..touched).map(|_| AtomicU8::new(9)).collect();
     let present = ranges.iter().map(|range| range.pages()).sum();
-    let pcp = [const { super::PcpLock::new() }; 2];
-    let zone = Zone::new(ZoneId::Dma32, span, present, map, &blocks, &pcp);
+    let pcp = [const { super::PcpLock::new() }; MAX_CPUS];
+    let partial: Vec<Pageblock> = (0..touched).map(|_| Pageblock::new()).collect();
+    let zone = Zone::new(ZoneId::Dma32, span, present, map, (&blocks, &partial), &pcp);
     ranges.iter().for_each(|range| zone.free_bootmem(*range));
     body(&zone, map);
 }
@@ -162,6 +164,7 @@ impl<'a, 'm> Driver<'a, 'm> {
     }
 
     fn check(&self) {
+        self.zone.buddy.lock().check_partial();
         let listed = lists(self.zone, self.map);
         let blocks: Vec<_> = listed.iter().map(|(pfn, (order, _))| (*pfn, *order)).collect();
         assert_eq!(blocks, self.largest_blocks());
@@ -249,9 +252,12 @@ fn blocks_do_not_merge_across_zones() {
     let pages = descriptors(2048, |i| u8::from(i >= 1536));
     let map = MemMap::new(&pages, Pfn(0));
     let blocks = [const { AtomicU8::new(0) }; 4];
-    let (below, above) = blocks.split_at(3);
-    let low = Zone::<TestCpu>::new(ZoneId::Dma, frames(0, 1536), 1536, map, below, &[]);
-    let high = Zone::<TestCpu>::new(ZoneId::Dma32, frames(1536, 2048), 512, map, above, &[]);
+    let partial = [const { Pageblock::new() }; 4];
+    let pcp = [const { super::PcpLock::new() }; MAX_CPUS];
+    let below = (&blocks[..3], &partial[..3]);
+    let above = (&blocks[3..], &partial[3..]);
+    let low = Zone::<TestCpu>::new(ZoneId::Dma, frames(0, 1536), 1536, map, below, &pcp);
+    let high = Zone::<TestCpu>::new(ZoneId::Dma32, frames(1536, 2048), 512, map, above, &pcp);
     low.free_bootmem(frames(0, 1536));
     high.free_bootmem(frames(1536, 2048));
     let largest = |zone: &TestZone<'_>| lists(zone, map).into_iter().map(|(p, (o, _))| (p, o));
@@ -371,7 +377,8 @@ fn the_zones_share_all_frames() {
 fn wait_keys_tell_zones_apart_and_spread_pages() {
     let pages = descriptors(8192, |_| 0);
     let map = MemMap::new(&pages, Pfn(0));
-    let zone = |id| Zone::<TestCpu>::new(id, frames(0, 8192), 0, map, &[], &[]);
+    let pcp = [const { super::PcpLock::new() }; MAX_CPUS];
+    let zone = |id| Zone::<TestCpu>::new(id, frames(0, 8192), 0, map, (&[], &[]), &pcp);
     let (dma, normal) = (zone(ZoneId::Dma), zone(ZoneId::Normal));
     let keys = |zone: &TestZone<'_>| -> Vec<u64> {
         let mut keys: Vec<u64> = pages.iter().map(|page| zone.wait_key(page).0).collect();

@@ -2,9 +2,9 @@
 //!
 //! **Faults.** A synchronous device completes a request inside `submit`. An asynchronous
 //! one takes a time drawn from the seed, transfers at most so many pages a second, and
-//! completes from the disk task, possibly out of order. Every n-th read or write may fail;
-//! a failed read leaves junk in the frame and a failed write leaves junk in the block, so
-//! that nobody gets away with using either.
+//! completes from the disk task, possibly out of order. Every n-th read or write may fail
+//! ([`faults`](crate::faults)); a failed read leaves junk in the frame and a failed write
+//! leaves junk in the block, so that nobody gets away with using either.
 //!
 //! **When data moves.** At the completion, not at the submission: a frame that is reused,
 //! or a page that is changed although it must not be, shows in what was written.
@@ -14,7 +14,7 @@
 //! discarded; a block is not discarded under a request; a poisoned frame is not written;
 //! `submit` is called where sleeping is allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +24,7 @@ use mm_reclaim::units::Nanos;
 
 use crate::arena::{Arena, WORDS};
 use crate::current;
+use crate::faults::{JUNK, is_nth};
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -31,8 +32,6 @@ use crate::world::World;
 const WORK: WaitKey = WaitKey(0xd15c_0000_0000_0001);
 /// What a submitter waits for: room in a queue.
 const ROOM: WaitKey = WaitKey(0xd15c_0000_0000_0002);
-/// What a failed transfer leaves behind.
-const JUNK: u64 = 0xbad0_bad0_bad0_bad0;
 
 type Block = [u64; WORDS];
 
@@ -99,6 +98,10 @@ pub struct DiskStat {
     pub writes: u64,
     /// Reads and writes that failed.
     pub failures: u64,
+    /// Reads that failed and were not read-ahead: nobody had plugged the devices.
+    pub failed_demands: u64,
+    /// Blocks of which a write has failed since the device was last written from outside.
+    pub broken: u32,
     /// Blocks discarded.
     pub discards: u64,
     /// The most requests that were ever under way at once.
@@ -121,6 +124,8 @@ struct State {
 struct Disk {
     config: DiskConfig,
     blocks: BTreeMap<u32, Box<Block>>,
+    /// Blocks of which a write has failed.
+    broken: BTreeSet<u32>,
     under_way: Vec<Request>,
     /// When the transfers already queued are through.
     busy_until: u64,
@@ -131,6 +136,8 @@ struct Disk {
 struct Request {
     bio: Bio,
     due: u64,
+    /// It was not held back by a plug: somebody waits for it, if it is a read.
+    demand: bool,
 }
 
 impl Disks {
@@ -139,6 +146,7 @@ impl Disks {
         let disk = |config: &DiskConfig| Disk {
             config: config.clone(),
             blocks: BTreeMap::new(),
+            broken: BTreeSet::new(),
             under_way: Vec::new(),
             busy_until: 0,
             stat: DiskStat::default(),
@@ -154,7 +162,15 @@ impl Disks {
     /// Writes a block from outside of the machine, as `mkswap` does.
     pub fn prepare(&self, device: DeviceId, block: u32, content: &Block) {
         let mut state = self.state();
-        state.disk(device).blocks.insert(block, Box::new(*content));
+        let disk = state.disk(device);
+        disk.blocks.insert(block, Box::new(*content));
+        disk.broken.clear();
+        disk.stat.broken = 0;
+    }
+
+    /// What a device is like.
+    pub fn config(&self, device: DeviceId) -> DiskConfig {
+        self.state().disk(device).config.clone()
     }
 
     /// Changes what a device is like, from the next request on.
@@ -165,6 +181,11 @@ impl Disks {
     /// What a device has done so far.
     pub fn stat(&self, device: DeviceId) -> DiskStat {
         self.state().disk(device).stat
+    }
+
+    /// How many devices there are.
+    pub fn count(&self) -> usize {
+        self.state().disks.len()
     }
 
     /// Requests that are under way or held back.
@@ -187,11 +208,11 @@ impl State {
     }
 
     /// Takes out the request that is due first, if it is due by now.
-    fn take_due(&mut self, now: u64) -> Option<(DeviceId, Bio)> {
+    fn take_due(&mut self, now: u64) -> Option<(DeviceId, Request)> {
         let due = self.next_due().filter(|&due| due <= now)?;
         self.disks.iter_mut().enumerate().find_map(|(id, disk)| {
             let at = disk.under_way.iter().position(|r| r.due == due)?;
-            Some((DeviceId(id as u8), disk.under_way.remove(at).bio))
+            Some((DeviceId(id as u8), disk.under_way.remove(at)))
         })
     }
 }
@@ -216,41 +237,41 @@ impl Disk {
     }
 
     /// Moves the data, or fails to.
-    fn transfer(&mut self, bio: &Bio, arena: &Arena) -> Result<(), IoError> {
-        let fails = match bio.direction() {
-            Direction::Read => {
-                self.stat.reads += 1;
-                nth(self.stat.reads, self.config.fail_read)
-            }
-            Direction::Write => {
-                assert!(!arena.is_poisoned(bio.frame()), "{bio:?}: freed before it was written");
-                self.stat.writes += 1;
-                nth(self.stat.writes, self.config.fail_write)
-            }
+    fn transfer(&mut self, request: &Request, arena: &Arena) -> Result<(), IoError> {
+        let fails = match request.bio.direction() {
+            Direction::Read => self.read(request, arena),
+            Direction::Write => self.write(&request.bio, arena),
         };
-        match bio.direction() {
-            Direction::Read if fails => arena.load_frame(bio.frame(), &[JUNK; WORDS]),
-            Direction::Read => arena.load_frame(bio.frame(), &self.blocks[&bio.block()]),
-            Direction::Write => {
-                let junk = || Box::new([JUNK; WORDS]);
-                let content = if fails { junk() } else { arena.save_frame(bio.frame()) };
-                self.blocks.insert(bio.block(), content);
-            }
-        }
         self.stat.failures += u64::from(fails);
         if fails { Err(IoError) } else { Ok(()) }
     }
 
-    fn enqueue(&mut self, bio: Bio, now: u64, latency: u64, per_page: u64) {
+    fn read(&mut self, Request { bio, demand, .. }: &Request, arena: &Arena) -> bool {
+        self.stat.reads += 1;
+        let fails = is_nth(self.stat.reads, self.config.fail_read);
+        self.stat.failed_demands += u64::from(fails && *demand);
+        let content = if fails { &[JUNK; WORDS] } else { &*self.blocks[&bio.block()] };
+        arena.load_frame(bio.frame(), content);
+        fails
+    }
+
+    fn write(&mut self, bio: &Bio, arena: &Arena) -> bool {
+        assert!(!arena.is_poisoned(bio.frame()), "{bio:?}: freed before it was written");
+        self.stat.writes += 1;
+        let fails = is_nth(self.stat.writes, self.config.fail_write);
+        let junk = || Box::new([JUNK; WORDS]);
+        let content = if fails { junk() } else { arena.save_frame(bio.frame()) };
+        self.blocks.insert(bio.block(), content);
+        self.stat.broken += u32::from(fails && self.broken.insert(bio.block()));
+        fails
+    }
+
+    fn enqueue(&mut self, mut request: Request, now: u64, latency: u64, per_page: u64) {
         self.busy_until = self.busy_until.max(now) + per_page;
-        let due = self.busy_until + latency;
-        self.under_way.push(Request { bio, due });
+        request.due = self.busy_until + latency;
+        self.under_way.push(request);
         self.stat.deepest = self.stat.deepest.max(self.under_way.len());
     }
-}
-
-const fn nth(count: u64, n: u64) -> bool {
-    n != 0 && count.is_multiple_of(n)
 }
 
 impl World {
@@ -272,11 +293,11 @@ impl World {
         loop {
             let now = self.sched.now().0;
             let taken = self.disks.state().take_due(now);
-            let Some((device, bio)) = taken else {
+            let Some((device, request)) = taken else {
                 return;
             };
-            let result = self.disks.state().disk(device).transfer(&bio, &self.arena);
-            complete(bio.complete(result));
+            let result = self.disks.state().disk(device).transfer(&request, &self.arena);
+            complete(request.bio.complete(result));
             self.sched.wake(ROOM);
         }
     }
@@ -288,13 +309,13 @@ impl World {
             None => return,
         };
         for bio in held {
-            self.start(bio);
+            self.start(Request { bio, due: 0, demand: false });
         }
     }
 
     /// Puts a request into its queue, sleeping while that is full.
-    fn start(&self, bio: Bio) {
-        let device = bio.device();
+    fn start(&self, request: Request) {
+        let device = request.bio.device();
         let full = || {
             let mut state = self.disks.state();
             let disk = state.disk(device);
@@ -311,8 +332,8 @@ impl World {
         };
         let latency = state.rng.within(&latency);
         let disk = state.disk(device);
-        disk.check(&bio, &self.arena);
-        disk.enqueue(bio, now, latency, per_page);
+        disk.check(&request.bio, &self.arena);
+        disk.enqueue(request, now, latency, per_page);
         self.sched.wake(WORK);
     }
 }
@@ -324,14 +345,15 @@ impl BlockDevice for World {
         let disk = state.disk(bio.device());
         disk.check(&bio, &self.arena);
         if disk.config.pace == Pace::Sync {
-            let result = disk.transfer(&bio, &self.arena);
-            return Some(bio.complete(result));
+            let request = Request { bio, due: 0, demand: true };
+            let result = disk.transfer(&request, &self.arena);
+            return Some(request.bio.complete(result));
         }
         match state.plugs.get_mut(&current::task()) {
             Some((_, held)) => held.push(bio),
             None => {
                 drop(state);
-                self.start(bio);
+                self.start(Request { bio, due: 0, demand: true });
             }
         }
         None

@@ -12,6 +12,7 @@
 //! | [`mmu`], [`tables`] | TLBs, translation tables in frames, what a CPU does with an address |
 //! | [`sched`] | tasks, the baton, virtual time, deadlocks |
 //! | [`disk`] | swap devices: latency, bandwidth, failures, congestion |
+//! | [`faults`] | what may fail, what is promised then, and what makes it fail |
 //! | [`world`] | these together, as an [`mm_reclaim::env::Env`] |
 //! | [`machine`], [`program`] | the crate running on it, and user programs that know their bytes |
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@
 pub mod arena;
 mod current;
 pub mod disk;
+pub mod faults;
 pub mod machine;
 pub mod mmu;
 pub mod program;
@@ -30,6 +32,7 @@ pub mod world;
 
 pub use current::SimCpu;
 pub use disk::{DiskConfig, DiskStat, Pace};
+pub use faults::When;
 pub use machine::{Config, FIRST_DISK, Machine};
 pub use program::{Death, Program};
 pub use sched::{Sched, TaskSpec};

@@ -129,6 +129,7 @@ impl<'m> Machine<'m> {
         let kswapd = TaskFlags::KSWAPD | TaskFlags::KERNEL;
         let daemons = vec![
             TaskSpec::new("kswapd", kswapd, || machine.mm.kswapd()),
+            TaskSpec::new("reaper", TaskFlags::KERNEL, || machine.mm.oom_reaper()),
             TaskSpec::new("disk", TaskFlags::KERNEL, || {
                 world.serve_disks(&|completion| machine.mm.complete(completion))
             }),
@@ -137,7 +138,7 @@ impl<'m> Machine<'m> {
     }
 
     /// Writes a swap header to a device, as `mkswap` does, and returns it.
-    fn make_swap(self, device: DeviceId, blocks: u32) -> [u8; PAGE_SIZE] {
+    pub fn make_swap(self, device: DeviceId, blocks: u32) -> [u8; PAGE_SIZE] {
         let mut page = [0; PAGE_SIZE];
         header::format(&mut page, blocks);
         let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| page[8 * i + byte]));

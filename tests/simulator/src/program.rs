@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use mm_reclaim::Mm;
 use mm_reclaim::advice::Advice;
 use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::env::Prot;
@@ -22,6 +23,7 @@ use crate::arena::WORDS;
 use crate::machine::Machine;
 use crate::rng::mix;
 use crate::tables::Touch;
+use crate::world::World;
 
 /// Faults in a row at one address after which an access is taken to make no progress.
 const MOST_FAULTS: u32 = 1000;
@@ -46,6 +48,8 @@ pub struct Program<'m> {
     pub space: SpaceId,
     /// The number of the last write to each page; pages not in here hold zeroes.
     writes: BTreeMap<u32, u64>,
+    /// A page that was being written when the program died: it may hold anything.
+    torn: Option<Vpn>,
 }
 
 /// The number of the next write. Runs differ in it, but nothing looks at the numbers
@@ -66,8 +70,25 @@ impl<'m> Program<'m> {
     /// # Panics
     /// If there is no memory for it.
     pub fn new(machine: Machine<'m>) -> Self {
-        let space = machine.mm.create_space().expect("an address space");
-        Self { machine, space, writes: BTreeMap::new() }
+        Self::try_new(machine).expect("an address space")
+    }
+
+    /// A program with an empty address space.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn try_new(machine: Machine<'m>) -> Result<Self, SpaceError> {
+        let space = machine.mm.create_space()?;
+        Ok(Self { machine, space, writes: BTreeMap::new(), torn: None })
+    }
+
+    /// Calls the crate as the program: if the program is killed, the call knows.
+    pub fn call<R>(&self, call: impl FnOnce(&Mm<'m, &'m World>) -> R) -> R {
+        let sched = &self.machine.world.sched;
+        let outer = sched.act_for(Some(self.space.0));
+        let result = call(self.machine.mm);
+        sched.act_for(outer);
+        result
     }
 
     /// Maps so many pages to read and write, where there is room.
@@ -75,10 +96,17 @@ impl<'m> Program<'m> {
     /// # Panics
     /// If the crate refuses.
     pub fn map(&mut self, pages: u32) -> Range<Vpn> {
-        let prot = Prot::READ | Prot::WRITE;
-        let start = self.machine.mm.mmap(self.space, None, pages, prot, AreaFlags::empty());
-        let start = start.expect("room for an area");
+        let start = self.map_at(None, pages).expect("room for an area");
         start..start + pages
+    }
+
+    /// Maps so many pages to read and write, at `at` exactly or where there is room.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn map_at(&mut self, at: Option<Vpn>, pages: u32) -> Result<Vpn, SpaceError> {
+        let prot = Prot::READ | Prot::WRITE;
+        self.call(|mm| mm.mmap(self.space, at, pages, prot, AreaFlags::empty()))
     }
 
     /// Unmaps a range; its pages are forgotten.
@@ -86,9 +114,20 @@ impl<'m> Program<'m> {
     /// # Errors
     /// As the crate says; nothing is forgotten then.
     pub fn unmap(&mut self, range: Range<Vpn>) -> Result<(), SpaceError> {
-        self.machine.mm.munmap(self.space, range.clone())?;
+        self.call(|mm| mm.munmap(self.space, range.clone()))?;
         self.forget(&range);
         Ok(())
+    }
+
+    /// Locks a range into memory, or lets it go again.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn lock(&self, range: Range<Vpn>, on: bool) -> Result<(), SpaceError> {
+        self.call(|mm| match on {
+            true => mm.mlock(self.space, range),
+            false => mm.munlock(self.space, range),
+        })
     }
 
     /// Gives the kernel advice about a range; returns what the crate returns.
@@ -96,7 +135,7 @@ impl<'m> Program<'m> {
     /// # Errors
     /// As the crate says.
     pub fn advise(&mut self, range: Range<Vpn>, advice: Advice) -> Result<u32, SpaceError> {
-        let done = self.machine.mm.madvise(self.space, range.clone(), advice)?;
+        let done = self.call(|mm| mm.madvise(self.space, range.clone(), advice))?;
         if advice == Advice::DontNeed {
             self.forget(&range);
         }
@@ -112,8 +151,8 @@ impl<'m> Program<'m> {
     /// # Errors
     /// As the crate says.
     pub fn fork(&self) -> Result<Self, SpaceError> {
-        let space = self.machine.mm.fork_space(self.space)?;
-        Ok(Self { machine: self.machine, space, writes: self.writes.clone() })
+        let space = self.call(|mm| mm.fork_space(self.space))?;
+        Ok(Self { machine: self.machine, space, writes: self.writes.clone(), torn: self.torn })
     }
 
     /// Does one access as the program, with all the faults that it takes.
@@ -121,11 +160,7 @@ impl<'m> Program<'m> {
     /// # Errors
     /// If the program dies of it.
     pub fn touch(&self, addr: u64, touch: Touch) -> Result<u64, Death> {
-        let sched = &self.machine.world.sched;
-        let outer = sched.act_for(Some(self.space.0));
-        let result = self.touch_repeatedly(addr, touch);
-        sched.act_for(outer);
-        result
+        self.call(|_| self.touch_repeatedly(addr, touch))
     }
 
     fn touch_repeatedly(&self, addr: u64, touch: Touch) -> Result<u64, Death> {
@@ -158,12 +193,18 @@ impl<'m> Program<'m> {
     /// If the program dies of it.
     pub fn write(&mut self, page: Vpn) -> Result<(), Death> {
         let write = WRITES.fetch_add(1, Relaxed);
-        // Before the first store: a program that dies in the middle checks no more.
-        self.writes.insert(page.0, write);
+        self.torn = Some(page);
         for index in SAMPLE {
             self.touch(page.addr() + 8 * index as u64, Touch::Store(word(write, index)))?;
         }
+        self.torn = None;
+        self.writes.insert(page.0, write);
         Ok(())
+    }
+
+    /// Whether the program is to die for want of memory.
+    pub fn is_killed(&self) -> bool {
+        self.machine.world.sched.is_killed(self.space.0)
     }
 
     /// Reads a page and checks that it holds what was last written there.
@@ -176,6 +217,9 @@ impl<'m> Program<'m> {
     pub fn check(&self, page: Vpn) -> Result<(), Death> {
         for index in SAMPLE {
             let found = self.touch(page.addr() + 8 * index as u64, Touch::Load)?;
+            if self.torn == Some(page) {
+                continue;
+            }
             let write = self.writes.get(&page.0);
             let wanted = write.map_or(0, |&write| word(write, index));
             assert_eq!(found, wanted, "{page:?} of {:?}, word {index}: {write:?}", self.space);
@@ -209,8 +253,9 @@ impl Drop for Program<'_> {
     fn drop(&mut self) {
         // A machine that has come to its end frees nothing any more.
         if !std::thread::panicking() {
-            self.machine.mm.destroy_space(self.space);
+            // First: the space's number may be another program's before the call returns.
             self.machine.world.sched.forget_kill(self.space.0);
+            self.call(|mm| mm.destroy_space(self.space));
         }
     }
 }

@@ -8,7 +8,7 @@
 //! **Time** is virtual. Each change of task costs [`SLICE`]; where no task is ready, time
 //! jumps to the first moment at which one will be. If there is no such moment, nobody can
 //! ever run again: the machine stops and says what each task waits for. A machine that goes
-//! on for [`MAX_SWITCHES`] changes of task is taken for one that runs in circles.
+//! on beyond its [`Limits`] is taken for one that runs in circles.
 //!
 //! **Rules that are asserted here:** a task that waits or yields holds no lock (preemption
 //! is on), and preemption is switched on as often as off.
@@ -26,12 +26,11 @@ use mm_reclaim::env::{Clock, TaskFlags, WaitEnd, WaitKey, WaitMode};
 use mm_reclaim::units::Nanos;
 
 use crate::current;
+pub use crate::tasks::Limits;
 use crate::tasks::{End, State, TaskState};
 
 /// What a change of task costs, in nanoseconds.
 pub const SLICE: u64 = 1_000;
-/// Changes of task after which a machine is taken to run in circles.
-pub const MAX_SWITCHES: u64 = 3_000_000;
 
 /// The keys that the end of a task wakes: this plus its number.
 const ENDED: u64 = 0x51ed_0000_0000_0000;
@@ -177,7 +176,9 @@ impl Sched {
         state.switches += 1;
         let now = self.now.fetch_add(SLICE, Relaxed) + SLICE;
         let chosen = match state.choose(now) {
-            _ if state.switches > MAX_SWITCHES => Err("the machine runs in circles"),
+            _ if state.switches > state.limits.switches || now > state.limits.until.0 => {
+                Err("the machine runs in circles")
+            }
             Some((id, at)) => {
                 self.now.store(at, Relaxed);
                 Ok(id)
@@ -310,6 +311,13 @@ impl Sched {
     /// The space is gone, its number may be used again.
     pub fn forget_kill(&self, space: u16) {
         self.state().killed.remove(&space);
+    }
+
+    /// What the machine may use up from now on, beside what it has.
+    pub fn limit(&self, switches: u64, time: Nanos) {
+        let mut state = self.state();
+        let until = Nanos(self.now().0.saturating_add(time.0));
+        state.limits = Limits { switches: state.switches.saturating_add(switches), until };
     }
 
     /// Changes of task so far.

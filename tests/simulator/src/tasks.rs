@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Condvar};
 
 use mm_reclaim::env::{TaskFlags, WaitEnd, WaitKey, WaitMode};
+use mm_reclaim::units::Nanos;
 
 use crate::rng::Rng;
 
@@ -18,9 +19,26 @@ pub(crate) struct State {
     pub(crate) cpus: u64,
     pub(crate) preempt_every: u64,
     pub(crate) switches: u64,
+    pub(crate) limits: Limits,
     /// Address spaces whose owner is to die.
     pub(crate) killed: BTreeSet<u16>,
     pub(crate) end: Option<End>,
+}
+
+/// What a machine may use up before it is taken to run in circles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Changes of task.
+    pub switches: u64,
+    /// The virtual time.
+    pub until: Nanos,
+}
+
+impl Default for Limits {
+    /// Three million changes of task, in whatever time.
+    fn default() -> Self {
+        Self { switches: 3_000_000, until: Nanos(u64::MAX) }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -68,6 +86,7 @@ impl State {
             cpus: cpus as u64,
             preempt_every,
             switches: 0,
+            limits: Limits::default(),
             killed: BTreeSet::new(),
             end: None,
         }

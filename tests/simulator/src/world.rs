@@ -1,14 +1,18 @@
 //! The environment: everything of a machine that is not the crate under test.
 
+use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use mm_reclaim::env::{Asid, Env, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode};
+use mm_reclaim::env::{
+    AllocFaults, Asid, Env, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
+};
 use mm_reclaim::units::Pfn;
 
 use crate::arena::Arena;
 use crate::current::SimCpu;
 use crate::disk::{DiskConfig, Disks};
+use crate::faults::AllocInjector;
 use crate::mmu::Mmu;
 use crate::sched::Sched;
 use crate::tables::SoftTables;
@@ -61,6 +65,9 @@ pub struct World {
     pub mmu: Mmu,
     /// The swap devices.
     pub disks: Disks,
+    /// What makes page allocations fail.
+    pub alloc_faults: AllocInjector,
+    oom_report: Mutex<Option<String>>,
 }
 
 impl World {
@@ -72,7 +79,14 @@ impl World {
             sched: Sched::new(seed, hardware.cpus, hardware.preempt_every),
             mmu: Mmu::new(hardware.cpus, hardware.max_asid, hardware.sets_flags),
             disks: Disks::new(&hardware.disks, crate::rng::mix(seed ^ 0xd15c)),
+            alloc_faults: AllocInjector::new(crate::rng::mix(seed ^ 0xfa17)),
+            oom_report: Mutex::new(None),
         }
+    }
+
+    /// What the out-of-memory killer said last.
+    pub fn last_oom_report(&self) -> Option<String> {
+        self.oom_report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -111,6 +125,10 @@ impl<'w> Env for &'w World {
     fn flush_tlb_space(&self, asid: Asid) {
         self.mmu.flush_space(asid);
     }
+
+    fn alloc_faults(&self) -> Option<&dyn AllocFaults> {
+        self.alloc_faults.as_env()
+    }
 }
 
 impl Tasks for World {
@@ -138,5 +156,9 @@ impl Tasks for World {
     fn kill_for_memory(&self, space: u16) -> bool {
         self.sched.kill(space);
         true
+    }
+
+    fn show_oom_report(&self, report: &dyn fmt::Display) {
+        *self.oom_report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.to_string());
     }
 }

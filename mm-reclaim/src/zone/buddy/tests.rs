@@ -1,6 +1,8 @@
 //! Which type steals from which, and what is nobody's to take.
 
-use super::{Buddy, FrameRange};
+use std::vec::Vec;
+
+use super::{Buddy, FrameRange, Pageblock, pageblock_index, tag_type};
 use crate::memmap::MemMap;
 use crate::sync::{AtomicU8, Ordering};
 use crate::tests::{descriptors, frames};
@@ -10,6 +12,19 @@ use crate::zone::MigrateType::{self, HighAtomic, Isolate, Movable, Reclaimable, 
 /// Pageblocks of the zone.
 const BLOCKS: usize = 4;
 const SPAN: FrameRange = FrameRange { start: Pfn(0), end: Pfn(BLOCKS as u32 * 512) };
+
+impl Buddy<'_> {
+    /// Holds the books about partly free pageblocks against the free lists.
+    pub(in crate::zone) fn check_partial(&self) {
+        let small = Order::all().take_while(|order| *order < Order::PAGEBLOCK);
+        let lists = small.flat_map(|order| MigrateType::ALL.map(|kind| (order, kind)));
+        let blocks = lists.flat_map(|(order, kind)| {
+            self.iter(order, kind).map(move |page| (self.map.pfn(page), order))
+        });
+        let base = Pfn(self.span.start.0 & !(Order::PAGEBLOCK.pages() - 1));
+        self.partial.check(&blocks.collect::<Vec<_>>(), base);
+    }
+}
 
 fn order(order: u8) -> Order {
     Order::new(order).expect("an order")
@@ -21,11 +36,12 @@ fn with_buddy(types: [MigrateType; BLOCKS], body: impl for<'m> FnOnce(Buddy<'m>,
     pages.iter().for_each(crate::page::Page::unreserve);
     let map = MemMap::new(&pages, Pfn(0));
     let blocks = types.map(|kind| AtomicU8::new(kind as u8));
-    body(Buddy::new(map, SPAN, &blocks), map);
+    let partial = [const { Pageblock::new() }; BLOCKS];
+    body(Buddy::new(map, SPAN, &blocks, &partial), map);
 }
 
 fn type_at(buddy: &Buddy<'_>, pfn: u32) -> MigrateType {
-    super::pageblock_type(buddy.blocks, buddy.span, Pfn(pfn))
+    tag_type(&buddy.tags[pageblock_index(buddy.span, Pfn(pfn))])
 }
 
 /// Gives a block to the zone and says which list has it then.
@@ -135,7 +151,7 @@ fn the_reserve_and_isolated_blocks_are_not_stolen() {
 fn blocks_of_different_types_merge() {
     with_buddy([Movable, Unmovable, Movable, Movable], |mut buddy, map| {
         give(&mut buddy, 0, 9);
-        buddy.blocks[0].store(Reclaimable as u8, Ordering::Relaxed);
+        buddy.tags[0].store(Reclaimable as u8, Ordering::Relaxed);
         buddy.give(Pfn(512), order(9));
         let all = Order::all().flat_map(|o| MigrateType::ALL.map(|kind| (o, kind)));
         let listed = all.filter(|(o, kind)| buddy.blocks_of_type(*o, *kind) > 0);

@@ -12,7 +12,7 @@ use crate::page::{FrozenPage, Page, PageFlags};
 use crate::sync::AtomicU8;
 use crate::tests::{TestCpu, cases, descriptors, frames, panic_of};
 use crate::units::{Order, Pfn};
-use crate::zone::{MigrateType, Zone, ZoneId};
+use crate::zone::{MigrateType, Pageblock, Zone, ZoneId};
 
 /// Pages of the zone: two pageblocks.
 const PAGES: u32 = 1024;
@@ -26,7 +26,8 @@ fn with_zone(body: impl for<'m> FnOnce(&TestZone<'m>, MemMap<'m>)) {
     let map = MemMap::new(&pages, Pfn(0));
     let blocks = [const { AtomicU8::new(0) }; 2];
     let pcp = [const { PcpLock::new() }; MAX_CPUS];
-    let zone = Zone::new(ZoneId::Dma, frames(0, PAGES), PAGES, map, &blocks, &pcp);
+    let partial = [const { Pageblock::new() }; 2];
+    let zone = Zone::new(ZoneId::Dma, frames(0, PAGES), PAGES, map, (&blocks, &partial), &pcp);
     zone.free_bootmem(frames(0, PAGES));
     TestCpu::move_to(0);
     body(&zone, map);
@@ -127,8 +128,8 @@ fn pages_of_special_blocks_pass_the_lists_by() {
     for kind in [MigrateType::HighAtomic, MigrateType::Isolate] {
         with_zone(|zone, _| {
             let page = take(zone);
-            zone.pageblocks.iter().for_each(|block| {
-                block.store(kind as u8, crate::sync::Ordering::Relaxed);
+            zone.tags.iter().for_each(|tag| {
+                tag.store(kind as u8, crate::sync::Ordering::Relaxed);
             });
             let before = zone.pcp_pages();
             give(zone, page);

@@ -122,6 +122,25 @@ fn a_balanced_zone_loses_its_flags() {
     });
 }
 
+/// CTRL-01: that is so too if the zone was balanced by others before kswapd came to it.
+#[test]
+fn flags_go_even_if_nothing_was_left_to_do() {
+    on(slow(2048), |machine| {
+        let (program, area, _) = in_flight(machine, 4);
+        direct_round(machine, Gfp::KERNEL);
+        assert!(machine.mm.zone(ZoneId::Dma).flags().contains(ZoneFlags::WRITEBACK));
+        let taken = exhaust(machine);
+        assert_eq!(take(machine, Gfp::NOWAIT), None);
+        release(machine, taken);
+        machine.sleep(Nanos(MS));
+        assert_eq!(event(machine, VmEvent::PageOutRun), 1);
+        assert_eq!(event(machine, VmEvent::PgScanKswapd), 0);
+        assert_eq!(machine.mm.zone(ZoneId::Dma).flags(), ZoneFlags::empty());
+        prove(machine);
+        program.check_all(area);
+    });
+}
+
 /// CTRL-02: below half of MIN a user's task sleeps until kswapd has refilled the reserve;
 /// a kernel task does not wait.
 #[test]

@@ -3,15 +3,22 @@
 //!
 //! Every test proves the machine's invariants after each phase ([`bench::prove`]).
 
+mod alloc_faults;
 mod bench;
 mod campaign;
+mod campaigns;
+mod crew;
 mod faults;
+mod io_faults;
 mod kswapd;
 mod ladder;
 mod ladder_io;
+mod life;
 mod lru;
 mod oom;
 mod rmap;
+mod scenarios;
 mod swap;
+mod swapoff;
 mod validate;
 mod verdicts;

@@ -2,8 +2,11 @@
 
 use std::sync::Mutex;
 
+use mm_reclaim::advice::Advice;
+use mm_reclaim::aspace::SpaceError;
 use mm_reclaim::env::Clock;
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::oom::{BadOomScore, OOM_SCORE_ADJ_MIN};
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::Order;
 use simulator::{Config, Death, DiskConfig, Machine, Program};
@@ -66,6 +69,92 @@ fn a_killed_program_gives_everything_back() {
             assert_eq!(total, free, "every slot is free again");
         });
     }
+}
+
+/// OOM-01: the reaper takes a victim's memory though its own task is busy elsewhere; what
+/// the victim still touches ends in a kill, and its exit finds nothing left to do.
+#[test]
+fn the_reaper_does_not_wait_for_the_victim() {
+    for seed in 0..4 {
+        Machine::run(&tight(seed), |machine| {
+            let mut large = Program::new(machine);
+            let area = large.map(700);
+            large.write_all(area.clone());
+            // The same task works for a second program: nobody is there to exit for the first.
+            let mut small = Program::new(machine);
+            let more = small.map(600);
+            small.write_all(more.clone());
+            assert_eq!(machine.mm.event(VmEvent::OomKill), 1, "seed {seed}");
+            assert_eq!(machine.mm.space_stat(large.space).resident, 0);
+            assert!(machine.mm.event(VmEvent::OomReaped) > 300);
+            prove(machine);
+            assert_eq!(large.write(area.start), Err(Death::Killed));
+            assert_eq!(large.fork().err(), Some(SpaceError::Killed));
+            assert_eq!(large.advise(area, Advice::Cold), Err(SpaceError::Killed));
+            drop(large);
+            small.check_all(more);
+            prove(machine);
+        });
+    }
+}
+
+/// OOM-01: `oom_score_adj` decides who goes; -1000 exempts, and a child inherits it.
+#[test]
+fn the_adjustment_decides_who_goes() {
+    let killed = |adj: [i16; 2], fork: bool| {
+        Machine::run(&tight(0), |machine| {
+            let programs = [400, 100].map(|count| {
+                let mut program = Program::new(machine);
+                let area = program.map(count);
+                program.write_all(area.clone());
+                (program, area)
+            });
+            for ((program, _), adj) in programs.iter().zip(adj) {
+                assert_eq!(machine.mm.set_oom_score_adj(program.space, adj), Ok(()));
+            }
+            let refused = machine.mm.set_oom_score_adj(programs[0].0.space, 1001);
+            assert_eq!(refused, Err(BadOomScore(1001)));
+            let child = fork.then(|| programs[0].0.fork().unwrap());
+            if let Some(child) = &child {
+                assert_eq!(machine.mm.oom_score_adj(child.space), adj[0]);
+            }
+            let mut hog = Program::new(machine);
+            let area = hog.map(700);
+            // A hog that nobody may kill either, so that it is one of the two.
+            assert_eq!(machine.mm.set_oom_score_adj(hog.space, OOM_SCORE_ADJ_MIN), Ok(()));
+            let _ = pages(area).try_for_each(|vpn| hog.write(vpn));
+            programs.map(|(p, area)| p.check(area.start) == Err(Death::Killed))
+        })
+    };
+    assert_eq!(killed([0, 0], false), [true, false], "the larger");
+    assert_eq!(killed([0, 900], false), [false, true], "the preferred");
+    assert_eq!(killed([-1000, 0], false), [false, true], "the exempt is spared");
+    assert_eq!(killed([-1000, 0], true), [false, true], "so is its child");
+}
+
+/// OOM-01: the report names the shortage, the state of memory, the candidates and the victim.
+#[test]
+fn the_report_names_memory_candidates_and_the_victim() {
+    Machine::run(&tight(0), |machine| {
+        let mut program = Program::new(machine);
+        let area = program.map(2000);
+        assert_eq!(pages(area).try_for_each(|vpn| program.write(vpn)), Err(Death::Killed));
+        let report = machine.world.last_oom_report().expect("a report");
+        let space = program.space.0;
+        for part in [
+            "out of memory: 1 pages from Normal\n",
+            "zone         free      min  managed inactive   active  unevict\n",
+            "swap: 0 of 199 slots free\n",
+            "space    resident  swapped   tables    adj  badness  owner\n",
+            &format!("killed: space {space} "),
+        ] {
+            assert!(report.contains(part), "{part:?} is not in:\n{report}");
+        }
+        let line = report.lines().find(|l| l.starts_with(&format!("{space} "))).expect("a line");
+        let figures: Vec<u32> = line.split_whitespace().skip(1).flat_map(str::parse).collect();
+        assert_eq!(figures[1], 199, "{line}");
+        assert_eq!(figures[4], figures[0] + figures[1] + figures[2], "{line}");
+    });
 }
 
 /// BUDY-05, OOM-02: a request that may fail does so, without a kill and in bounded time.

@@ -1,0 +1,105 @@
+//! Taking a device into use and out of use.
+//!
+//! ```text
+//!   Off --start--> On --begin_drain--> Draining --end_drain--> Off
+//!                   ^                     |
+//!                   +----cancel_drain-----+
+//! ```
+//!
+//! Slots are handed out only while a device is on, which is looked at under the search
+//! lock: once it is draining their number only falls. A device that is off has no slot in
+//! use, so its table can be laid out anew, by a header that may have changed.
+
+use super::{CLUSTER, Held, SlotState, SwapDevice};
+use crate::env::Cpu;
+use crate::sync::Ordering;
+
+/// Whether a device is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum DeviceUse {
+    /// Every slot is free, and none is handed out.
+    Off,
+    /// New slots are handed out.
+    On,
+    /// Its pages are being brought back: no new slots.
+    Draining,
+}
+
+impl<C: Cpu> SwapDevice<'_, C> {
+    /// New slots are handed out.
+    #[inline(always)]
+    pub(crate) fn is_on(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == DeviceUse::On as u8
+    }
+
+    /// Of the devices that are on, the highest serves first.
+    pub(crate) fn priority(&self) -> i16 {
+        self.priority.load(Ordering::Relaxed).cast_signed()
+    }
+
+    /// Moves from one state to the next; false if the device is in another.
+    fn step(&self, from: DeviceUse, to: DeviceUse) -> bool {
+        let _search = self.search.lock();
+        let is_there = self.state.load(Ordering::Relaxed) == from as u8;
+        if is_there {
+            self.state.store(to as u8, Ordering::Relaxed);
+        }
+        is_there
+    }
+
+    /// Hands out no more slots; false if the device is not on.
+    pub(crate) fn begin_drain(&self) -> bool {
+        self.step(DeviceUse::On, DeviceUse::Draining)
+    }
+
+    /// The pages that are left stay where they are, and others may follow.
+    pub(crate) fn cancel_drain(&self) {
+        let was = self.step(DeviceUse::Draining, DeviceUse::On);
+        debug_assert!(was, "only the one who drains a device may cancel it");
+    }
+
+    /// No slot is in use any more.
+    pub(crate) fn end_drain(&self) {
+        debug_assert_eq!(self.next_in_use(0), None, "a drained device has no slot in use");
+        let was = self.step(DeviceUse::Draining, DeviceUse::Off);
+        debug_assert!(was, "only the one who drains a device may end it");
+    }
+
+    /// The first slot from `from` that a page-table entry names or a page is cached in.
+    pub(crate) fn next_in_use(&self, from: u32) -> Option<u32> {
+        let in_use = |s: SlotState| s.uses > 0 || matches!(s.held, Held::Page(_));
+        (from..self.blocks()).find(|slot| in_use(self.state(*slot)))
+    }
+
+    /// Slots in use, or about to be vacated.
+    pub(crate) fn used(&self) -> u32 {
+        self.usable().saturating_sub(self.free())
+    }
+
+    /// Lays the slots out and hands them out from now on: of `blocks` slots, 0 (the header)
+    /// and `bad` are never used, nor is what the table has beyond. False if the device is
+    /// not off.
+    pub(crate) fn start(&self, priority: i16, blocks: u32, bad: impl Iterator<Item = u32>) -> bool {
+        let mut search = self.search.lock();
+        if self.state.load(Ordering::Relaxed) != DeviceUse::Off as u8 {
+            return false;
+        }
+        let mut usable = self.blocks();
+        self.slots.iter().for_each(|s| s.0.store(SlotState::FREE.encode(), Ordering::Relaxed));
+        self.clusters.iter().for_each(|c| c.0.store(0, Ordering::Relaxed));
+        for slot in core::iter::once(0).chain(bad).chain(blocks..self.blocks()) {
+            let was = self.slots[slot as usize].0.swap(SlotState::BAD.encode(), Ordering::Relaxed);
+            if was == SlotState::FREE.encode() {
+                self.clusters[(slot / CLUSTER) as usize].0.fetch_add(1, Ordering::Relaxed);
+                usable -= 1;
+            }
+        }
+        search.next = 1;
+        self.usable.store(usable, Ordering::Relaxed);
+        self.free.store(usable, Ordering::Relaxed);
+        self.priority.store(priority.cast_unsigned(), Ordering::Relaxed);
+        self.state.store(DeviceUse::On as u8, Ordering::Relaxed);
+        true
+    }
+}

@@ -1,0 +1,140 @@
+//! The façade under shuttle: the machine's own atomics and locks, with a point before each
+//! operation at which shuttle may let another task go on.
+//!
+//! Shuttle's own types would do the same, but they are larger than what they stand for and
+//! own memory: a page descriptor would not have 32 bytes, and tables that are never dropped
+//! would leak. As shuttle's, these are sequentially consistent, whatever is asked for.
+
+use core::ops::{Deref, DerefMut};
+use core::time::Duration;
+
+use super::{Ordering, RelaxStrategy, machine, machine_mutex};
+
+/// Another task may go on here. Not while unwinding: what failed is reported as it is.
+fn point() {
+    if !std::thread::panicking() {
+        // Shuttle has no time: this is nothing but a point of choice.
+        shuttle::thread::sleep(Duration::ZERO);
+    }
+}
+
+/// A fence orders nothing that shuttle disorders.
+pub fn fence(_order: Ordering) {
+    point();
+}
+
+macro_rules! atomic {
+    ($name:ident, $value:ty, $($operation:ident),*) => {
+        #[doc = concat!("[`core::sync::atomic::", stringify!($name), "`], with points of choice.")]
+        #[repr(transparent)]
+        pub struct $name(machine::$name);
+
+        #[allow(dead_code, reason = "not every type needs every operation")]
+        impl $name {
+            /// As `core`'s.
+            pub const fn new(value: $value) -> Self {
+                Self(machine::$name::new(value))
+            }
+
+            /// As `core`'s.
+            pub fn load(&self, order: Ordering) -> $value {
+                point();
+                self.0.load(order)
+            }
+
+            /// As `core`'s.
+            pub fn store(&self, value: $value, order: Ordering) {
+                point();
+                self.0.store(value, order);
+            }
+
+            /// As `core`'s.
+            pub fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                done: Ordering,
+                failed: Ordering,
+            ) -> Result<$value, $value> {
+                point();
+                self.0.compare_exchange(current, new, done, failed)
+            }
+
+            /// As `core`'s; the loop succeeds at once, since nobody comes in between.
+            pub fn fetch_update(
+                &self,
+                done: Ordering,
+                failed: Ordering,
+                change: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                point();
+                self.0.fetch_update(done, failed, change)
+            }
+
+            $(
+                /// As `core`'s.
+                pub fn $operation(&self, value: $value, order: Ordering) -> $value {
+                    point();
+                    self.0.$operation(value, order)
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! atomic_number {
+    ($name:ident, $value:ty) => {
+        atomic!(
+            $name, $value, swap, fetch_add, fetch_sub, fetch_or, fetch_and, fetch_xor, fetch_max
+        );
+    };
+}
+
+atomic!(AtomicBool, bool, swap, fetch_or, fetch_and);
+atomic_number!(AtomicU8, u8);
+atomic_number!(AtomicU16, u16);
+atomic_number!(AtomicU32, u32);
+atomic_number!(AtomicU64, u64);
+
+/// `spin`'s mutex, with points of choice.
+pub(crate) struct SpinMutex<T, R>(machine_mutex::SpinMutex<T, R>);
+
+/// The data of a [`SpinMutex`], until it is dropped.
+pub(crate) struct SpinMutexGuard<'a, T, R>(machine_mutex::SpinMutexGuard<'a, T, R>);
+
+impl<T, R: RelaxStrategy> SpinMutex<T, R> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(machine_mutex::SpinMutex::new(value))
+    }
+
+    /// Spins with `R`, which has to let the other tasks go on.
+    pub(crate) fn lock(&self) -> SpinMutexGuard<'_, T, R> {
+        point();
+        SpinMutexGuard(self.0.lock())
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<SpinMutexGuard<'_, T, R>> {
+        point();
+        self.0.try_lock().map(SpinMutexGuard)
+    }
+}
+
+impl<T, R> Drop for SpinMutexGuard<'_, T, R> {
+    fn drop(&mut self) {
+        // What was done under the lock can be seen while it is still held.
+        point();
+    }
+}
+
+impl<T, R> Deref for SpinMutexGuard<'_, T, R> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T, R> DerefMut for SpinMutexGuard<'_, T, R> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
