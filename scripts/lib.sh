@@ -118,6 +118,8 @@ pack_programs() {
 memory=256  # MiB of RAM
 swap=512    # MiB of swap, which the kernel carves out of QEMU's memory
 cpu=cortex-a72
+cpus=1
+machine=virt
 icount=
 limit=900   # seconds
 
@@ -125,19 +127,19 @@ limit=900   # seconds
 # arguments are what semihosting's SYS_GET_CMDLINE answers.
 boot() {
     local image=$1 initrd=$2 bootargs=$3 status=0
-    local start=$SECONDS machine=virt model=$cpu semihosting=enable=on,target=native counting=() argument
+    local start=$SECONDS board=$machine model=$cpu semihosting=enable=on,target=native counting=() argument
     shift 3
     for argument; do
         semihosting+=",arg=${argument//,/,,}"
     done
     if [[ -n $icount ]]; then
         # One instruction a nanosecond and nothing random: every run is the same.
-        machine+=,dtb-randomness=off
+        board+=,dtb-randomness=off
         model+=,cntfrq=1000000000
         counting=(-icount "shift=0,sleep=off")
     fi
     timeout --foreground -k 5 "$limit" qemu-system-aarch64 \
-        -M "$machine" -cpu "$model" -smp 1 -m "$((memory + swap))M" "${counting[@]}" \
+        -M "$board" -cpu "$model" -smp "$cpus" -m "$((memory + swap))M" "${counting[@]}" \
         -nodefaults -display none -serial stdio -no-reboot -semihosting-config "$semihosting" \
         -kernel "$image" -initrd "$initrd" -append "$bootargs" </dev/null || status=$?
     ((SECONDS - start < limit)) || say "${0##*/}: not finished after $limit seconds"

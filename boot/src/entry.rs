@@ -38,5 +38,6 @@ global_asm!(
     RODATA = const Access::ReadOnly.page_bits(),
     DATA = const Access::ReadWrite.page_bits(),
     IMAGE_L3_TABLES = const KIMAGE_MAX / MEGA_BLOCK,
+    SECONDARIES = const crate::secondary::MAX_SECONDARIES,
     KIMAGE_ROOT_INDEX = const Level::One.index(KIMAGE_BASE),
 );

@@ -12,10 +12,10 @@
 // device tree. Addresses are formed PC-relative and are therefore physical until the jump
 // through the literal `high_half`.
 //
-// A secondary CPU takes the same steps without clearing or building anything: it will
-// enter at an address given to PSCI or written to its spin-table slot, in this section so
-// that the identity map covers it, run `drop_to_el1` and `enable_mmu`, and jump to a high
-// address with a stack of its own.
+// A secondary CPU takes the same steps without clearing or building anything. It enters at
+// `_secondary_start`, whose address was given to PSCI or written to its release address, and
+// which lies here so that the identity map covers it. It reads no memory that was written
+// with caches on before its own are.
 
 // Calls `dc \op` on every cache line from x9 up to x10, page-aligned addresses.
 .macro dcache op
@@ -71,6 +71,14 @@ primary_entry:
     bl      build_tables
     bl      enable_mmu
     ldr     x8, =high_half
+    br      x8
+
+    .global _secondary_start
+_secondary_start:
+    msr     daifset, #0xf
+    bl      drop_to_el1
+    bl      enable_mmu
+    ldr     x8, =secondary_high
     br      x8
 
 // Returns at EL1 with the MMU off and a known SCTLR_EL1. Clobbers x8, x9.
@@ -248,6 +256,33 @@ high_half:
     mov     x1, x19
     bl      kernel_entry
     brk     #1
+
+// A secondary CPU at its high address: it finds its record by its affinity (MPIDR_EL1
+// without the bits that are no affinity) and begins there. One without a record is parked.
+secondary_high:
+    ldr     x8, =early_vectors
+    msr     vbar_el1, x8
+    isb
+    msr     tpidr_el1, xzr
+    mov     x29, xzr
+    mov     x30, xzr
+    mrs     x0, mpidr_el1
+    ldr     x8, =0xff00ffffff
+    and     x0, x0, x8
+    ldr     x9, =_secondary_records
+    mov     x10, #{SECONDARIES}
+1:  ldp     x11, x12, [x9], #16         // affinity, end of the stack
+    ldp     x13, x14, [x9], #16         // first function, its argument
+    cbz     x12, 2f                     // an empty record
+    cmp     x11, x0
+    b.eq    3f
+2:  subs    x10, x10, #1
+    b.ne    1b
+4:  wfe
+    b       4b
+3:  mov     sp, x12
+    mov     x0, x14
+    br      x13
 
 // Any exception until the kernel has vectors of its own. A semihosting call that nobody
 // answers is an undefined instruction: it returns -1, so that the caller can look for

@@ -25,6 +25,7 @@ mod handover;
 #[cfg(target_os = "none")]
 pub mod image;
 pub mod layout;
+pub mod secondary;
 
 #[cfg(target_os = "none")]
 mod entry;

@@ -12,7 +12,7 @@
 use core::fmt;
 
 use boot::dtb::{DtbError, Span, Summary};
-use boot::layout::{LINEAR_SIZE, MEGA_BLOCK};
+use boot::layout::{LINEAR_SIZE, MEGA_BLOCK, PAGE_SIZE};
 use mm_reclaim::memblock::{Direction, Memblock, MemblockError, MemoryMap, Region, TableMemory};
 use mm_reclaim::units::PhysAddr;
 
@@ -141,7 +141,11 @@ pub fn describe<'a, T: TableMemory<'a>>(
     let needed = [("kernel image", Some(machine.image)), ("initrd", machine.initrd())];
     for (what, at) in needed.into_iter().filter_map(|(what, at)| Some((what, at?))) {
         memblock.reserve(at)?;
-        let holds = |r: Region| r.start <= at.start && at.end <= r.end;
+        // Half a page at either end is memory too, but the linear map leaves it out.
+        let holds = |r: Region| {
+            let start = r.start.align_up(PAGE_SIZE);
+            start.is_some_and(|start| start <= at.start) && at.end <= r.end.align_down(PAGE_SIZE)
+        };
         if !memblock.mapped().any(holds) {
             return Err(EarlyError::NotInMemory { what, at });
         }
@@ -344,7 +348,7 @@ mod tests {
             virtual_timer: None,
             physical_timer: None,
             psci: None,
-            cpus: 1,
+            cpus: List::new(),
         };
         let args = BootArgs::parse(bootargs).unwrap();
         let image = region(span(0x4020_0000, 0x40_0000));

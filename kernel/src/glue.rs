@@ -6,6 +6,8 @@
 //!
 //! Policy has no place in this file: each method is one call of the mechanism it names.
 
+use core::fmt;
+
 use mm_reclaim::Mm;
 use mm_reclaim::env::{
     Asid, BlockDevice, Clock, Cpu, DeviceId, Env, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey,
@@ -19,7 +21,7 @@ use crate::arch::frames::LinearFrames;
 use crate::arch::lock::Yield;
 use crate::arch::paging::{self, Tables};
 use crate::arch::{cpu, timer};
-use crate::{ramdisk, task};
+use crate::{println, ramdisk, task};
 
 /// The memory management of this kernel.
 pub type KernelMm = Mm<'static, KernelEnv>;
@@ -163,6 +165,20 @@ impl Tasks for Scheduler {
 
     fn kill_for_memory(&self, space: u16) -> bool {
         task::kill_space(space)
+    }
+
+    fn show_oom_report(&self, report: &dyn fmt::Display) {
+        println!("\n{report}");
+    }
+
+    fn write_owner(&self, space: u16, out: &mut dyn fmt::Write) -> fmt::Result {
+        match task::owner_of_space(space) {
+            Some((pid, name)) => {
+                let name = core::str::from_utf8(&name).unwrap_or("?");
+                write!(out, "{} (process {pid})", name.trim_end_matches('\0'))
+            }
+            None => out.write_str("nobody"),
+        }
     }
 }
 

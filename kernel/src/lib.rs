@@ -19,4 +19,6 @@ pub mod task;
 #[cfg(target_os = "none")]
 pub mod monitor;
 #[cfg(target_os = "none")]
+pub mod smp;
+#[cfg(target_os = "none")]
 pub mod start;

@@ -16,7 +16,7 @@ use mm_reclaim::units::Nanos;
 
 use crate::arch::timer;
 use crate::glue::{self, KernelMm};
-use crate::{print, println, task};
+use crate::{print, println, smp, task};
 
 /// Between two drawings of the live line.
 const PERIOD: Nanos = Nanos::from_millis(250);
@@ -70,6 +70,7 @@ impl Watch {
         WATCHED.store(0, Relaxed);
         task::wake(WATCH_KEY);
         leave_line();
+        end_programs();
         let elapsed = timer::now().0 - self.began.0;
         print_summary(glue::mm(), elapsed);
         let books = check_books(glue::mm());
@@ -89,16 +90,29 @@ pub fn leave_line() {
     }
 }
 
-/// Validates at a quiet moment: while kswapd or a dying child still is at work, pages are
-/// on their way, so a violation counts only if it stays.
+/// Ends what the watched program left behind, on whichever CPU it runs, so that the books
+/// come to rest.
+fn end_programs() {
+    for _ in 0..QUIET_TRIES {
+        if task::kill_programs() == 0 {
+            return;
+        }
+        task::sleep(QUIET_PAUSE);
+    }
+    println!("programs are still running");
+}
+
+/// Validates with the other CPUs stopped. A task of this one, or one that was interrupted
+/// where it may sleep, can still be at work on a page: a violation counts only if it stays.
 fn check_books(mm: &KernelMm) -> bool {
-    let mut found = mm.validate();
+    let look = || smp::with_others_stopped(|| mm.validate()).unwrap_or_else(|_| mm.validate());
+    let mut found = look();
     for _ in 0..QUIET_TRIES {
         if found.is_ok() {
             break;
         }
         task::sleep(QUIET_PAUSE);
-        found = mm.validate();
+        found = look();
     }
     match found {
         Ok(census) => {

@@ -10,7 +10,7 @@
 use core::alloc::Layout;
 use core::mem::MaybeUninit;
 
-use boot::dtb::GicV2;
+use boot::dtb::{Gic, Span};
 use mm_reclaim::env::TaskFlags;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::memblock::{Direction, Region};
@@ -19,14 +19,16 @@ use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, PhysAddr};
 use mm_reclaim::zone::{FrameRange, ZoneLimits};
 use mm_reclaim::{Config, Mm, Plan};
 
-use crate::arch::{cpu, gic, mmu, paging, timer, trap};
+use crate::arch::gic::{self, Controller};
+use crate::arch::{cpu, mmu, paging, timer, trap};
 use crate::bootargs::BootArgs;
 use crate::early::{self, Machine, MappedMemory};
 use crate::exec::{self, ExecError};
 use crate::glue::{self, KernelEnv, KernelMm};
 use crate::ramdisk::extents::Extents;
+use crate::task::TaskId;
 use crate::task::family::Which;
-use crate::{monitor, println, ramdisk, task};
+use crate::{monitor, println, ramdisk, smp, task};
 
 /// Ranges of memory that the zones can be made of.
 const MAX_RANGES: usize = 64;
@@ -43,7 +45,7 @@ struct SwapSpace {
 /// If the machine lacks what the kernel cannot do without; the message says what.
 pub fn system(handover: boot::Handover) -> Machine {
     let machine = early::read_device_tree(handover);
-    println!("{}, {} CPUs", machine.tree.model, machine.tree.cpus);
+    println!("{}, {} CPUs", machine.tree.model, machine.tree.cpus.len());
     for word in machine.args.unknown() {
         println!("warning: unknown bootargs word \"{word}\"");
     }
@@ -55,6 +57,7 @@ pub fn system(handover: boot::Handover) -> Machine {
     memory.memblock.no_map().for_each(|range| println!("no-map   {range:?}"));
     let (mm, swap_space) = memory_management(&machine.args, memory);
     tasks(&machine);
+    smp::start_others(&machine);
     if let Some(space) = swap_space {
         swap(mm, space, &machine.args);
     }
@@ -71,7 +74,8 @@ fn memory_management(
     args: &BootArgs<'_>,
     mut memory: MappedMemory,
 ) -> (&'static KernelMm, Option<SwapSpace>) {
-    cpu::init(0);
+    // The boot code becomes the first task of the table; who asks before finds it there.
+    cpu::init(0, TaskId(0));
     trap::install();
     let mut ranges = [FrameRange::default(); MAX_RANGES];
     let mut count = 0;
@@ -137,10 +141,10 @@ fn take<T>(memory: &mut MappedMemory, layout: Layout) -> &'static mut [MaybeUnin
 /// # Panics
 /// Without an interrupt controller that the kernel knows, or memory for the first tasks.
 fn tasks(machine: &Machine) {
-    let gic = machine.tree.gic.expect("the device tree names no GICv2");
-    let (distributor, interface) = map_gic(gic);
+    let controller = machine.tree.gic.expect("the device tree names no GICv2 and no GICv3");
+    let controller = map_gic(controller);
     // SAFETY: the addresses come from the device tree and were mapped just now, for this.
-    unsafe { gic::init(distributor, interface) };
+    unsafe { gic::init(controller) };
     timer::init(machine.tree.virtual_timer.unwrap_or(27));
     paging::init(mmu::empty_root());
     task::adopt_boot_task().unwrap_or_else(|error| panic!("no boot task: {error:?}"));
@@ -148,6 +152,9 @@ fn tasks(machine: &Machine) {
     let kswapd = || -> ! { glue::mm().kswapd() };
     task::spawn_kernel("kswapd0", TaskFlags::KSWAPD, kswapd)
         .unwrap_or_else(|error| panic!("no kswapd: {error:?}"));
+    let reaper = || -> ! { glue::mm().oom_reaper() };
+    task::spawn_kernel("oom_reaper", TaskFlags::empty(), reaper)
+        .unwrap_or_else(|error| panic!("no reaper: {error:?}"));
 }
 
 /// A frame for a table of the kernel map, once the page allocator works.
@@ -155,14 +162,26 @@ fn table_frame() -> Option<Pfn> {
     glue::mm().alloc_pages(Gfp::KERNEL | Gfp::ZERO, Order::ZERO)
 }
 
-fn map_gic(gic: GicV2) -> (usize, usize) {
-    let map = |base: u64, size: u64| {
+/// Bytes of redistributors that are mapped: those of eight CPUs, with virtual interrupts.
+const REDISTRIBUTORS: u64 = 8 * 0x4_0000;
+
+fn map_gic(gic: Gic) -> Controller {
+    let map = |Span { base, size }| {
         mmu::map_device(PhysAddr(base), size, &mut table_frame)
             .unwrap_or_else(|error| panic!("the interrupt controller at {base:#x}: {error:?}"))
             .addr()
     };
-    let (distributor, interface) = (gic.distributor, gic.cpu_interface);
-    (map(distributor.base, distributor.size), map(interface.base, interface.size))
+    match gic {
+        Gic::V2 { distributor, cpu_interface } => {
+            Controller::V2 { distributor: map(distributor), cpu_interface: map(cpu_interface) }
+        }
+        Gic::V3 { distributor, redistributors } => {
+            let size = redistributors.size.min(REDISTRIBUTORS);
+            let redistributors = map(Span { size, ..redistributors });
+            let distributor = map(distributor);
+            Controller::V3 { distributor, redistributors, bytes: size as usize }
+        }
+    }
 }
 
 /// Takes the RAM disk into use.

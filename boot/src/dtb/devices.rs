@@ -5,7 +5,7 @@ use dtoolkit::fdt::{Fdt, FdtNode};
 
 use super::bus::Bus;
 use super::node::{bytes, is_compatible, is_enabled};
-use super::{Conduit, GicV2, Summary};
+use super::{Conduit, Gic, Span, Summary};
 
 /// Nodes deeper than this are not looked at: it bounds the recursion, and no device that
 /// is wanted here lies deeper than four levels on known machines.
@@ -47,7 +47,15 @@ impl<'a> Walk<'_, 'a> {
         if is_compatible(node, &["arm,pl011"]) {
             self.uart(node, bus);
         } else if is_compatible(node, &["arm,cortex-a15-gic", "arm,gic-400"]) {
-            self.gic(node, bus);
+            self.gic(node, bus, |[distributor, cpu_interface]| Gic::V2 {
+                distributor,
+                cpu_interface,
+            });
+        } else if is_compatible(node, &["arm,gic-v3"]) {
+            self.gic(node, bus, |[distributor, redistributors]| Gic::V3 {
+                distributor,
+                redistributors,
+            });
         } else if is_compatible(node, &["arm,armv8-timer", "arm,armv7-timer"]) {
             self.summary.physical_timer = timer(node, PHYSICAL);
             self.summary.virtual_timer = timer(node, VIRTUAL);
@@ -63,10 +71,10 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    fn gic(&mut self, node: &FdtNode<'a>, bus: &Bus<'_, 'a>) {
-        let (distributor, cpu_interface) = (bus.register(node, 0), bus.register(node, 1));
-        if let (Some(distributor), Some(cpu_interface)) = (distributor, cpu_interface) {
-            self.summary.gic = Some(GicV2 { distributor, cpu_interface });
+    fn gic(&mut self, node: &FdtNode<'a>, bus: &Bus<'_, 'a>, kind: fn([Span; 2]) -> Gic) {
+        let (first, second) = (bus.register(node, 0), bus.register(node, 1));
+        if let (Some(first), Some(second)) = (first, second) {
+            self.summary.gic = Some(kind([first, second]));
         }
     }
 }

@@ -4,6 +4,8 @@ use core::fmt;
 
 use dtoolkit::error::{FdtParseError, PropertyError};
 
+use super::Span;
+
 /// Why a device tree was refused, with the evidence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DtbError<'a> {
@@ -58,6 +60,22 @@ pub enum DtbError<'a> {
         /// Bytes.
         size: u64,
     },
+    /// A range of addresses that ends before it starts.
+    BadEnds {
+        /// The node.
+        node: &'a str,
+        /// The first address.
+        start: u64,
+        /// The first address beyond.
+        end: u64,
+    },
+    /// Registers that the kernel would write to lie where none can be.
+    BadRegisters {
+        /// Of what.
+        what: &'static str,
+        /// Where.
+        at: Span,
+    },
     /// More entries than the summary has room for.
     TooMany {
         /// Entries of what.
@@ -94,6 +112,12 @@ impl fmt::Display for DtbError<'_> {
             }
             Self::BadSpan { node, base, size } => {
                 write!(f, "device tree node \"{node}\": {size:#x} bytes at {base:#x} overflow")
+            }
+            Self::BadEnds { node, start, end } => {
+                write!(f, "device tree node \"{node}\": {start:#x}..{end:#x} ends before it starts")
+            }
+            Self::BadRegisters { what, at } => {
+                write!(f, "device tree: the {what}'s registers at {at:?} are memory or misaligned")
             }
             Self::TooMany { what, capacity } => {
                 write!(f, "device tree has more than {capacity} {what}")

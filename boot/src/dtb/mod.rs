@@ -12,6 +12,7 @@
 //! `reg`, which describe a wish and not a place).
 
 mod bus;
+mod cpus;
 mod devices;
 mod error;
 mod list;
@@ -27,6 +28,9 @@ use crate::layout::{DTB_MAX, PHYSICAL_END};
 
 /// The most memory ranges, or reservations of one kind, that a [`Summary`] holds.
 pub const MAX_RANGES: usize = 64;
+
+/// The most CPUs that a [`Summary`] holds; further ones are left alone.
+pub const MAX_CPUS: usize = 8;
 
 /// The first word of a device tree blob.
 const MAGIC: u32 = 0xd00d_feed;
@@ -73,13 +77,59 @@ pub enum Conduit {
     Smc,
 }
 
-/// The registers of a GICv2.
+/// The registers of an interrupt controller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct GicV2 {
-    /// The distributor.
-    pub distributor: Span,
-    /// The CPU interface.
-    pub cpu_interface: Span,
+pub enum Gic {
+    /// A GICv2.
+    V2 {
+        /// The distributor.
+        distributor: Span,
+        /// The CPU interface.
+        cpu_interface: Span,
+    },
+    /// A GICv3.
+    V3 {
+        /// The distributor.
+        distributor: Span,
+        /// The first region of redistributors.
+        redistributors: Span,
+    },
+}
+
+impl Gic {
+    /// The register blocks and what they are.
+    pub const fn parts(self) -> [(&'static str, Span); 2] {
+        match self {
+            Self::V2 { distributor, cpu_interface } => {
+                [("interrupt distributor", distributor), ("CPU interface", cpu_interface)]
+            }
+            Self::V3 { distributor, redistributors } => {
+                [("interrupt distributor", distributor), ("redistributors", redistributors)]
+            }
+        }
+    }
+}
+
+/// How a CPU is started (BOOT-06).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum EnableMethod {
+    /// By PSCI's `CPU_ON`.
+    #[default]
+    Psci,
+    /// It spins until an address appears at this one.
+    SpinTable {
+        /// The physical address.
+        release: u64,
+    },
+}
+
+/// A CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuNode {
+    /// The affinity bits of its `MPIDR_EL1`.
+    pub affinity: u64,
+    /// How it is started; `None` if the tree names no way that is known.
+    pub enable: Option<EnableMethod>,
 }
 
 /// What the device tree says.
@@ -101,16 +151,16 @@ pub struct Summary<'a> {
     pub stdout_path: Option<&'a str>,
     /// The registers of the PL011 that `stdout-path` names, else of the first in the tree.
     pub pl011: Option<Span>,
-    /// The interrupt controller, if it is a GICv2.
-    pub gic: Option<GicV2>,
+    /// The interrupt controller, if it is one that is known.
+    pub gic: Option<Gic>,
     /// The interrupt number (INTID) of the virtual timer.
     pub virtual_timer: Option<u32>,
     /// The interrupt number (INTID) of the non-secure physical timer.
     pub physical_timer: Option<u32>,
     /// How to call PSCI, if there is one.
     pub psci: Option<Conduit>,
-    /// CPUs that are not disabled; at least 1.
-    pub cpus: u32,
+    /// The CPUs that are not disabled, in the tree's order.
+    pub cpus: List<CpuNode, MAX_CPUS>,
 }
 
 /// Checks what the firmware passed as the tree's physical address.

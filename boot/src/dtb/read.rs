@@ -4,7 +4,10 @@ use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};
 
 use super::node::{Cells, has, is_enabled, number, span, value};
-use super::{DtbError, List, MAX_RANGES, Reserved, Span, Summary, devices};
+use super::{DtbError, Gic, List, MAX_RANGES, Reserved, Span, Summary, cpus, devices};
+
+/// The bytes of a register; each access is one aligned word.
+const WORD: u64 = 4;
 
 impl<'a> Summary<'a> {
     /// Reads the tree in `blob`, which has exactly the [`total_size`](super::total_size)
@@ -28,7 +31,7 @@ impl<'a> Summary<'a> {
             virtual_timer: None,
             physical_timer: None,
             psci: None,
-            cpus: cpus(&root),
+            cpus: cpus::read(&root),
         };
         if let Some(chosen) = child(&root, "chosen") {
             summary.bootargs = value(&chosen, "bootargs")?.unwrap_or("");
@@ -36,6 +39,7 @@ impl<'a> Summary<'a> {
             summary.stdout_path = value(&chosen, "stdout-path")?;
         }
         devices::find(tree, &mut summary);
+        registers(&summary)?;
         Ok(summary)
     }
 }
@@ -95,7 +99,7 @@ fn initrd<'a>(chosen: &FdtNode<'a>) -> Result<Option<Span>, DtbError<'a>> {
     match end.checked_sub(start) {
         Some(0) => Ok(None),
         Some(size) => Ok(Some(Span { base: start, size })),
-        None => Err(DtbError::BadSpan { node: chosen.name(), base: start, size: end }),
+        None => Err(DtbError::BadEnds { node: chosen.name(), start, end }),
     }
 }
 
@@ -111,11 +115,18 @@ fn address<'a>(node: &FdtNode<'a>, property: &'static str) -> Result<Option<u64>
     }
 }
 
-/// CPUs that are there; the one that reads this is.
-fn cpus(root: &FdtNode<'_>) -> u32 {
-    let Some(parent) = child(root, "cpus") else { return 1 };
-    let cpus = parent.children().filter(|node| node.name_without_address() == "cpu");
-    (cpus.filter(is_enabled).count() as u32).max(1)
+/// Checks what the kernel will write to: a wrong address in memory would destroy what lies
+/// there, the kernel itself at worst.
+fn registers(summary: &Summary<'_>) -> Result<(), DtbError<'static>> {
+    let console = summary.pl011.map(|at| ("console", at));
+    let gic = summary.gic.map(Gic::parts).into_iter().flatten();
+    for (what, at) in console.into_iter().chain(gic) {
+        let overlaps = |ram: &Span| ram.base < at.end() && at.base < ram.end();
+        if !at.base.is_multiple_of(WORD) || summary.memory.iter().any(overlaps) {
+            return Err(DtbError::BadRegisters { what, at });
+        }
+    }
+    Ok(())
 }
 
 fn add<'a>(

@@ -100,18 +100,19 @@ impl PerCpu {
     }
 }
 
-/// Makes `TPIDR_EL1` point to the data of CPU `id` and lets user mode use floating point.
-/// To be called on that CPU before it takes any lock of the memory management.
+/// Makes `TPIDR_EL1` point to the data of CPU `id`, which runs `current`, and lets user mode
+/// use floating point. To be called on that CPU before it takes any lock of the memory
+/// management.
 ///
 /// # Panics
 /// If there is no such CPU.
-pub fn init(id: usize) {
+pub fn init(id: usize, current: TaskId) {
     let cpu = &PER_CPU[id];
     cpu.id.store(id as u32, Relaxed);
     let top = (&raw const EMERGENCY_STACKS[id]).addr() + EMERGENCY_BYTES;
     cpu.emergency.store(top, Relaxed);
-    // The boot code becomes the first task of the table; who asks before finds it there.
-    cpu.current.store(core::ptr::from_ref(TaskId(0).task()).cast_mut(), Relaxed);
+    cpu.current.store(core::ptr::from_ref(current.task()).cast_mut(), Relaxed);
+    cpu.stack_low.store(current.task().stack_low() as usize, Relaxed);
     // SAFETY: the register is for the kernel's own use, and only this function writes it.
     unsafe { asm!("msr tpidr_el1, {}", in(reg) cpu, options(nostack, preserves_flags)) };
     // CPACR_EL1.FPEN = 3: no trap on floating point. The kernel itself has none.
@@ -184,6 +185,14 @@ fn reschedule_if_due() {
     if this().work.load(Relaxed) & WORK_RESCHED != 0 && !irqs_masked() {
         crate::task::reschedule();
     }
+}
+
+/// The affinity bits of this CPU's `MPIDR_EL1`: how the device tree and the firmware name it.
+pub fn affinity() -> u64 {
+    let mpidr: u64;
+    // SAFETY: it only reads a register.
+    unsafe { asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack, preserves_flags)) };
+    mpidr & 0xff_00ff_ffff
 }
 
 /// Interrupts are masked on this CPU.

@@ -17,13 +17,12 @@ use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use boot::dtb::Conduit;
 use semihosting::sys::arm_compat as host;
 
+use super::psci;
+
 /// The status of a run that failed in the kernel itself (panic, exception).
 pub const STATUS_PANIC: u8 = 1;
 /// The status of a run that got no usable device tree or command line.
 pub const STATUS_CANNOT_BOOT: u8 = 2;
-
-/// `SYSTEM_OFF` of PSCI 0.2.
-const PSCI_SYSTEM_OFF: u64 = 0x8400_0008;
 
 /// The ways of leaving that a machine offers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,9 +68,9 @@ fn leave(means: u8, status: u8) {
     if means == Means::Semihosting as u8 {
         leave_to_host(status);
     } else if means == Means::PsciHvc as u8 {
-        system_off_hvc();
+        psci::system_off(Conduit::Hvc);
     } else if means == Means::PsciSmc as u8 {
-        system_off_smc();
+        psci::system_off(Conduit::Smc);
     }
 }
 
@@ -84,28 +83,13 @@ fn leave_early(status: u8) -> ! {
     if host_answers() {
         leave_to_host(status);
     }
-    system_off_hvc();
-    system_off_smc();
+    psci::system_off(Conduit::Hvc);
+    psci::system_off(Conduit::Smc);
     stop()
 }
 
 fn leave_to_host(status: u8) {
     host::sys_exit_extended(host::ExitReason::ADP_Stopped_ApplicationExit, usize::from(status));
-}
-
-fn system_off_hvc() {
-    // SAFETY: the call ends the machine, or returns an error and clobbers what the calling
-    // convention says.
-    unsafe {
-        asm!("hvc #0", inout("x0") PSCI_SYSTEM_OFF => _, clobber_abi("C"), options(nostack));
-    }
-}
-
-fn system_off_smc() {
-    // SAFETY: as above.
-    unsafe {
-        asm!("smc #0", inout("x0") PSCI_SYSTEM_OFF => _, clobber_abi("C"), options(nostack));
-    }
 }
 
 fn stop() -> ! {

@@ -312,4 +312,67 @@ mod tests {
             }
         }
     }
+
+    /// What [`Image::parse`] promises about a file that it accepts.
+    fn assert_sound(file: &[u8], image: &Image<'_>) {
+        let mut free_from = LOWEST;
+        for s in image.segments() {
+            assert!(s.address >= free_from && s.size > 0 && s.bytes.len() as u64 <= s.size);
+            assert!(file.as_ptr_range().contains(&s.bytes.as_ptr()) || s.bytes.is_empty());
+            assert!(!s.prot.contains(Prot::WRITE | Prot::EXEC));
+            free_from = (s.address + s.size).next_multiple_of(PAGE_SIZE as u64);
+            assert!(free_from <= HIGHEST);
+            assert_eq!(s.first_page() + s.pages(), Vpn((free_from / PAGE_SIZE as u64) as u32));
+        }
+        assert!(image.is_executable(image.entry));
+    }
+
+    /// Whatever two fields of the headers hold, edges and sums that wrap around included,
+    /// nothing panics, and what is accepted keeps all promises.
+    #[test]
+    fn every_pair_of_bad_fields_is_survived() {
+        const WORDS: [u64; 12] = [
+            0,
+            1,
+            8,
+            0xfff,
+            0x40_0000,
+            0x41_0ff0,
+            HIGHEST - 1,
+            HIGHEST,
+            1 << 63,
+            i64::MAX as u64,
+            u64::MAX - 0xfff,
+            u64::MAX,
+        ];
+        let good = file(&[TEXT, DATA], 0x40_0000);
+        // The entry, the tables' places and shape; of each segment type, flags, offset,
+        // address, and the two sizes.
+        let header = [(16, 8), (24, 8), (32, 8), (40, 8), (48, 8), (52, 4), (56, 8)];
+        let segment = [(0, 4), (4, 4), (8, 8), (16, 8), (32, 8), (40, 8)];
+        let of_segment = |base: usize| segment.map(|(at, len)| (base + at, len));
+        let fields: Vec<_> =
+            header.into_iter().chain(of_segment(64)).chain(of_segment(64 + 56)).collect();
+        let with = |file: &[u8], (at, len): (usize, usize), word: u64| {
+            let mut bad = file.to_vec();
+            bad[at..at + len].copy_from_slice(&word.to_le_bytes()[..len]);
+            bad
+        };
+        let mut accepted = 0;
+        for first in &fields {
+            for one in WORDS {
+                let bad = with(&good, *first, one);
+                for second in &fields {
+                    for two in WORDS {
+                        let worse = with(&bad, *second, two);
+                        if let Ok(image) = Image::parse(&worse) {
+                            assert_sound(&worse, &image);
+                            accepted += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(accepted > 0, "some of them do no harm");
+    }
 }

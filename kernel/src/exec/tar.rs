@@ -199,4 +199,46 @@ mod tests {
             }
         }
     }
+
+    /// Makes the checksum of the header at `at` right again.
+    fn seal(tar: &mut [u8], at: usize) {
+        let sum = checksum(tar[at..at + BLOCK].try_into().unwrap());
+        tar[at + 148..at + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+
+    /// A wrong byte under a right checksum is survived too, and what is found lies in the
+    /// archive.
+    #[test]
+    fn every_mutation_under_a_right_checksum_is_survived() {
+        let tar = archive(&[("first", b"1"), ("second", &[2; 700])]);
+        for header in [0, 2 * BLOCK] {
+            for at in (0..BLOCK).filter(|at| !(148..156).contains(at)) {
+                for value in 0..=255 {
+                    let mut bad = tar.clone();
+                    bad[header + at] = value;
+                    seal(&mut bad, header);
+                    if let Ok(found) = find(&bad, "second") {
+                        assert!(found.len() <= bad.len() - 3 * BLOCK);
+                    }
+                }
+            }
+        }
+    }
+
+    /// An archive that is cut off anywhere holds its first file, or none.
+    #[test]
+    fn every_truncation_is_survived() {
+        let tar = archive(&[("first", b"1"), ("second", &[2; 700])]);
+        for len in 0..tar.len() {
+            let end = find(&tar[..len], "second").map(<[u8]>::len);
+            let expected = match len {
+                512 => Err(TarError::Truncated(0)),
+                // The rest of a header is no header: the archive ends before it.
+                0..1536 => Err(TarError::NotFound),
+                1536..2236 => Err(TarError::Truncated(2 * BLOCK)),
+                _ => Ok(700),
+            };
+            assert_eq!(end, expected, "{len} bytes");
+        }
+    }
 }

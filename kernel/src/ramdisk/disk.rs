@@ -2,7 +2,10 @@
 //!
 //! Locks and their order are told at the head of [`super`].
 
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use mm_reclaim::env::{DeviceId, TaskFlags, WaitKey, WaitMode};
 use mm_reclaim::swap::header;
@@ -38,6 +41,8 @@ pub struct RamDisk {
     queue: IrqLock<Ring<Bio, QUEUE>>,
     /// The server should look at the queue.
     kicked: AtomicBool,
+    /// Programs may turn the knobs, for tests.
+    open_knobs: bool,
     /// How it misbehaves.
     pub knobs: Knobs,
     /// What it has done.
@@ -70,6 +75,7 @@ pub unsafe fn start(place: Extents, args: &RamdiskArgs) -> Result<(DeviceId, u32
         place,
         queue: IrqLock::new(Ring::new()),
         kicked: AtomicBool::new(false),
+        open_knobs: args.knobs,
         knobs: Knobs::new(),
         counters: Counters::new(),
     });
@@ -157,7 +163,7 @@ pub fn serve() -> ! {
     let disk = DISK.get().expect("the device is made before its task");
     loop {
         let _ = task::wait_until(SERVER_KEY, WaitMode::UNTIL_READY, &mut || {
-            disk.kicked.swap(false, Relaxed)
+            disk.kicked.swap(false, Acquire)
         });
         while let Some(bio) = disk.take() {
             disk.serve_one(bio);
@@ -169,6 +175,11 @@ impl RamDisk {
     /// Pages of the device, the header's included.
     pub fn blocks(&self) -> u32 {
         self.place.blocks()
+    }
+
+    /// Programs may turn the knobs.
+    pub fn programs_may_turn(&self) -> bool {
+        self.open_knobs
     }
 
     fn format(&self) {
@@ -229,7 +240,8 @@ impl RamDisk {
     }
 
     fn kick(&self) {
-        self.kicked.store(true, Relaxed);
+        // Release pairs with the server's Acquire: it finds what was queued.
+        self.kicked.store(true, Release);
         task::wake(SERVER_KEY);
     }
 

@@ -20,27 +20,43 @@ pub struct Knobs {
     fail_write: Fault,
 }
 
-/// Every n-th request of a direction fails.
+/// Requests of a direction fail: every n-th, or one in n at random.
 #[derive(Debug)]
 struct Fault {
     every: AtomicU32,
+    random: AtomicBool,
     count: AtomicU32,
 }
 
 impl Fault {
     const fn new() -> Self {
-        Self { every: AtomicU32::new(0), count: AtomicU32::new(0) }
+        Self { every: AtomicU32::new(0), random: AtomicBool::new(false), count: AtomicU32::new(0) }
     }
 
-    fn set(&self, every: u32) {
+    fn set(&self, every: u32, random: bool) {
         self.count.store(0, Relaxed);
+        self.random.store(random, Relaxed);
         self.every.store(every, Relaxed);
     }
 
     fn is_due(&self) -> bool {
         let every = self.every.load(Relaxed);
-        every != 0 && (self.count.fetch_add(1, Relaxed) + 1).is_multiple_of(every)
+        if every == 0 {
+            return false;
+        }
+        let count = self.count.fetch_add(1, Relaxed) + 1;
+        let number = if self.random.load(Relaxed) { scattered(count) } else { count };
+        number.is_multiple_of(every)
     }
+}
+
+/// Another number for each number, without a pattern that a workload could share (the
+/// finalizer of MurmurHash3).
+const fn scattered(count: u32) -> u32 {
+    let mut x = count;
+    x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);
+    x = (x ^ (x >> 13)).wrapping_mul(0xc2b2_ae35);
+    x ^ (x >> 16)
 }
 
 impl Knobs {
@@ -82,7 +98,13 @@ impl Knobs {
 
     /// Every `every`-th request of the direction fails, counted from now on.
     pub fn set_fault(&self, direction: Direction, every: u32) {
-        self.fault(direction).set(every);
+        self.fault(direction).set(every, false);
+        self.derive();
+    }
+
+    /// One in `n` requests of the direction fails, without a pattern; the same ones each time.
+    pub fn set_random_fault(&self, direction: Direction, n: u32) {
+        self.fault(direction).set(n, true);
         self.derive();
     }
 
@@ -157,6 +179,22 @@ mod tests {
             assert_eq!(knobs.fails(Direction::Write), n % 3 == 0, "request {n}");
             assert!(!knobs.fails(Direction::Read));
         }
+    }
+
+    /// SWAP-07: one in n fails, in no regular distance, and the same ones again.
+    #[test]
+    fn one_in_n_fails_at_random() {
+        let failing = || {
+            let knobs = Knobs::new();
+            knobs.set_random_fault(Direction::Read, 10);
+            (0..10_000).filter(|_| knobs.fails(Direction::Read)).collect::<Vec<u32>>()
+        };
+        let first = failing();
+        assert!((900..1100).contains(&first.len()), "{}", first.len());
+        let distances: std::collections::BTreeSet<u32> =
+            first.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(distances.len() > 20, "{distances:?}");
+        assert_eq!(first, failing());
     }
 
     /// SWAP-06: delay and transfer time add up.

@@ -13,10 +13,14 @@ impl Errno {
 
 /// Not permitted.
 pub const EPERM: Errno = Errno(1);
+/// No such file.
+pub const ENOENT: Errno = Errno(2);
 /// No such process.
 pub const ESRCH: Errno = Errno(3);
 /// Interrupted: the caller was killed.
 pub const EINTR: Errno = Errno(4);
+/// A transfer failed.
+pub const EIO: Errno = Errno(5);
 /// No such open file.
 pub const EBADF: Errno = Errno(9);
 /// No child.
@@ -27,6 +31,8 @@ pub const EAGAIN: Errno = Errno(11);
 pub const ENOMEM: Errno = Errno(12);
 /// A pointer to memory that is not there.
 pub const EFAULT: Errno = Errno(14);
+/// In use.
+pub const EBUSY: Errno = Errno(16);
 /// Exists already.
 pub const EEXIST: Errno = Errno(17);
 /// An invalid argument.

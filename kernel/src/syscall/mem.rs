@@ -194,3 +194,10 @@ pub(super) fn getrusage(who: u64, out: u64) -> Result<u64, Errno> {
     put_words(out, &words)?;
     Ok(0)
 }
+
+/// How much the out-of-memory killer prefers or spares the caller.
+pub(super) fn set_oom_score_adj(argument: u64) -> Result<u64, Errno> {
+    let adj = i16::try_from(argument.cast_signed()).map_err(|_| EINVAL)?;
+    glue::mm().set_oom_score_adj(space()?, adj).map_err(|_| EINVAL)?;
+    Ok(0)
+}

@@ -7,6 +7,7 @@
 //! | `mem` | `mmap` and its relatives, `sysinfo`, `getrusage` |
 //! | `process` | `fork`, `wait4`, `kill`, `exit`, names |
 //! | `io` | `write`, clocks, sleep |
+//! | `swap` | `swapon`, `swapoff` |
 //!
 //! **Data.** The caller's registers. **Lock.** None is held on entry. Every argument is
 //! hostile until checked; what is wrong is answered with an error number, and an unknown
@@ -21,6 +22,8 @@ mod io;
 mod mem;
 #[cfg(target_os = "none")]
 mod process;
+#[cfg(target_os = "none")]
+mod swap;
 
 #[cfg(target_os = "none")]
 pub use table::dispatch;
@@ -28,7 +31,7 @@ pub use table::dispatch;
 #[cfg(target_os = "none")]
 mod table {
     use super::errno::{ENOSYS, Errno};
-    use super::{io, mem, process};
+    use super::{io, mem, process, swap};
     use crate::arch::trap::TrapFrame;
 
     /// Does what the registers ask for and leaves the answer in `x0`.
@@ -54,6 +57,8 @@ mod table {
             215 => mem::munmap(a0, a1),
             220 => process::clone(a0, a1, frame),
             222 => mem::mmap(a0, a1, a2, a3, frame.x[5]),
+            224 => swap::swapon(a0, a1),
+            225 => swap::swapoff(a0),
             226 => mem::mprotect(a0, a1, a2),
             228 => mem::mlock(a0, a1),
             229 => mem::munlock(a0, a1),

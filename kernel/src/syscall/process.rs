@@ -3,6 +3,7 @@
 use mm_reclaim::aspace::SpaceError;
 
 use super::errno::{EAGAIN, ECHILD, EFAULT, EINTR, EINVAL, ENOMEM, ESRCH, Errno};
+use super::{mem, swap};
 use crate::arch::trap::TrapFrame;
 use crate::arch::usercopy::{copy_to_user, put_words, string_from_user};
 use crate::task::family::{NAME_BYTES, NoChild, Which};
@@ -14,6 +15,10 @@ const WNOHANG: u64 = 1;
 const WAIT_IGNORED: u64 = 2 | 8;
 /// `prctl`: set the caller's name.
 const PR_SET_NAME: u64 = 15;
+/// `prctl`: set the caller's `oom_score_adj`. This kernel's own: there is no `/proc` yet.
+const PR_SET_OOM_SCORE_ADJ: u64 = 0x4f4f_4d00;
+/// `prctl`: make swap slow or failing. This kernel's own, for tests.
+const PR_TURN_RAMDISK_KNOB: u64 = 0x7264_6b00;
 
 impl From<SpawnError> for Errno {
     fn from(error: SpawnError) -> Self {
@@ -89,9 +94,15 @@ pub(super) fn kill(pid: u64, number: u64) -> Result<u64, Errno> {
 }
 
 pub(super) fn prctl(option: u64, argument: u64) -> Result<u64, Errno> {
-    if option != PR_SET_NAME {
-        return Err(EINVAL);
+    match option {
+        PR_SET_NAME => set_name(argument),
+        PR_SET_OOM_SCORE_ADJ => mem::set_oom_score_adj(argument),
+        PR_TURN_RAMDISK_KNOB => swap::turn_knob(argument),
+        _ => Err(EINVAL),
     }
+}
+
+fn set_name(argument: u64) -> Result<u64, Errno> {
     let mut name = [0; NAME_BYTES];
     let len = string_from_user(&mut name[..NAME_BYTES - 1], argument).map_err(|_| EFAULT)?;
     task::rename_current(&name[..len]);

@@ -11,8 +11,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use mm_reclaim::env::{TaskFlags, WaitEnd, WaitMode};
 
-use super::family::{NoChild, Which};
-use super::table::Leave;
+use super::family::{NAME_BYTES, NoChild, Which};
+use super::table::{Leave, Pokes, Sched};
 use super::{TaskId, killed_by, sched, signal, state, wait, wake};
 use crate::arch::{context, cpu, paging};
 use crate::glue;
@@ -63,50 +63,71 @@ fn leave_space(task: &'static super::Task) {
 
 /// The running task dies of `number` at its return to user mode.
 pub fn kill_current(number: u8) {
-    kill(super::current_id(), number, TaskFlags::empty());
+    kill(|_| Some(super::current_id()), number, TaskFlags::empty());
 }
 
-fn kill(id: TaskId, number: u8, flags: TaskFlags) {
+/// Kills the task that `find` finds, under the same lock, so that it is still the one meant;
+/// false if there is none.
+fn kill(find: impl FnOnce(&Sched) -> Option<TaskId>, number: u8, flags: TaskFlags) -> bool {
     cpu::preempt_disable();
     let pokes = {
         let mut sched = state::lock();
-        id.task().set_signal(number);
-        id.task().add_flags(TaskFlags::DYING | flags);
-        if let Some(cpu) = sched.cpu_running(id) {
-            cpu::of(cpu).add_work(cpu::WORK_KILLED);
-        }
-        let (bucket, pokes) = sched.wake_killed(id);
-        if let Some(bucket) = bucket {
-            wake::one_left(bucket);
-        }
-        pokes
+        find(&sched).map(|id| kill_one(&mut sched, id, number, flags))
     };
-    state::poke(pokes);
+    state::poke(pokes.unwrap_or(0));
     cpu::preempt_enable();
+    pokes.is_some()
+}
+
+fn kill_one(sched: &mut Sched, id: TaskId, number: u8, flags: TaskFlags) -> Pokes {
+    id.task().set_signal(number);
+    id.task().add_flags(TaskFlags::DYING | flags);
+    let mut pokes = 0;
+    if let Some(cpu) = sched.cpu_running(id) {
+        cpu::of(cpu).add_work(cpu::WORK_KILLED);
+        if id != super::current_id() {
+            // It may be computing on another CPU: it must come into the kernel to notice.
+            pokes = 1 << cpu;
+        }
+    }
+    let (bucket, woken) = sched.wake_killed(id);
+    if let Some(bucket) = bucket {
+        wake::one_left(bucket);
+    }
+    pokes | woken
 }
 
 /// Kills the process with number `pid`; false if there is none.
 pub fn kill_process(pid: u32) -> bool {
-    let victim = state::lock().family.find(pid);
-    match victim {
-        Some(id) => {
-            kill(id, signal::SIGKILL, TaskFlags::empty());
-            true
-        }
-        None => false,
-    }
+    kill(|sched| sched.family.find(pid), signal::SIGKILL, TaskFlags::empty())
 }
 
 /// Kills the task of an address space, for want of memory; false if it has none.
 pub fn kill_space(space: u16) -> bool {
-    let victim = {
-        let sched = state::lock();
-        sched.living().find(|id| id.task().space().is_some_and(|s| s.0 == space))
-    };
-    if let Some(id) = victim {
-        kill(id, signal::SIGKILL, TaskFlags::OOM_VICTIM);
+    kill(|sched| task_of_space(sched, space), signal::SIGKILL, TaskFlags::OOM_VICTIM)
+}
+
+/// Kills every program; how many were still alive.
+pub fn kill_programs() -> usize {
+    let alive = |sched: &Sched| sched.living().filter(|id| id.task().is_user()).count();
+    let before = alive(&state::lock());
+    // One that is being forked meanwhile is found the next time.
+    for nth in (0..before).rev() {
+        let find = |sched: &Sched| sched.living().filter(|id| id.task().is_user()).nth(nth);
+        kill(find, signal::SIGKILL, TaskFlags::empty());
     }
-    victim.is_some()
+    before
+}
+
+fn task_of_space(sched: &Sched, space: u16) -> Option<TaskId> {
+    sched.living().find(|id| id.task().space().is_some_and(|s| s.0 == space))
+}
+
+/// The process number and the name, padded with zeroes, of the task of an address space.
+pub fn owner_of_space(space: u16) -> Option<(u32, [u8; NAME_BYTES])> {
+    let sched = state::lock();
+    let owner = sched.family.get(task_of_space(&sched, space)?)?;
+    Some((owner.pid, owner.name))
 }
 
 /// Waits for a child of the running task to exit, and returns its process number and status.
@@ -166,7 +187,7 @@ pub fn count() -> usize {
 }
 
 /// The name of the process with number `pid`, padded with zeroes.
-pub fn name_of_process(pid: u32) -> Option<[u8; super::family::NAME_BYTES]> {
+pub fn name_of_process(pid: u32) -> Option<[u8; NAME_BYTES]> {
     let id = state::lock().family.find(pid)?;
     Some(super::name_of(id))
 }

@@ -12,7 +12,8 @@
 //!
 //! **Data.** A fixed table of tasks in two halves. What the scheduler decides by is a
 //! [`table::Sched`] behind the scheduler lock. What only the task itself or its CPU touches is
-//! a `Task`. **Owner.** A task belongs to the CPU that it was made on, for ever.
+//! a `Task`. **Owner.** A task belongs to one CPU for ever: the one that had the fewest programs
+//! when it was made, or the first for tasks of the kernel.
 //! **Lock.** The scheduler lock, a leaf, taken with interrupts masked.
 //!
 //! **No wake-up is lost.** A waiter (1) enters the bucket of its key, (2) looks at its
@@ -47,13 +48,16 @@ mod wake;
 pub use current::{Task, current_id, name_of};
 #[cfg(target_os = "none")]
 pub use exit::{
-    count, exists, exit, exit_killed, is_killed, kill_current, kill_process, kill_space,
-    name_of_process, pids, rename_current, wait_child,
+    count, exists, exit, exit_killed, is_killed, kill_current, kill_process, kill_programs,
+    kill_space, name_of_process, owner_of_space, pids, rename_current, wait_child,
 };
 #[cfg(target_os = "none")]
-pub use sched::{reschedule, timer_interrupt, yield_cpu};
+pub use sched::{idle, reschedule, timer_interrupt, yield_cpu};
 #[cfg(target_os = "none")]
-pub use spawn::{SpawnError, adopt_boot_task, fork, spawn_kernel, spawn_user};
+pub use spawn::{
+    SpawnError, adopt_boot_task, adopt_idle_task, fork, idle_of, set_online, spawn_kernel,
+    spawn_kernel_on, spawn_user,
+};
 #[cfg(target_os = "none")]
 pub use wait::{cond_resched, sleep, sleep_killable, wait_until};
 #[cfg(target_os = "none")]

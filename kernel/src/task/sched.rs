@@ -115,7 +115,7 @@ pub fn timer_interrupt() {
 }
 
 /// The body of a CPU's idle task: waits for interrupts and lets others run.
-pub(super) fn idle() -> ! {
+pub fn idle() -> ! {
     loop {
         cpu::irqs_off();
         if cpu::this().work.load(Relaxed) == 0 {

@@ -31,24 +31,47 @@ pub enum SpawnError {
 /// # Errors
 /// As [`spawn_kernel`].
 pub fn adopt_boot_task() -> Result<(), SpawnError> {
-    let this = cpu::this();
-    let cpu = this.id.load(core::sync::atomic::Ordering::Relaxed) as usize;
-    let idle = {
+    {
         let mut sched = state::lock();
-        let boot = sched.create(cpu, true).ok_or(SpawnError::TooManyTasks)?;
-        sched.adopt(cpu, boot);
+        let boot = sched.create(0, true).ok_or(SpawnError::TooManyTasks)?;
+        debug_assert_eq!(boot, super::current_id(), "the boot code runs as the first task");
+        sched.adopt(0, boot);
         sched.family.add(boot, None, b"main", true);
         boot.task().reset(boot, TaskFlags::KERNEL);
-        let task = core::ptr::from_ref(boot.task()).cast_mut();
-        this.current.store(task, core::sync::atomic::Ordering::Relaxed);
-        sched.create(cpu, true).ok_or(SpawnError::TooManyTasks)?
-    };
-    let top = prepare(idle, TaskFlags::KERNEL)?;
+    }
+    let (idle, top) = new_idle_task(0)?;
     idle.task().init_context(Context::kernel(sched::idle, top as usize));
+    Ok(())
+}
+
+/// Makes the idle task of a CPU that is about to start, which begins as that task. Returns
+/// the end of its stack.
+///
+/// # Errors
+/// As [`spawn_kernel`].
+pub fn adopt_idle_task(cpu: usize) -> Result<u64, SpawnError> {
+    let (idle, top) = new_idle_task(cpu)?;
+    state::lock().adopt(cpu, idle);
+    Ok(top)
+}
+
+fn new_idle_task(cpu: usize) -> Result<(TaskId, u64), SpawnError> {
+    let idle = state::lock().create(cpu, true).ok_or(SpawnError::TooManyTasks)?;
+    let top = prepare(idle, TaskFlags::KERNEL)?;
     let mut sched = state::lock();
     sched.family.add(idle, None, b"idle", true);
     sched.set_idle(cpu, idle);
-    Ok(())
+    Ok((idle, top))
+}
+
+/// The idle task of a CPU.
+pub fn idle_of(cpu: usize) -> TaskId {
+    state::lock().idle_of(cpu)
+}
+
+/// Tasks may be placed on `cpu` from now on.
+pub fn set_online(cpu: usize) {
+    state::lock().set_online(cpu);
 }
 
 /// Makes a kernel task that runs `body`. `flags` are set beside [`TaskFlags::KERNEL`].
@@ -56,7 +79,20 @@ pub fn adopt_boot_task() -> Result<(), SpawnError> {
 /// # Errors
 /// Without a free slot or stack.
 pub fn spawn_kernel(name: &str, flags: TaskFlags, body: fn() -> !) -> Result<TaskId, SpawnError> {
-    let id = create(TaskFlags::KERNEL | flags, |top| Context::kernel(body, top))?;
+    spawn_kernel_on(0, name, flags, body)
+}
+
+/// The same on a CPU of the caller's choice, which runs.
+///
+/// # Errors
+/// As [`spawn_kernel`].
+pub fn spawn_kernel_on(
+    cpu: usize,
+    name: &str,
+    flags: TaskFlags,
+    body: fn() -> !,
+) -> Result<TaskId, SpawnError> {
+    let id = create(Some(cpu), TaskFlags::KERNEL | flags, |top| Context::kernel(body, top))?;
     start(id, None, name.as_bytes(), true);
     Ok(id)
 }
@@ -68,7 +104,7 @@ pub fn spawn_kernel(name: &str, flags: TaskFlags, body: fn() -> !) -> Result<Tas
 /// # Errors
 /// Without a free slot or stack; the caller keeps `space`.
 pub fn spawn_user(name: &[u8], space: SpaceId, body: fn() -> !) -> Result<u32, SpawnError> {
-    let id = create(TaskFlags::empty(), |top| Context::kernel(body, top))?;
+    let id = create(None, TaskFlags::empty(), |top| Context::kernel(body, top))?;
     attach(id, space);
     id.task().init_user_state(UserState::new(0));
     Ok(start(id, Some(super::current_id()), name, false))
@@ -84,7 +120,7 @@ pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
     let Some(space) = parent.space() else {
         return Err(SpawnError::Space(SpaceError::NoMemory));
     };
-    let id = create(TaskFlags::empty(), |top| {
+    let id = create(None, TaskFlags::empty(), |top| {
         let at = top - size_of::<TrapFrame>();
         let mut frame = *frame;
         frame.x[0] = 0;
@@ -105,11 +141,19 @@ pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
     Ok(start(id, Some(parent.id()), &name, false))
 }
 
-/// A task that belongs to this CPU and does not run yet, with a stack.
-fn create(flags: TaskFlags, begin: impl FnOnce(usize) -> Context) -> Result<TaskId, SpawnError> {
-    let cpu = cpu::this().id.load(core::sync::atomic::Ordering::Relaxed) as usize;
+/// A task that does not run yet, with a stack; on the CPU with the fewest programs if none is
+/// named.
+fn create(
+    cpu: Option<usize>,
+    flags: TaskFlags,
+    begin: impl FnOnce(usize) -> Context,
+) -> Result<TaskId, SpawnError> {
     let kernel = flags.contains(TaskFlags::KERNEL);
-    let id = state::lock().create(cpu, kernel).ok_or(SpawnError::TooManyTasks)?;
+    let id = {
+        let mut sched = state::lock();
+        let cpu = cpu.unwrap_or_else(|| sched.place());
+        sched.create(cpu, kernel).ok_or(SpawnError::TooManyTasks)?
+    };
     let top = prepare(id, flags)?;
     id.task().init_context(begin(top as usize));
     Ok(id)

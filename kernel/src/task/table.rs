@@ -90,6 +90,8 @@ pub struct Sched {
     buckets: [Queue; BUCKETS],
     running: [TaskId; CPUS],
     idle: [TaskId; CPUS],
+    /// CPUs that run: bit n is CPU n.
+    online: u32,
     /// No wait ends before, in counter ticks.
     next_deadline: u64,
     /// Slots from here on were never used.
@@ -115,6 +117,7 @@ impl Sched {
             buckets: [Queue::EMPTY; BUCKETS],
             running: [TaskId(0); CPUS],
             idle: [TaskId(0); CPUS],
+            online: 1,
             next_deadline: u64::MAX,
             top: 0,
             family: Family::new(),
@@ -127,6 +130,28 @@ impl Sched {
         self.slots[at] = Slot { state: State::New, cpu: cpu as u8, kernel, wait: Wait::NONE };
         self.top = self.top.max(at + 1);
         Some(TaskId(at as u16))
+    }
+
+    /// The CPU for a new program, which it never leaves: the one with the fewest programs, and
+    /// of those the last, since the first has the kernel's tasks.
+    pub fn place(&self) -> usize {
+        let mut programs = [0; CPUS];
+        for slot in self.slots[..self.top].iter().filter(|s| !s.kernel) {
+            let lives = !matches!(slot.state, State::Free | State::Exited | State::Zombie);
+            programs[usize::from(slot.cpu)] += u32::from(lives);
+        }
+        let online = (0..CPUS).rev().filter(|cpu| self.online & (1 << cpu) != 0);
+        online.min_by_key(|cpu| programs[*cpu]).unwrap_or(0)
+    }
+
+    /// `cpu` runs: tasks may be placed there.
+    pub fn set_online(&mut self, cpu: usize) {
+        self.online |= 1 << cpu;
+    }
+
+    /// The idle task of `cpu`.
+    pub fn idle_of(&self, cpu: usize) -> TaskId {
+        self.idle[cpu]
     }
 
     /// The slot of a task that was never started, or has been waited for, is free again.
@@ -339,6 +364,22 @@ mod tests {
         assert!(sched.leave(idle, Leave::Ready));
         sched.pick(0);
         (sched, tasks)
+    }
+
+    /// BOOT-06: programs are spread over the CPUs that run.
+    #[test]
+    fn programs_are_spread_over_the_cpus_that_run() {
+        let mut sched = Box::new(Sched::new());
+        assert_eq!(sched.place(), 0, "no other runs");
+        (1..CPUS).for_each(|cpu| sched.set_online(cpu));
+        let placed: Vec<usize> = (0..2 * CPUS)
+            .map(|_| {
+                let cpu = sched.place();
+                sched.create(cpu, false).unwrap();
+                cpu
+            })
+            .collect();
+        assert_eq!(placed, [3, 2, 1, 0, 3, 2, 1, 0]);
     }
 
     /// PAGE-01: a wake-up between the look at the condition and the sleep is not lost.

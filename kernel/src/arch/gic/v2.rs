@@ -1,11 +1,9 @@
-//! The interrupt controller: a GICv2 (GIC-400 on the Raspberry Pi 4).
+//! A GICv2 (GIC-400 on the Raspberry Pi 4): a distributor, and a CPU interface that each CPU
+//! finds at the same address.
 //!
-//! **Data.** The two register blocks, mapped for ever. **Owner.** This module. **Lock.**
-//! None: the distributor is set up by the boot CPU before others run, its set-enable
-//! registers need no read-modify-write, and the CPU interface is private to each CPU.
-//!
-//! A handler only wakes tasks and asks for rescheduling: no lock of the memory management
-//! is ever taken in an interrupt.
+//! **Data.** The two register blocks, mapped for ever. **Owner.** The boot CPU for what all
+//! share, each CPU for the registers that are its own. **Lock.** None: the set-enable
+//! registers need no read-modify-write.
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
@@ -13,7 +11,8 @@ use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite, WriteOnly};
 use tock_registers::{register_bitfields, register_structs};
 
-use crate::arch::cpu;
+use super::{LOWEST_PRIORITY, PRIORITY};
+use crate::arch::cpu::{self, CPUS};
 
 register_bitfields! { u32,
     /// Distributor and CPU interface control.
@@ -39,7 +38,8 @@ register_structs! {
         (0x180 => icenabler: [ReadWrite<u32>; 32]),
         (0x200 => _reserved1),
         (0x400 => ipriorityr: [ReadWrite<u32>; 256]),
-        (0x800 => _reserved2),
+        (0x800 => itargetsr: [ReadWrite<u32>; 8]),
+        (0x820 => _reserved2),
         (0xf00 => sgir: WriteOnly<u32, SGIR::Register>),
         (0xf04 => @END),
     }
@@ -57,77 +57,59 @@ register_structs! {
     }
 }
 
-/// The interrupt that asks another CPU to look at its run queue.
-const RESCHEDULE_SGI: u32 = 0;
-/// From this number on, the acknowledged interrupt is none.
-const SPURIOUS: u32 = 1020;
-/// The priority of every interrupt: the middle.
-const PRIORITY: u32 = 0xa0a0_a0a0;
-
 static DISTRIBUTOR: AtomicPtr<Distributor> = AtomicPtr::new(core::ptr::null_mut());
 static CPU_INTERFACE: AtomicPtr<CpuInterface> = AtomicPtr::new(core::ptr::null_mut());
-static SPURIOUS_SEEN: AtomicU32 = AtomicU32::new(0);
+/// The number of each CPU's interface, as a bit, as the distributor's registers of that CPU
+/// tell it; 0 until the CPU runs.
+static TARGETS: [AtomicU32; CPUS] = [const { AtomicU32::new(0) }; CPUS];
 
-/// Takes possession of the controller whose register blocks are mapped at the two
-/// addresses, and switches it on for the boot CPU.
+/// Takes possession of the controller whose register blocks are mapped at the two addresses.
 ///
 /// # Safety
 /// The addresses are those of a GICv2's distributor and CPU interface, mapped as device
 /// memory for ever, and nobody else uses them.
-pub unsafe fn init(distributor: usize, cpu_interface: usize) {
+pub(super) unsafe fn init(distributor: usize, cpu_interface: usize) {
     DISTRIBUTOR.store(distributor as *mut Distributor, Relaxed);
     CPU_INTERFACE.store(cpu_interface as *mut CpuInterface, Relaxed);
     dist().ctlr.write(CTLR::ENABLE::SET);
-    init_cpu();
 }
 
 /// Switches the interface of the calling CPU on: the software-generated and private
 /// interrupts 0 to 31 have registers of their own on each CPU.
-pub fn init_cpu() {
+pub(super) fn init_cpu() {
     for priority in &dist().ipriorityr[..8] {
         priority.set(PRIORITY);
     }
-    dist().isenabler[0].set(1 << RESCHEDULE_SGI);
-    interface().pmr.set(0xf0);
+    // The first registers are banked and name nobody but the CPU that reads them.
+    let own = dist().itargetsr.iter().map(|r| r.get()).find(|word| *word != 0).unwrap_or(1);
+    TARGETS[cpu::this().id.load(Relaxed) as usize].store(own & 0xff, Relaxed);
+    interface().pmr.set(LOWEST_PRIORITY);
     interface().bpr.set(0);
     interface().ctlr.write(CTLR::ENABLE::SET);
 }
 
 /// Lets interrupt `id` of this CPU through.
-///
-/// # Panics
-/// If there is no such interrupt.
-pub fn enable(id: u32) {
+pub(super) fn enable(id: u32) {
     dist().isenabler[id as usize / 32].set(1 << (id % 32));
 }
 
-/// Asks another CPU to look at its run queue.
-pub fn send_reschedule(target: usize) {
-    if DISTRIBUTOR.load(Relaxed).is_null() {
-        return;
+/// Interrupts another CPU.
+pub(super) fn send(id: u32, target: usize) {
+    let interface = TARGETS[target].load(Relaxed);
+    if interface != 0 {
+        dist().sgir.write(SGIR::ID.val(id) + SGIR::TARGETS.val(interface));
     }
-    dist().sgir.write(SGIR::ID.val(RESCHEDULE_SGI) + SGIR::TARGETS.val(1 << target));
 }
 
-/// Handles the pending interrupts of this CPU. `device` is offered each interrupt that is
-/// not the controller's own business, and says whether it knew it.
-pub fn handle(device: impl Fn(u32) -> bool) {
-    loop {
-        let acknowledged = interface().iar.extract();
-        let id = acknowledged.read(IAR::ID);
-        if id >= SPURIOUS {
-            return;
-        }
-        match id {
-            RESCHEDULE_SGI => cpu::this().add_work(cpu::WORK_RESCHED),
-            id if device(id) => {}
-            _ => {
-                // Nothing else was enabled: it is noted, ended and else ignored.
-                SPURIOUS_SEEN.fetch_add(1, Relaxed);
-            }
-        }
-        interface().eoir.set(acknowledged.get());
-    }
+/// The pending interrupt, now active: its number, and what [`end`] wants.
+pub(super) fn acknowledge() -> (u32, u32) {
+    let acknowledged = interface().iar.extract();
+    (acknowledged.read(IAR::ID), acknowledged.get())
+}
+
+/// An interrupt was handled.
+pub(super) fn end(acknowledged: u32) {
+    interface().eoir.set(acknowledged);
 }
 
 fn dist() -> &'static Distributor {

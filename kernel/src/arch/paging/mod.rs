@@ -27,7 +27,7 @@ mod tlb;
 #[cfg(target_os = "none")]
 pub use tables::Tables;
 #[cfg(target_os = "none")]
-pub use tlb::{empty_tables, flush, flush_space, init, use_tables};
+pub use tlb::{empty_tables, flush, flush_space, init, init_cpu, use_tables};
 
 /// User addresses end here.
 pub const USER_END: u64 = 1 << 39;

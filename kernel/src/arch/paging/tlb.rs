@@ -23,12 +23,19 @@ static POOL: IrqLock<AsidPool> = IrqLock::new(AsidPool::new());
 /// TTBR0 for tasks without an address space: a table of 512 empty entries.
 static EMPTY: AtomicU64 = AtomicU64::new(0);
 
-/// Sets up translation of user addresses on this CPU: 39 bits, write-back walks, as many
-/// ASID bits as there are, hardware flags where offered. `empty` is the physical address of
-/// a zeroed page that stays so.
+/// Sets up translation of user addresses, on the boot CPU. `empty` is the physical address
+/// of a zeroed page that stays so.
 pub fn init(empty: PhysAddr) {
     EMPTY.store(empty.0, Relaxed);
-    use_tables(empty.0);
+    let sixteen = init_cpu();
+    POOL.lock().set_bits(sixteen);
+}
+
+/// Sets up translation of user addresses on this CPU: 39 bits, write-back walks, as many
+/// ASID bits as there are, hardware flags where offered. Whether ASIDs have 16 bits; the
+/// CPUs of a machine agree in that.
+pub fn init_cpu() -> bool {
+    use_tables(empty_tables());
     let (features0, features1, mut control): (u64, u64, u64);
     // SAFETY: it only reads registers.
     unsafe {
@@ -36,7 +43,6 @@ pub fn init(empty: PhysAddr) {
              out(reg) features0, out(reg) features1, out(reg) control, options(nomem, nostack));
     }
     let sixteen = (features0 >> 4) & 0xf == 2;
-    POOL.lock().set_bits(sixteen);
     // T0SZ, EPD0, IRGN0, ORGN0, SH0, TG0 are bits 15:0; A1 bit 22, AS 36, HA 39, HD 40.
     control &= !(0xffff | 1 << 22 | 1 << 36 | 1 << 39 | 1 << 40);
     control |= (64 - 39) | 1 << 8 | 1 << 10 | 3 << 12;
@@ -49,6 +55,7 @@ pub fn init(empty: PhysAddr) {
         asm!("msr tcr_el1, {}", "isb", "tlbi vmalle1", "dsb nsh", "isb", in(reg) control,
              options(nostack));
     }
+    sixteen
 }
 
 /// The value of TTBR0 for a task without user memory.

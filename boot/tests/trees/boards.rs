@@ -1,0 +1,163 @@
+//! Boards, as their firmware describes them.
+
+use super::builder::Tree;
+
+/// Where a board's RAM may lie: (base, size).
+pub type Ranges<'r> = &'r [(u64, u64)];
+
+/// The memory of a Raspberry Pi 4 with 8 GiB, in pieces of at most 32 bits: a hole below
+/// 1 GiB for the GPU, one below 4 GiB for devices, and two pieces that touch.
+pub const PI_8_GIB: Ranges<'static> = &[
+    (0, 0x3b40_0000),
+    (0x4000_0000, 0xbc00_0000),
+    (0x1_0000_0000, 0x8000_0000),
+    (0x1_8000_0000, 0x8000_0000),
+];
+
+/// A board with what matters of a Raspberry Pi 4: sizes of one cell, buses that move
+/// addresses, a console that is no PL011, spin-table CPUs whose page is in `/memreserve/`,
+/// and a wish for a CMA area without a place.
+pub fn raspberry_pi_4(memory: Ranges<'_>) -> Vec<u8> {
+    Tree::build(|root| {
+        root.reserve(0, 0x1000);
+        root.text("compatible", "raspberrypi,4-model-b\0brcm,bcm2711");
+        root.text("model", "Raspberry Pi 4 Model B");
+        root.cell_counts(2, 1);
+        root.cells("interrupt-parent", &[1]);
+        pi_choices(root);
+        pi_reserved(root);
+        root.node("memory@0", |node| {
+            node.text("device_type", "memory");
+            node.pairs("reg", 2, 1, memory);
+        });
+        pi_cpus(root);
+        timer(root);
+        pi_soc(root);
+        root.node("scb", |scb| {
+            scb.text("compatible", "simple-bus");
+            scb.cell_counts(2, 2);
+            scb.cells("ranges", &[0, 0x7c00_0000, 0, 0xfc00_0000, 0, 0x0380_0000]);
+        });
+    })
+}
+
+fn pi_choices(root: &mut Tree) {
+    root.node("aliases", |aliases| {
+        aliases.text("serial0", "/soc/serial@7e201000");
+        aliases.text("serial1", "/soc/serial@7e215040");
+    });
+    root.node("chosen", |chosen| {
+        chosen.text("bootargs", "coherent_pool=1M vc_mem.mem_size=0x3ec00000 semihosting");
+        chosen.text("stdout-path", "serial1:115200n8");
+        chosen.cells("linux,initrd-start", &[0x2eff_0000]);
+        chosen.cells("linux,initrd-end", &[0x2eff_8000]);
+    });
+}
+
+fn pi_reserved(root: &mut Tree) {
+    root.node("reserved-memory", |parent| {
+        parent.cell_counts(2, 1);
+        parent.bytes("ranges", &[]);
+        parent.node("linux,cma", |cma| {
+            cma.text("compatible", "shared-dma-pool");
+            cma.cells("size", &[0x0400_0000]);
+            cma.bytes("reusable", &[]);
+            cma.bytes("linux,cma-default", &[]);
+            cma.cells("alloc-ranges", &[0, 0, 0x4000_0000]);
+        });
+        parent.node("nvram@0", |nvram| {
+            nvram.pairs("reg", 2, 1, &[(0, 0)]);
+            nvram.bytes("no-map", &[]);
+            nvram.text("status", "disabled");
+        });
+        parent.node("secure@1000000", |secure| {
+            secure.pairs("reg", 2, 1, &[(0x0100_0000, 0x20_0000)]);
+            secure.bytes("no-map", &[]);
+        });
+    });
+}
+
+fn pi_cpus(root: &mut Tree) {
+    root.node("cpus", |cpus| {
+        cpus.cell_counts(1, 0);
+        for number in 0..4 {
+            cpus.node(&format!("cpu@{number}"), |cpu| {
+                cpu.text("device_type", "cpu");
+                cpu.text("compatible", "arm,cortex-a72");
+                cpu.cells("reg", &[number]);
+                cpu.text("enable-method", "spin-table");
+                cpu.cells("cpu-release-addr", &[0, 0xd8 + 8 * number]);
+            });
+        }
+    });
+}
+
+fn pi_soc(root: &mut Tree) {
+    root.node("soc", |soc| {
+        soc.text("compatible", "simple-bus");
+        soc.cell_counts(1, 1);
+        let moved = [
+            [0x7e00_0000, 0, 0xfe00_0000, 0x0180_0000],
+            [0x7c00_0000, 0, 0xfc00_0000, 0x0200_0000],
+            [0x4000_0000, 0, 0xff80_0000, 0x0080_0000],
+        ];
+        soc.cells("ranges", moved.as_flattened());
+        soc.cells("dma-ranges", &[0xc000_0000, 0, 0, 0x4000_0000]);
+        soc.node("serial@7e201000", |uart| {
+            uart.text("compatible", "arm,pl011\0arm,primecell");
+            uart.cells("reg", &[0x7e20_1000, 0x200]);
+        });
+        soc.node("serial@7e215040", |uart| {
+            uart.text("compatible", "brcm,bcm2835-aux-uart");
+            uart.cells("reg", &[0x7e21_5040, 0x40]);
+        });
+        soc.node("interrupt-controller@40041000", |gic| {
+            gic.text("compatible", "arm,gic-400");
+            gic.bytes("interrupt-controller", &[]);
+            gic.cells("#interrupt-cells", &[3]);
+            gic.cells("reg", &[0x4004_1000, 0x1000, 0x4004_2000, 0x2000]);
+            gic.cells("phandle", &[1]);
+        });
+    });
+}
+
+fn timer(root: &mut Tree) {
+    root.node("timer", |timer| {
+        timer.text("compatible", "arm,armv8-timer");
+        timer.cells("interrupts", &[1, 13, 0xf08, 1, 14, 0xf08, 1, 11, 0xf08, 1, 10, 0xf08]);
+    });
+}
+
+/// QEMU's `virt` board with a memory node for each of `nodes`, the given words for the
+/// kernel, and what `more` adds below the root. Addresses and sizes have two cells.
+pub fn virt(bootargs: &str, nodes: &[Ranges<'_>], more: impl FnOnce(&mut Tree)) -> Vec<u8> {
+    Tree::build(|root| {
+        root.text("model", "virt, made up");
+        root.cell_counts(2, 2);
+        root.node("chosen", |chosen| {
+            chosen.text("bootargs", bootargs);
+            chosen.text("stdout-path", "/pl011@9000000");
+        });
+        for (number, ranges) in nodes.iter().enumerate() {
+            let base = ranges.first().map_or(number as u64, |range| range.0);
+            root.node(&format!("memory@{base:x}"), |node| {
+                node.text("device_type", "memory");
+                node.pairs("reg", 2, 2, ranges);
+            });
+        }
+        timer(root);
+        root.node("psci", |psci| {
+            psci.text("compatible", "arm,psci-1.0\0arm,psci-0.2\0arm,psci");
+            psci.text("method", "hvc");
+        });
+        root.node("pl011@9000000", |uart| {
+            uart.text("compatible", "arm,pl011\0arm,primecell");
+            uart.pairs("reg", 2, 2, &[(0x0900_0000, 0x1000)]);
+        });
+        root.node("intc@8000000", |gic| {
+            gic.text("compatible", "arm,cortex-a15-gic");
+            gic.pairs("reg", 2, 2, &[(0x0800_0000, 0x1_0000), (0x0801_0000, 0x1_0000)]);
+        });
+        more(root);
+    })
+}

@@ -1,0 +1,89 @@
+//! `swapon` and `swapoff`, and the knobs of the RAM disk. The devices are named as files
+//! would be: `/dev/ram0`.
+
+use mm_reclaim::env::DeviceId;
+use mm_reclaim::swap::io::Direction;
+use mm_reclaim::{SwapOffError, SwapOnError};
+
+use super::errno::{EBUSY, EINTR, EINVAL, EIO, ENOENT, ENOMEM, EPERM, Errno};
+use crate::arch::usercopy::string_from_user;
+use crate::{glue, ramdisk};
+
+/// `swapon`: the priority is given.
+const SWAP_FLAG_PREFER: u64 = 0x8000;
+/// `swapon`: the priority.
+const SWAP_FLAG_PRIO_MASK: u64 = 0x7fff;
+/// How every device's name begins; a digit follows.
+const PREFIX: &[u8] = b"/dev/ram";
+
+impl From<SwapOnError> for Errno {
+    fn from(error: SwapOnError) -> Self {
+        match error {
+            SwapOnError::Header(_) => EINVAL,
+            SwapOnError::Read => EIO,
+            SwapOnError::Known | SwapOnError::NotOff => EBUSY,
+            SwapOnError::TooManyDevices | SwapOnError::TooLittleMemory { .. } => ENOMEM,
+        }
+    }
+}
+
+impl From<SwapOffError> for Errno {
+    fn from(error: SwapOffError) -> Self {
+        match error {
+            SwapOffError::NotOn => EINVAL,
+            SwapOffError::NoMemory { .. } => ENOMEM,
+            SwapOffError::Read { .. } => EIO,
+            SwapOffError::Killed => EINTR,
+        }
+    }
+}
+
+/// Takes a device that was taken out of use into use again.
+pub(super) fn swapon(path: u64, flags: u64) -> Result<u64, Errno> {
+    if flags & !(SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK) != 0 {
+        return Err(EINVAL);
+    }
+    let priority = if flags & SWAP_FLAG_PREFER != 0 { flags & SWAP_FLAG_PRIO_MASK } else { 0 };
+    let device = device_at(path)?;
+    let header = ramdisk::disk(device).ok_or(ENOENT)?.header();
+    glue::mm().swapon_again(device, &header, priority as i16)?;
+    Ok(0)
+}
+
+/// Brings every page of a device back into memory.
+pub(super) fn swapoff(path: u64) -> Result<u64, Errno> {
+    glue::mm().swapoff(device_at(path)?)?;
+    Ok(0)
+}
+
+/// Turns a knob of the RAM disk, if the command line lets programs do that
+/// (`ramdisk.knobs`). The upper half of the argument names it: 0 a delay in microseconds,
+/// 1 and 2 one in how many reads and writes fails at random. The lower half is the value.
+pub(super) fn turn_knob(argument: u64) -> Result<u64, Errno> {
+    let disk = ramdisk::disk(DeviceId(0)).ok_or(ENOENT)?;
+    if !disk.programs_may_turn() {
+        return Err(EPERM);
+    }
+    let value = argument as u32;
+    match argument >> 32 {
+        0 => disk.knobs.set_delay_us(value),
+        1 => disk.knobs.set_random_fault(Direction::Read, value),
+        2 => disk.knobs.set_random_fault(Direction::Write, value),
+        _ => return Err(EINVAL),
+    }
+    Ok(0)
+}
+
+/// The device that the program names.
+fn device_at(path: u64) -> Result<DeviceId, Errno> {
+    let mut name = [0; PREFIX.len() + 2];
+    let len = string_from_user(&mut name, path)?;
+    let number = name[..len].strip_prefix(PREFIX).ok_or(ENOENT)?;
+    match number {
+        [digit @ b'0'..=b'9'] => {
+            let device = DeviceId(digit - b'0');
+            ramdisk::disk(device).map(|_| device).ok_or(ENOENT)
+        }
+        _ => Err(ENOENT),
+    }
+}
