@@ -14,6 +14,9 @@
 //! | [`out`] | `print!` and the progress that the kernel's live line shows |
 //! | [`pages`] | anonymous memory in which every word is predictable |
 //! | [`task`] | children: start them, await them, judge how they ended |
+//! | [`stock`] | free memory before and after: nothing leaks |
+//! | [`random`] | numbers that one seed decides |
+//! | [`hostile`] | system calls, accesses and code made up at random |
 //! | [`mod@bench`] | the workloads that this kernel and Linux are compared by |
 //!
 //! Exit statuses are the same for all programs:
@@ -28,9 +31,12 @@
 
 pub mod args;
 pub mod bench;
+pub mod hostile;
 pub mod out;
 pub mod pages;
+pub mod random;
 pub mod start;
+pub mod stock;
 pub mod sys;
 pub mod task;
 

@@ -4,16 +4,21 @@
 //! break memory that Rust believes in; the raw [`call`] is not.
 
 use core::arch::asm;
+use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 /// A system call's error: the positive `errno` number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(pub usize);
 
+/// No such file.
+pub const ENOENT: Errno = Errno(2);
 /// The call was interrupted or the caller is about to die.
 pub const ECHILD: Errno = Errno(10);
 /// No memory, or no room in the address space.
 pub const ENOMEM: Errno = Errno(12);
+/// In use.
+pub const EBUSY: Errno = Errno(16);
 /// A pointer into memory that the program may not use so.
 pub const EFAULT: Errno = Errno(14);
 /// An argument out of its range.
@@ -27,14 +32,22 @@ pub const ENOSYS: Errno = Errno(38);
 pub mod number {
     #![expect(missing_docs, reason = "the names are Linux's and say everything")]
     pub const WRITE: usize = 64;
+    pub const EXIT: usize = 93;
     pub const EXIT_GROUP: usize = 94;
+    pub const NANOSLEEP: usize = 101;
     pub const CLOCK_GETTIME: usize = 113;
+    pub const SCHED_YIELD: usize = 124;
+    pub const KILL: usize = 129;
     pub const GETRUSAGE: usize = 165;
     pub const PRCTL: usize = 167;
+    pub const GETPPID: usize = 173;
     pub const SYSINFO: usize = 179;
     pub const MUNMAP: usize = 215;
     pub const CLONE: usize = 220;
     pub const MMAP: usize = 222;
+    pub const SWAPON: usize = 224;
+    pub const SWAPOFF: usize = 225;
+    pub const MPROTECT: usize = 226;
     pub const MLOCK: usize = 228;
     pub const MUNLOCK: usize = 229;
     pub const MADVISE: usize = 233;
@@ -46,7 +59,11 @@ const PROT_READ_WRITE: usize = 1 | 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 2 | 0x20;
 const CLOCK_MONOTONIC: usize = 1;
 const PR_SET_NAME: usize = 15;
+/// This kernel's own.
+const PR_SET_OOM_SCORE_ADJ: usize = 0x4f4f_4d00;
 const SIGCHLD: usize = 17;
+const SIGKILL: usize = 9;
+const WNOHANG: usize = 1;
 
 /// Any system call with any arguments.
 ///
@@ -161,11 +178,47 @@ pub fn fork() -> Result<usize, Errno> {
 /// # Errors
 /// `ECHILD` without children.
 pub fn wait() -> Result<(usize, u32), Errno> {
+    wait_with(0)
+}
+
+/// Like [`wait`], but child number 0 if none has ended yet.
+///
+/// # Errors
+/// `ECHILD` without children.
+pub fn try_wait() -> Result<(usize, u32), Errno> {
+    wait_with(WNOHANG)
+}
+
+fn wait_with(options: usize) -> Result<(usize, u32), Errno> {
     let mut status = 0_u32;
     let place = &raw mut status;
     // SAFETY: the kernel writes the status word to `place`, which lives in this frame.
-    let child = unsafe { call(number::WAIT4, [usize::MAX, place as usize, 0, 0, 0, 0]) }?;
+    let child = unsafe { call(number::WAIT4, [usize::MAX, place as usize, options, 0, 0, 0]) }?;
     Ok((child, status))
+}
+
+/// Kills a process.
+///
+/// # Errors
+/// `ESRCH` if there is none of this number.
+pub fn kill(process: usize) -> Result<(), Errno> {
+    // SAFETY: no memory of this process changes; if it kills itself, nothing is left.
+    unsafe { call(number::KILL, [process, SIGKILL, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Whether a process of this number runs.
+#[must_use]
+pub fn is_running(process: usize) -> bool {
+    // SAFETY: signal 0 only asks.
+    unsafe { call(number::KILL, [process, 0, 0, 0, 0, 0]) }.is_ok()
+}
+
+/// Sleeps.
+pub fn sleep(nanos: u64) {
+    let time = [nanos / 1_000_000_000, nanos % 1_000_000_000];
+    let place = time.as_ptr() as usize;
+    // SAFETY: the kernel only reads the time, which lives in this frame.
+    let _ = unsafe { call(number::NANOSLEEP, [place, 0, 0, 0, 0, 0]) };
 }
 
 /// Names the task; the name ends at the first zero byte.
@@ -253,4 +306,32 @@ pub fn now() -> u64 {
     let time = unsafe { filled::<[u64; 2]>(number::CLOCK_GETTIME, Some(CLOCK_MONOTONIC)) };
     let [seconds, nanos] = time.expect("a monotonic clock exists");
     seconds * 1_000_000_000 + nanos
+}
+
+/// Takes a swap device into use again.
+///
+/// # Errors
+/// `ENOENT` for no device, `EBUSY` for one in use, `EINVAL` for a wrong header.
+pub fn swapon(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the kernel only reads the path.
+    unsafe { call(number::SWAPON, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Takes a swap device out of use: every page of it comes back.
+///
+/// # Errors
+/// `ENOENT` for no device, `EINVAL` for one not in use, `ENOMEM` without room for its pages,
+/// `EIO` for a page that cannot be read.
+pub fn swapoff(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the kernel only reads the path.
+    unsafe { call(number::SWAPOFF, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// How much the out-of-memory killer prefers (1000) or spares (-1000) the caller.
+///
+/// # Errors
+/// `EINVAL` for a number outside -1000 to 1000.
+pub fn set_oom_score_adj(adj: i16) -> Result<(), Errno> {
+    // SAFETY: no memory is involved.
+    unsafe { call(number::PRCTL, [PR_SET_OOM_SCORE_ADJ, adj as usize, 0, 0, 0, 0]) }.map(drop)
 }

@@ -5,6 +5,8 @@ use crate::{FAILED, println};
 
 /// The signal of an access to memory that is not the program's.
 pub const SIGSEGV: u32 = 11;
+/// The signal of an access that memory could not serve.
+pub const SIGBUS: u32 = 7;
 /// The signal that cannot be caught.
 pub const SIGKILL: u32 = 9;
 /// The signal of an undefined instruction.
@@ -17,6 +19,16 @@ pub enum End {
     Status(u32),
     /// A signal ended it.
     Signal(u32),
+}
+
+impl End {
+    /// What Linux's status word says.
+    fn from_word(word: u32) -> Self {
+        match word & 0x7f {
+            0 => Self::Status((word >> 8) & 0xff),
+            signal => Self::Signal(signal),
+        }
+    }
 }
 
 /// A child that was started.
@@ -51,11 +63,16 @@ pub fn start(work: impl FnOnce() -> i32) -> Child {
 /// `ECHILD` when there is none.
 pub fn wait() -> Result<(Child, End), Errno> {
     let (child, word) = sys::wait()?;
-    let end = match word & 0x7f {
-        0 => End::Status((word >> 8) & 0xff),
-        signal => End::Signal(signal),
-    };
-    Ok((Child(child), end))
+    Ok((Child(child), End::from_word(word)))
+}
+
+/// A child that has ended, if there is one by now.
+///
+/// # Errors
+/// `ECHILD` when there is no child.
+pub fn try_wait() -> Result<Option<(Child, End)>, Errno> {
+    let (child, word) = sys::try_wait()?;
+    Ok((child != 0).then(|| (Child(child), End::from_word(word))))
 }
 
 /// Waits for the only child.
@@ -67,6 +84,21 @@ pub fn join(child: Child) -> End {
     let (ended, end) = wait().expect("a child runs");
     assert_eq!(ended, child, "another child ended");
     end
+}
+
+/// Waits for these children, in whichever order they end.
+///
+/// # Panics
+/// If another one ends, or there are fewer.
+#[must_use]
+pub fn join_each<const N: usize>(children: [Child; N]) -> [End; N] {
+    let mut ends = [None; N];
+    for _ in 0..N {
+        let (ended, end) = wait().expect("a child runs");
+        let at = children.iter().position(|child| *child == ended);
+        ends[at.expect("one of these children ended")] = Some(end);
+    }
+    ends.map(|end| end.expect("each child ends once"))
 }
 
 /// Waits for `count` children; the status of the first that did not end with 0, as an

@@ -1,0 +1,176 @@
+//! A machine on which nothing happens but allocation: the environment that `Mm` asks for,
+//! of which only [`OneCpu`] is ever used.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mm_reclaim::env::{
+    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, NoTable, PageTables, Pte, TaskFlags,
+    Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
+};
+use mm_reclaim::swap::io::{Bio, Completion};
+use mm_reclaim::units::{Nanos, Pfn, Vpn};
+
+/// One CPU, whose preemption is a counter, as in a kernel.
+pub struct OneCpu;
+
+static PREEMPT_OFF: AtomicU32 = AtomicU32::new(0);
+
+/// Nobody else runs, so nobody waits.
+pub struct Never;
+
+impl spin::RelaxStrategy for Never {
+    fn relax() {
+        panic!("a lock is held twice");
+    }
+}
+
+impl Cpu for OneCpu {
+    type Relax = Never;
+
+    #[inline(always)]
+    fn preempt_disable() {
+        PREEMPT_OFF.store(PREEMPT_OFF.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn preempt_enable() {
+        PREEMPT_OFF.store(PREEMPT_OFF.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn current() -> usize {
+        0
+    }
+}
+
+/// The rest of the machine.
+pub struct Idle;
+
+impl Env for Idle {
+    type Cpu = OneCpu;
+    type Frames = Self;
+    type Tables = Self;
+    type Tasks = Self;
+    type Blocks = Self;
+    type Clock = Self;
+
+    fn frames(&self) -> &Self {
+        self
+    }
+
+    fn tasks(&self) -> &Self {
+        self
+    }
+
+    fn blocks(&self) -> &Self {
+        self
+    }
+
+    fn clock(&self) -> &Self {
+        self
+    }
+
+    fn new_tables(&self, _root: Pfn) -> Self {
+        Self
+    }
+
+    fn flush_tlb(&self, _stale: &[TlbEntry]) {}
+
+    fn flush_tlb_space(&self, _asid: Asid) {}
+}
+
+impl FrameMemory for Idle {
+    fn zero(&self, _frame: Pfn) {}
+
+    fn copy(&self, _to: Pfn, _from: Pfn) {}
+
+    fn poison(&self, _frame: Pfn) {}
+
+    fn read(&self, _frame: Pfn, _offset: usize, out: &mut [u8]) {
+        out.fill(0);
+    }
+
+    fn write(&self, _frame: Pfn, _offset: usize, _bytes: &[u8]) {}
+}
+
+impl PageTables for Idle {
+    fn asid(&self) -> Asid {
+        Asid(0)
+    }
+
+    fn get(&self, _vpn: Vpn) -> Pte {
+        Pte::None
+    }
+
+    fn set(&mut self, _vpn: Vpn, _pte: Pte) -> Result<(), NoTable> {
+        Err(NoTable)
+    }
+
+    fn replace(&mut self, _vpn: Vpn, _new: Pte) -> Pte {
+        Pte::None
+    }
+
+    fn test_and_clear_young(&mut self, _vpn: Vpn) -> bool {
+        false
+    }
+
+    fn mark_accessed(&mut self, _vpn: Vpn, _write: bool) {}
+
+    fn next_entry(&self, _from: Vpn, _end: Vpn) -> Option<(Vpn, Pte)> {
+        None
+    }
+
+    fn install_table(&mut self, _vpn: Vpn, frame: Pfn) -> Option<Pfn> {
+        Some(frame)
+    }
+
+    fn table_frames(&self) -> u32 {
+        0
+    }
+
+    fn release(&mut self, _give: &mut dyn FnMut(Pfn)) {}
+}
+
+impl Tasks for Idle {
+    fn flags(&self) -> TaskFlags {
+        TaskFlags::KERNEL
+    }
+
+    fn set_memalloc(&self, _on: bool) -> bool {
+        false
+    }
+
+    fn wait_until(&self, _: WaitKey, _: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
+        if ready() { WaitEnd::Ready } else { WaitEnd::TimedOut }
+    }
+
+    fn wake(&self, _key: WaitKey) {}
+
+    fn yield_now(&self) {}
+
+    fn kill_for_memory(&self, _space: u16) -> bool {
+        false
+    }
+}
+
+impl BlockDevice for Idle {
+    fn submit(&self, _bio: Bio) -> Option<Completion> {
+        None
+    }
+
+    fn plug(&self) {}
+
+    fn unplug(&self) {}
+
+    fn is_congested(&self, _device: DeviceId) -> bool {
+        false
+    }
+
+    fn discard(&self, _device: DeviceId, _first: u32, _blocks: u32) {}
+}
+
+impl Clock for Idle {
+    fn now(&self) -> Nanos {
+        Nanos(0)
+    }
+}

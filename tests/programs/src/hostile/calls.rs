@@ -1,0 +1,210 @@
+//! Random system calls.
+//!
+//! Half of them look like what a program would ask for, so that they get far; in the others
+//! every register is random. Kept from the hostile program are only these:
+//!
+//! - to take swap away where the honest need it, or to be spared by the out-of-memory killer
+//!   instead of them, which every process may do here;
+//! - to exit, which would only end the work early;
+//! - to kill a process of [`super::honest`], as there are no users;
+//! - to sleep for long, and to write much to the console, which would only take time.
+//!
+//! Calls that take its own code or stack away, and those that let others run, are made
+//! seldom, so that it lives to make more.
+
+use core::ffi::CStr;
+
+use super::pointer::{Pointers, TEXT};
+use crate::pages::PAGE_SIZE;
+use crate::random::Random;
+use crate::sys::{Errno, call, number};
+
+/// Calls that the kernel has, those that change memory several times.
+const KNOWN: [usize; 32] = [
+    64, 96, 101, 113, 124, 129, 165, 167, 172, 173, 178, 179, 220, 260, 222, 222, 222, 222, 215,
+    215, 215, 226, 226, 226, 228, 228, 229, 233, 233, 233, 224, 225,
+];
+/// What every mapping is here.
+const PRIVATE_ANONYMOUS: usize = 0x22;
+/// Pages that are more than many a machine has.
+const MANY: [usize; 3] = [1 << 13, 1 << 16, 1 << 24];
+/// Flags of `mmap` that have a meaning here, or none.
+const MAP_FLAGS: [usize; 7] = [0, 0x10, 0x2000, 0x4000, 0x8000, 0x2_0000, 0x10_0000];
+/// Advice that has a meaning, and one that has none.
+const ADVICE: [usize; 7] = [0, 4, 4, 20, 21, 21, 99];
+/// Calls that a child of a hostile program makes.
+const CALLS_OF_A_CHILD: usize = 100;
+/// What code and stack are near to, in bytes.
+const STACK: usize = 64 * PAGE_SIZE;
+/// `wait4`: do not wait, as the child might wait as well.
+const WNOHANG: usize = 1;
+/// This kernel's own option of `prctl`: `oom_score_adj`.
+const PREFER: usize = 0x4f4f_4d00;
+/// The swap device.
+const SWAP: &CStr = c"/dev/ram0";
+/// The longest sleep, in nanoseconds.
+const MOST_SLEEP: u64 = 2_000_000;
+/// What a child may be: a copy that shares nothing.
+const SIGCHLD: usize = 17;
+
+/// A program that makes random system calls.
+pub struct Hostile {
+    random: Random,
+    pointers: Pointers,
+    /// Processes up to this number are left alone.
+    honest: usize,
+    /// It may take swap away.
+    swapoff: bool,
+    /// Its parent is hostile too.
+    is_child: bool,
+    /// A time that is short enough to sleep.
+    pause: [u64; 2],
+}
+
+/// An answer that no system call gives: an address of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Leak {
+    /// The call.
+    pub number: usize,
+    /// Its arguments.
+    pub args: [usize; 6],
+    /// The answer.
+    pub answer: usize,
+}
+
+impl Hostile {
+    /// A program that leaves the processes up to number `honest` alone, and swap on unless
+    /// `swapoff` is true.
+    #[must_use]
+    pub fn new(random: Random, honest: usize, swapoff: bool) -> Self {
+        let pointers = Pointers::new();
+        Self { random, pointers, honest, swapoff, is_child: false, pause: [0; 2] }
+    }
+
+    /// Makes `calls` calls, if it lives so long.
+    ///
+    /// # Errors
+    /// The first answer that must not be.
+    pub fn run(&mut self, calls: usize) -> Result<(), Leak> {
+        let mut left = calls;
+        while left > 0 {
+            left -= 1;
+            let (number, args) = self.choose();
+            // SAFETY: nothing is safe from this. What it breaks is this process, whose end
+            // is expected; that it breaks no other is what is being tested.
+            let answer = unsafe { call(number, args) };
+            match answer {
+                Ok(0) if number == number::CLONE => {
+                    left = left.min(CALLS_OF_A_CHILD);
+                    self.become_child();
+                }
+                Ok(at) if number == number::MMAP => self.pointers.remember(at),
+                Ok(answer) if answer >> 63 != 0 => return Err(Leak { number, args, answer }),
+                Ok(_) | Err(Errno(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn become_child(&mut self) {
+        self.is_child = true;
+        self.random.number();
+    }
+
+    fn choose(&mut self) -> (usize, [usize; 6]) {
+        let number = match self.random.below(16) {
+            0..13 => self.random.of(&KNOWN),
+            13 | 14 => self.random.below(512),
+            _ => self.random.number() as usize,
+        };
+        let likely = self.random.once_in(2);
+        let mut args = [0; 6].map(|_| self.argument());
+        if likely {
+            self.make_likely(number, &mut args);
+        }
+        self.restrain(number, args)
+    }
+
+    fn argument(&mut self) -> usize {
+        match self.random.below(8) {
+            0..3 => self.pointers.any(&mut self.random),
+            3 | 4 => self.pointers.length(&mut self.random),
+            5 => self.random.below(256),
+            6 => (self.random.below(64) as isize - 32) as usize,
+            _ => self.random.number() as usize,
+        }
+    }
+
+    /// Turns arguments into such as a program would give.
+    fn make_likely(&mut self, number: usize, args: &mut [usize; 6]) {
+        let random = &mut self.random;
+        let at = self.pointers.mapped(random) & !(PAGE_SIZE - 1);
+        let pages = if random.once_in(64) { random.of(&MANY) } else { random.below(64) };
+        let len = pages * PAGE_SIZE + random.below(2);
+        match number {
+            number::MMAP => {
+                let flags = PRIVATE_ANONYMOUS | random.of(&MAP_FLAGS) | random.of(&MAP_FLAGS);
+                let at = if random.once_in(4) { self.pointers.anywhere(random) } else { at };
+                *args = [at, len, random.below(8), flags, usize::MAX, 0];
+            }
+            number::MPROTECT => *args = [at, len, random.below(8), 0, 0, 0],
+            number::MADVISE => *args = [at, len, random.of(&ADVICE), 0, 0, 0],
+            number::MUNMAP | number::MLOCK | number::MUNLOCK => *args = [at, len, 0, 0, 0, 0],
+            number::CLOCK_GETTIME | number::GETRUSAGE => {
+                args[0] = random.below(8);
+                args[1] = self.pointers.any(random);
+            }
+            number::SYSINFO | number::NANOSLEEP => args[0] = self.pointers.any(random),
+            // A name, or to be preferred by the out-of-memory killer.
+            number::PRCTL if random.once_in(2) => *args = [PREFER, random.below(1002), 0, 0, 0, 0],
+            number::PRCTL => args[0] = 15,
+            number::SWAPON | number::SWAPOFF => *args = [SWAP.as_ptr().addr(), 0, 0, 0, 0, 0],
+            number::CLONE => *args = [SIGCHLD, 0, 0, 0, 0, 0],
+            number::WAIT4 => {
+                args[0] = usize::MAX;
+                args[2] = random.below(4);
+            }
+            number::KILL => *args = [random.below(200), random.of(&[0, 9]), 0, 0, 0, 0],
+            _ => {}
+        }
+    }
+
+    /// Takes out, or makes seldom, what the head of this file names.
+    fn restrain(&mut self, number: usize, mut args: [usize; 6]) -> (usize, [usize; 6]) {
+        if self.is_suicide(number, args) && !self.random.once_in(32) {
+            args[0] = self.pointers.mapped(&mut self.random);
+            args[1] %= STACK;
+        }
+        let random = &mut self.random;
+        match number {
+            number::SWAPOFF if !self.swapoff => args[0] = self.pointers.foreign(random),
+            number::EXIT | number::EXIT_GROUP => return (number::GETPPID, args),
+            number::NANOSLEEP | number::SCHED_YIELD if !random.once_in(16) => {
+                return (number::GETPPID, args);
+            }
+            number::KILL if (args[0] as i32 as usize) <= self.honest => args[0] += self.honest + 1,
+            // Other memory of its own may hold any time by now.
+            number::NANOSLEEP if args[0] >> 39 == 0 => {
+                self.pause[1] = random.number() % MOST_SLEEP;
+                args[0] = (&raw const self.pause).expose_provenance();
+            }
+            number::WRITE if matches!(args[0], 1 | 2) => {
+                args[1] = self.pointers.foreign(random);
+                args[2] %= PAGE_SIZE;
+            }
+            // A child's child would make them too many.
+            number::CLONE if self.is_child || !random.once_in(8) => args[0] |= 1 << 8,
+            number::WAIT4 => args[2] |= WNOHANG,
+            _ => {}
+        }
+        (number, args)
+    }
+
+    /// The call changes the memory that this very code runs in.
+    fn is_suicide(&self, number: usize, args: [usize; 6]) -> bool {
+        let [start, len, ..] = args;
+        let own = [TEXT, (&raw const *self).addr()];
+        matches!(number, number::MMAP | number::MUNMAP | number::MPROTECT | number::MADVISE)
+            && own.iter().any(|at| start <= at + STACK && start.saturating_add(len) >= at - STACK)
+    }
+}
