@@ -75,7 +75,11 @@ impl<'m, E: Env> Mm<'m, E> {
         }
         if !page.has(PageFlags::UPTODATE) {
             self.forget_failed_read(lock);
-            return if found.read { FaultEnd::BusError } else { FaultEnd::Minor };
+            if !found.read {
+                return FaultEnd::Minor;
+            }
+            self.count(VmEvent::SwapBusError, 1);
+            return FaultEnd::BusError;
         }
         let exclusive = !page.is_mapped() && self.slot_uses(page) == 1;
         let writable = exclusive && site.area.prot.contains(Prot::WRITE);
@@ -131,8 +135,9 @@ impl<'m, E: Env> Mm<'m, E> {
         MapEnd::Done
     }
 
-    /// The slot has one user less; it is given back when nobody will want it, and so the
-    /// page is not written again for nothing.
+    /// The slot has one user less; it is given back when nobody will want it, so that the
+    /// page is not written again for nothing, and when it cannot be written: the page needs
+    /// another.
     fn after_swap_in(
         &self,
         site: Site<'m, E>,
@@ -141,12 +146,12 @@ impl<'m, E: Env> Mm<'m, E> {
         dirtied: bool,
     ) {
         let page = lock.page();
-        self.swap_free(entry);
+        let slot = self.swap_free(entry);
         let locked = site.area.flags.contains(AreaFlags::LOCKED);
         if locked {
             self.mlock_page(page);
         }
-        if dirtied || locked || self.vm_swap_full() {
+        if dirtied || locked || slot.broken || self.vm_swap_full() {
             self.try_to_free_swap(lock);
         }
     }

@@ -119,6 +119,8 @@ events! {
     SwapWriteError = "swap_write_error",
     /// Swap reads that failed.
     SwapReadError = "swap_read_error",
+    /// Accesses that failed because their page could not be read.
+    SwapBusError = "swap_bus_error",
     /// Pages copied at a write to a shared page.
     CowCopy = "cow_copy",
     /// Shared pages that a write could reuse.

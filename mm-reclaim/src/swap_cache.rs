@@ -21,7 +21,7 @@ use crate::stat::VmEvent;
 use crate::swap::entry::MAX_SWAP_DEVICES;
 use crate::swap::header::{Header, HeaderError};
 use crate::swap::io::{Bio, Completion, Direction};
-use crate::swap::map::{Held, Slot, words_for};
+use crate::swap::map::{Held, Slot, SlotState, words_for};
 use crate::swap::{SwapDevice, SwapEntry};
 use crate::sync::{Ordering, RelaxStrategy};
 use crate::units::{PAGE_SIZE, Pfn};
@@ -212,11 +212,17 @@ impl<'m, E: Env> Mm<'m, E> {
         self.swap_device(entry).add_use(entry.slot())
     }
 
-    /// One page-table entry less names `entry`.
+    /// Writing to the slot of a page in the cache has failed.
+    pub(crate) fn is_slot_broken(&self, page: &Page) -> bool {
+        let entry = SwapEntry::from_raw(page.private());
+        self.swap_device(entry).state(entry.slot()).broken
+    }
+
+    /// One page-table entry less names `entry`; what the slot was before.
     #[inline]
-    pub(crate) fn swap_free(&self, entry: SwapEntry) {
+    pub(crate) fn swap_free(&self, entry: SwapEntry) -> SlotState {
         let device = self.swap_device(entry);
-        device.put_use(entry.slot(), || self.discard(device, entry));
+        device.put_use(entry.slot(), || self.discard(device, entry))
     }
 
     /// One page-table entry less names `entry`, and will not name it again

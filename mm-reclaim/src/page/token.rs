@@ -15,6 +15,8 @@
 use core::mem;
 
 use super::{Page, PageFlags};
+use crate::env::Cpu;
+use crate::sync::NoPreempt;
 
 /// Panics in `Drop`, unless the thread is unwinding already.
 fn bomb(what: &str, page: &Page) {
@@ -183,11 +185,17 @@ impl<'m> LockedPage<'m> {
     }
 
     /// Takes every reference away if there are exactly `expected`, and the lock and the
-    /// isolation with them: nobody can find the page any more.
+    /// isolation with them: nobody can take a reference any more. Who comes upon a frozen
+    /// page in a cache spins until it has left, perhaps with a lock held: the caller shows
+    /// that it is not preempted until then.
     ///
     /// # Errors
     /// The token comes back if there were more or fewer references.
-    pub(crate) fn freeze(self, expected: u32) -> Result<FrozenPage<'m>, Self> {
+    pub(crate) fn freeze<C: Cpu>(
+        self,
+        expected: u32,
+        _until_gone: &NoPreempt<C>,
+    ) -> Result<FrozenPage<'m>, Self> {
         if !self.page().freeze(expected) {
             return Err(self);
         }

@@ -13,7 +13,7 @@ use crate::mm::Mm;
 use crate::page::{FrozenPage, LockedPage, PageFlags, PageType};
 use crate::stat::VmEvent;
 use crate::swap::SwapEntry;
-use crate::sync::Ordering;
+use crate::sync::{NoPreempt, Ordering};
 use crate::workingset::Shadow;
 use crate::zone::ZoneFlags;
 
@@ -70,6 +70,10 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             self.mm.try_to_free_swap(page.lock());
             return self.keep(page, KeepReason::SlotUnused);
         }
+        if self.mm.is_slot_broken(page.page()) {
+            // The page has no other place while entries name this slot; the next touch frees it.
+            return self.activate(page, ActivateReason::PageoutFailed);
+        }
         // A CPU may still store through a stale translation while the device reads.
         self.stale.flush_writable(self.mm.env());
         self.stat.pageout += page.page().nr_pages();
@@ -109,7 +113,8 @@ impl<'m, E: Env> Mm<'m, E> {
             return Err((page, KeepReason::NoMapping));
         }
         let expected = 1 + page.page().nr_pages();
-        let frozen = match page.freeze(expected) {
+        let whole = NoPreempt::<E::Cpu>::new();
+        let frozen = match page.freeze(expected, &whole) {
             Ok(frozen) => frozen,
             Err(page) => return Err((page, KeepReason::ExtraReference)),
         };

@@ -108,6 +108,11 @@ impl SlotState {
         self.uses == 0 && matches!(self.held, Held::Bad)
     }
 
+    /// One use less makes the slot free.
+    pub const fn is_freed_by_put(self) -> bool {
+        self.uses == 1 && !self.broken && !matches!(self.held, Held::Page(_))
+    }
+
     /// A slot that nobody names and nothing is in.
     pub const fn is_free(self) -> bool {
         self.encode() == 0
@@ -280,8 +285,9 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         self.update(slot, up).is_ok()
     }
 
-    /// One page-table entry less; true if the slot became free, after `discard`.
-    pub(crate) fn put_use(&self, slot: u32, discard: impl FnOnce()) -> bool {
+    /// One page-table entry less; what the slot was before. If that was all, it is free now,
+    /// after `discard`.
+    pub(crate) fn put_use(&self, slot: u32, discard: impl FnOnce()) -> SlotState {
         let after = |s: SlotState| {
             debug_assert!(s.uses > 0, "slot {slot} has no use to put: {s:?}");
             let uses = s.uses - 1;
@@ -292,7 +298,8 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
             }
         };
         let was = self.update(slot, |s| Some(after(s))).unwrap_or(SlotState::FREE);
-        self.settle(slot, was, after(was), discard)
+        self.settle(slot, was, after(was), discard);
+        was
     }
 
     /// Enters the page in `frame` into the swap cache of a stored slot; the shadow that

@@ -197,3 +197,31 @@ pub fn shuffled(count: usize) -> impl Iterator<Item = usize> {
         (turned < count).then_some(turned)
     })
 }
+
+/// The beginning of this program, as `program.ld` places it.
+const PROGRAM: usize = 0x40_0000;
+/// Pages that its code and data have at most, and that its stack may need.
+const MOST: usize = 64;
+const STACK: usize = 16;
+
+/// Locks this program's code, data and used stack into memory, so that no failed read can
+/// end it.
+///
+/// # Panics
+/// If that is refused.
+pub fn lock_program() {
+    let here = 0_u8;
+    let stack = (&raw const here).addr() & !(PAGE_SIZE - 1);
+    lock_from(PROGRAM);
+    lock_from(stack - (STACK - 1) * PAGE_SIZE);
+}
+
+/// Locks what is mapped without a hole from `start` on, and no more than needed.
+///
+/// # Panics
+/// If that is nothing.
+fn lock_from(start: usize) {
+    let at = core::ptr::with_exposed_provenance(start);
+    let locked = (1..=MOST).rev().find(|pages| sys::mlock(at, pages * PAGE_SIZE).is_ok());
+    assert!(locked.is_some(), "mlock of the program itself");
+}

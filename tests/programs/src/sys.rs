@@ -61,6 +61,8 @@ const CLOCK_MONOTONIC: usize = 1;
 const PR_SET_NAME: usize = 15;
 /// This kernel's own.
 const PR_SET_OOM_SCORE_ADJ: usize = 0x4f4f_4d00;
+/// This kernel's own.
+const PR_TURN_RAMDISK_KNOB: usize = 0x7264_6b00;
 const SIGCHLD: usize = 17;
 const SIGKILL: usize = 9;
 const WNOHANG: usize = 1;
@@ -334,4 +336,25 @@ pub fn swapoff(path: &CStr) -> Result<(), Errno> {
 pub fn set_oom_score_adj(adj: i16) -> Result<(), Errno> {
     // SAFETY: no memory is involved.
     unsafe { call(number::PRCTL, [PR_SET_OOM_SCORE_ADJ, adj as usize, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// How the RAM disk misbehaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Knob {
+    /// Every request takes so many microseconds.
+    DelayUs = 0,
+    /// One in so many reads fails at random; 0 for none.
+    FailRead = 1,
+    /// One in so many writes fails at random; 0 for none.
+    FailWrite = 2,
+}
+
+/// Makes swap slow or failing, where the command line lets programs do that.
+///
+/// # Errors
+/// `EPERM` where it does not, `ENOENT` without swap.
+pub fn turn_knob(knob: Knob, value: u32) -> Result<(), Errno> {
+    let argument = (knob as usize) << 32 | value as usize;
+    // SAFETY: no memory of this program is involved.
+    unsafe { call(number::PRCTL, [PR_TURN_RAMDISK_KNOB, argument, 0, 0, 0, 0]) }.map(drop)
 }

@@ -45,29 +45,30 @@ static REGISTERS: AtomicUsize = AtomicUsize::new(0);
 /// Held while a message is sent.
 static MESSAGE: IrqLock<()> = IrqLock::new(());
 
-/// Sends text to the PL011 at `pa`, or to the debugger if there is none and
-/// `semihosting` allows it.
+/// Sends text to the PL011 at `pa`, or to the debugger if there is none or it does not answer
+/// and `semihosting` allows it.
 ///
 /// # Errors
 /// [`MapError`], when the registers cannot be mapped.
 pub fn init(pl011: Option<PhysAddr>, semihosting: bool) -> Result<(), MapError> {
-    match pl011 {
-        Some(pa) => use_uart(pa),
-        None => {
-            SINK.store(if semihosting { HOST } else { NOWHERE }, Ordering::Release);
-            Ok(())
-        }
+    let answers = pl011.map_or(Ok(false), use_uart)?;
+    if !answers {
+        SINK.store(if semihosting { HOST } else { NOWHERE }, Ordering::Release);
     }
+    Ok(())
 }
 
-fn use_uart(pa: PhysAddr) -> Result<(), MapError> {
+/// Whether there is a UART at `pa`, which is used then.
+fn use_uart(pa: PhysAddr) -> Result<bool, MapError> {
     let mut no_frames = || None::<Pfn>;
     let registers = mmu::map_device(pa, PAGE_SIZE, &mut no_frames)?;
-    uart(registers.addr()).start();
+    if !uart(registers.addr()).start() {
+        return Ok(false);
+    }
     REGISTERS.store(registers.addr(), Ordering::Relaxed);
     // Release: whoever sees that there is a UART (Acquire in `Sink::now`) sees its address.
     SINK.store(UART, Ordering::Release);
-    Ok(())
+    Ok(true)
 }
 
 fn uart(registers: usize) -> Pl011 {

@@ -1,7 +1,7 @@
 //! The PL011 UART, polled. Its baud rate is the firmware's business.
 
 use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
-use tock_registers::registers::{ReadOnly, ReadWrite, WriteOnly};
+use tock_registers::registers::{ReadOnly, ReadWrite};
 use tock_registers::{register_bitfields, register_structs};
 
 register_bitfields! { u32,
@@ -29,7 +29,7 @@ register_structs! {
         (0x1c => _reserved1),
         (0x30 => control: ReadWrite<u32, CR::Register>),
         (0x34 => _reserved2),
-        (0x38 => interrupt_mask: WriteOnly<u32>),
+        (0x38 => interrupt_mask: ReadWrite<u32>),
         (0x3c => @END),
     }
 }
@@ -54,10 +54,15 @@ impl Pl011 {
         Self { registers: unsafe { &*registers.cast::<Registers>() } }
     }
 
-    /// Switches both directions on, and its interrupts off.
-    pub(super) fn start(&self) {
+    /// Switches both directions on, and its interrupts off. Says whether the registers are
+    /// those of a PL011: a device tree may be wrong, and a message sent to something else is
+    /// lost, or each of its characters waits for a flag that means nothing.
+    pub(super) fn start(&self) -> bool {
         self.registers.interrupt_mask.set(0);
         self.registers.control.modify(CR::UARTEN::SET + CR::TXE::SET + CR::RXE::SET);
+        let control = self.registers.control.extract();
+        let on = [CR::UARTEN, CR::TXE, CR::RXE].into_iter().all(|bit| control.is_set(bit));
+        on && self.registers.interrupt_mask.get() == 0
     }
 
     /// Sends a byte, once there is room.

@@ -2,7 +2,8 @@
 
 use super::super::{Page, PageFlags};
 use super::{FrozenPage, IsolatedPage, LockedPage};
-use crate::tests::panic_of;
+use crate::sync::NoPreempt;
+use crate::tests::{TestCpu, panic_of};
 
 /// A page in use, isolated, with so many references.
 fn isolated_page(refs: u32) -> Page {
@@ -22,6 +23,10 @@ fn locked(page: &Page) -> LockedPage<'_> {
         Ok(locked) => locked,
         Err(_) => panic!("nobody holds the lock of {page:?}"),
     }
+}
+
+fn whole() -> NoPreempt<TestCpu> {
+    NoPreempt::new()
 }
 
 fn give_up(page: LockedPage<'_>) {
@@ -89,7 +94,7 @@ fn freezing_at_another_count_gives_the_token_back() {
     let page = isolated_page(3);
     let mut token = locked(&page);
     for wrong in [1, 2, 4] {
-        token = match token.freeze(wrong) {
+        token = match token.freeze(wrong, &whole()) {
             Err(token) => token,
             Ok(frozen) => {
                 frozen.leak();
@@ -98,7 +103,7 @@ fn freezing_at_another_count_gives_the_token_back() {
         };
         assert_eq!(page.refs(), 3);
     }
-    let Ok(frozen) = token.freeze(3) else { panic!("three references were expected") };
+    let Ok(frozen) = token.freeze(3, &whole()) else { panic!("three references were expected") };
     assert!(page.get_unless_zero().is_none());
     frozen.leak();
 }
@@ -108,7 +113,9 @@ fn freezing_at_another_count_gives_the_token_back() {
 fn a_thawed_page_is_as_it_was() {
     let page = isolated_page(2);
     let before = page.flags() | PageFlags::LOCKED;
-    let Ok(frozen) = locked(&page).freeze(2) else { panic!("two references were expected") };
+    let Ok(frozen) = locked(&page).freeze(2, &whole()) else {
+        panic!("two references were expected")
+    };
     assert_eq!(page.refs(), 0);
     let token = frozen.thaw(2);
     assert_eq!((page.refs(), page.flags()), (2, before));
@@ -120,7 +127,9 @@ fn a_thawed_page_is_as_it_was() {
 fn a_settled_page_can_be_freed() {
     let page = isolated_page(2);
     page.set_dirty();
-    let Ok(frozen) = locked(&page).freeze(2) else { panic!("two references were expected") };
+    let Ok(frozen) = locked(&page).freeze(2, &whole()) else {
+        panic!("two references were expected")
+    };
     let page = frozen.settle().leak();
     assert_eq!((page.flags(), page.zone_index()), (PageFlags::empty(), 1));
     assert!(page.prepare_free());

@@ -106,7 +106,7 @@ impl<'m> Driver<'m> {
             }
             Op::PutUse if state.uses > 0 => {
                 state.uses -= 1;
-                let freed = device.put_use(slot, || {});
+                let freed = device.put_use(slot, || {}).is_freed_by_put();
                 assert_eq!(freed, self.vacate(slot));
             }
             Op::PutUse => {}
@@ -281,7 +281,7 @@ fn the_use_count_refuses_at_its_maximum() {
         assert!(!device.add_use(slot) && !device.add_use(slot));
         let full = SlotState { uses: MAX_USES, memcg: 5, broken: false, held: Held::Page(Pfn(9)) };
         assert_eq!(device.state(slot), full);
-        assert!(!device.put_use(slot, || {}) && device.add_use(slot));
+        assert!(!device.put_use(slot, || {}).is_freed_by_put() && device.add_use(slot));
     });
 }
 
@@ -315,9 +315,9 @@ fn a_slot_is_discarded_before_it_is_handed_out_again() {
             assert!(device.add_use(slot));
             if by_user {
                 assert!(!device.uncache(slot, Pfn(7), None, never));
-                assert!(device.put_use(slot, || gone(slot)));
+                assert!(device.put_use(slot, || gone(slot)).is_freed_by_put());
             } else {
-                assert!(!device.put_use(slot, never));
+                assert!(!device.put_use(slot, never).is_freed_by_put());
                 assert!(device.uncache(slot, Pfn(7), Some(1), || gone(slot)));
             }
             assert!(device.state(slot).is_free() && device.free() == 1);
@@ -334,7 +334,10 @@ fn a_broken_slot_is_never_handed_out_again() {
             device.mark_broken(*slot);
         }
         assert!(device.add_use(slots[0]), "it can still be shared");
-        assert!(!device.uncache(slots[0], Pfn(0), None, || {}) && !device.put_use(slots[0], || {}));
+        assert!(
+            !device.uncache(slots[0], Pfn(0), None, || {})
+                && !device.put_use(slots[0], || {}).is_freed_by_put()
+        );
         assert!(!device.uncache(slots[1], Pfn(1), None, || {}), "not free, but bad");
         assert_eq!(device.state(slots[0]), BAD);
         assert_eq!((device.free(), device.allocate(Pfn(9), 0)), (0, None));
@@ -348,7 +351,7 @@ fn use_often(device: &Device<'_>, cpu: u32, rounds: u32) {
         let Some(slot) = device.allocate(mine, 0) else { continue };
         assert!(device.add_use(slot));
         assert_eq!(device.state(slot).held, Held::Page(mine));
-        assert!(!device.put_use(slot, || {}));
+        assert!(!device.put_use(slot, || {}).is_freed_by_put());
         assert!(device.uncache(slot, mine, None, || {}));
     }
 }

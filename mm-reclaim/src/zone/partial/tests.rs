@@ -93,7 +93,8 @@ fn single_pages_come_from_the_fullest_pageblock() {
     with_zone(4, |zone, map| {
         // Free: every second page of pageblocks 0 and 3, 32 pages of 1, 64 pages of 2.
         let spare = [256, 32, 64, 256];
-        let is_free = |pfn: u32| pfn % 512 / 2 < spare[(pfn / 512) as usize] && pfn.is_multiple_of(2);
+        let is_free =
+            |pfn: u32| pfn % 512 / 2 < spare[(pfn / 512) as usize] && pfn.is_multiple_of(2);
         free_some(zone, map, is_free);
         let from: Vec<u32> = (0..96).map(|_| map.pfn(take(zone)).0 / 512).collect();
         assert!(from[..32].iter().all(|block| *block == 1), "{from:?}");
@@ -142,7 +143,7 @@ fn random_churn_down_to_half_full_leaves_pageblocks_whole() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        ((random >> 32) * end as u64 >> 32) as usize
+        (((random >> 32) * end as u64) >> 32) as usize
     };
     with_zone(BLOCKS, |zone, _| {
         let mut held: Vec<&Page> = (0..TOTAL).map(|_| take(zone)).collect();

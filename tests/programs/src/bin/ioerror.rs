@@ -14,16 +14,10 @@
 #![no_main]
 
 use programs::args::Args;
-use programs::pages::{PAGE_SIZE, Pages, shuffled};
+use programs::pages::{Pages, lock_program, shuffled};
 use programs::stock::Stock;
 use programs::task::{self, End};
-use programs::{FAILED, Machine, println, sys};
-
-/// The beginning of this program, as `program.ld` places it.
-const PROGRAM: usize = 0x40_0000;
-/// Pages that its code and data have at most, and that its stack may need.
-const MOST: usize = 64;
-const STACK: usize = 16;
+use programs::{FAILED, Machine, println};
 
 programs::entry!(ioerror);
 
@@ -78,24 +72,6 @@ fn ioerror(args: &Args) -> i32 {
     let allowed = if args.number("killed", 0) > 0 { usize::MAX } else { 0 };
     let is_back = before.is_back_soon(false);
     if wrong > 0 || killed > allowed || !is_back { FAILED } else { 0 }
-}
-
-/// Locks this program's code, data and used stack into memory.
-fn lock_program() {
-    let here = 0_u8;
-    let stack = (&raw const here).addr() & !(PAGE_SIZE - 1);
-    lock_from(PROGRAM);
-    lock_from(stack - (STACK - 1) * PAGE_SIZE);
-}
-
-/// Locks what is mapped without a hole from `start` on, and no more than needed.
-///
-/// # Panics
-/// If that is nothing.
-fn lock_from(start: usize) {
-    let at = core::ptr::with_exposed_provenance(start);
-    let locked = (1..=MOST).rev().find(|pages| sys::mlock(at, pages * PAGE_SIZE).is_ok());
-    assert!(locked.is_some(), "mlock of the program itself");
 }
 
 /// Writes and checks every page, in order and in disorder.

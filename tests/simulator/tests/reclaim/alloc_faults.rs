@@ -71,7 +71,7 @@ fn until_undisturbed(when: fn(u64) -> When, async_disk: bool) {
             return;
         }
         disturbed += 1;
-        n += if is_long() { 1 } else { 1 + n / 32 };
+        n += if is_long() { 1 } else { 1 + n / 16 };
     }
 }
 

@@ -43,14 +43,15 @@ fn run(n: u64, reads: bool, writes: bool, helpers: usize) {
     disk.fail_read = n * u64::from(reads);
     disk.fail_write = n * u64::from(writes);
     Machine::run(&config, |machine| {
-        machine.world.sched.limit(1_000_000, Nanos::from_millis(100_000_000));
+        machine.world.sched.limit(2_000_000, Nanos::from_millis(100_000_000));
         let before = Books::of(machine, 1);
         let orders = Orders {
             tasks: 3,
             helpers,
             forks: helpers > 0,
             pages: 300,
-            steps: 500,
+            // Where every write fails, reclaim tries them all over and over.
+            steps: if n == 1 { 60 } else { 400 },
             lives: 3,
             switched: 0,
             may_lack: false,

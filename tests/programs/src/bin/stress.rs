@@ -1,0 +1,187 @@
+//! Everything at once: programs that share and fork their memory, several times as much as
+//! there is RAM, while swap is first quick, then slow, then failing at random, and children
+//! come and go by the thousand. Every page is checked all the time.
+//!
+//! A program or a child may be ended by SIGBUS where reads fail, and by nothing else; what
+//! it leaves is told by the others, and by the kernel's books at the end.
+//!
+//! `programs=N` (8) at a time, `exits=N` (2400) children in all, `rounds=N` (1) of writing
+//! and checking in each phase, `seed=N` (1). Where the kernel does not let programs turn the
+//! RAM disk's knobs (`ramdisk.knobs`), swap is quick in each phase.
+#![no_std]
+#![no_main]
+
+use programs::args::Args;
+use programs::pages::{Pages, lock_program};
+use programs::random::Random;
+use programs::sys::{self, Knob};
+use programs::task::{self, End};
+use programs::{DAMAGED, FAILED, Machine, println};
+
+programs::entry!(stress);
+
+/// What swap is like for a while: a delay in microseconds, and one in how many requests
+/// fails; and how much memory is used then, in hundredths of RAM.
+struct Phase {
+    name: &'static str,
+    percent: usize,
+    delay_us: u32,
+    fail_write: u32,
+    fail_read: u32,
+}
+
+const PHASES: [Phase; 4] = [
+    Phase { name: "quick", percent: 300, delay_us: 0, fail_write: 0, fail_read: 0 },
+    Phase { name: "slow", percent: 130, delay_us: 20, fail_write: 0, fail_read: 0 },
+    Phase { name: "writes fail", percent: 200, delay_us: 0, fail_write: 500, fail_read: 0 },
+    Phase { name: "reads fail", percent: 200, delay_us: 0, fail_write: 500, fail_read: 1000 },
+];
+
+/// Pages that the programs of a phase share from the beginning, in hundredths of RAM.
+const SHARED: usize = 10;
+/// What all pages hold before anybody has written them.
+const OLD: u64 = 1;
+
+/// What each program of a phase is to do.
+#[derive(Clone, Copy)]
+struct Work {
+    pages: usize,
+    exits: usize,
+    rounds: usize,
+    seed: usize,
+}
+
+fn stress(args: &Args) -> i32 {
+    let (machine, programs) = (Machine::new(), args.number("programs", 8));
+    let ram = machine.ram;
+    // Of RAM and swap, a part stays free, so that nobody need be killed.
+    let most = (ram + machine.swap) * 85 / 100;
+    let work = Work {
+        pages: 0,
+        exits: args.number("exits", 2400) / PHASES.len() / programs,
+        rounds: args.number("rounds", 1),
+        seed: args.number("seed", 1),
+    };
+    println!("stress: {programs} programs, {ram} pages of RAM, {} of swap", machine.swap);
+    lock_program();
+    for (nth, phase) in PHASES.iter().enumerate() {
+        turn(phase);
+        let all = (ram * phase.percent / 100).min(most) - ram * SHARED / 100;
+        let seed = work.seed * PHASES.len() + nth;
+        let work = Work { pages: all / programs, seed, ..work };
+        let ends = run_phase(programs, ram * SHARED / 100, work);
+        turn(&PHASES[0]);
+        println!(
+            "stress: {}: {} whole, {} bus errors, {} wrong",
+            phase.name, ends.0, ends.1, ends.2
+        );
+        if ends.2 > 0 || (ends.1 > 0 && phase.fail_read == 0) {
+            return FAILED;
+        }
+    }
+    println!("stress: everything was as written");
+    0
+}
+
+fn turn(phase: &Phase) {
+    for (knob, value) in [
+        (Knob::DelayUs, phase.delay_us),
+        (Knob::FailRead, phase.fail_read),
+        (Knob::FailWrite, phase.fail_write),
+    ] {
+        // Refused where the knobs are not open.
+        let _ = sys::turn_knob(knob, value);
+    }
+}
+
+/// Starts the programs of a phase from one that holds what they share; how many of them
+/// were whole, ended by SIGBUS, or went wrong.
+fn run_phase(programs: usize, shared: usize, work: Work) -> (usize, usize, usize) {
+    // A process of its own, so that the shared pages are nobody's afterwards.
+    let founder = task::start(|| {
+        let mut pages = Pages::map(shared);
+        pages.write_all(OLD);
+        for number in 0..programs {
+            task::start(|| live(&mut pages, number, work));
+        }
+        let mut ends = (0, 0, 0);
+        while let Ok((_, end)) = task::wait() {
+            count(&mut ends, end);
+        }
+        println!(
+            "stress: of the programs: {} whole, {} bus errors, {} wrong",
+            ends.0, ends.1, ends.2
+        );
+        if ends.2 > 0 { FAILED } else { 0 }
+    });
+    let mut ends = (0, 0, 0);
+    count(&mut ends, task::join(founder));
+    // A founder that died of a bus error leaves its programs to this one.
+    while let Ok((_, end)) = task::wait() {
+        count(&mut ends, end);
+    }
+    ends
+}
+
+fn count(ends: &mut (usize, usize, usize), end: End) {
+    match end {
+        End::Status(0) => ends.0 += 1,
+        End::Signal(task::SIGBUS) => ends.1 += 1,
+        other => {
+            println!("stress: one ended with {other:?}");
+            ends.2 += 1;
+        }
+    }
+}
+
+/// A program: it rewrites its share of the shared pages and its own, checks them in order
+/// and in disorder, and has children that do a little of the same.
+fn live(shared: &mut Pages, number: usize, work: Work) -> i32 {
+    let mut random = Random::new(work.seed, number);
+    let mut own = Pages::map(work.pages);
+    let base = (work.seed * 64 + number) as u64 * 1_000_000 + 10;
+    let mut exits = 0;
+    for round in 0..work.rounds {
+        let version = base + round as u64;
+        for page in 0..own.count() {
+            own.write(page, version);
+            if page * work.exits * 2 / own.count() / work.rounds > exits && exits < work.exits {
+                exits += 1;
+                if !child(&mut own, shared, page, version, &mut random) {
+                    return DAMAGED;
+                }
+            }
+        }
+        let in_disorder = (0..own.count()).try_for_each(|_| {
+            let page = random.below(own.count());
+            own.check(page, version)
+        });
+        let in_order = in_disorder.and_then(|()| own.check_all(version));
+        if let Err(damage) = in_order.and_then(|()| shared.check_all(OLD)) {
+            return damage.report();
+        }
+    }
+    0
+}
+
+/// A child that sees what its parent saw, rewrites a little of it, and is gone.
+fn child(
+    own: &mut Pages,
+    shared: &mut Pages,
+    upto: usize,
+    version: u64,
+    random: &mut Random,
+) -> bool {
+    let (a, b) = (random.below(upto + 1), random.below(shared.count()));
+    let end = task::join(task::start(|| {
+        let seen = own.check(a, version).and_then(|()| shared.check(b, OLD));
+        own.write(a, version + 500_000);
+        shared.write(b, version);
+        let kept = own.check(a, version + 500_000).and_then(|()| shared.check(b, version));
+        match seen.and(kept) {
+            Ok(()) => 0,
+            Err(damage) => damage.report(),
+        }
+    }));
+    matches!(end, End::Status(0) | End::Signal(task::SIGBUS))
+}
