@@ -39,15 +39,31 @@ fn a_broken_tree_is_refused() {
     Board::new("forgetful", &changed(memory, b"memoxy")).is_refused("describes no memory");
 }
 
+/// QEMU's tree with the console elsewhere.
+fn with_console_at(place: u32) -> Vec<u8> {
+    let console =
+        VIRT.windows(16).position(|w| w == [0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0]);
+    let mut tree = VIRT.to_vec();
+    tree[console.unwrap() + 4..][..4].copy_from_slice(&place.to_be_bytes());
+    tree
+}
+
 /// BOOT-02: a console in the midst of the kernel would be written to.
 #[test]
 fn registers_in_memory_are_refused() {
-    let console =
-        VIRT.windows(16).position(|w| w == [0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0]);
     for (name, place) in [("console", IMAGE as u32 + 0x1000), ("odd-console", 0x0900_006d)] {
-        let mut tree = VIRT.to_vec();
-        tree[console.unwrap() + 4..][..4].copy_from_slice(&place.to_be_bytes());
-        Board::new(name, &tree).is_refused("the console's registers");
+        Board::new(name, &with_console_at(place)).is_refused("the console's registers");
+    }
+}
+
+/// BOOT-02: where the tree names flash, or a clock, as the console, the messages take the
+/// other way, and the boot goes on.
+#[test]
+fn a_console_that_is_none_is_not_used() {
+    for (name, place) in [("flash-console", 0), ("clock-console", 0x0901_0000)] {
+        // The tree names a program, and there is no archive.
+        let text = Board::new(name, &with_console_at(place)).ends_with(1);
+        assert!(text.contains("cannot run hello: there is no initrd"), "{text}");
     }
 }
 
