@@ -5,12 +5,12 @@
 //! | `init=NAME` | the program in the initrd to run |
 //! | `ramdisk=SIZE[,async][,delay=US][,bw=KBPS]` | a swap device in memory |
 //! | `ramdisk.async` | its requests always go through the queue |
-//! | `ramdisk.knobs` | programs may make it slow or failing while they run |
 //! | `ramdisk.fail_read=N`, `ramdisk.fail_write=N` | every N-th such request fails |
 //! | `zones=DMA_END,DMA32_END` | where the zones DMA and DMA32 end |
 //! | `mem=SIZE` | use no more memory than this |
 //! | `min_free_kbytes=N`, `swappiness=N` | knobs of the memory management |
 //! | `maxcpus=N` | start no more CPUs than this |
+//! | `test.hooks` | programs may make swap slow or failing, and time the allocator |
 //! | `semihosting` | console without a UART, and the exit status, by semihosting |
 //! | `page_cluster=N` | a swap-in reads 2^N neighbours; 0 just the one (0 to 5) |
 //! | `anon_rule=second-chance`, `anon_rule=activate` | what one reference to an anonymous page earns |
@@ -38,8 +38,6 @@ pub struct RamdiskArgs {
     pub delay_us: u32,
     /// KiB a second that pass at most; `None` for no limit.
     pub bandwidth_kbps: Option<u32>,
-    /// Programs may turn its knobs.
-    pub knobs: bool,
     /// Every so many-th read fails.
     pub fail_read: Option<u32>,
     /// Every so many-th write fails.
@@ -72,6 +70,8 @@ pub struct BootArgs<'a> {
     pub swappiness: Option<u8>,
     /// `maxcpus=`, 1 or more
     pub max_cpus: Option<u32>,
+    /// `test.hooks`
+    pub test_hooks: bool,
     /// `semihosting`
     pub semihosting: bool,
     /// `page_cluster=`, 0 to 5
@@ -163,7 +163,7 @@ impl<'a> BootArgs<'a> {
         match word {
             "semihosting" => self.semihosting = true,
             "ramdisk.async" => self.ramdisk.queued = true,
-            "ramdisk.knobs" => self.ramdisk.knobs = true,
+            "test.hooks" => self.test_hooks = true,
             _ => return false,
         }
         true
@@ -288,18 +288,17 @@ mod tests {
 
     #[test]
     fn every_word_is_understood() {
-        let line = "init=hog maxcpus=2 ramdisk.knobs semihosting ramdisk=64M,async,delay=100,bw=2000 page_cluster=0 anon_rule=activate \
+        let line = "init=hog maxcpus=2 test.hooks semihosting ramdisk=64M,async,delay=100,bw=2000 page_cluster=0 anon_rule=activate \
                     ramdisk.fail_read=3 ramdisk.fail_write=5 zones=1088M,1152M mem=1G \
                     min_free_kbytes=1024 swappiness=200 -- 7 two  words";
         let args = BootArgs::parse(line).unwrap();
         assert_eq!((args.init, args.page_cluster), (Some("hog"), Some(0)));
         assert_eq!(args.anon_rule, Some(ReferenceRule::ActivateAnon));
         assert!(args.semihosting);
-        assert_eq!(args.max_cpus, Some(2));
+        assert_eq!((args.max_cpus, args.test_hooks), (Some(2), true));
         let ramdisk = RamdiskArgs {
             size: 64 << 20,
             queued: true,
-            knobs: true,
             delay_us: 100,
             bandwidth_kbps: Some(2000),
             fail_read: Some(3),

@@ -26,6 +26,7 @@ use crate::early::{self, Machine, MappedMemory};
 use crate::exec::{self, ExecError};
 use crate::glue::{self, KernelEnv, KernelMm};
 use crate::ramdisk::extents::Extents;
+use crate::syscall::hooks;
 use crate::task::TaskId;
 use crate::task::family::Which;
 use crate::{monitor, println, ramdisk, smp, task};
@@ -55,6 +56,9 @@ pub fn system(handover: boot::Handover) -> Machine {
     memory.memblock.memory().for_each(|range| println!("memory   {range:?}"));
     memory.memblock.reserved().for_each(|range| println!("reserved {range:?}"));
     memory.memblock.no_map().for_each(|range| println!("no-map   {range:?}"));
+    if machine.args.test_hooks {
+        hooks::allow();
+    }
     let (mm, swap_space) = memory_management(&machine.args, memory);
     tasks(&machine);
     smp::start_others(&machine);

@@ -295,6 +295,7 @@ pub trait Tasks: Sync {
     /// want of memory: it gets [`TaskFlags::DYING`] and [`TaskFlags::OOM_VICTIM`], its
     /// killable waits end, and it exits instead of returning to user mode.
     /// False if no task owns the space (any more): the crate then chooses another victim.
+    /// Called with a spin lock held.
     fn kill_for_memory(&self, space: u16) -> bool;
 
     /// Shows the killer's report: the state of memory, the candidates, the victim.

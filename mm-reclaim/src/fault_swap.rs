@@ -70,16 +70,16 @@ impl<'m, E: Env> Mm<'m, E> {
         lock: &PageLock<'m>,
     ) -> FaultEnd {
         let page = lock.page();
-        if !page.has(PageFlags::SWAPCACHE) || page.private() != entry.raw() {
-            return FaultEnd::Minor;
-        }
+        let is_cached = page.has(PageFlags::SWAPCACHE) && page.private() == entry.raw();
         if !page.has(PageFlags::UPTODATE) {
-            self.forget_failed_read(lock);
-            if !found.read {
-                return FaultEnd::Minor;
+            // Another who waited for the same read may have been quicker.
+            if is_cached {
+                self.forget_failed_read(lock);
             }
-            self.count(VmEvent::SwapBusError, 1);
-            return FaultEnd::BusError;
+            return self.after_failed_read(found);
+        }
+        if !is_cached {
+            return FaultEnd::Minor;
         }
         let exclusive = !page.is_mapped() && self.slot_uses(page) == 1;
         let writable = exclusive && site.area.prot.contains(Prot::WRITE);
@@ -98,6 +98,16 @@ impl<'m, E: Env> Mm<'m, E> {
         self.after_swap_in(site, entry, lock, write && exclusive);
         // A store to a shared page faults again, and is given a copy then.
         if found.read { FaultEnd::Major } else { FaultEnd::Minor }
+    }
+
+    /// A failed read ends the access that asked for it, and no other.
+    #[cold]
+    fn after_failed_read(&self, found: &SwappedIn<'m>) -> FaultEnd {
+        if !found.read {
+            return FaultEnd::Minor;
+        }
+        self.count(VmEvent::SwapBusError, 1);
+        FaultEnd::BusError
     }
 
     /// A page whose contents never came leaves the cache; its slot still has them, perhaps.

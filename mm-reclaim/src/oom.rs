@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Locks: a flag lets one task at a time in; the others wait for the outcome by trying
-//! their allocation again.
+//! their allocation again. The victim's page-table lock, while it is marked and killed.
 //!
 //! Counterpart in Linux: `mm/oom_kill.c`.
 
@@ -83,7 +83,8 @@ impl<'m, E: Env> Mm<'m, E> {
                 return OomEnd::Nobody;
             };
             let victim = SpaceId(next.1);
-            if self.kill_owner(victim, &self.oom_report(shortage, victim)) {
+            if self.kill_owner(victim) {
+                self.env.tasks().show_oom_report(&self.oom_report(shortage, victim));
                 return OomEnd::Killed(victim);
             }
             bound = next;
@@ -109,19 +110,24 @@ impl<'m, E: Env> Mm<'m, E> {
         })
     }
 
-    fn kill_owner(&self, victim: SpaceId, report: &dyn core::fmt::Display) -> bool {
+    /// Kills the owner of a space, if it has one. The page-table lock keeps the space from
+    /// being given back and taken by somebody else meanwhile, who would be reaped instead.
+    fn kill_owner(&self, victim: SpaceId) -> bool {
         let space = self.space(victim);
-        space.dying.store(true, Ordering::Relaxed);
-        let tasks = self.env.tasks();
-        if !tasks.kill_for_memory(victim.0) {
-            space.dying.store(false, Ordering::Relaxed);
-            return false;
+        let tables = space.tables.lock();
+        let killed = tables.is_some()
+            && space.live.load(Ordering::Acquire)
+            && self.env.tasks().kill_for_memory(victim.0);
+        if killed {
+            space.dying.store(true, Ordering::Relaxed);
+            space.victim.store(true, Ordering::Release);
         }
-        tasks.show_oom_report(report);
-        self.count(VmEvent::OomKill, 1);
-        space.victim.store(true, Ordering::Release);
-        tasks.wake(REAPER_WAIT);
-        true
+        drop(tables);
+        if killed {
+            self.count(VmEvent::OomKill, 1);
+            self.env.tasks().wake(REAPER_WAIT);
+        }
+        killed
     }
 
     /// How much the killer prefers or spares a space: -1000 (never) to 1000 (first).

@@ -5,8 +5,9 @@
 //! would; what the victim still touches after that ends in [`FaultEnd::Killed`], and the
 //! exit finds nothing left to do.
 //!
-//! Locks: the victim's area lock. Whoever holds it was killed, so that its waits end; no
-//! holder waits for the reaper.
+//! Locks: the victim's area lock, if it is free. Its holder may wait for the memory of
+//! another victim, so the reaper never waits for it: it looks again a little later, and
+//! after a second leaves that victim to its exit and lets the killer choose the next.
 //!
 //! Counterpart in Linux: `oom_reaper`. Linux leaves the areas and marks the space unstable;
 //! here a touch of what is gone finds no area, which costs the ordinary fault nothing.
@@ -18,32 +19,48 @@ use crate::env::{Env, Tasks, WaitMode};
 use crate::mm::{Mm, REAPER_WAIT};
 use crate::stat::VmEvent;
 use crate::sync::Ordering;
+use crate::units::Nanos;
+
+/// Between two looks at a victim whose area lock is held.
+const LOOK: Nanos = Nanos::from_millis(1);
+/// Looks after which a victim is given up.
+const MOST_LOOKS: u32 = 1000;
 
 impl<E: Env> Mm<'_, E> {
     /// The body of the reaper task; its [`crate::env::TaskFlags`] is `KERNEL`. A kernel may
     /// do without: victims' memory then comes when they exit.
     pub fn oom_reaper(&self) -> ! {
+        // How often in a row somebody's lock was held.
+        let mut looks = 0;
         loop {
-            let mut next = None;
-            let _end = self.env.tasks().wait_until(REAPER_WAIT, WaitMode::UNTIL_READY, &mut || {
-                next = self.next_victim();
-                next.is_some()
+            let mode = WaitMode { timeout: (looks > 0).then_some(LOOK), killable: false };
+            let _end = self.env.tasks().wait_until(REAPER_WAIT, mode, &mut || {
+                looks == 0 && self.victims().next().is_some()
             });
-            if let Some(victim) = next {
-                self.reap(victim);
+            let may_give_up = looks >= MOST_LOOKS;
+            let mut all_done = true;
+            for victim in self.victims() {
+                all_done &= self.reap(victim, may_give_up);
             }
+            looks = if all_done { 0 } else { looks + 1 };
         }
     }
 
-    fn next_victim(&self) -> Option<SpaceId> {
+    fn victims(&self) -> impl Iterator<Item = SpaceId> {
         // Acquire pairs with the killer's Release.
-        let mut spaces = self.spaces.iter();
-        spaces.find(|(_, s)| s.victim.load(Ordering::Acquire)).map(|(h, _)| SpaceId(h as u16))
+        let marked = self.spaces.iter().filter(|(_, s)| s.victim.load(Ordering::Acquire));
+        marked.map(|(handle, _)| SpaceId(handle as u16))
     }
 
-    fn reap(&self, victim: SpaceId) {
+    /// Empties a victim; false if its areas are being used, unless it is given up for that.
+    fn reap(&self, victim: SpaceId, may_give_up: bool) -> bool {
         let space = self.space(victim);
-        let mut areas = space.areas.lock(self.env.tasks());
+        let Some(mut areas) = space.areas.try_lock(self.env.tasks()) else {
+            if may_give_up && space.victim.swap(false, Ordering::Relaxed) {
+                space.reaped.store(true, Ordering::Relaxed);
+            }
+            return may_give_up;
+        };
         // Under the area lock: it may have exited meanwhile, and another use its place.
         if space.victim.swap(false, Ordering::Relaxed) {
             let before = space.stat();
@@ -51,5 +68,6 @@ impl<E: Env> Mm<'_, E> {
             self.count(VmEvent::OomReaped, u64::from(before.resident));
             space.reaped.store(true, Ordering::Relaxed);
         }
+        true
     }
 }

@@ -97,7 +97,7 @@ impl<'m, E: Env> Mm<'m, E> {
         device: &SwapDevice<'m, E::Cpu>,
     ) -> Result<(), SwapOffError> {
         let space = self.space(id);
-        let areas = space.areas.lock(self.env.tasks());
+        let areas = space.areas.lock_killable(self.env.tasks()).ok_or(SwapOffError::Killed)?;
         for handle in areas.handles() {
             let area = self.areas.at(*handle).view();
             let mut from = area.start;

@@ -42,8 +42,25 @@ impl<T> SleepLock<T> {
     pub(crate) fn lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> SleepGuard<'a, T, K> {
         #[cfg(debug_assertions)]
         tasks.might_sleep();
-        let inner = self.inner.try_lock().unwrap_or_else(|| self.lock_slowly(tasks));
+        let inner = match self.inner.try_lock() {
+            Some(inner) => inner,
+            None => loop {
+                if let Some(inner) = self.lock_slowly(tasks, WaitMode::UNTIL_READY) {
+                    break inner;
+                }
+            },
+        };
         SleepGuard { inner: Some(inner), lock: self, tasks }
+    }
+
+    /// Sleeps until the lock is the caller's, or the caller is killed.
+    pub(crate) fn lock_killable<'a, K: Tasks>(
+        &'a self,
+        tasks: &'a K,
+    ) -> Option<SleepGuard<'a, T, K>> {
+        let mode = WaitMode { timeout: None, killable: true };
+        let inner = self.inner.try_lock().or_else(|| self.lock_slowly(tasks, mode));
+        Some(SleepGuard { inner: Some(inner?), lock: self, tasks })
     }
 
     /// Takes the lock if it is free.
@@ -53,22 +70,17 @@ impl<T> SleepLock<T> {
     }
 
     #[cold]
-    fn lock_slowly<'a, K: Tasks>(&'a self, tasks: &'a K) -> RawMutexGuard<'a, T> {
+    fn lock_slowly<K: Tasks>(&self, tasks: &K, mode: WaitMode) -> Option<RawMutexGuard<'_, T>> {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let guard = loop {
-            let mut got = None;
-            let end = tasks.wait_until(self.key(), WaitMode::UNTIL_READY, &mut || {
-                fence(Ordering::SeqCst);
-                got = self.inner.try_lock();
-                got.is_some()
-            });
-            debug_assert_eq!(end, WaitEnd::Ready);
-            if let Some(guard) = got {
-                break guard;
-            }
-        };
+        let mut got = None;
+        let end = tasks.wait_until(self.key(), mode, &mut || {
+            fence(Ordering::SeqCst);
+            got = self.inner.try_lock();
+            got.is_some()
+        });
         self.sleepers.fetch_sub(1, Ordering::Relaxed);
-        guard
+        debug_assert_eq!(end == WaitEnd::Ready, got.is_some());
+        got
     }
 }
 

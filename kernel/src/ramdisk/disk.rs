@@ -41,8 +41,6 @@ pub struct RamDisk {
     queue: IrqLock<Ring<Bio, QUEUE>>,
     /// The server should look at the queue.
     kicked: AtomicBool,
-    /// Programs may turn the knobs, for tests.
-    open_knobs: bool,
     /// How it misbehaves.
     pub knobs: Knobs,
     /// What it has done.
@@ -75,7 +73,6 @@ pub unsafe fn start(place: Extents, args: &RamdiskArgs) -> Result<(DeviceId, u32
         place,
         queue: IrqLock::new(Ring::new()),
         kicked: AtomicBool::new(false),
-        open_knobs: args.knobs,
         knobs: Knobs::new(),
         counters: Counters::new(),
     });
@@ -175,11 +172,6 @@ impl RamDisk {
     /// Pages of the device, the header's included.
     pub fn blocks(&self) -> u32 {
         self.place.blocks()
-    }
-
-    /// Programs may turn the knobs.
-    pub fn programs_may_turn(&self) -> bool {
-        self.open_knobs
     }
 
     fn format(&self) {

@@ -8,6 +8,7 @@
 //! | `process` | `fork`, `wait4`, `kill`, `exit`, names |
 //! | `io` | `write`, clocks, sleep |
 //! | `swap` | `swapon`, `swapoff` |
+//! | [`hooks`] | what test programs may ask for |
 //!
 //! **Data.** The caller's registers. **Lock.** None is held on entry. Every argument is
 //! hostile until checked; what is wrong is answered with an error number, and an unknown
@@ -16,6 +17,8 @@
 pub mod args;
 pub mod errno;
 
+#[cfg(target_os = "none")]
+pub mod hooks;
 #[cfg(target_os = "none")]
 mod io;
 #[cfg(target_os = "none")]

@@ -3,7 +3,7 @@
 use mm_reclaim::aspace::SpaceError;
 
 use super::errno::{EAGAIN, ECHILD, EFAULT, EINTR, EINVAL, ENOMEM, ESRCH, Errno};
-use super::{mem, swap};
+use super::{hooks, mem};
 use crate::arch::trap::TrapFrame;
 use crate::arch::usercopy::{copy_to_user, put_words, string_from_user};
 use crate::task::family::{NAME_BYTES, NoChild, Which};
@@ -17,6 +17,8 @@ const WAIT_IGNORED: u64 = 2 | 8;
 const PR_SET_NAME: u64 = 15;
 /// `prctl`: set the caller's `oom_score_adj`. This kernel's own: there is no `/proc` yet.
 const PR_SET_OOM_SCORE_ADJ: u64 = 0x4f4f_4d00;
+/// `prctl`: time the page allocator. This kernel's own, for tests.
+const PR_TIME_PAIRS: u64 = 0x7470_7000;
 /// `prctl`: make swap slow or failing. This kernel's own, for tests.
 const PR_TURN_RAMDISK_KNOB: u64 = 0x7264_6b00;
 
@@ -97,7 +99,8 @@ pub(super) fn prctl(option: u64, argument: u64) -> Result<u64, Errno> {
     match option {
         PR_SET_NAME => set_name(argument),
         PR_SET_OOM_SCORE_ADJ => mem::set_oom_score_adj(argument),
-        PR_TURN_RAMDISK_KNOB => swap::turn_knob(argument),
+        PR_TIME_PAIRS => hooks::time_pairs(argument),
+        PR_TURN_RAMDISK_KNOB => hooks::turn_knob(argument),
         _ => Err(EINVAL),
     }
 }

@@ -1,11 +1,9 @@
-//! `swapon` and `swapoff`, and the knobs of the RAM disk. The devices are named as files
-//! would be: `/dev/ram0`.
+//! `swapon` and `swapoff`. The devices are named as files would be: `/dev/ram0`.
 
 use mm_reclaim::env::DeviceId;
-use mm_reclaim::swap::io::Direction;
 use mm_reclaim::{SwapOffError, SwapOnError};
 
-use super::errno::{EBUSY, EINTR, EINVAL, EIO, ENOENT, ENOMEM, EPERM, Errno};
+use super::errno::{EBUSY, EINTR, EINVAL, EIO, ENOENT, ENOMEM, Errno};
 use crate::arch::usercopy::string_from_user;
 use crate::{glue, ramdisk};
 
@@ -53,24 +51,6 @@ pub(super) fn swapon(path: u64, flags: u64) -> Result<u64, Errno> {
 /// Brings every page of a device back into memory.
 pub(super) fn swapoff(path: u64) -> Result<u64, Errno> {
     glue::mm().swapoff(device_at(path)?)?;
-    Ok(0)
-}
-
-/// Turns a knob of the RAM disk, if the command line lets programs do that
-/// (`ramdisk.knobs`). The upper half of the argument names it: 0 a delay in microseconds,
-/// 1 and 2 one in how many reads and writes fails at random. The lower half is the value.
-pub(super) fn turn_knob(argument: u64) -> Result<u64, Errno> {
-    let disk = ramdisk::disk(DeviceId(0)).ok_or(ENOENT)?;
-    if !disk.programs_may_turn() {
-        return Err(EPERM);
-    }
-    let value = argument as u32;
-    match argument >> 32 {
-        0 => disk.knobs.set_delay_us(value),
-        1 => disk.knobs.set_random_fault(Direction::Read, value),
-        2 => disk.knobs.set_random_fault(Direction::Write, value),
-        _ => return Err(EINVAL),
-    }
     Ok(0)
 }
 

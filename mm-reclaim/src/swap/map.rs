@@ -108,6 +108,11 @@ impl SlotState {
         self.uses == 0 && matches!(self.held, Held::Bad)
     }
 
+    /// A page-table entry names the slot, or a page is cached in it.
+    pub const fn is_in_use(self) -> bool {
+        self.uses > 0 || matches!(self.held, Held::Page(_))
+    }
+
     /// One use less makes the slot free.
     pub const fn is_freed_by_put(self) -> bool {
         self.uses == 1 && !self.broken && !matches!(self.held, Held::Page(_))

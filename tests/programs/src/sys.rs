@@ -62,6 +62,8 @@ const PR_SET_NAME: usize = 15;
 /// This kernel's own.
 const PR_SET_OOM_SCORE_ADJ: usize = 0x4f4f_4d00;
 /// This kernel's own.
+const PR_TIME_PAIRS: usize = 0x7470_7000;
+/// This kernel's own.
 const PR_TURN_RAMDISK_KNOB: usize = 0x7264_6b00;
 const SIGCHLD: usize = 17;
 const SIGKILL: usize = 9;
@@ -357,4 +359,23 @@ pub fn turn_knob(knob: Knob, value: u32) -> Result<(), Errno> {
     let argument = (knob as usize) << 32 | value as usize;
     // SAFETY: no memory of this program is involved.
     unsafe { call(number::PRCTL, [PR_TURN_RAMDISK_KNOB, argument, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// A door of the page allocator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// What a kernel calls.
+    Allocator = 0,
+    /// The list of this CPU alone.
+    List = 1,
+}
+
+/// Has the kernel allocate and free a page so many times; the ticks that it took.
+///
+/// # Errors
+/// `EPERM` where the command line does not let programs ask for that.
+pub fn time_pairs(door: Door, pairs: u32) -> Result<usize, Errno> {
+    let argument = (door as usize) << 32 | pairs as usize;
+    // SAFETY: no memory of this program is involved.
+    unsafe { call(number::PRCTL, [PR_TIME_PAIRS, argument, 0, 0, 0, 0]) }
 }

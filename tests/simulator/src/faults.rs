@@ -4,7 +4,7 @@
 //!
 //! | fault | what is promised |
 //! | --- | --- |
-//! | a write fails | the page stays in memory, dirty and active; `SwapWriteError` counts it; its slot is retired once nobody needs it: never handed out again, and nothing else is lost |
+//! | a write fails | the page stays in memory, dirty and active; `SwapWriteError` counts it; its slot is retired once nobody needs it: not handed out again until the device is taken into use anew; nothing else is lost |
 //! | a read fails that a fault waits for | the faulting task dies of a bus error, one task for one such read; `SwapReadError` counts it; other users of the slot read it themselves |
 //! | a read fails that was ahead of a fault | nobody dies: whoever comes to need the page reads it again |
 //! | an allocation fails | a fault ends in `Killed`, any other operation in an error, and then nothing has changed that a program could notice; read-ahead just stops |

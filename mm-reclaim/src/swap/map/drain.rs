@@ -10,7 +10,7 @@
 //! lock: once it is draining their number only falls. A device that is off has no slot in
 //! use, so its table can be laid out anew, by a header that may have changed.
 
-use super::{CLUSTER, Held, SlotState, SwapDevice};
+use super::{CLUSTER, SlotState, SwapDevice};
 use crate::env::Cpu;
 use crate::sync::Ordering;
 
@@ -68,13 +68,12 @@ impl<C: Cpu> SwapDevice<'_, C> {
 
     /// The first slot from `from` that a page-table entry names or a page is cached in.
     pub(crate) fn next_in_use(&self, from: u32) -> Option<u32> {
-        let in_use = |s: SlotState| s.uses > 0 || matches!(s.held, Held::Page(_));
-        (from..self.blocks()).find(|slot| in_use(self.state(*slot)))
+        (from..self.blocks()).find(|slot| self.state(*slot).is_in_use())
     }
 
-    /// Slots in use, or about to be vacated.
+    /// Slots in use; those that are retired are not.
     pub(crate) fn used(&self) -> u32 {
-        self.usable().saturating_sub(self.free())
+        self.iter().filter(|(_, state)| state.is_in_use()).count() as u32
     }
 
     /// Lays the slots out and hands them out from now on: of `blocks` slots, 0 (the header)

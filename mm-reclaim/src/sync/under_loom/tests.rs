@@ -5,10 +5,9 @@
 //! Each model is named in `docs/concurrency.md`, beside the protocol that rests on it.
 
 use std::boxed::Box;
-use std::sync::Arc;
 
 use ::loom::cell::UnsafeCell;
-use ::loom::sync::{Condvar, Mutex};
+use ::loom::sync::{Arc, Condvar, Mutex};
 use ::loom::thread;
 
 use crate::env::{Cpu, DeviceId, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
@@ -200,7 +199,7 @@ fn the_end_of_writeback_wakes_whoever_announced_itself() {
     });
 }
 
-/// PAGE-02: whoever froze a page has it alone, sees what the former holders did, and shows
+/// SPL-16: whoever froze a page has it alone, sees what the former holders did, and shows
 /// what it did itself to whoever gets a reference after the thaw.
 #[test]
 fn freezing_excludes_whoever_gets_a_reference() {
@@ -224,7 +223,7 @@ fn freezing_excludes_whoever_gets_a_reference() {
     });
 }
 
-/// PAGE-02: the last one to put its reference sees what all the others did.
+/// The last one to put its reference sees what all the others did.
 #[test]
 fn the_last_reference_sees_what_the_others_did() {
     check(|| {
@@ -276,7 +275,7 @@ fn a_sleeper_for_the_area_lock_is_woken() {
     });
 }
 
-/// SWAP-03: whoever finds a page by its slot finds it filled in.
+/// SWAP-04: whoever finds a page by its slot finds it filled in.
 #[test]
 fn a_slot_shows_its_page_complete() {
     check(|| {

@@ -7,7 +7,7 @@
 //!
 //! `programs=N` (8) at a time, `exits=N` (2400) children in all, `rounds=N` (1) of writing
 //! and checking in each phase, `seed=N` (1). Where the kernel does not let programs turn the
-//! RAM disk's knobs (`ramdisk.knobs`), swap is quick in each phase.
+//! RAM disk's knobs (`test.hooks`), swap is quick in each phase.
 #![no_std]
 #![no_main]
 

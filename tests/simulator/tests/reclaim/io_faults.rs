@@ -59,21 +59,21 @@ fn run(n: u64, reads: bool, writes: bool, helpers: usize) {
         };
         let tally = Crew::run(machine, orders);
         assert_eq!(Books::of(machine, 1), before, "{tally:?}");
-        prove_fairness(machine, tally, helpers > 0);
+        prove_fairness(machine, tally);
         let stat = machine.world.disks.stat(FIRST_DISK);
         assert!(n > 200 || stat.failures > 0, "too little happens: {stat:?}");
     });
 }
 
 /// Every death has its cause, and every failure its effect.
-fn prove_fairness(machine: Machine<'_>, tally: Tally, may_share: bool) {
+fn prove_fairness(machine: Machine<'_>, tally: Tally) {
     let stat = machine.world.disks.stat(FIRST_DISK);
     let event = |event| machine.mm.event(event);
     let reported = event(VmEvent::SwapReadError) + event(VmEvent::SwapWriteError);
     assert_eq!(reported, stat.failures, "{tally:?}");
     let kills = event(VmEvent::OomKill);
     assert!(tally.killed <= kills, "{kills} kills, {tally:?} {stat:?}");
-    if kills == 0 && !may_share {
+    if kills == 0 {
         assert_eq!(tally.bus_errors, stat.failed_demands, "{tally:?} {stat:?}");
     } else {
         assert!(tally.bus_errors <= stat.failed_demands, "{tally:?} {stat:?}");

@@ -1,0 +1,75 @@
+//! What test programs may ask of the kernel beyond Linux's calls, where the command line lets
+//! them (`test.hooks`): options of `prctl` that are this kernel's own.
+//!
+//! **Data.** One flag, set at boot.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use mm_reclaim::env::DeviceId;
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::swap::io::Direction;
+use mm_reclaim::units::Order;
+use mm_reclaim::zone::MigrateType;
+
+use super::errno::{EINVAL, ENOENT, ENOMEM, EPERM, Errno};
+use crate::arch::timer;
+use crate::{glue, ramdisk};
+
+/// The most pairs that are timed in one call.
+const MOST_PAIRS: u64 = 1 << 20;
+
+static ALLOWED: AtomicBool = AtomicBool::new(false);
+
+/// Lets programs use what is here.
+pub fn allow() {
+    ALLOWED.store(true, Relaxed);
+}
+
+fn allowed() -> Result<(), Errno> {
+    if ALLOWED.load(Relaxed) { Ok(()) } else { Err(EPERM) }
+}
+
+/// Turns a knob of the RAM disk. The upper half of the argument names it: 0 a delay in
+/// microseconds, 1 and 2 one in how many reads and writes fails at random. The lower half is
+/// the value.
+pub(super) fn turn_knob(argument: u64) -> Result<u64, Errno> {
+    allowed()?;
+    let disk = ramdisk::disk(DeviceId(0)).ok_or(ENOENT)?;
+    let value = argument as u32;
+    match argument >> 32 {
+        0 => disk.knobs.set_delay_us(value),
+        1 => disk.knobs.set_random_fault(Direction::Read, value),
+        2 => disk.knobs.set_random_fault(Direction::Write, value),
+        _ => return Err(EINVAL),
+    }
+    Ok(0)
+}
+
+/// Allocates and frees a page so many times; the ticks that it took. The upper half of the
+/// argument says by which door: 0 the allocator's, 1 the per-CPU list's alone.
+pub(super) fn time_pairs(argument: u64) -> Result<u64, Errno> {
+    allowed()?;
+    let pairs = argument & 0xffff_ffff;
+    if pairs == 0 || pairs > MOST_PAIRS {
+        return Err(EINVAL);
+    }
+    let mm = glue::mm();
+    let start = timer::ticks();
+    match argument >> 32 {
+        0 => {
+            for _ in 0..pairs {
+                let page = mm.alloc_pages(Gfp::KERNEL, Order::ZERO).ok_or(ENOMEM)?;
+                mm.free_pages(page, Order::ZERO);
+            }
+        }
+        1 => {
+            let zone = mm.zones().next_back().ok_or(ENOMEM)?;
+            for _ in 0..pairs {
+                let page = zone.take_frames(Order::ZERO, MigrateType::Movable).ok_or(ENOMEM)?;
+                zone.give_frames(page, Order::ZERO);
+            }
+        }
+        _ => return Err(EINVAL),
+    }
+    Ok(timer::ticks() - start)
+}
