@@ -1,0 +1,148 @@
+//! The swap device: blocks of one word, transferred at once or by a task of its own.
+//!
+//! Data move at the end of a transfer. Refused, by a panic: a read of what nobody wrote, a
+//! write of a freed frame, two transfers of one block or frame, a discard under a transfer.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mm_reclaim::env::{BlockDevice, DeviceId, Tasks, WaitKey, WaitMode};
+use mm_reclaim::swap::io::{Bio, Completion, Direction};
+use mm_reclaim::units::Pfn;
+
+use crate::task;
+use crate::world::World;
+
+/// What the disk's task waits for.
+const WORK: WaitKey = WaitKey(0xd15c);
+/// What waits for the end of all transfers.
+const IDLE: WaitKey = WaitKey(0xd15d);
+
+/// When a device completes a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// Within `submit`.
+    AtOnce,
+    /// From its own task.
+    Later,
+}
+
+/// The one device of a machine.
+pub struct Disk {
+    pub(crate) pace: Pace,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    blocks: HashMap<u32, u64>,
+    waiting: Vec<Bio>,
+    /// Block and frame of each transfer that has not ended.
+    under_way: Vec<(u32, Pfn)>,
+}
+
+impl Disk {
+    /// An empty device.
+    pub(crate) fn new(pace: Pace) -> Self {
+        Self { pace, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn begin(&mut self, bio: &Bio, world: &World) {
+        let (block, frame) = (bio.block(), bio.frame());
+        let clash = self.under_way.iter().find(|(b, f)| *b == block || *f == frame);
+        assert!(clash.is_none(), "{bio:?} overlaps {clash:?}");
+        match bio.direction() {
+            Direction::Read => {
+                assert!(self.blocks.contains_key(&block), "{bio:?} reads what nobody wrote");
+            }
+            Direction::Write => drop(world.word(frame)),
+        }
+        self.under_way.push((block, frame));
+    }
+
+    fn end(&mut self, bio: &Bio, world: &World) {
+        match bio.direction() {
+            Direction::Read => world.fill(bio.frame(), self.blocks[&bio.block()]),
+            Direction::Write => drop(self.blocks.insert(bio.block(), world.word(bio.frame()))),
+        }
+        self.under_way.retain(|(block, _)| *block != bio.block());
+    }
+}
+
+impl World {
+    /// The body of the disk's task: ends transfers, in any order.
+    pub(crate) fn serve_disk(&self, complete: &dyn Fn(Completion)) -> ! {
+        loop {
+            let mut bio = None;
+            let _end = self.wait_until(WORK, WaitMode::UNTIL_READY, &mut || {
+                let waiting = &mut self.disk.state().waiting;
+                let many = waiting.len();
+                bio = (many > 0).then(|| waiting.swap_remove(self.turn(many)));
+                bio.is_some()
+            });
+            if let Some(bio) = bio {
+                // The transfer takes a while.
+                shuttle::thread::yield_now();
+                self.disk.state().end(&bio, self);
+                complete(bio.complete(Ok(())));
+                self.wake(IDLE);
+            }
+        }
+    }
+
+    /// A number below `many`.
+    fn turn(&self, many: usize) -> usize {
+        use shuttle::rand::Rng;
+        shuttle::rand::thread_rng().gen_range(0..many)
+    }
+
+    /// Waits until no transfer is under way.
+    pub(crate) fn wait_for_disk(&self) {
+        let _end = self.wait_until(IDLE, WaitMode::UNTIL_READY, &mut || {
+            self.disk.state().under_way.is_empty()
+        });
+    }
+}
+
+impl BlockDevice for World {
+    fn submit(&self, bio: Bio) -> Option<Completion> {
+        task::assert_no_lock("a submission");
+        let mut state = self.disk.state();
+        state.begin(&bio, self);
+        if self.disk.pace == Pace::AtOnce {
+            state.end(&bio, self);
+            return Some(bio.complete(Ok(())));
+        }
+        state.waiting.push(bio);
+        drop(state);
+        self.wake(WORK);
+        None
+    }
+
+    fn plug(&self) {}
+
+    fn unplug(&self) {}
+
+    fn is_synchronous(&self, _device: DeviceId) -> bool {
+        self.disk.pace == Pace::AtOnce
+    }
+
+    fn is_congested(&self, _device: DeviceId) -> bool {
+        false
+    }
+
+    fn discard(&self, _device: DeviceId, first: u32, blocks: u32) {
+        let mut state = self.disk.state();
+        for block in first..first + blocks {
+            let used = state.under_way.iter().find(|(b, _)| *b == block);
+            assert!(used.is_none(), "block {block} is discarded under {used:?}");
+            state.blocks.remove(&block);
+        }
+    }
+}

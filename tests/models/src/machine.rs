@@ -1,0 +1,253 @@
+//! A machine that runs: the crate over a [`World`], kswapd and the disk beside it.
+
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use mm_reclaim::Mm;
+use mm_reclaim::advice::Advice;
+use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
+use mm_reclaim::env::{DeviceId, Prot, TaskFlags};
+use mm_reclaim::fault::{Access, FaultEnd};
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::plan::{Config, Plan};
+use mm_reclaim::swap::header;
+use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, Vpn};
+use mm_reclaim::zone::{FrameRange, Mark, ZoneId};
+
+use crate::disk::{Disk, Pace};
+use crate::task as own;
+use crate::world::{Stopped, World};
+
+/// The first page of every program.
+pub const FIRST: Vpn = Vpn(16);
+/// Blocks of the swap device, its header among them.
+const BLOCKS: u32 = 64;
+/// Looks after which something is taken never to happen.
+const PATIENCE: usize = 3000;
+
+/// A running machine, as its tasks see it.
+#[derive(Clone, Copy)]
+pub struct Machine<'m> {
+    /// The crate.
+    pub mm: &'m Mm<'m, &'m World>,
+    world: &'m World,
+}
+
+/// What one task of a model does.
+pub type Body<'m> = Box<dyn FnOnce(Machine<'m>) + Send + 'm>;
+
+/// A task of a model.
+pub fn task<'m>(body: impl FnOnce(Machine<'m>) + Send + 'm) -> Body<'m> {
+    Box::new(body)
+}
+
+impl<'m> Machine<'m> {
+    /// Boots a machine of so many frames, lets `prepare` choose the tasks, and runs them
+    /// beside each other. They end their programs: then all memory is free again and the
+    /// books are right.
+    ///
+    /// # Panics
+    /// If anything is wrong in the end.
+    pub fn run(
+        frames: u32,
+        pace: Pace,
+        prepare: impl for<'a> FnOnce(Machine<'a>) -> Vec<Body<'a>>,
+    ) {
+        own::forget_all();
+        let world = World::new(frames, Disk::new(pace));
+        let range = FrameRange { start: Pfn(0), end: Pfn(frames) };
+        let config = Config { min_free_kbytes: Some(16), poison: true, ..Config::default() };
+        let plan = Plan::new(&[range], config).expect("memory that can be managed");
+        let layout = plan.storage_layout::<&World>();
+        let mut storage = Box::new_uninit_slice(layout.size() + layout.align());
+        let mut slots = Box::new_uninit_slice(Mm::<&World>::swap_words(BLOCKS));
+        // The crate owns no heap, and what it borrows lives as long as itself.
+        let mm = ManuallyDrop::new(Mm::new(&world, plan, &mut storage));
+        let machine = Machine { mm: &mm, world: &world };
+        machine.mm.free_bootmem(range);
+        let mut page = [0; PAGE_SIZE];
+        header::format(&mut page, BLOCKS);
+        let usable = machine.mm.swapon(DeviceId(0), BLOCKS, &page, &mut slots, 0);
+        assert_eq!(usable, Ok(BLOCKS - 1), "a new device has all but its header");
+        let free = machine.mm.total_free();
+        shuttle::thread::scope(|scope| {
+            scope.spawn(move || daemon(TaskFlags::KSWAPD, || machine.mm.kswapd()));
+            if pace == Pace::Later {
+                let disk = || world.serve_disk(&|end| machine.mm.complete(end));
+                scope.spawn(move || daemon(TaskFlags::empty(), disk));
+            }
+            shuttle::thread::scope(|tasks| {
+                for body in prepare(machine) {
+                    tasks.spawn(move || body(machine));
+                }
+            });
+            // A page of the cache that nobody wants may wait there for reclaim. The first
+            // time some memory is still at hand for other CPUs.
+            machine.mm.lru_add_drain_all();
+            machine.press(frames as usize);
+            machine.press(frames as usize);
+            machine.wait_for_disk();
+            machine.world.stop();
+        });
+        assert_eq!(machine.mm.validate().map(drop), Ok(()), "the books are wrong");
+        let map = machine.mm.memmap();
+        let lost: Vec<_> = map.iter().filter(|(_, page)| page.refs() > 0).collect();
+        assert_eq!(machine.mm.total_free(), free, "pages were lost: {lost:?}");
+        let (all, left) = machine.mm.swap_pages();
+        assert_eq!(all, left, "slots were lost");
+    }
+
+    /// A program: an address space with so many pages, which nobody has touched.
+    pub fn program(self, pages: u32) -> Program<'m> {
+        let space = loop {
+            match self.mm.create_space() {
+                Ok(space) => break space,
+                Err(why) => self.out_of_memory(why),
+            }
+        };
+        let rights = Prot::READ | Prot::WRITE;
+        let area = self.mm.mmap(space, Some(FIRST), pages, rights, AreaFlags::empty());
+        assert_eq!(area, Ok(FIRST));
+        Program { machine: self, space }
+    }
+
+    /// The other tasks have all the memory at the moment: they go on.
+    fn out_of_memory(self, why: SpaceError) {
+        assert_eq!(why, SpaceError::NoMemory);
+        shuttle::thread::yield_now();
+    }
+
+    /// Waits until no transfer is under way.
+    pub fn wait_for_disk(self) {
+        self.world.wait_for_disk();
+    }
+
+    /// Waits for something that other tasks are to bring about without being asked again.
+    ///
+    /// # Panics
+    /// If it does not come about, however long they run.
+    pub fn wait_for(self, mut happened: impl FnMut() -> bool) {
+        for _ in 0..PATIENCE {
+            if happened() {
+                return;
+            }
+            shuttle::thread::yield_now();
+        }
+        panic!("what was waited for never happened");
+    }
+
+    /// Takes frames until an allocation has found memory below its LOW mark.
+    pub fn take_until_low(self) -> Vec<Pfn> {
+        let zone = self.mm.zone(ZoneId::Dma);
+        let is_low = || zone.free() <= zone.mark(Mark::Low);
+        let gfp = Gfp::NOWAIT;
+        let mut taken = Vec::new();
+        while let Some(frame) = self.mm.alloc_pages(gfp, Order::ZERO) {
+            taken.push(frame);
+            if is_low() {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Gives back what [`Machine::take_until_low`] took.
+    pub fn give(self, frames: Vec<Pfn>) {
+        frames.into_iter().for_each(|frame| self.mm.free_pages(frame, Order::ZERO));
+    }
+
+    /// Takes up to `pages` frames for the kernel, reclaiming if need be, and gives them back.
+    pub fn press(self, pages: usize) {
+        let gfp = Gfp::KERNEL | Gfp::NORETRY;
+        let taken: Vec<Pfn> =
+            (0..pages).map_while(|_| self.mm.alloc_pages(gfp, Order::ZERO)).collect();
+        self.give(taken);
+    }
+}
+
+/// A task whose body never ends: it is stopped in a wait.
+fn daemon(flags: TaskFlags, body: impl FnOnce()) {
+    own::own().flags.set(Some(flags | TaskFlags::KERNEL));
+    if let Err(cause) = catch_unwind(AssertUnwindSafe(body))
+        && !cause.is::<Stopped>()
+    {
+        resume_unwind(cause);
+    }
+}
+
+/// A user program.
+#[derive(Clone, Copy)]
+pub struct Program<'m> {
+    machine: Machine<'m>,
+    space: SpaceId,
+}
+
+impl<'m> Program<'m> {
+    fn touch(self, page: u32, store: Option<u64>) -> u64 {
+        let (vpn, mm) = (FIRST + page, self.machine.mm);
+        let access = if store.is_some() { Access::Write } else { Access::Read };
+        loop {
+            if let Some(was) = mm.with_tables(self.space, |tables| tables.touch(vpn, store)) {
+                return was;
+            }
+            match mm.handle_fault(self.space, vpn.addr(), access) {
+                FaultEnd::Minor | FaultEnd::Major => {}
+                // The other tasks have all the memory at the moment.
+                FaultEnd::Killed => shuttle::thread::yield_now(),
+                end => panic!("{vpn:?}: {end:?}"),
+            }
+        }
+    }
+
+    /// Stores to a page.
+    pub fn store(self, page: u32, value: u64) {
+        self.touch(page, Some(value));
+    }
+
+    /// Checks what a page holds.
+    ///
+    /// # Panics
+    /// If it holds another value.
+    pub fn check(self, page: u32, value: u64) {
+        assert_eq!(self.touch(page, None), value, "page {page} of space {:?}", self.space);
+    }
+
+    /// Stores different values to pages `0..pages`.
+    pub fn store_all(self, pages: u32) {
+        (0..pages).for_each(|page| self.store(page, 100 + u64::from(page)));
+    }
+
+    /// Checks what [`Program::store_all`] stored.
+    pub fn check_all(self, pages: u32) {
+        (0..pages).for_each(|page| self.check(page, 100 + u64::from(page)));
+    }
+
+    /// Asks for a page to be swapped out, in whatever CPU's batch it waits.
+    pub fn page_out(self, page: u32) {
+        self.machine.mm.lru_add_drain_all();
+        let range = FIRST + page..FIRST + page + 1;
+        let done = self.machine.mm.madvise(self.space, range, Advice::PageOut);
+        assert!(done.is_ok(), "{done:?}");
+    }
+
+    /// Unmaps pages.
+    pub fn unmap(self, first: u32, pages: u32) {
+        let range = FIRST + first..FIRST + first + pages;
+        assert_eq!(self.machine.mm.munmap(self.space, range), Ok(()));
+    }
+
+    /// A child with the same pages.
+    pub fn fork(self) -> Self {
+        loop {
+            match self.machine.mm.fork_space(self.space) {
+                Ok(child) => return Self { space: child, ..self },
+                Err(why) => self.machine.out_of_memory(why),
+            }
+        }
+    }
+
+    /// Ends, with everything it has.
+    pub fn exit(self) {
+        self.machine.mm.destroy_space(self.space);
+    }
+}

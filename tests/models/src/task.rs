@@ -1,0 +1,88 @@
+//! What a task knows of itself, for the static functions of [`Cpu`].
+//!
+//! Every task is a CPU of its own, as far as there are numbers: all of them run at once. A
+//! task under a spin lock can be held up like any other, as a CPU can by its neighbours.
+//!
+//! Shuttle runs all tasks of a schedule on one thread, so what they know lies in variables
+//! of the thread, by the task's number, and is forgotten when a schedule begins.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mm_reclaim::env::{Cpu, MAX_CPUS, TaskFlags};
+use mm_reclaim::lock_order::HeldLocks;
+
+/// One task's own.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    pub(crate) flags: Cell<Option<TaskFlags>>,
+    preempt_off: Cell<u32>,
+    held: HeldLocks,
+}
+
+thread_local! {
+    static TASKS: RefCell<Vec<Rc<Own>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A schedule begins: no task has done anything.
+pub(crate) fn forget_all() {
+    TASKS.take();
+}
+
+/// The calling task's own.
+pub(crate) fn own() -> Rc<Own> {
+    let me = usize::from(shuttle::current::me());
+    TASKS.with_borrow_mut(|tasks| {
+        if tasks.len() <= me {
+            tasks.resize_with(me + 1, Rc::default);
+        }
+        Rc::clone(&tasks[me])
+    })
+}
+
+/// Sleeping, or what may come to it, begins here: no lock is held.
+pub(crate) fn assert_no_lock(what: &str) {
+    let own = own();
+    own.held.assert_none(what);
+    assert_eq!(own.preempt_off.get(), 0, "{what} while preemption is off");
+}
+
+/// The CPU that the calling task is.
+#[derive(Debug)]
+pub struct ModelCpu;
+
+/// A task that spins lets the others go on.
+#[derive(Debug)]
+pub struct Spin;
+
+impl spin::RelaxStrategy for Spin {
+    fn relax() {
+        shuttle::thread::yield_now();
+    }
+}
+
+impl Cpu for ModelCpu {
+    type Relax = Spin;
+
+    fn preempt_disable() {
+        let own = own();
+        own.preempt_off.set(own.preempt_off.get() + 1);
+    }
+
+    fn preempt_enable() {
+        let own = own();
+        own.preempt_off.set(own.preempt_off.get() - 1);
+    }
+
+    fn current() -> usize {
+        usize::from(shuttle::current::me()) % MAX_CPUS
+    }
+
+    fn lock_taken(rank: u8) {
+        own().held.taken(rank);
+    }
+
+    fn lock_released(rank: u8) {
+        own().held.released(rank);
+    }
+}

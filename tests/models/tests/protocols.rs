@@ -1,0 +1,223 @@
+//! One model for each protocol of `docs/concurrency.md`, under the name that it has there.
+//!
+//! A model is a few tasks on a machine of a few frames. What goes wrong shows in one of four
+//! ways: an assertion of the crate, something that the machine refuses, a value that a
+//! program did not store, or the books in the end. Tasks that wait for ever are a deadlock,
+//! which shuttle tells.
+#![cfg(shuttle)]
+
+use mm_reclaim::stat::VmEvent;
+use models::disk::Pace;
+use models::explore::explore;
+use models::machine::{Body, Machine, Program, task};
+
+/// LRU-05: reclaim takes pages off a list while their program gives them up.
+#[test]
+fn isolate_against_free() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let program = machine.program(20);
+        program.store_all(20);
+        machine.mm.lru_add_drain_all();
+        let gives_up = move |_: Machine<'_>| {
+            program.unmap(12, 8);
+            program.unmap(4, 8);
+            program.check_all(4);
+            program.exit();
+        };
+        vec![task(gives_up), task(|machine| machine.press(26))]
+    }
+    explore("isolate_against_free", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
+/// SPL-16: reclaim freezes a clean page of the swap cache while a relative looks it up.
+#[test]
+fn freeze_against_get() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let parent = machine.program(1);
+        parent.store_all(1);
+        parent.page_out(0);
+        let child = parent.fork();
+        // Read in again: the page is clean, and the child's entry still names its slot.
+        parent.check_all(1);
+        let frees = move |_: Machine<'_>| {
+            parent.page_out(0);
+            parent.check_all(1);
+            parent.exit();
+        };
+        vec![task(frees), reader(child, 1)]
+    }
+    explore("freeze_against_get", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
+/// PAGE-01: programs wait for pages that they have read, and relatives for each other's.
+#[test]
+fn page_lock_and_its_waiters() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        machine.mm.set_page_cluster(0);
+        let parent = machine.program(4);
+        parent.store_all(4);
+        (0..4).for_each(|page| parent.page_out(page));
+        machine.wait_for_disk();
+        // What was written is clean now, and leaves memory.
+        machine.press(36);
+        vec![reader(parent.fork(), 1), reader(parent, 4)]
+    }
+    explore("page_lock_and_its_waiters", &[], || Machine::run(40, Pace::Later, tasks));
+}
+
+/// SWAP-05: a page that is being written is touched, freed by its program, and reclaimed
+/// again, before and after the device is done with it.
+#[test]
+fn writeback_against_reclaim_and_fault() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        machine.mm.set_page_cluster(0);
+        let parent = machine.program(3);
+        parent.store_all(3);
+        let child = parent.fork();
+        child.store(0, 7);
+        let writes = move |_: Machine<'_>| {
+            parent.page_out(0);
+            parent.store(0, 1);
+            parent.page_out(0);
+            parent.check(0, 1);
+            parent.unmap(1, 1);
+            parent.check(2, 102);
+            parent.exit();
+        };
+        let goes = move |_: Machine<'_>| {
+            child.page_out(0);
+            child.unmap(1, 1);
+            child.page_out(2);
+            child.check(0, 7);
+            child.exit();
+        };
+        vec![task(writes), task(goes), task(|machine| machine.press(34))]
+    }
+    explore("writeback_against_reclaim_and_fault", &[], || Machine::run(40, Pace::Later, tasks));
+}
+
+/// SWAP-05: relatives look a page up while one of them takes it out of the cache, and its
+/// frame is used again for something else.
+#[test]
+fn swap_cache_lookup_against_removal() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let parent = machine.program(1);
+        parent.store_all(1);
+        parent.page_out(0);
+        let child = parent.fork();
+        parent.check_all(1);
+        let removes = move |machine: Machine<'_>| {
+            for _ in 0..2 {
+                parent.page_out(0);
+                machine.press(36);
+                parent.check_all(1);
+            }
+            parent.exit();
+        };
+        let looks = move |_: Machine<'_>| {
+            for _ in 0..3 {
+                child.check_all(1);
+                child.page_out(0);
+            }
+            child.store(0, 7);
+            child.check(0, 7);
+            child.exit();
+        };
+        vec![task(removes), task(looks)]
+    }
+    explore("swap_cache_lookup_against_removal", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
+/// LRU-02: a page loses its last mapping while it waits in a batch that others drain.
+#[test]
+fn last_reference_against_batch() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let (one, other) = (machine.program(4), machine.program(4));
+        let comes_and_goes = |program: Program<'_>| {
+            program.store_all(4);
+            program.unmap(0, 3);
+            program.check(3, 103);
+            program.exit();
+        };
+        let drains = |machine: Machine<'_>| {
+            machine.mm.lru_add_drain_all();
+            machine.mm.lru_add_drain_all();
+        };
+        vec![task(move |_| comes_and_goes(one)), task(move |_| comes_and_goes(other)), task(drains)]
+    }
+    explore("last_reference_against_batch", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
+/// RMAP-01: reclaim turns the entries that fork is copying into swap entries.
+#[test]
+fn fork_against_unmap() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let parent = machine.program(14);
+        parent.store_all(14);
+        machine.mm.lru_add_drain_all();
+        let forks = move |_: Machine<'_>| {
+            let child = parent.fork();
+            child.store(0, 7);
+            parent.check_all(14);
+            child.check(0, 7);
+            parent.exit();
+            (1..14).for_each(|page| child.check(page, 100 + u64::from(page)));
+            child.exit();
+        };
+        vec![task(forks), task(|machine| machine.press(34))]
+    }
+    explore("fork_against_unmap", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
+/// CTRL-01: whoever finds memory low wakes kswapd, also when it is just going to sleep.
+#[test]
+fn kswapd_wake_against_sleep() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let program = machine.program(30);
+        let needs = move |machine: Machine<'_>| {
+            program.store_all(30);
+            for _ in 0..2 {
+                let before = machine.mm.event(VmEvent::PageOutRun);
+                let held = machine.take_until_low();
+                machine.wait_for(|| machine.mm.event(VmEvent::PageOutRun) > before);
+                machine.give(held);
+            }
+            program.exit();
+        };
+        vec![task(needs)]
+    }
+    explore("kswapd_wake_against_sleep", &[], || Machine::run(48, Pace::AtOnce, tasks));
+}
+
+/// LRU-06: a program ends while reclaim unmaps and frees the pages that it shares.
+#[test]
+fn exit_against_reclaim_of_its_pages() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let parent = machine.program(10);
+        parent.store_all(10);
+        let child = parent.fork();
+        (0..4).for_each(|page| child.store(page, 7));
+        machine.mm.lru_add_drain_all();
+        let ends = move |machine: Machine<'_>| {
+            child.exit();
+            let next = machine.program(6);
+            next.store_all(6);
+            next.check_all(6);
+            next.exit();
+        };
+        let stays = move |_: Machine<'_>| {
+            parent.check_all(10);
+            parent.exit();
+        };
+        vec![task(ends), task(stays), task(|machine| machine.press(34))]
+    }
+    explore("exit_against_reclaim_of_its_pages", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
+/// A program that reads its first pages and ends.
+fn reader(program: Program<'_>, pages: u32) -> Body<'_> {
+    task(move |_| {
+        program.check_all(pages);
+        program.exit();
+    })
+}
