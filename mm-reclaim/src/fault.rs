@@ -365,6 +365,8 @@ impl<'m, E: Env> Mm<'m, E> {
             self.put(PageRef::adopt(held.page()));
             self.enter_lists(site, page);
             self.count(VmEvent::CowCopy, 1);
+            // That mapping may have been the last, while somebody else held the page lock.
+            self.drop_unwanted(held.page());
         } else {
             self.drop_unmapped(page);
         }

@@ -28,6 +28,25 @@ struct Call {
     class: ZoneId,
 }
 
+impl Call {
+    /// One word that is not zero: the order, and the class plus one above it.
+    fn encode(self) -> u32 {
+        u32::from(self.order.get()) | (self.class as u32 + 1) << 8
+    }
+
+    /// `None` for zero: nobody has called.
+    fn decode(word: u32) -> Option<Self> {
+        let class = (word >> 8).checked_sub(1)? as usize;
+        let order = Order::new(word as u8)?;
+        Some(Self { order, class: ZoneId::ALL[class.min(ZoneId::ALL.len() - 1)] })
+    }
+
+    /// What serves both.
+    fn join(self, other: Self) -> Self {
+        Self { order: self.order.max(other.order), class: self.class.max(other.class) }
+    }
+}
+
 impl<'m, E: Env> Mm<'m, E> {
     /// Wakes kswapd for a request of `order` that `class` zones could serve, unless they
     /// are balanced or it has given up.
@@ -38,10 +57,11 @@ impl<'m, E: Env> Mm<'m, E> {
         {
             return;
         }
-        state.kswapd_class.fetch_max(class as u32, Ordering::Relaxed);
-        // Release pairs with the Acquire in `take_call`: it sees the class too.
-        let was = state.kswapd_order.fetch_max(u32::from(order.get()) + 1, Ordering::Release);
-        if was == 0 {
+        let call = Call { order, class };
+        // Release pairs with the Acquire in `take_call`: what the caller saw is seen there.
+        let join = |word| Some(Call::decode(word).map_or(call, |c| c.join(call)).encode());
+        let was = state.kswapd_call.fetch_update(Ordering::Release, Ordering::Relaxed, join);
+        if was == Ok(0) {
             self.env.tasks().wake(KSWAPD_WAIT);
         }
     }
@@ -62,10 +82,7 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     fn take_call(&self) -> Option<Call> {
-        let order = self.reclaim.kswapd_order.swap(0, Ordering::Acquire);
-        let order = Order::new(order.checked_sub(1)? as u8)?;
-        let class = self.reclaim.kswapd_class.swap(0, Ordering::Relaxed) as usize;
-        Some(Call { order, class: ZoneId::ALL[class.min(ZoneId::ALL.len() - 1)] })
+        Call::decode(self.reclaim.kswapd_call.swap(0, Ordering::Acquire))
     }
 
     fn is_zone_balanced(&self, zone: &Zone<'m, E::Cpu>, order: Order, class: ZoneId) -> bool {

@@ -37,9 +37,8 @@ pub(crate) struct SwapSet<'m, C: crate::env::Cpu> {
 
 /// What the drivers of reclaim share.
 pub(crate) struct ReclaimState {
-    /// The highest order and class zone that kswapd was woken for, plus one; 0 if not.
-    pub(crate) kswapd_order: AtomicU32,
-    pub(crate) kswapd_class: AtomicU32,
+    /// What kswapd was woken for, in one word; 0 if it was not.
+    pub(crate) kswapd_call: AtomicU32,
     /// Fruitless rounds in a row.
     pub(crate) kswapd_failures: AtomicU32,
     /// A task is inside the killer.
@@ -132,8 +131,7 @@ impl<'m, E: Env> Mm<'m, E> {
             events: storage.one(VmEvents::new),
             verdicts: storage.one(VerdictCounters::new),
             reclaim: ReclaimState {
-                kswapd_order: AtomicU32::new(0),
-                kswapd_class: AtomicU32::new(0),
+                kswapd_call: AtomicU32::new(0),
                 kswapd_failures: AtomicU32::new(0),
                 oom_running: AtomicBool::new(false),
                 activate_anon: AtomicBool::new(false),

@@ -34,7 +34,6 @@ pub fn exit(status: i32) -> ! {
     if let Some(heir) = heir {
         wake(wake::child_key(heir));
     }
-    task.set_exited();
     sched::leave(Leave::Exited);
     unreachable!("a task that exited was run again");
 }

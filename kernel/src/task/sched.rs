@@ -37,6 +37,10 @@ pub(super) fn leave(how: Leave) {
     let this = cpu::this();
     assert!(this.preempt.load(Relaxed) == 0, "a task leaves the CPU while preemption is off");
     let prev = this.current();
+    if how == Leave::Exited {
+        // With interrupts masked: a preemption from now on would have it buried alive.
+        prev.set_exited();
+    }
     let next = {
         let mut sched = lock();
         if !sched.leave(prev.id(), how) {

@@ -332,7 +332,7 @@ impl Sched {
 
     /// The CPU has left the stack of a task that exited. It stays a zombie while `wanted`.
     pub fn finish_exit(&mut self, id: TaskId, wanted: bool) {
-        debug_assert_eq!(self.state(id), State::Exited);
+        assert!(self.state(id) == State::Exited, "{id:?} is buried alive");
         if wanted {
             self.slots[id.index()].state = State::Zombie;
         } else {

@@ -116,10 +116,11 @@ impl Page {
 
     /// Makes a fresh page, which nobody else can know yet, an anonymous page of a family,
     /// mapped once: plain stores, before it is published. It has two references then: the
-    /// mapping's and that of the batch by which it enters the lists.
+    /// mapping's and that of the batch by which it enters the lists. The second is added, not
+    /// stored: who looks for the frame's former page may hold one for a moment.
     #[inline(always)]
     pub(crate) fn init_anon(&self, mapping: u32, index: u32) {
-        self.refs.store(2, Ordering::Relaxed);
+        self.refs.fetch_add(1, Ordering::Relaxed);
         self.mapping.store(mapping, Ordering::Relaxed);
         self.index.store(index, Ordering::Relaxed);
         self.mapcount.store(1, Ordering::Relaxed);

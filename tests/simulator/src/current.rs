@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use mm_reclaim::env::Cpu;
+use mm_reclaim::lock_order::HeldLocks;
 
 use crate::sched::Sched;
 
@@ -16,6 +17,8 @@ thread_local! {
     static DISABLED: Cell<u32> = const { Cell::new(0) };
     static CPU: Cell<usize> = const { Cell::new(0) };
     static CHANCES: Cell<u64> = const { Cell::new(u64::MAX) };
+    /// A task is a thread, and is not preempted while it holds a lock.
+    static HELD: HeldLocks = const { HeldLocks::new() };
 }
 
 /// What [`attach`] replaced.
@@ -48,6 +51,11 @@ pub(crate) fn resume(cpu: usize, chances: u64) {
 /// The number of the calling task.
 pub(crate) fn task() -> usize {
     MACHINE.with_borrow(|m| m.as_ref().map(|(_, id)| *id)).expect("called by no task")
+}
+
+/// Whoever may come to sleep holds no spin lock.
+pub(crate) fn assert_no_lock_held() {
+    HELD.with(|held| held.assert_none("a wait"));
 }
 
 /// Whoever sleeps holds no lock.
@@ -95,5 +103,13 @@ impl Cpu for SimCpu {
 
     fn current() -> usize {
         CPU.get()
+    }
+
+    fn lock_taken(rank: u8) {
+        HELD.with(|held| held.taken(rank));
+    }
+
+    fn lock_released(rank: u8) {
+        HELD.with(|held| held.released(rank));
     }
 }

@@ -145,6 +145,10 @@ impl Tasks for World {
         self.sched.wait_until(key, mode, ready)
     }
 
+    fn might_sleep(&self) {
+        crate::current::assert_no_lock_held();
+    }
+
     fn wake(&self, key: WaitKey) {
         self.sched.wake(key);
     }
