@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`pointer`] | addresses and lengths that have broken kernels before |
+//! | [`mod@pointer`] | addresses and lengths that have broken kernels before |
 //! | [`calls`] | random system calls |
 //! | [`wild`] | accesses to what is not there, and code that nobody wrote |
 //! | [`honest`] | neighbours whose memory must come to no harm |
