@@ -1,5 +1,6 @@
-//! What an operation of the page allocator and a first touch cost while every CPU does the
-//! same: `children=N` (1) processes, one for each CPU, begin at one moment.
+//! What a pair of an allocation and a free costs, and a page of a program from its first touch
+//! to its unmapping, while every CPU does the same: `children=N` (1) processes, one for each
+//! CPU, begin at one moment.
 //!
 //! Under `--icount` time passes by one nanosecond for each instruction of any CPU, so that a
 //! duration divided by the children is the cost of each of them, waiting for locks included.
@@ -25,8 +26,7 @@ programs::entry!(percpu);
 fn percpu(args: &Args) -> i32 {
     let children = args.number("children", 1);
     let clock = Clock::new();
-    for (name, unit) in [("list", PAIRS as usize), ("allocator", PAIRS as usize), ("touch", PAGES)]
-    {
+    for (name, unit) in [("list", PAIRS as usize), ("allocator", PAIRS as usize), ("page", PAGES)] {
         let start = clock.now() + START;
         for number in 0..children {
             task::start(|| {
