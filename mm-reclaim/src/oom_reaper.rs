@@ -57,7 +57,7 @@ impl<E: Env> Mm<'_, E> {
         let space = self.space(victim);
         let Some(mut areas) = space.areas.try_lock(self.env.tasks()) else {
             if may_give_up && space.victim.swap(false, Ordering::Relaxed) {
-                space.reaped.store(true, Ordering::Relaxed);
+                self.mark_reaped(victim);
             }
             return may_give_up;
         };
@@ -66,8 +66,18 @@ impl<E: Env> Mm<'_, E> {
             let before = space.stat();
             self.unmap_all(victim, &mut areas);
             self.count(VmEvent::OomReaped, u64::from(before.resident));
-            space.reaped.store(true, Ordering::Relaxed);
+            self.mark_reaped(victim);
         }
         true
+    }
+
+    /// There is no more to be had from a victim. The page-table lock, as in the killer, keeps
+    /// its number from becoming a new space's, which nobody has told to die.
+    fn mark_reaped(&self, victim: SpaceId) {
+        let space = self.space(victim);
+        let tables = space.tables.lock();
+        if tables.is_some() && space.dying.load(Ordering::Relaxed) {
+            space.reaped.store(true, Ordering::Relaxed);
+        }
     }
 }

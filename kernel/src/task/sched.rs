@@ -78,6 +78,7 @@ fn start_slice(this: &PerCpu, next_deadline: u64) {
 
 /// The first thing that a task does when it runs: `last` ran before, and nobody uses its
 /// stack any more.
+// SAFETY: only the context switch calls it, with this argument; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn finish_switch(last: &'static super::Task) {
     if last.has_exited() {

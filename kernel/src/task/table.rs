@@ -382,6 +382,15 @@ mod tests {
         assert_eq!(placed, [3, 2, 1, 0, 3, 2, 1, 0]);
     }
 
+    /// A task that was preempted on its way out is in a queue still: it must not be buried.
+    #[test]
+    #[should_panic(expected = "is buried alive")]
+    fn a_task_that_can_still_run_is_not_buried() {
+        let (mut sched, tasks) = machine(2);
+        assert!(sched.leave(tasks[0], Leave::Ready));
+        sched.finish_exit(tasks[0], true);
+    }
+
     /// PAGE-01: a wake-up between the look at the condition and the sleep is not lost.
     #[test]
     fn a_task_woken_before_it_sleeps_does_not_sleep() {

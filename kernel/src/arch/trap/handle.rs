@@ -13,6 +13,7 @@ use crate::glue;
 use crate::task::{self, signal};
 
 /// A data abort from user mode.
+// SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) {
     let syndrome = Syndrome(esr);
@@ -46,6 +47,7 @@ fn unresolved(end: FaultEnd, syndrome: Syndrome, far: u64, frame: &TrapFrame) {
 }
 
 /// Any other synchronous exception from user mode.
+// SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn user_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
     let syndrome = Syndrome(esr);
@@ -65,6 +67,7 @@ extern "C" fn user_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
 }
 
 /// A system call.
+// SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn user_syscall(frame: &mut TrapFrame) {
     crate::syscall::dispatch(frame);
@@ -77,6 +80,7 @@ fn die(number: u8, syndrome: Syndrome, far: u64, frame: &TrapFrame) {
 }
 
 /// The work flags were set on the way to user mode. Interrupts are masked.
+// SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn user_work() {
     let this = cpu::this();
@@ -95,6 +99,7 @@ extern "C" fn user_work() {
 }
 
 /// An interrupt, from either mode.
+// SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn interrupt() {
     gic::handle(|id| {
@@ -108,12 +113,14 @@ extern "C" fn interrupt() {
 
 /// An interrupt of preemptible kernel code made a task ready. Interrupts are masked, and
 /// the switch keeps them so.
+// SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn preempt_from_interrupt() {
     task::reschedule();
 }
 
 /// A synchronous exception of the kernel: a fault of the user copy, or the end.
+// SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
     let syndrome = Syndrome(esr);
@@ -146,12 +153,14 @@ fn copy_fault(far: u64, syndrome: Syndrome) -> bool {
 }
 
 /// A push below the end of a kernel stack.
+// SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn stack_overflow(far: u64, esr: u64, frame: &mut TrapFrame) -> ! {
     report::kernel("stack overflow", Syndrome(esr), far, frame)
 }
 
 /// An asynchronous error of the memory system.
+// SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn system_error(far: u64, esr: u64, frame: &mut TrapFrame) -> ! {
     report::kernel("system error", Syndrome(esr), far, frame)
