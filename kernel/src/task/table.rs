@@ -372,13 +372,10 @@ mod tests {
         let mut sched = Box::new(Sched::new());
         assert_eq!(sched.place(), 0, "no other runs");
         (1..CPUS).for_each(|cpu| sched.set_online(cpu));
-        let placed: Vec<usize> = (0..2 * CPUS)
-            .map(|_| {
-                let cpu = sched.place();
-                sched.create(cpu, false).unwrap();
-                cpu
-            })
-            .collect();
+        let placed = [(); 2 * CPUS].map(|()| {
+            let cpu = sched.place();
+            sched.create(cpu, false).map(|_| cpu).unwrap()
+        });
         assert_eq!(placed, [3, 2, 1, 0, 3, 2, 1, 0]);
     }
 
