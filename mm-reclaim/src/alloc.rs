@@ -102,10 +102,7 @@ impl<'m, E: Env> Mm<'m, E> {
             if !zone.watermark_ok(order, zone.mark(mark), class, reach) {
                 continue;
             }
-            let page = match order {
-                Order::ZERO => zone.take_page(gfp.migrate_type()),
-                _ => zone.take(order, gfp.migrate_type()),
-            };
+            let page = zone.take_block(order, gfp.migrate_type());
             if page.is_some() {
                 return page;
             }
@@ -167,7 +164,7 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Reclaim found nothing: what other CPUs keep at hand comes back to the zones.
     fn drain_pcp_if_low(&self, progress: u64) {
         if progress == 0 {
-            self.zones().for_each(Zone::drain_pcp);
+            self.zones().for_each(|zone| _ = zone.drain_pcp());
         }
     }
 

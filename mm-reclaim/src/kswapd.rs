@@ -5,8 +5,10 @@
 //! nothing makes the next one look harder. After 16 fruitless wake-ups it stops until
 //! somebody else's reclaim has succeeded: the allocators then reclaim for themselves.
 //!
-//! Locks: none of its own. The wake-up word holds the largest order and class asked for;
-//! it is set before kswapd is woken and taken when it wakes, so no request is lost.
+//! Locks: none of its own. A [`CallWord`] holds the largest order and class asked for; it is
+//! raised before kswapd is woken and taken when it wakes, so no request is lost.
+//!
+//! [`CallWord`]: crate::wait::CallWord
 //!
 //! Counterpart in Linux: `kswapd`, `balance_pgdat`.
 
@@ -58,10 +60,8 @@ impl<'m, E: Env> Mm<'m, E> {
             return;
         }
         let call = Call { order, class };
-        // Release pairs with the Acquire in `take_call`: what the caller saw is seen there.
-        let join = |word| Some(Call::decode(word).map_or(call, |c| c.join(call)).encode());
-        let was = state.kswapd_call.fetch_update(Ordering::Release, Ordering::Relaxed, join);
-        if was == Ok(0) {
+        let join = |word| Call::decode(word).map_or(call, |c| c.join(call)).encode();
+        if state.kswapd_call.raise(join) {
             self.env.tasks().wake(KSWAPD_WAIT);
         }
     }
@@ -72,17 +72,13 @@ impl<'m, E: Env> Mm<'m, E> {
         loop {
             let mut call = None;
             let _end = self.env.tasks().wait_until(KSWAPD_WAIT, WaitMode::UNTIL_READY, &mut || {
-                call = self.take_call();
+                call = Call::decode(self.reclaim.kswapd_call.take());
                 call.is_some()
             });
             if let Some(call) = call {
                 self.balance_pgdat(call);
             }
         }
-    }
-
-    fn take_call(&self) -> Option<Call> {
-        Call::decode(self.reclaim.kswapd_call.swap(0, Ordering::Acquire))
     }
 
     fn is_zone_balanced(&self, zone: &Zone<'m, E::Cpu>, order: Order, class: ZoneId) -> bool {

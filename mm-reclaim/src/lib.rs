@@ -83,4 +83,6 @@ pub use mm::Mm;
 pub use plan::{Config, Plan, PlanError};
 pub use swap_cache::SwapOnError;
 pub use swapoff::SwapOffError;
+#[cfg(shuttle)]
+pub use sync::{pass, pass_acts, pass_points};
 pub use validate::{Census, Violation};

@@ -11,39 +11,43 @@
 
 use core::cell::Cell;
 
+/// A lock of the kernel's own that is outside all others, such as one that keeps its messages
+/// whole: what a message tells may be behind any lock.
+pub const KERNEL_OUTER: u8 = 0;
 /// Taking a device into use.
-pub const SWAPON: u8 = 0;
+pub const SWAPON: u8 = 1;
 /// A family's list of areas.
-pub const FAMILY: u8 = 1;
+pub const FAMILY: u8 = 2;
 /// The translation tables of an address space.
-pub const TABLES: u8 = 2;
+pub const TABLES: u8 = 3;
 /// A CPU's batch of pages on their way to the lists.
-pub const BATCH: u8 = 3;
+pub const BATCH: u8 = 4;
 /// The lists of a zone.
-pub const LRUVEC: u8 = 4;
+pub const LRUVEC: u8 = 5;
 /// The search for a free slot of a swap device.
-pub const SWAP_DEVICE: u8 = 5;
-/// A CPU's list of free pages.
-pub const CPU_PAGES: u8 = 6;
+pub const SWAP_DEVICE: u8 = 6;
 /// The free blocks of a zone.
 pub const ZONE: u8 = 7;
 /// The free slots of a table.
 pub const TABLE: u8 = 8;
+/// A lock of the kernel's own inside which nothing is taken.
+pub const KERNEL_LEAF: u8 = 9;
 /// A lock of no rank: nothing is known about its order, but nobody may sleep with it.
-pub const UNRANKED: u8 = 9;
+pub const UNRANKED: u8 = 10;
 /// How many ranks there are.
-const RANKS: usize = 10;
+const RANKS: usize = 11;
 
 const NAMES: [&str; RANKS] = [
+    "kernel's outer",
     "swapon",
     "family",
     "page-table",
     "LRU batch",
     "lruvec",
     "swap device",
-    "per-CPU pages",
     "zone",
     "table",
+    "kernel's leaf",
     "nameless",
 ];
 
@@ -113,9 +117,10 @@ mod tests {
         let ways = [
             &[FAMILY, TABLES, SWAP_DEVICE][..],
             &[TABLES, TABLES, SWAP_DEVICE],
-            &[TABLES, CPU_PAGES, ZONE],
-            &[BATCH, LRUVEC, CPU_PAGES, ZONE],
+            &[TABLES, ZONE],
+            &[BATCH, LRUVEC, ZONE],
             &[FAMILY, TABLE],
+            &[KERNEL_OUTER, UNRANKED, TABLES, ZONE, KERNEL_LEAF],
             &[UNRANKED, SWAPON, UNRANKED],
         ];
         for way in ways {
@@ -133,6 +138,9 @@ mod tests {
         let said = panic_of(|| held.taken(TABLES));
         assert_eq!(said, "lock order: a page-table lock is taken inside a lruvec lock");
         assert!(panic_of(|| held.taken(LRUVEC)).contains("a lruvec lock is taken inside"));
+        held.taken(KERNEL_LEAF);
+        let said = panic_of(|| held.taken(ZONE));
+        assert_eq!(said, "lock order: a zone lock is taken inside a kernel's leaf lock");
     }
 
     #[test]

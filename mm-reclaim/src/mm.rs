@@ -22,7 +22,8 @@ use crate::swap::entry::MAX_SWAP_DEVICES;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Lock, Once, Ordering};
 use crate::table::{Slot, Table};
 use crate::units::{Nanos, Order, Pfn};
-use crate::zone::{FrameRange, MAX_ZONES, Pageblock, PcpLock, Zone, ZoneId};
+use crate::wait::CallWord;
+use crate::zone::{CpuLists, FrameRange, MAX_ZONES, Pageblock, Zone, ZoneId};
 
 /// The tables that swap entries lead to.
 pub(crate) struct SwapSet<'m, C: crate::env::Cpu> {
@@ -38,7 +39,7 @@ pub(crate) struct SwapSet<'m, C: crate::env::Cpu> {
 /// What the drivers of reclaim share.
 pub(crate) struct ReclaimState {
     /// What kswapd was woken for, in one word; 0 if it was not.
-    pub(crate) kswapd_call: AtomicU32,
+    pub(crate) kswapd_call: CallWord,
     /// Fruitless rounds in a row.
     pub(crate) kswapd_failures: AtomicU32,
     /// A task is inside the killer.
@@ -106,7 +107,7 @@ impl<'m, E: Env> Mm<'m, E> {
             let count = plan.pageblocks(id.index());
             let tags = storage.cut(count, |_| AtomicU8::new(0));
             let blocks = storage.cut(count, |_| Pageblock::new());
-            ((tags, blocks), storage.one(|| [const { PcpLock::new() }; MAX_CPUS]))
+            ((tags, blocks), storage.one(|| [const { CpuLists::new() }; MAX_CPUS]))
         });
         let zones = storage.cut(MAX_ZONES, |i| {
             let ((span, present), (blocks, pcp)) = (plan.zones[i], parts[i]);
@@ -131,7 +132,7 @@ impl<'m, E: Env> Mm<'m, E> {
             events: storage.one(VmEvents::new),
             verdicts: storage.one(VerdictCounters::new),
             reclaim: ReclaimState {
-                kswapd_call: AtomicU32::new(0),
+                kswapd_call: CallWord::new(),
                 kswapd_failures: AtomicU32::new(0),
                 oom_running: AtomicBool::new(false),
                 activate_anon: AtomicBool::new(false),
@@ -233,6 +234,21 @@ impl<'m, E: Env> Mm<'m, E> {
         self.free_frozen(FrozenPage::after_last_put(page), order);
     }
 
+    /// As [`Mm::free_after_last_put`], for reclaim, which nobody has touched the page for.
+    #[cold]
+    pub(crate) fn free_cold_after_last_put(&self, page: &'m Page) {
+        if page.has(PageFlags::HEAD) {
+            return self.free_after_last_put(page);
+        }
+        if page.has(PageFlags::LRU) {
+            self.lru.of(page).remove_freed(page);
+        }
+        if self.config.poison {
+            self.poison(page, Order::ZERO);
+        }
+        self.zones[page.zone_index()].give_cold_page(FrozenPage::after_last_put(page));
+    }
+
     fn order_of(&self, page: &Page) -> Order {
         if page.has(PageFlags::HEAD) {
             Order::new(page.private() as u8).unwrap_or(Order::ZERO)
@@ -251,16 +267,13 @@ impl<'m, E: Env> Mm<'m, E> {
         if self.config.poison {
             self.poison(page.page(), order);
         }
-        if order == Order::ZERO {
-            zone.give_page(page);
-        } else {
-            zone.give(page, order);
-        }
+        zone.give_block(page, order);
     }
 
-    /// The tails of a compound page are pages of their own again.
+    /// The pages of a compound page are pages of their own again.
     fn split_compound(&self, head: &Page, order: Order) {
         let first = self.map.pfn(head);
+        head.clear_head();
         for i in 1..order.pages() {
             self.map.page(first + i).clear_tail();
         }

@@ -15,7 +15,7 @@ use crate::storage::extend;
 use crate::sync::AtomicU8;
 use crate::table::Slot;
 use crate::units::{Order, Pfn};
-use crate::zone::{FrameRange, MAX_ZONES, Pageblock, PcpLock, Zone, ZoneId, ZoneLimits};
+use crate::zone::{CpuLists, FrameRange, MAX_ZONES, Pageblock, Zone, ZoneId, ZoneLimits};
 
 /// What can be chosen at boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,7 +98,7 @@ impl Plan {
         let layout = (0..MAX_ZONES).fold(layout, |layout, zone| {
             let layout = extend::<AtomicU8>(layout, self.pageblocks(zone));
             let layout = extend::<Pageblock>(layout, self.pageblocks(zone));
-            extend::<[PcpLock<'_, E::Cpu>; MAX_CPUS]>(layout, 1)
+            extend::<[CpuLists<'_>; MAX_CPUS]>(layout, 1)
         });
         let layout = extend::<Zone<'_, E::Cpu>>(layout, MAX_ZONES);
         let layout = extend::<LruBatches<'_, E::Cpu>>(layout, 1);

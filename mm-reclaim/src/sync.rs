@@ -17,6 +17,8 @@
 //! [`Cpu`]. No lock of the crate is ever taken in an interrupt handler, so interrupts
 //! stay on.
 //!
+//! A [`WordLock`] is the exception: nobody waits for it, so its holder may be preempted.
+//!
 //! The order in which locks may nest is written down in `docs/decisions/0003-locks.md`. A
 //! lock's type says its rank ([`crate::lock_order`]); debug builds tell the environment of
 //! each lock that is taken and given back, so that it can hold the order against them.
@@ -25,6 +27,7 @@
 mod under_loom;
 #[cfg(shuttle)]
 mod under_shuttle;
+mod word_lock;
 
 #[cfg(not(any(loom, shuttle)))]
 pub use core::sync::atomic::{
@@ -40,13 +43,17 @@ pub use under_loom::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fenc
 #[cfg(loom)]
 use under_loom::{SpinMutex, SpinMutexGuard};
 #[cfg(shuttle)]
-pub use under_shuttle::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
+pub use under_shuttle::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence, pass, pass_acts, pass_points,
+};
 #[cfg(shuttle)]
 use under_shuttle::{SpinMutex, SpinMutexGuard};
 
 /// The machine's own, for the modules that put something around them.
 #[cfg(shuttle)]
 use {core::sync::atomic as machine, spin::mutex as machine_mutex};
+
+pub(crate) use word_lock::{Held, WordLock};
 
 /// For [`crate::wait::SleepLock`], which only ever tries to take it.
 pub(crate) type RawMutex<T> = SpinMutex<T, spin::Spin>;

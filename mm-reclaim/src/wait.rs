@@ -1,12 +1,15 @@
-//! A lock that its waiters sleep for.
+//! What tasks sleep for: a lock, and a word in which others leave what they want.
 //!
-//! Guards what a task may hold across I/O and reclaim: an address space's areas. Reclaim
+//! A [`SleepLock`] guards what a task may hold across I/O and reclaim: an address space's areas. Reclaim
 //! itself never takes one (it runs inside faults, which hold it).
 //!
 //! The inner mechanism is `spin`'s mutex, of which only `try_lock` is used: a holder may
 //! be preempted and may sleep. A sleeper counts itself before its last look; the holder
 //! unlocks before it looks at the count; a full fence stands between each pair, so one of
 //! the two sees the other and no wake-up is lost.
+//!
+//! A [`CallWord`] is for one task that serves many: they leave what they want and wake it only
+//! if nothing was wanted before; it takes everything at once, and sleeps if that is nothing.
 
 use core::ops::{Deref, DerefMut};
 
@@ -107,6 +110,31 @@ impl<T, K: Tasks> DerefMut for SleepGuard<'_, T, K> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         self.inner.as_mut().expect("held until drop")
+    }
+}
+
+/// What one task is asked for by others and has not taken yet; 0 is nothing.
+pub(crate) struct CallWord(AtomicU32);
+
+impl CallWord {
+    /// Nothing is asked for.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Puts `join` of what is asked for in its place. True if that was nothing: the task is
+    /// to be woken now. Otherwise somebody else was told so, and it has not looked since.
+    #[inline]
+    pub(crate) fn raise(&self, join: impl Fn(u32) -> u32) -> bool {
+        // Release pairs with the Acquire in `take`: the task sees what the callers saw.
+        let was = self.0.fetch_update(Ordering::Release, Ordering::Relaxed, |w| Some(join(w)));
+        was == Ok(0)
+    }
+
+    /// All that was asked for. The task looks here in each look of its wait.
+    #[inline]
+    pub(crate) fn take(&self) -> u32 {
+        self.0.swap(0, Ordering::Acquire)
     }
 }
 

@@ -9,7 +9,6 @@ use mm_reclaim::env::DeviceId;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::swap::io::Direction;
 use mm_reclaim::units::Order;
-use mm_reclaim::zone::MigrateType;
 
 use super::errno::{EINVAL, ENOENT, ENOMEM, EPERM, Errno};
 use crate::arch::timer;
@@ -64,10 +63,7 @@ pub(super) fn time_pairs(argument: u64) -> Result<u64, Errno> {
         }
         1 => {
             let zone = mm.zones().next_back().ok_or(ENOMEM)?;
-            for _ in 0..pairs {
-                let page = zone.take_frames(Order::ZERO, MigrateType::Movable).ok_or(ENOMEM)?;
-                zone.give_frames(page, Order::ZERO);
-            }
+            zone.cycle_page(pairs as u32).then_some(()).ok_or(ENOMEM)?;
         }
         _ => return Err(EINVAL),
     }

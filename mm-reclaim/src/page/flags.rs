@@ -10,50 +10,50 @@ bitflags! {
     /// State of a page. Each flag names the lock that guards its changes.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct PageFlags: u32 {
+        // Those of CHECK_AT_FREE come first, so that one instruction asks for all of them.
         /// The page lock is held. (A)
         const LOCKED = 1 << 0;
-        /// Somebody may be sleeping for the page lock or for the end of write-back. (A)
-        const WAITERS = 1 << 1;
-        /// Seen referenced by an earlier look of reclaim or by `mark_page_accessed`. (A)
-        const REFERENCED = 1 << 2;
-        /// The contents are valid. (P)
-        const UPTODATE = 1 << 3;
-        /// The contents differ from the backing store's, or no store has them yet. (A)
-        const DIRTY = 1 << 4;
         /// Linked on the list that the flags name. (L)
-        const LRU = 1 << 5;
+        const LRU = 1 << 1;
         /// Belongs to an active list. (L)
-        const ACTIVE = 1 << 6;
+        const ACTIVE = 1 << 2;
         /// Belongs to the unevictable list. (L)
-        const UNEVICTABLE = 1 << 7;
-        /// Some area that maps the page is locked into memory. (A)
-        const MLOCKED = 1 << 8;
+        const UNEVICTABLE = 1 << 3;
         /// Being written to its backing store. (P) to set, (A) to clear
-        const WRITEBACK = 1 << 9;
-        /// Reclaim wants the page as soon as its write-back ends. (A)
-        const RECLAIM = 1 << 10;
-        /// Backed by swap: an anonymous page that is not lazily freed. (P)
-        const SWAPBACKED = 1 << 11;
+        const WRITEBACK = 1 << 4;
         /// In the swap cache; `private` is its swap entry. (P)
-        const SWAPCACHE = 1 << 12;
-        /// Was part of the workingset when it was last deactivated or evicted. (A)
-        const WORKINGSET = 1 << 13;
+        const SWAPCACHE = 1 << 5;
         /// Never given to the allocator. (C)
-        const RESERVED = 1 << 14;
+        const RESERVED = 1 << 6;
         /// Head of a free block; `private` is its order. (Z)
-        const BUDDY = 1 << 15;
-        /// First page of a compound page; `private` is its order. (C) while allocated
-        const HEAD = 1 << 16;
+        const BUDDY = 1 << 7;
         /// Other page of a compound page; `mapping` is the head's frame. (C) while allocated
-        const TAIL = 1 << 17;
+        const TAIL = 1 << 8;
         /// Carries private data (file buffers) that must be released first. (P)
-        const PRIVATE = 1 << 18;
+        const PRIVATE = 1 << 9;
         /// Taken off its list and held by a token. (L)
-        const ISOLATED = 1 << 19;
+        const ISOLATED = 1 << 10;
+        // The rest, so that those that change together are a constant of one instruction.
+        /// The contents are valid. (P)
+        const UPTODATE = 1 << 11;
+        /// Backed by swap: an anonymous page that is not lazily freed. (P)
+        const SWAPBACKED = 1 << 12;
+        /// Reclaim wants the page as soon as its write-back ends. (A)
+        const RECLAIM = 1 << 13;
+        /// Somebody may be sleeping for the page lock or for the end of write-back. (A)
+        const WAITERS = 1 << 14;
+        /// Seen referenced by an earlier look of reclaim or by `mark_page_accessed`. (A)
+        const REFERENCED = 1 << 15;
+        /// The contents differ from the backing store's, or no store has them yet. (A)
+        const DIRTY = 1 << 16;
+        /// Some area that maps the page is locked into memory. (A)
+        const MLOCKED = 1 << 17;
+        /// Was part of the workingset when it was last deactivated or evicted. (A)
+        const WORKINGSET = 1 << 18;
+        /// First page of a compound page; `private` is its order. (C) while allocated
+        const HEAD = 1 << 19;
         /// Reading or writing its contents failed. (P)
         const ERROR = 1 << 20;
-        /// Free, on a CPU's list of single pages. (Z)
-        const PCP = 1 << 21;
     }
 }
 
@@ -68,8 +68,7 @@ pub const CHECK_AT_FREE: PageFlags = PageFlags::LOCKED
     .union(PageFlags::BUDDY)
     .union(PageFlags::TAIL)
     .union(PageFlags::PRIVATE)
-    .union(PageFlags::ISOLATED)
-    .union(PageFlags::PCP);
+    .union(PageFlags::ISOLATED);
 
 /// The five lists of a lruvec.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -175,9 +174,7 @@ impl PageFlags {
             Some("on a list and isolated at once")
         } else if both(Self::ACTIVE, Self::UNEVICTABLE) {
             Some("active and unevictable at once")
-        } else if both(Self::BUDDY | Self::PCP, in_use | Self::TAIL | Self::RESERVED)
-            || self.contains(Self::BUDDY | Self::PCP)
-        {
+        } else if both(Self::BUDDY, in_use | Self::TAIL | Self::RESERVED) {
             Some("free and in use at once")
         } else if both(Self::RESERVED, in_use) {
             Some("reserved and in use at once")

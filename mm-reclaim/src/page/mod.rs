@@ -9,9 +9,9 @@
 //! | `refs` | 4 | 0 | see below | 1 in the head |
 //! | `mapcount`, `memcg` | 2 + 2 | 0 | mappings, group | 0 |
 //! | `next`, `prev` | 8 | free list | LRU or private list | unlinked |
-//! | `mapping` | 4 | 0 | handle of its anon family | tails: the head's frame |
-//! | `index` | 4 | migrate type | linear index in the family | 0 |
 //! | `private` | 4 | order | swap entry, in the swap cache | head: order |
+//! | `place`, low half: `mapping` | 4 | 0 | handle of its anon family | tails: the head's frame |
+//! | `place`, high half: `index` | 4 | migrate type | linear index in the family | 0 |
 //!
 //! # The reference count as a state machine
 //!
@@ -46,7 +46,7 @@ pub use token::{FrozenPage, IsolatedPage, LockedPage, PageLock, PageRef};
 
 use core::fmt;
 
-use crate::sync::{AtomicU16, AtomicU32, Ordering};
+use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// The two top bits of the flag word name the zone. (C)
 const ZONE_SHIFT: u32 = 30;
@@ -70,12 +70,11 @@ pub struct Page {
     pub(crate) next: AtomicU32,
     /// Previous on the list, likewise. (L) (Z)
     pub(crate) prev: AtomicU32,
-    /// Who maps the page: an anon family's handle. (P), set before the first mapping
-    mapping: AtomicU32,
-    /// Where in the family. (P), set with `mapping`
-    index: AtomicU32,
     /// Swap entry or order. (P) (Z)
     private: AtomicU32,
+    /// Who maps the page, an anon family's handle, and above it where in the family: one word,
+    /// because both change together. (P), set before the first mapping
+    place: AtomicU64,
 }
 
 #[cfg(not(loom))]
@@ -91,9 +90,8 @@ impl Page {
             memcg: AtomicU16::new(0),
             next: AtomicU32::new(UNLINKED),
             prev: AtomicU32::new(UNLINKED),
-            mapping: AtomicU32::new(0),
-            index: AtomicU32::new(0),
             private: AtomicU32::new(0),
+            place: AtomicU64::new(0),
         }
     }
 
@@ -145,13 +143,13 @@ impl Page {
     /// The handle of the anon family that maps the page; 0 for none.
     #[inline(always)]
     pub fn mapping(&self) -> u32 {
-        self.mapping.load(Ordering::Relaxed)
+        self.place.load(Ordering::Relaxed) as u32
     }
 
     /// The linear index within the family.
     #[inline(always)]
     pub fn index(&self) -> u32 {
-        self.index.load(Ordering::Relaxed)
+        (self.place.load(Ordering::Relaxed) >> 32) as u32
     }
 
     /// The swap entry of a page in the swap cache, or the order of a free or compound block.

@@ -232,7 +232,7 @@ impl<'m> FrozenPage<'m> {
 
     /// What a locked, isolated page in a cache still carries is wiped: it can be freed.
     pub(crate) fn settle(self) -> Self {
-        self.0.wipe_flags();
+        self.0.wipe();
         self
     }
 

@@ -121,8 +121,7 @@ impl Page {
     #[inline(always)]
     pub(crate) fn init_anon(&self, mapping: u32, index: u32) {
         self.refs.fetch_add(1, Ordering::Relaxed);
-        self.mapping.store(mapping, Ordering::Relaxed);
-        self.index.store(index, Ordering::Relaxed);
+        self.set_mapping(mapping, index);
         self.mapcount.store(1, Ordering::Relaxed);
         let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
         let flags = PageFlags::UPTODATE.union(PageFlags::SWAPBACKED).bits();
@@ -130,9 +129,9 @@ impl Page {
     }
 
     /// Says who maps the page. For the holder of the page lock while nothing maps it.
+    #[inline(always)]
     pub(crate) fn set_mapping(&self, mapping: u32, index: u32) {
-        self.mapping.store(mapping, Ordering::Relaxed);
-        self.index.store(index, Ordering::Relaxed);
+        self.place.store(u64::from(index) << 32 | u64::from(mapping), Ordering::Relaxed);
     }
 
     // ---- contents ----
@@ -274,7 +273,7 @@ impl Page {
     /// Becomes the head of a free block.
     pub(crate) fn enter_buddy(&self, order: Order, migrate_type: u8) {
         self.private.store(u32::from(order.get()), Ordering::Relaxed);
-        self.index.store(u32::from(migrate_type), Ordering::Relaxed);
+        self.set_mapping(0, u32::from(migrate_type));
         self.set(PageFlags::BUDDY);
     }
 
@@ -282,7 +281,7 @@ impl Page {
     pub(crate) fn leave_buddy(&self) {
         self.clear(PageFlags::BUDDY);
         self.private.store(0, Ordering::Relaxed);
-        self.index.store(0, Ordering::Relaxed);
+        self.set_mapping(0, 0);
     }
 
     /// A frame of the boot allocator is handed over: frozen, ready to be freed.
@@ -291,53 +290,30 @@ impl Page {
         self.refs.store(0, Ordering::Relaxed);
     }
 
-    /// A frozen page of reclaim is nobody's any more: all flags go.
+    /// A frozen page of reclaim is nobody's any more: all flags go, and its swap entry.
     #[inline]
-    pub(crate) fn wipe_flags(&self) {
+    pub(crate) fn wipe(&self) {
         let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
         self.flags.store(zone, Ordering::Relaxed);
-    }
-
-    /// A free page, which nobody else can reach, joins a CPU's list of single pages.
-    #[inline(always)]
-    pub(crate) fn enter_pcp(&self) {
-        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
-        self.flags.store(zone | PageFlags::PCP.bits(), Ordering::Relaxed);
-    }
-
-    /// Leaves a CPU's list, still free.
-    #[inline(always)]
-    pub(crate) fn clear_pcp(&self) {
-        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
-        self.flags.store(zone, Ordering::Relaxed);
-    }
-
-    /// Leaves a CPU's list and the allocator, with one reference.
-    #[inline(always)]
-    pub(crate) fn leave_pcp(&self) {
-        self.clear_pcp();
-        self.own();
+        self.private.store(0, Ordering::Relaxed);
     }
 
     /// Leaves the allocator with one reference.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn own(&self) {
         self.refs.store(1, Ordering::Relaxed);
     }
 
     /// Wipes what a frozen page still carries; false if it carries what it must not.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prepare_free(&self) -> bool {
-        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
-        let sound = !self.flags().intersects(CHECK_AT_FREE)
-            && self.mapcount() == 0
-            && self.refs() == 0
-            && !self.is_linked();
+        let now = self.flags.load(Ordering::Relaxed);
+        let sound = now & CHECK_AT_FREE.bits() == 0 && self.mapcount() == 0;
         if sound {
-            self.flags.store(zone, Ordering::Relaxed);
-            self.mapping.store(0, Ordering::Relaxed);
-            self.index.store(0, Ordering::Relaxed);
-            self.private.store(0, Ordering::Relaxed);
+            debug_assert!(self.refs() == 0 && !self.is_linked(), "freed while in use: {self:?}");
+            debug_assert!(self.private() == 0, "freed with what its flags do not say: {self:?}");
+            self.flags.store(now & (3 << ZONE_SHIFT), Ordering::Relaxed);
+            self.set_mapping(0, 0);
         }
         sound
     }
@@ -348,16 +324,22 @@ impl Page {
         self.set(PageFlags::HEAD);
     }
 
+    /// Undoes [`Page::make_head`].
+    pub(crate) fn clear_head(&self) {
+        self.clear(PageFlags::HEAD);
+        self.private.store(0, Ordering::Relaxed);
+    }
+
     /// Makes the page a tail of the compound page whose head is frame `head`.
     pub(crate) fn make_tail(&self, head: u32) {
-        self.mapping.store(head, Ordering::Relaxed);
+        self.set_mapping(head, 0);
         self.set(PageFlags::TAIL);
     }
 
     /// Undoes [`Page::make_tail`].
     pub(crate) fn clear_tail(&self) {
         self.clear(PageFlags::TAIL);
-        self.mapping.store(0, Ordering::Relaxed);
+        self.set_mapping(0, 0);
     }
 
     // ---- seeded damage, for the tests of `validate()` ----

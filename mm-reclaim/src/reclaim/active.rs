@@ -50,7 +50,7 @@ impl<'m, E: Env> Mm<'m, E> {
             back.push(page);
         }
         stale.flush(&self.env);
-        lruvec.putback(&mut back, kind, batch.taken, |page| self.free_after_last_put(page));
+        lruvec.putback(&mut back, kind, batch.taken, |page| self.free_cold_after_last_put(page));
         self.count(VmEvent::PgDeactivate, u64::from(deactivated));
         lruvec.note_cost(kind, rotated);
     }

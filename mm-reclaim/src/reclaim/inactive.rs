@@ -40,7 +40,9 @@ impl<'m, E: Env> Mm<'m, E> {
             return 0;
         }
         let stat = self.shrink_page_list(&mut batch.pages, zone, request, progress);
-        lruvec.putback(&mut batch.pages, kind, batch.taken, |page| self.free_after_last_put(page));
+        lruvec.putback(&mut batch.pages, kind, batch.taken, |page| {
+            self.free_cold_after_last_put(page)
+        });
         lruvec.note_cost(kind, stat.pageout);
         self.count_steal(request.kind, kind, stat.reclaimed);
         zone.note_reclaim(batch.scanned, stat.reclaimed);
@@ -152,7 +154,7 @@ impl<'m, E: Env> Mm<'m, E> {
         self.count_scan(request.kind, PageType::Anon, taken);
         let stat = self.shrink_page_list(pages, zone, request, progress);
         let lruvec = self.lru.in_zone(zone.id());
-        lruvec.putback(pages, PageType::Anon, taken, |page| self.free_after_last_put(page));
+        lruvec.putback(pages, PageType::Anon, taken, |page| self.free_cold_after_last_put(page));
         self.count_steal(request.kind, PageType::Anon, stat.reclaimed);
         zone.note_reclaim(taken, stat.reclaimed);
         stat

@@ -21,7 +21,7 @@ use crate::page::LruList;
 use crate::stat::VmEvent;
 use crate::swap::SwapEntry;
 use crate::units::{Order, Pfn, Vpn};
-use crate::zone::{Zone, ZoneId};
+use crate::zone::ZoneId;
 
 /// What is wrong, with the evidence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,6 +148,8 @@ pub enum Violation {
     },
     /// Somebody is changing the areas of a space: this is no quiet moment.
     Busy(SpaceId),
+    /// Somebody is at a CPU's list of free pages: this is no quiet moment.
+    BusyLists(ZoneId),
     /// Two counters contradict each other.
     CounterIdentity(&'static str),
 }
@@ -177,7 +179,9 @@ impl<E: Env> Mm<'_, E> {
     /// The first violation found.
     pub fn validate(&self) -> Result<Census, Violation> {
         self.lru_add_drain_all();
-        self.zones.iter().for_each(Zone::drain_pcp);
+        if let Some(zone) = self.zones.iter().find(|zone| !zone.drain_pcp()) {
+            return Err(Violation::BusyLists(zone.id()));
+        }
         let mut census = Census::default();
         self.check_spaces(&mut census)?;
         self.check_free_lists(&mut census)?;

@@ -33,7 +33,7 @@ use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Lock, Ordering};
 use crate::units::{Order, Pfn, PhysAddr};
 use buddy::Buddy;
 pub(crate) use partial::Pageblock;
-pub(crate) use pcp::PcpLock;
+pub(crate) use pcp::CpuLists;
 
 /// Zones of the node.
 pub const MAX_ZONES: usize = 3;
@@ -154,14 +154,19 @@ pub struct Zone<'m, C: Cpu> {
     /// What the zone holds back from each class.
     reserve: [AtomicU32; MAX_ZONES],
     flags: AtomicU8,
-    /// Single pages at hand, for each CPU.
-    pcp: &'m [PcpLock<'m, C>; MAX_CPUS],
+    /// Blocks at hand, for each CPU.
+    pcp: &'m [CpuLists<'m>; MAX_CPUS],
     /// The tag of each pageblock: its migrate type, and [`SPARSE`]; changed under the buddy's
     /// lock.
     tags: &'m [AtomicU8],
+    /// Where the descriptors of the first pageblock begin, or would begin.
+    first_block: usize,
     /// Pages that left and entered the buddy for good, ever; changed under its lock.
     taken: AtomicU64,
     given: AtomicU64,
+    /// Pages that left the buddy for a CPU's list and came back from one, ever; likewise.
+    lent: AtomicU64,
+    returned: AtomicU64,
     /// Base pages of this zone that reclaim looked at and freed, ever.
     scanned: AtomicU64,
     stolen: AtomicU64,
@@ -177,7 +182,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         present: u32,
         map: MemMap<'m>,
         (tags, blocks): (&'m [AtomicU8], &'m [Pageblock]),
-        pcp: &'m [PcpLock<'m, C>; MAX_CPUS],
+        pcp: &'m [CpuLists<'m>; MAX_CPUS],
     ) -> Self {
         for tag in tags {
             tag.store(MigrateType::Movable as u8, Ordering::Relaxed);
@@ -195,8 +200,11 @@ impl<'m, C: Cpu> Zone<'m, C> {
             flags: AtomicU8::new(0),
             pcp,
             tags,
+            first_block: map.address(Pfn(span.start.0 & !(Order::PAGEBLOCK.pages() - 1))),
             taken: AtomicU64::new(0),
             given: AtomicU64::new(0),
+            lent: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
             scanned: AtomicU64::new(0),
             stolen: AtomicU64::new(0),
             wait_buckets: (span.pages() / 256).next_power_of_two().clamp(4, 4096),
@@ -233,15 +241,14 @@ impl<'m, C: Cpu> Zone<'m, C> {
 
     /// Pages on the per-CPU lists: free, but not counted in [`Zone::free`].
     pub fn pcp_pages(&self) -> u32 {
-        self.pcp.iter().map(PcpLock::len).sum()
+        self.pcp.iter().map(CpuLists::len).sum()
     }
 
     /// Pages ever taken and given (`pgalloc`, `pgfree`).
     pub(crate) fn traffic(&self) -> (u64, u64) {
         let at = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        let direct = (at(&self.taken), at(&self.given));
-        let by_cpu = self.pcp.iter().map(PcpLock::traffic);
-        by_cpu.fold(direct, |sum, cpu| (sum.0 + cpu.0, sum.1 + cpu.1))
+        let (taken, given) = self.pcp_traffic();
+        (at(&self.taken) + taken, at(&self.given) + given)
     }
 
     /// Free blocks of an order that anybody may use.
@@ -391,11 +398,18 @@ impl<'m, C: Cpu> Zone<'m, C> {
     ///
     /// # Panics
     /// If the page is still in use somewhere, or free already.
-    #[inline]
+    #[inline(always)]
     fn sound(&self, frozen: FrozenPage<'m>) -> &'m Page {
         let page = frozen.leak();
-        assert!(page.prepare_free(), "bad page at free, {:?}: {page:?}", self.map.pfn(page));
+        if !page.prepare_free() {
+            self.complain(page);
+        }
         page
+    }
+
+    #[cold]
+    fn complain(&self, page: &Page) -> ! {
+        panic!("bad page at free, {:?}: {page:?}", self.map.pfn(page));
     }
 
     /// Hands a range over from the boot allocator, in the largest blocks that fit.
@@ -425,6 +439,14 @@ impl<'m, C: Cpu> Zone<'m, C> {
     #[inline]
     pub fn pageblock_type(&self, pfn: Pfn) -> MigrateType {
         tag_type(&self.tags[pageblock_index(self.span, pfn)])
+    }
+
+    /// The tag of the pageblock around a page of this zone.
+    #[inline(always)]
+    fn tag(&self, page: &Page) -> u8 {
+        let block = size_of::<Page>() * Order::PAGEBLOCK.pages() as usize;
+        let offset = (page as *const Page).addr().wrapping_sub(self.first_block);
+        self.tags[offset / block].load(Ordering::Relaxed)
     }
 
     /// Shifts the free count behind everybody's back, for tests of `validate()`.

@@ -1,143 +1,176 @@
-//! Per-CPU page lists: single pages at hand without the zone's lock (BUDY-07).
+//! Per-CPU page lists: blocks of up to eight pages at hand without the zone's lock (BUDY-07).
 //!
-//! Data: for each CPU and migrate type a stack of up to [`HIGH`] frames. A page on one is
-//! neither allocated nor in the buddy lists: it has no reference and carries `PCP`.
-//! Taking pops, freeing pushes; an empty stack is refilled with [`BATCH`] pages, a full
-//! one gives as many back, under one hold of the zone's lock. The stack needs no links, so
-//! a pair of operations touches the descriptor and one cache line.
+//! Data: for each CPU, order and migrate type a [`Stack`] of free blocks. A block on one is
+//! neither allocated nor in the buddy lists: it is wiped and has no reference. Taking pops, freeing pushes; an empty stack is refilled with half of what it has
+//! room for, a full one gives as much back, under one hold of the zone's lock. A stack needs
+//! no links, so a pair of operations touches the descriptor and two cache lines.
 //!
 //! A page of a sparse pageblock, one that is less full than those that pages come from now,
 //! is not handed out again, or the pageblock would never become whole: it waits on a stack
 //! of its own, and [`BATCH`] of them go back to the zone together.
 //!
-//! Locks: a CPU's lists have a lock of their own, which that CPU takes without contention;
-//! it nests around the zone's. Whoever needs every page back drains all CPUs.
+//! Locks: a stack has a lock that is only tried. Its holder may be preempted or interrupted;
+//! who finds it held, a task that preempted the holder or another CPU that drains, goes to
+//! the buddy lists or leaves the stack alone. The zone's lock nests inside.
 //!
-//! Orders above zero go to the buddy lists directly.
+//! Orders above three go to the buddy lists directly.
 
-use super::buddy::Buddy;
-use super::{MigrateType, SPARSE, Zone, pageblock_index};
+mod stack;
+
+use super::{MigrateType, SPARSE, Zone, note};
 use crate::env::{Cpu, MAX_CPUS};
-use crate::lock_order::CPU_PAGES;
-use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page};
-use crate::sync::{Lock, LockGuard, Ordering};
+use crate::sync::Ordering;
 use crate::units::Order;
+use stack::{HeldStack, Stack};
 
-/// Pages that move between a list and the buddy at a time.
-const BATCH: usize = 16;
-/// The most pages on a list.
-const HIGH: usize = 2 * BATCH;
+/// The most single pages on a stack.
+const HIGH: usize = 32;
+/// Single pages that move between a stack and the buddy at a time.
+const BATCH: usize = HIGH / 2;
 /// Unmovable, movable, reclaimable.
 const TYPES: usize = 3;
 
-struct Stack<'m, const N: usize> {
-    pages: [Option<&'m Page>; N],
-    len: usize,
-}
-
-/// One CPU's lists, behind their lock.
-struct Pcp<'m> {
-    stacks: [Stack<'m, HIGH>; TYPES],
+/// One CPU's stacks.
+#[repr(align(64))]
+pub(crate) struct CpuLists<'m> {
+    singles: [Stack<'m, HIGH>; TYPES],
     /// Pages of sparse pageblocks, of any type, on their way back to the zone.
     returns: Stack<'m, BATCH>,
-    /// Pages taken and given by way of these lists, ever.
-    taken: u64,
-    given: u64,
+    /// Blocks of two, four and eight pages: sixteen pages each.
+    pairs: [Stack<'m, 8>; TYPES],
+    fours: [Stack<'m, 4>; TYPES],
+    eights: [Stack<'m, 2>; TYPES],
 }
 
-/// One CPU's lists.
-pub(crate) struct PcpLock<'m, C: Cpu>(Lock<C, Pcp<'m>, CPU_PAGES>);
-
-impl<C: Cpu> PcpLock<'_, C> {
-    pub(crate) const fn new() -> Self {
-        let stacks = [const { Stack::new() }; TYPES];
-        Self(Lock::new(Pcp { stacks, returns: Stack::new(), taken: 0, given: 0 }))
-    }
-
-    /// Pages on these lists.
-    pub(super) fn len(&self) -> u32 {
-        let pcp = self.0.lock();
-        pcp.stacks.iter().map(|stack| stack.len).sum::<usize>() as u32 + pcp.returns.len as u32
-    }
-
-    /// Pages ever taken and given.
-    pub(super) fn traffic(&self) -> (u64, u64) {
-        let pcp = self.0.lock();
-        (pcp.taken, pcp.given)
-    }
-}
-
-impl<'m, const N: usize> Stack<'m, N> {
-    const fn new() -> Self {
-        Self { pages: [None; N], len: 0 }
-    }
-
-    #[inline(always)]
-    fn pop(&mut self) -> Option<&'m Page> {
-        self.len = self.len.checked_sub(1)?;
-        *self.pages.get(self.len)?
-    }
-
-    /// False if the stack is full.
-    #[inline(always)]
-    fn push(&mut self, page: &'m Page) -> bool {
-        let Some(place) = self.pages.get_mut(self.len) else { return false };
-        *place = Some(page);
-        self.len += 1;
-        true
-    }
-
-    /// The pages of a block that has just left the buddy lists, to be handed out in the order
-    /// of their frames. There is room for them.
-    fn push_run(&mut self, map: MemMap<'m>, first: &'m Page, order: Order) {
-        let run = map.run(first, order.pages());
-        let places = &mut self.pages[self.len..self.len + run.len()];
-        for (place, page) in places.iter_mut().zip(run.iter().rev()) {
-            page.enter_pcp();
-            *place = Some(page);
+/// Does the same with each stack: `$body` sees it as `$stack`, and the order of its blocks.
+macro_rules! for_each_stack {
+    ($lists:expr, |$stack:ident, $order:ident| $body:expr) => {{
+        let lists: &CpuLists<'_> = $lists;
+        for_each_stack!(0, lists.singles.iter(), |$stack, $order| $body);
+        for_each_stack!(0, core::iter::once(&lists.returns), |$stack, $order| $body);
+        for_each_stack!(1, lists.pairs.iter(), |$stack, $order| $body);
+        for_each_stack!(2, lists.fours.iter(), |$stack, $order| $body);
+        for_each_stack!(3, lists.eights.iter(), |$stack, $order| $body);
+    }};
+    ($number:literal, $stacks:expr, |$stack:ident, $order:ident| $body:expr) => {
+        for $stack in $stacks {
+            let $order = const { Order::new($number).unwrap() };
+            $body;
         }
-        self.len += run.len();
+    };
+}
+
+/// Does something with the stacks of one order, or `$else` if there are none.
+macro_rules! with_order {
+    ($lists:expr, $order:expr, |$stacks:ident| $body:expr, else $else:expr) => {{
+        let lists: &CpuLists<'_> = $lists;
+        match $order.get() {
+            0 => {
+                let $stacks = &lists.singles;
+                $body
+            }
+            1 => {
+                let $stacks = &lists.pairs;
+                $body
+            }
+            2 => {
+                let $stacks = &lists.fours;
+                $body
+            }
+            3 => {
+                let $stacks = &lists.eights;
+                $body
+            }
+            _ => $else,
+        }
+    }};
+}
+
+impl CpuLists<'_> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            singles: [const { Stack::new() }; TYPES],
+            returns: Stack::new(),
+            pairs: [const { Stack::new() }; TYPES],
+            fours: [const { Stack::new() }; TYPES],
+            eights: [const { Stack::new() }; TYPES],
+        }
+    }
+
+    /// Pages on these stacks.
+    pub(super) fn len(&self) -> u32 {
+        let mut pages = 0;
+        for_each_stack!(self, |stack, order| pages += stack.len() * order.pages());
+        pages
+    }
+
+    /// Pages ever taken from these stacks.
+    pub(super) fn taken(&self) -> u64 {
+        let mut pages = 0;
+        for_each_stack!(self, |stack, order| pages += stack.popped() * u64::from(order.pages()));
+        pages
     }
 }
 
 impl<'m, C: Cpu> Zone<'m, C> {
-    /// The lists of the CPU that this was asked on; were the task moved meanwhile, they
+    /// The stacks of the CPU that this was asked on; were the task moved meanwhile, they
     /// would do as well.
     #[inline(always)]
-    fn this_pcp(&self) -> LockGuard<'_, C, Pcp<'m>, CPU_PAGES> {
-        self.pcp[C::current() % MAX_CPUS].0.lock()
+    fn this_cpu(&self) -> &'m CpuLists<'m> {
+        &self.pcp[C::current() % MAX_CPUS]
     }
 
-    /// Takes a single page, with one reference, from this CPU's list.
-    #[inline]
+    /// Takes a block, its first page with one reference.
+    #[inline(always)]
+    pub(crate) fn take_block(&self, order: Order, kind: MigrateType) -> Option<&'m Page> {
+        if order == Order::ZERO {
+            return self.take_page(kind);
+        }
+        self.take_larger(order, kind)
+    }
+
+    /// Takes a single page, with one reference.
+    #[inline(always)]
     pub(crate) fn take_page(&self, kind: MigrateType) -> Option<&'m Page> {
-        let mut pcp = self.this_pcp();
-        let page = match pcp.stacks.get_mut(kind as usize)?.pop() {
-            Some(page) => page,
-            None => self.refill(&mut pcp, kind)?,
-        };
-        pcp.taken += 1;
-        drop(pcp);
-        page.leave_pcp();
+        let stack = self.this_cpu().singles.get(kind as usize)?;
+        let Some(mut held) = stack.try_hold() else { return self.take(Order::ZERO, kind) };
+        let Some(page) = held.pop() else { return self.refill_singles(held, kind) };
+        drop(held);
+        page.own();
         Some(page)
     }
 
-    /// Fills an empty stack from the buddy lists; one page is the caller's.
-    #[cold]
-    fn refill(&self, pcp: &mut Pcp<'m>, kind: MigrateType) -> Option<&'m Page> {
-        let stack = &mut pcp.stacks[kind as usize];
+    #[inline(never)]
+    fn take_larger(&self, order: Order, kind: MigrateType) -> Option<&'m Page> {
+        let page = with_order!(self.this_cpu(), order, |stacks| {
+            let Some(mut held) = stacks.get(kind as usize).and_then(Stack::try_hold) else {
+                return self.take(order, kind);
+            };
+            held.pop().or_else(|| self.refill(&mut held, order, kind))
+        }, else return self.take(order, kind))?;
+        page.own();
+        Some(page)
+    }
+
+    /// Fills an empty stack of single pages; one page is the caller's.
+    #[inline(never)]
+    fn refill_singles(
+        &self,
+        mut held: HeldStack<'_, 'm, HIGH>,
+        kind: MigrateType,
+    ) -> Option<&'m Page> {
+        let mut returns = self.this_cpu().returns.try_hold();
         let mut buddy = self.buddy.lock();
-        let mut delta = 0;
-        if pcp.returns.len > 0 {
-            delta += self.give_oldest(&mut buddy, &mut pcp.returns, BATCH) as i32;
+        if let Some(returns) = &mut returns {
+            self.give_oldest(&mut buddy, returns, BATCH, Order::ZERO);
         }
         let mut fell_back = false;
-        while stack.len < BATCH {
+        while held.len() < BATCH {
             // No block is split for the last few pages: the next refill needs all of it.
-            let (most, split) = ((BATCH - stack.len) as u32, stack.len < BATCH / 2);
+            let (most, split) = ((BATCH - held.len()) as u32, held.len() < BATCH / 2);
             if let Some((first, order)) = buddy.take_packed(most, split, kind) {
-                stack.push_run(self.map, first, order);
+                held.push_run(self.map, first, order);
                 continue;
             }
             if !split {
@@ -145,94 +178,176 @@ impl<'m, C: Cpu> Zone<'m, C> {
             }
             let Some(taken) = buddy.take(Order::ZERO, kind) else { break };
             fell_back |= taken.fell_back;
-            stack.push_run(self.map, taken.page, Order::ZERO);
+            held.push_run(self.map, taken.page, Order::ZERO);
         }
-        self.publish(delta - stack.len as i32);
+        self.lend(held.len() as u32);
         drop(buddy);
         if fell_back {
             self.boost();
         }
-        stack.pop()
+        let page = held.pop()?;
+        page.own();
+        Some(page)
     }
 
-    /// Frees a single page by way of this CPU's list.
+    /// Fills an empty stack of larger blocks; one is the caller's.
+    fn refill<const N: usize>(
+        &self,
+        held: &mut HeldStack<'_, 'm, N>,
+        order: Order,
+        kind: MigrateType,
+    ) -> Option<&'m Page> {
+        let mut buddy = self.buddy.lock();
+        let mut fell_back = false;
+        while held.len() < N / 2 {
+            let Some(taken) = buddy.take(order, kind) else { break };
+            fell_back |= taken.fell_back;
+            held.push(taken.page);
+        }
+        self.lend(held.len() as u32 * order.pages());
+        drop(buddy);
+        if fell_back {
+            self.boost();
+        }
+        held.pop()
+    }
+
+    /// Pages left the buddy lists for a stack; for the holder of the zone's lock.
+    fn lend(&self, pages: u32) {
+        self.publish(-(pages as i32));
+        note(&self.lent, pages);
+    }
+
+    /// Frees a block, its first page frozen.
     ///
     /// # Panics
-    /// If the page is still in use somewhere, or free already.
-    #[inline]
+    /// If it is still in use somewhere, or free already.
+    #[inline(always)]
+    pub(crate) fn give_block(&self, frozen: FrozenPage<'m>, order: Order) {
+        if order == Order::ZERO {
+            return self.give_page(frozen);
+        }
+        self.give_larger(frozen, order);
+    }
+
+    /// Frees a single page.
+    ///
+    /// # Panics
+    /// As [`Zone::give_block`].
+    #[inline(always)]
     pub(crate) fn give_page(&self, frozen: FrozenPage<'m>) {
         let page = self.sound(frozen);
-        let pfn = self.map.pfn(page);
-        let tag = self.tags[pageblock_index(self.span, pfn)].load(Ordering::Relaxed);
-        let mut pcp = self.this_pcp();
         // A tag that says more than a type of the stacks leads to none of them.
-        let Some(stack) = pcp.stacks.get_mut(usize::from(tag)) else {
-            return self.give_elsewhere(pcp, page, tag);
+        let cpu = self.this_cpu();
+        let Some(stack) = cpu.singles.get(usize::from(self.tag(page))) else {
+            return self.give_elsewhere(page);
         };
-        page.enter_pcp();
-        if !stack.push(page) {
-            self.spill_for(stack, page);
+        let Some(mut held) = stack.try_hold() else { return self.give_past(page, Order::ZERO) };
+        if !held.push(page) {
+            self.spill(held, page, Order::ZERO);
         }
-        pcp.given += 1;
+    }
+
+    /// Frees a single page that no cache holds: it is the last of its stack to be taken.
+    ///
+    /// # Panics
+    /// As [`Zone::give_block`].
+    pub(crate) fn give_cold_page(&self, frozen: FrozenPage<'m>) {
+        let page = self.sound(frozen);
+        let cpu = self.this_cpu();
+        let Some(stack) = cpu.singles.get(usize::from(self.tag(page))) else {
+            return self.give_elsewhere(page);
+        };
+        match stack.try_hold() {
+            Some(mut held) if held.len() < HIGH => held.push_cold(page),
+            _ => self.give_past(page, Order::ZERO),
+        }
+    }
+
+    #[inline(never)]
+    fn give_larger(&self, frozen: FrozenPage<'m>, order: Order) {
+        let page = self.sound(frozen);
+        let (cpu, tag) = (self.this_cpu(), usize::from(self.tag(page)));
+        with_order!(cpu, order, |stacks| {
+            let Some(mut held) = stacks.get(tag).and_then(Stack::try_hold) else {
+                return self.give_past(page, order);
+            };
+            if !held.push(page) {
+                self.spill(held, page, order);
+            }
+        }, else self.give_past(page, order));
     }
 
     /// Frees a page of a sparse pageblock, or of one that is not for everybody.
     #[inline(never)]
-    fn give_elsewhere(
-        &self,
-        mut pcp: LockGuard<'_, C, Pcp<'m>, CPU_PAGES>,
-        page: &'m Page,
-        tag: u8,
-    ) {
-        if usize::from(tag & !SPARSE) >= TYPES {
-            drop(pcp);
-            return self.give(FrozenPage::after_last_put(page), Order::ZERO);
+    fn give_elsewhere(&self, page: &'m Page) {
+        if usize::from(self.tag(page) & !SPARSE) >= TYPES {
+            return self.give_past(page, Order::ZERO);
         }
-        page.enter_pcp();
-        if !pcp.returns.push(page) {
-            self.spill_for(&mut pcp.returns, page);
+        let Some(mut held) = self.this_cpu().returns.try_hold() else {
+            return self.give_past(page, Order::ZERO);
+        };
+        if !held.push(page) {
+            self.spill(held, page, Order::ZERO);
         }
-        pcp.given += 1;
     }
 
-    /// Makes room for a page on a full stack, and pushes it.
+    /// Gives a block to the buddy lists, past all stacks.
     #[cold]
-    fn spill_for<const N: usize>(&self, stack: &mut Stack<'m, N>, page: &'m Page) {
-        self.spill(stack, BATCH);
-        stack.push(page);
+    fn give_past(&self, page: &'m Page, order: Order) {
+        self.give(FrozenPage::after_last_put(page), order);
     }
 
-    /// Gives up to `most` pages of a stack, the oldest, back to the buddy lists.
-    fn spill<const N: usize>(&self, stack: &mut Stack<'m, N>, most: usize) {
-        let mut buddy = self.buddy.lock();
-        let given = self.give_oldest(&mut buddy, stack, most);
-        self.publish(given as i32);
+    /// Makes room for a block on a full stack, and pushes it.
+    #[cold]
+    #[inline(never)]
+    fn spill<const N: usize>(&self, mut held: HeldStack<'_, 'm, N>, page: &'m Page, order: Order) {
+        let most = if order == Order::ZERO { BATCH } else { N / 2 };
+        self.give_oldest(&mut self.buddy.lock(), &mut held, most, order);
+        held.push(page);
     }
 
-    /// What [`Zone::spill`] does under the zone's lock; how many pages it was.
+    /// Gives up to `most` blocks of a stack, the oldest, back to the buddy lists.
     fn give_oldest<const N: usize>(
         &self,
-        buddy: &mut Buddy<'m>,
-        stack: &mut Stack<'m, N>,
+        buddy: &mut super::Buddy<'m>,
+        held: &mut HeldStack<'_, 'm, N>,
         most: usize,
-    ) -> usize {
-        let count = most.min(stack.len);
-        let pages = stack.pages[..count].iter().flatten();
-        buddy.give_frames(pages.inspect(|page| page.clear_pcp()).map(|page| self.map.pfn(page)));
-        stack.pages.copy_within(count..stack.len, 0);
-        stack.len -= count;
-        count
+        order: Order,
+    ) {
+        held.drain(most, |oldest| {
+            let frames = oldest.iter().flatten().map(|page| self.map.pfn(page));
+            let blocks = match order {
+                Order::ZERO => buddy.give_frames(frames),
+                _ => frames.map(|pfn| buddy.give(pfn, order)).count() as u32,
+            };
+            self.publish((blocks * order.pages()) as i32);
+            note(&self.returned, blocks * order.pages());
+        });
     }
 
-    /// Gives the pages on every CPU's lists back to the buddy lists (`drain_all_pages`).
-    pub(crate) fn drain_pcp(&self) {
-        for pcp in self.pcp {
-            let mut pcp = pcp.0.lock();
-            for stack in &mut pcp.stacks {
-                self.spill(stack, HIGH);
-            }
-            self.spill(&mut pcp.returns, BATCH);
+    /// Gives the blocks on every CPU's stacks back to the buddy lists (`drain_all_pages`);
+    /// false if somebody was at one of them, which then kept its blocks.
+    pub(crate) fn drain_pcp(&self) -> bool {
+        let mut all = true;
+        for cpu in self.pcp {
+            for_each_stack!(cpu, |stack, order| match stack.try_hold() {
+                Some(mut held) => {
+                    self.give_oldest(&mut self.buddy.lock(), &mut held, HIGH, order);
+                }
+                None => all = false,
+            });
         }
+        all
+    }
+
+    /// Pages ever taken and given by way of the stacks. The second follows from what moved
+    /// between them and the buddy lists, so that the straight path counts once.
+    pub(super) fn pcp_traffic(&self) -> (u64, u64) {
+        let taken: u64 = self.pcp.iter().map(CpuLists::taken).sum();
+        let [lent, returned] = [&self.lent, &self.returned].map(|n| n.load(Ordering::Relaxed));
+        let held = lent.saturating_sub(returned).saturating_sub(u64::from(self.pcp_pages()));
+        (taken, taken.saturating_sub(held))
     }
 }
 

@@ -7,15 +7,11 @@ use crate::page::FrozenPage;
 use crate::units::{Order, Pfn};
 
 impl<C: Cpu> Zone<'_, C> {
-    /// Takes a block of frames, by way of this CPU's list if it is a single one.
+    /// Takes a block of frames, by way of this CPU's lists.
     #[doc(hidden)]
     #[inline]
     pub fn take_frames(&self, order: Order, kind: MigrateType) -> Option<Pfn> {
-        let page = match order {
-            Order::ZERO => self.take_page(kind),
-            _ => self.take(order, kind),
-        }?;
-        Some(self.map.pfn(page))
+        self.take_block(order, kind).map(|page| self.map.pfn(page))
     }
 
     /// Gives back what [`Zone::take_frames`] gave.
@@ -27,15 +23,25 @@ impl<C: Cpu> Zone<'_, C> {
     pub fn give_frames(&self, pfn: Pfn, order: Order) {
         let page = self.map.page(pfn);
         assert!(page.freeze(1), "in use elsewhere, or free: {page:?}");
-        match order {
-            Order::ZERO => self.give_page(FrozenPage::after_last_put(page)),
-            _ => self.give(FrozenPage::after_last_put(page), order),
-        }
+        self.give_block(FrozenPage::after_last_put(page), order);
+    }
+
+    /// Takes a single page and gives it back, as often as said; false if there is none.
+    #[doc(hidden)]
+    pub fn cycle_page(&self, times: u32) -> bool {
+        (0..times).all(|_| {
+            let page = self.take_page(MigrateType::Movable);
+            page.is_some_and(|page| {
+                let last = page.put();
+                self.give_page(FrozenPage::after_last_put(page));
+                last
+            })
+        })
     }
 
     /// Gives back what the per-CPU lists hold.
     #[doc(hidden)]
     pub fn settle(&self) {
-        self.drain_pcp();
+        let _ = self.drain_pcp();
     }
 }

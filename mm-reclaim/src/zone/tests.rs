@@ -31,7 +31,7 @@ fn with_zone(ranges: &[FrameRange], body: impl for<'m> FnOnce(&TestZone<'m>, Mem
     let touched = (span.end.0 - 1) / 512 - span.start.0 / 512 + 1;
     let blocks: Vec<AtomicU8> = (0..touched).map(|_| AtomicU8::new(9)).collect();
     let present = ranges.iter().map(|range| range.pages()).sum();
-    let pcp = [const { super::PcpLock::new() }; MAX_CPUS];
+    let pcp = [const { super::CpuLists::new() }; MAX_CPUS];
     let partial: Vec<Pageblock> = (0..touched).map(|_| Pageblock::new()).collect();
     let zone = Zone::new(ZoneId::Dma32, span, present, map, (&blocks, &partial), &pcp);
     ranges.iter().for_each(|range| zone.free_bootmem(*range));
@@ -253,7 +253,7 @@ fn blocks_do_not_merge_across_zones() {
     let map = MemMap::new(&pages, Pfn(0));
     let blocks = [const { AtomicU8::new(0) }; 4];
     let partial = [const { Pageblock::new() }; 4];
-    let pcp = [const { super::PcpLock::new() }; MAX_CPUS];
+    let pcp = [const { super::CpuLists::new() }; MAX_CPUS];
     let below = (&blocks[..3], &partial[..3]);
     let above = (&blocks[3..], &partial[3..]);
     let low = Zone::<TestCpu>::new(ZoneId::Dma, frames(0, 1536), 1536, map, below, &pcp);
@@ -377,7 +377,7 @@ fn the_zones_share_all_frames() {
 fn wait_keys_tell_zones_apart_and_spread_pages() {
     let pages = descriptors(8192, |_| 0);
     let map = MemMap::new(&pages, Pfn(0));
-    let pcp = [const { super::PcpLock::new() }; MAX_CPUS];
+    let pcp = [const { super::CpuLists::new() }; MAX_CPUS];
     let zone = |id| Zone::<TestCpu>::new(id, frames(0, 8192), 0, map, (&[], &[]), &pcp);
     let (dma, normal) = (zone(ZoneId::Dma), zone(ZoneId::Normal));
     let keys = |zone: &TestZone<'_>| -> Vec<u64> {

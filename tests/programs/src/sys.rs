@@ -182,7 +182,7 @@ pub fn fork() -> Result<usize, Errno> {
 /// # Errors
 /// `ECHILD` without children.
 pub fn wait() -> Result<(usize, u32), Errno> {
-    wait_with(0)
+    wait_with(usize::MAX, 0)
 }
 
 /// Like [`wait`], but child number 0 if none has ended yet.
@@ -190,14 +190,22 @@ pub fn wait() -> Result<(usize, u32), Errno> {
 /// # Errors
 /// `ECHILD` without children.
 pub fn try_wait() -> Result<(usize, u32), Errno> {
-    wait_with(WNOHANG)
+    wait_with(usize::MAX, WNOHANG)
 }
 
-fn wait_with(options: usize) -> Result<(usize, u32), Errno> {
+/// Waits until one child ends; Linux's status word.
+///
+/// # Errors
+/// `ECHILD` if it is no child of this process.
+pub fn wait_for(child: usize) -> Result<u32, Errno> {
+    Ok(wait_with(child, 0)?.1)
+}
+
+fn wait_with(which: usize, options: usize) -> Result<(usize, u32), Errno> {
     let mut status = 0_u32;
     let place = &raw mut status;
     // SAFETY: the kernel writes the status word to `place`, which lives in this frame.
-    let child = unsafe { call(number::WAIT4, [usize::MAX, place as usize, options, 0, 0, 0]) }?;
+    let child = unsafe { call(number::WAIT4, [which, place as usize, options, 0, 0, 0]) }?;
     Ok((child, status))
 }
 

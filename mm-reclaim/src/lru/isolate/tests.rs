@@ -329,7 +329,7 @@ impl<'m> Driver<'_, 'm> {
         if page.refs() != 1 || self.listed(number).is_some() || self.is_isolated(number) {
             return;
         }
-        page.wipe_flags();
+        page.wipe();
         if anon {
             page.set_swapbacked();
         }

@@ -13,9 +13,9 @@ use ::loom::thread;
 use crate::env::{Cpu, DeviceId, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
 use crate::page::{Page, PageFlags};
 use crate::swap::map::{Held, SwapDevice, words_for};
-use crate::sync::{AtomicBool, Lock, Ordering, RelaxStrategy};
+use crate::sync::{AtomicBool, Lock, Ordering, RelaxStrategy, WordLock};
 use crate::units::Pfn;
-use crate::wait::SleepLock;
+use crate::wait::{CallWord, SleepLock};
 
 /// A CPU whose wait for a lock lets the other threads go on.
 struct LoomCpu;
@@ -261,6 +261,30 @@ fn a_spin_lock_orders_its_holders() {
     });
 }
 
+/// BUDY-07: who gets a lock that is only tried sees what its last holder did, and nobody else
+/// gets it meanwhile.
+#[test]
+fn a_tried_lock_orders_its_holders() {
+    check(|| {
+        let shared = Arc::new(WordLock::new(Guarded::new()));
+        assert_eq!(shared.number(), 0);
+        let add = |shared: &WordLock<Guarded>| {
+            let held = shared.try_hold();
+            held.map_or(0, |mut held| {
+                held.add();
+                held.number += 1;
+                1
+            })
+        };
+        let other = Arc::clone(&shared);
+        let thread = thread::spawn(move || add(&other));
+        let added = add(&shared) + thread.join().expect("it ends");
+        assert!(added > 0, "the first of them got it");
+        let held = shared.try_hold().expect("nobody has it");
+        assert_eq!((u64::from(held.get()), held.number), (added, added));
+    });
+}
+
 /// The area lock: a sleeper that counts itself, and a holder that looks at the count, meet.
 #[test]
 fn a_sleeper_for_the_area_lock_is_woken() {
@@ -272,6 +296,42 @@ fn a_sleeper_for_the_area_lock_is_woken() {
         *shared.0.lock(&shared.1) += 1;
         thread.join().expect("it ends");
         assert_eq!(*shared.0.lock(&shared.1), 2);
+    });
+}
+
+/// CTRL-01: kswapd takes what each caller asked for, with what the caller saw, although only
+/// the one that found nothing asked for wakes it.
+#[test]
+fn a_call_is_taken_with_what_its_caller_saw() {
+    check(|| {
+        let shared =
+            Arc::new((CallWord::new(), LoomTasks::new(), [Guarded::new(), Guarded::new()]));
+        shared.0.take();
+        let call = |shared: &(CallWord, LoomTasks, [Guarded; 2]), who: usize| {
+            shared.2[who].add();
+            if shared.0.raise(|word| word | 1 << who) {
+                shared.1.wake(WaitKey(0));
+            }
+        };
+        let (other, server) = (Arc::clone(&shared), Arc::clone(&shared));
+        let caller = thread::spawn(move || call(&other, 0));
+        let serve = move || {
+            let (word, tasks, seen) = &*server;
+            let mut served = 0;
+            while served != 0b11 {
+                let mut taken = 0;
+                tasks.wait_until(WaitKey(0), WaitMode::UNTIL_READY, &mut || {
+                    taken = word.take();
+                    taken != 0
+                });
+                (0..2).filter(|who| taken & 1 << who != 0).for_each(|who| seen[who].add());
+                served |= taken;
+            }
+        };
+        let server = thread::spawn(serve);
+        call(&shared, 1);
+        caller.join().expect("it ends");
+        server.join().expect("it ends");
     });
 }
 

@@ -10,7 +10,7 @@ use crate::page::{FrozenPage, Page};
 use crate::sync::AtomicU8;
 use crate::tests::{TestCpu, descriptors, frames};
 use crate::units::{Order, Pfn};
-use crate::zone::{MigrateType, Pageblock, PcpLock, Zone, ZoneId};
+use crate::zone::{CpuLists, MigrateType, Pageblock, Zone, ZoneId};
 
 type TestZone<'m> = Zone<'m, TestCpu>;
 
@@ -61,7 +61,7 @@ fn with_zone(blocks: usize, body: impl for<'m> FnOnce(&TestZone<'m>, MemMap<'m>)
     let map = MemMap::new(&pages, Pfn(0));
     let tags: Vec<AtomicU8> = (0..blocks).map(|_| AtomicU8::new(0)).collect();
     let partial: Vec<Pageblock> = (0..blocks).map(|_| Pageblock::new()).collect();
-    let pcp = [const { PcpLock::new() }; MAX_CPUS];
+    let pcp = [const { CpuLists::new() }; MAX_CPUS];
     let zone = Zone::new(ZoneId::Dma, frames(0, count), count, map, (&tags, &partial), &pcp);
     zone.free_bootmem(frames(0, count));
     TestCpu::move_to(0);
@@ -111,7 +111,7 @@ fn pages_of_a_sparse_pageblock_go_back() {
         let (dense, sparse): (Vec<&Page>, Vec<&Page>) =
             held.into_iter().partition(|page| map.pfn(page).0 < 512);
         dense.iter().step_by(20).for_each(|page| give(zone, page));
-        zone.drain_pcp();
+        assert!(zone.drain_pcp());
         let pause = take(zone);
         assert!(map.pfn(pause).0 < 512);
         let (first, rest) = sparse.split_at(100);
@@ -123,7 +123,7 @@ fn pages_of_a_sparse_pageblock_go_back() {
             assert!(map.pfn(other).0 < 512 || first.iter().any(|page| core::ptr::eq(*page, other)));
             give(zone, other);
         }
-        zone.drain_pcp();
+        assert!(zone.drain_pcp());
         assert_eq!(zone.free_blocks(Order::PAGEBLOCK), 1);
     });
 }
@@ -160,7 +160,7 @@ fn random_churn_down_to_half_full_leaves_pageblocks_whole() {
                 give(zone, held.swap_remove(below(held.len())));
             }
         }
-        zone.drain_pcp();
+        assert!(zone.drain_pcp());
         let blocks = (0..).map_while(|_| zone.take(Order::PAGEBLOCK, MigrateType::Movable));
         let whole = blocks.count();
         assert!(whole >= 240, "{whole} pageblocks of {BLOCKS} are whole at half full");

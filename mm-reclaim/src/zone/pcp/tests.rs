@@ -1,14 +1,14 @@
-//! Per-CPU lists of single pages: nothing is lost between them and the buddy lists.
+//! Per-CPU lists: nothing is lost between them and the buddy lists.
 
 use std::collections::BTreeSet;
 use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{BATCH, HIGH, PcpLock};
+use super::{BATCH, CpuLists, HIGH};
 use crate::env::MAX_CPUS;
 use crate::memmap::MemMap;
-use crate::page::{FrozenPage, Page, PageFlags};
+use crate::page::{FrozenPage, Page};
 use crate::sync::AtomicU8;
 use crate::tests::{TestCpu, cases, descriptors, frames, panic_of};
 use crate::units::{Order, Pfn};
@@ -25,7 +25,7 @@ fn with_zone(body: impl for<'m> FnOnce(&TestZone<'m>, MemMap<'m>)) {
     let pages = descriptors(PAGES, |_| 0);
     let map = MemMap::new(&pages, Pfn(0));
     let blocks = [const { AtomicU8::new(0) }; 2];
-    let pcp = [const { PcpLock::new() }; MAX_CPUS];
+    let pcp = [const { CpuLists::new() }; MAX_CPUS];
     let partial = [const { Pageblock::new() }; 2];
     let zone = Zone::new(ZoneId::Dma, frames(0, PAGES), PAGES, map, (&blocks, &partial), &pcp);
     zone.free_bootmem(frames(0, PAGES));
@@ -68,13 +68,13 @@ fn pages_move_by_the_batch_and_not_beyond_the_high_mark() {
 fn the_page_freed_last_is_taken_first() {
     with_zone(|zone, map| {
         let held: Vec<&Page> = (0..=HIGH).map(|_| take(zone)).collect();
-        zone.drain_pcp();
+        assert!(zone.drain_pcp());
         held.iter().for_each(|page| give(zone, page));
         let again: Vec<Pfn> = (0..=HIGH - BATCH).map(|_| map.pfn(take(zone))).collect();
         assert!(again.into_iter().eq(held.iter().rev().take(HIGH - BATCH + 1).map(|p| map.pfn(p))));
         assert_eq!(zone.pcp_pages(), 0);
         // The oldest ones are in the buddy lists.
-        assert!(held[..BATCH].iter().all(|page| !page.has(PageFlags::PCP) && page.refs() == 0));
+        assert_eq!(zone.free() + held.len() as u32 - BATCH as u32, PAGES);
     });
 }
 
@@ -90,7 +90,7 @@ fn draining_brings_every_page_back() {
             }
         }
         assert!(zone.pcp_pages() > 3 * BATCH as u32, "every CPU has some");
-        zone.drain_pcp();
+        assert!(zone.drain_pcp());
         assert_eq!((zone.free(), zone.pcp_pages()), (PAGES, 0));
         assert_eq!(zone.free_blocks(Order::MAX), 1);
     });
@@ -118,7 +118,82 @@ fn a_listed_page_is_not_freed_again() {
         let page = take(zone);
         give(zone, page);
         let said = panic_of(|| zone.give_page(FrozenPage::after_last_put(page)));
-        assert!(said.contains("bad page at free") && said.contains("PCP"), "{said}");
+        assert!(said.contains("freed twice"), "{said}");
+    });
+}
+
+/// BUDY-07: a page that no cache holds goes to the far end: it is taken last and given back
+/// first.
+#[test]
+fn a_cold_page_is_taken_last() {
+    with_zone(|zone, map| {
+        let held: Vec<&Page> = (0..BATCH).map(|_| take(zone)).collect();
+        let (cold, warm) = (held[0], &held[1..]);
+        warm.iter().for_each(|page| give(zone, page));
+        assert!(cold.put());
+        zone.give_cold_page(FrozenPage::after_last_put(cold));
+        let again: Vec<Pfn> = (0..BATCH).map(|_| map.pfn(take(zone))).collect();
+        let wanted = warm.iter().rev().chain([&cold]).map(|page| map.pfn(page));
+        assert!(again.into_iter().eq(wanted));
+    });
+}
+
+/// BUDY-07: orders up to three have lists of their own, above it there are none.
+#[test]
+fn small_blocks_are_kept_at_hand_too() {
+    for (order, kept) in [(1, 16), (2, 16), (3, 16), (4, 0)] {
+        with_zone(|zone, map| {
+            let order = Order::new(order).expect("an order");
+            let blocks = |n: usize| -> Vec<&Page> {
+                let block = || zone.take_block(order, MigrateType::Movable).expect("a block");
+                (0..n).map(|_| block()).collect()
+            };
+            let held = blocks(12);
+            for block in &held {
+                assert!(map.pfn(block).0.is_multiple_of(order.pages()) && block.refs() == 1);
+            }
+            assert_eq!(zone.free() + zone.pcp_pages(), PAGES - 12 * order.pages());
+            assert!(zone.drain_pcp());
+            for block in held.iter().take(9) {
+                assert!(block.put());
+                zone.give_block(FrozenPage::after_last_put(block), order);
+                assert!(zone.pcp_pages() <= kept, "{order:?}");
+            }
+            assert_eq!(zone.pcp_pages() > 0, kept > 0);
+            let again = blocks(1)[0];
+            assert!(kept == 0 || core::ptr::eq(again, held[8]), "the warm one first");
+            let (taken, given) = zone.traffic();
+            assert_eq!((taken - given) as u32, 4 * order.pages());
+            for block in held[9..].iter().chain([&again]) {
+                assert!(block.put());
+                zone.give_block(FrozenPage::after_last_put(block), order);
+            }
+            assert!(zone.drain_pcp());
+            assert_eq!((zone.free(), zone.free_blocks(Order::MAX)), (PAGES, 1));
+        });
+    }
+}
+
+/// BUDY-07: who finds a list in use, because it preempted its user or drains another CPU's,
+/// goes to the zone, and loses nothing.
+#[test]
+fn a_list_in_use_is_passed_by() {
+    with_zone(|zone, map| {
+        let (first, second) = (take(zone), take(zone));
+        let (free, kept) = (zone.free(), zone.pcp_pages());
+        let used = zone.this_cpu().singles[MigrateType::Movable as usize].try_hold();
+        let third = take(zone);
+        assert_eq!((zone.free(), zone.pcp_pages()), (free - 1, kept));
+        give(zone, first);
+        assert!(second.put());
+        zone.give_cold_page(FrozenPage::after_last_put(second));
+        assert_eq!((zone.free(), zone.pcp_pages()), (free + 1, kept));
+        assert!(!zone.drain_pcp(), "one list stayed as it was");
+        assert_eq!(zone.pcp_pages(), kept);
+        drop(used);
+        assert_ne!(map.pfn(take(zone)), map.pfn(third));
+        assert!(zone.drain_pcp());
+        assert_eq!(zone.free(), PAGES - 2);
     });
 }
 
@@ -181,7 +256,7 @@ proptest! {
             let (taken, given) = zone.traffic();
             assert_eq!(taken - given, held.len() as u64);
             held.into_iter().for_each(|page| give(zone, page));
-            zone.drain_pcp();
+            assert!(zone.drain_pcp());
             assert_eq!((zone.free(), zone.free_blocks(Order::MAX)), (PAGES, 1));
         });
     }

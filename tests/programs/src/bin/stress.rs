@@ -39,6 +39,10 @@ const PHASES: [Phase; 4] = [
 
 /// Pages that the programs of a phase share from the beginning, in hundredths of RAM.
 const SHARED: usize = 10;
+/// Children of a program itself: each copies the tables of all its memory.
+const LARGE_FORKS: usize = 4;
+/// Pages of the process that has the other children, beside the shared ones.
+const NURSERY: usize = 128;
 /// What all pages hold before anybody has written them.
 const OLD: u64 = 1;
 
@@ -134,22 +138,21 @@ fn count(ends: &mut (usize, usize, usize), end: End) {
     }
 }
 
-/// A program: it rewrites its share of the shared pages and its own, checks them in order
-/// and in disorder, and has children that do a little of the same.
+/// A program: beside a process that has most of its children, it writes its own pages, checks
+/// them in order and in disorder, and has a few children that see all of them.
 fn live(shared: &mut Pages, number: usize, work: Work) -> i32 {
+    let base = (work.seed * 64 + number) as u64 * 1_000_000 + 10;
+    let nursery = task::start(|| breed(shared, number, work, base + 100_000));
     let mut random = Random::new(work.seed, number);
     let mut own = Pages::map(work.pages);
-    let base = (work.seed * 64 + number) as u64 * 1_000_000 + 10;
-    let mut exits = 0;
+    let apart = (own.count() * work.rounds / LARGE_FORKS).max(1);
     for round in 0..work.rounds {
         let version = base + round as u64;
         for page in 0..own.count() {
             own.write(page, version);
-            if page * work.exits * 2 / own.count() / work.rounds > exits && exits < work.exits {
-                exits += 1;
-                if !child(&mut own, shared, page, version, &mut random) {
-                    return DAMAGED;
-                }
+            let forks = (round * own.count() + page).is_multiple_of(apart);
+            if forks && !child(&mut own, shared, page, version, &mut random) {
+                return DAMAGED;
             }
         }
         let in_disorder = (0..own.count()).try_for_each(|_| {
@@ -161,7 +164,24 @@ fn live(shared: &mut Pages, number: usize, work: Work) -> i32 {
             return damage.report();
         }
     }
-    0
+    match task::join(nursery) {
+        End::Status(0) | End::Signal(task::SIGBUS) => 0,
+        _ => DAMAGED,
+    }
+}
+
+/// Has children, one after the other, each of which sees a little memory of its own.
+fn breed(shared: &mut Pages, number: usize, work: Work, version: u64) -> i32 {
+    let mut random = Random::new(work.seed, number + 32);
+    let mut own = Pages::map(NURSERY);
+    own.write_all(version);
+    let all_well =
+        (0..work.exits).all(|_| child(&mut own, shared, NURSERY - 1, version, &mut random));
+    match own.check_all(version) {
+        Ok(()) if all_well => 0,
+        Ok(()) => DAMAGED,
+        Err(damage) => damage.report(),
+    }
 }
 
 /// A child that sees what its parent saw, rewrites a little of it, and is gone.
