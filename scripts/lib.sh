@@ -7,6 +7,11 @@ called_from=$PWD
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=aarch64-unknown-none-softfloat
 least_qemu=8
+# The first that has the machine raspi4b.
+least_qemu_raspi4b=9
+# The Raspberry Pi 4's device tree, which scripts/setup puts there and git ignores; another one
+# may be named by the environment.
+raspi4b_dtb=${RASPI4B_DTB:-target/boards/bcm2711-rpi-4-b.dtb}
 cd "$root" || exit
 
 # A shell that did not read its profile may miss where rustup puts cargo.
@@ -118,38 +123,55 @@ pack_programs() {
 memory=256  # MiB of RAM
 swap=512    # MiB of swap, which the kernel carves out of QEMU's memory
 cpu=cortex-a72
-cpus=1
+cpus=       # 1 on virt; raspi4b has four, of which fewer can be left off
 machine=virt
 icount=
 limit=900   # seconds
+
+# What scripts/setup is asked for before the machine boots.
+setup_parts() {
+    if [[ $machine == raspi4b ]]; then printf 'qemu raspi4b'; else printf 'qemu'; fi
+}
 
 # boot IMAGE INITRD BOOTARGS [ARGUMENT...]: boots QEMU and returns the kernel's status. The
 # arguments are what semihosting's SYS_GET_CMDLINE answers.
 boot() {
     local image=$1 initrd=$2 bootargs=$3 status=0
-    local start=$SECONDS board=$machine model=$cpu semihosting=enable=on,target=native counting=() argument
+    local start=$SECONDS semihosting=enable=on,target=native counting=() board=() argument
     shift 3
     for argument; do
         semihosting+=",arg=${argument//,/,,}"
     done
-    if [[ -n $icount ]]; then
-        # One instruction a nanosecond and nothing random: every run is the same.
-        board+=,dtb-randomness=off
-        model+=,cntfrq=1000000000
-        counting=(-icount "shift=0,sleep=off")
-    fi
-    timeout --foreground -k 5 "$limit" qemu-system-aarch64 \
-        -M "$board" -cpu "$model" -smp "$cpus" -m "$((memory + swap))M" "${counting[@]}" \
-        -nodefaults -display none -serial stdio -no-reboot -semihosting-config "$semihosting" \
+    # One instruction a nanosecond and nothing random: every run is the same.
+    [[ -z $icount ]] || counting=(-icount "shift=0,sleep=off")
+    mapfile -t board < <(board_options)
+    timeout --foreground -k 5 "$limit" qemu-system-aarch64 "${board[@]}" "${counting[@]}" \
+        -nodefaults -display none -no-reboot -semihosting-config "$semihosting" \
         -kernel "$image" -initrd "$initrd" -append "$bootargs" </dev/null || status=$?
     ((SECONDS - start < limit)) || say "${0##*/}: not finished after $limit seconds"
     return "$status"
 }
 
-# The words that every boot has: who reports, where swap lies.
+# QEMU's options for the machine, one a line.
+board_options() {
+    local model=$cpu${icount:+,cntfrq=1000000000}
+    if [[ $machine == raspi4b ]]; then
+        # Its memory cannot be chosen. The second serial line is the mini-UART, which the
+        # tree calls the console.
+        printf '%s\n' -M raspi4b -cpu "$model" -smp 4 -m 2G -dtb "$raspi4b_dtb" \
+            -serial null -serial stdio
+    else
+        printf '%s\n' -M "$machine${icount:+,dtb-randomness=off}" -cpu "$model" \
+            -smp "${cpus:-1}" -m "$((memory + swap))M" -serial stdio
+    fi
+}
+
+# The words that every boot has: who reports, where swap lies, and on a board whose memory
+# and processors cannot be chosen, how many of them to use.
 base_bootargs() {
     printf 'semihosting'
     [[ $swap -eq 0 ]] || printf ' ramdisk=%sM' "$swap"
+    [[ $machine != raspi4b ]] || printf ' mem=%sM maxcpus=%s' "$((memory + swap))" "${cpus:-4}"
 }
 
 # Crates by where they are checked and tested. The kernel's library and the suite's harness

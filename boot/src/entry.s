@@ -1,8 +1,9 @@
 // The entry code: from the firmware to `kernel_entry`, the first Rust function.
 //
 // Contract on entry (arm64 boot protocol): x0 is the physical address of the device tree,
-// the image lies at a 2 MiB-aligned physical address and is clean to the point of
-// coherency, the MMU and the data cache are off, the CPU is at EL2 or EL1.
+// the image lies at a 2 MiB-aligned physical address (any page will do; a Raspberry Pi's older
+// firmware loads at 512 KiB) and is clean to the point of coherency, the MMU and the data cache
+// are off, the CPU is at EL2 or EL1.
 //
 // Until the MMU is on, memory is of Device type: accesses are aligned and none is
 // exclusive. What is written here goes past the caches, so stale lines over it are
@@ -67,6 +68,7 @@ primary_entry:
     mov     x20, x0
     adrp    x19, _start
     bl      drop_to_el1
+    bl      reset_el1
     bl      clear_bss
     bl      build_tables
     bl      enable_mmu
@@ -77,6 +79,7 @@ primary_entry:
 _secondary_start:
     msr     daifset, #0xf
     bl      drop_to_el1
+    bl      reset_el1
     bl      enable_mmu
     ldr     x8, =secondary_high
     br      x8
@@ -90,11 +93,12 @@ drop_to_el1:
     msr     sctlr_el1, x8
     isb
     ret
-1:  msr     sctlr_el1, x8
+1:  mov     x9, #(1 << 31)              // HCR_EL2.RW: EL1 is AArch64; nothing is trapped.
+    msr     hcr_el2, x9                 // First, since with E2H set the names of EL1's
+    isb                                 // registers mean those of EL2
+    msr     sctlr_el1, x8
     ldr     x8, ={SCTLR_EL2_OFF}
     msr     sctlr_el2, x8
-    mov     x8, #(1 << 31)              // HCR_EL2.RW: EL1 is AArch64; nothing is trapped
-    msr     hcr_el2, x8
     isb
     mov     x8, #3                      // EL1 reads the physical counter and its timer
     msr     cnthctl_el2, x8
@@ -136,6 +140,8 @@ drop_to_el1:
     orr     x8, x8, #1
     msr     s3_4_c12_c9_5, x8
     isb
+    mrs     x8, s3_4_c12_c9_5
+    tbz     x8, #0, 5f                  // the CPU has them, the machine has not
     msr     s3_4_c12_c11_0, xzr         // ICH_HCR_EL2
 5:  adrp    x8, el2_vectors
     add     x8, x8, :lo12:el2_vectors
@@ -145,11 +151,25 @@ drop_to_el1:
     msr     elr_el2, x30
     eret
 
-// Clears the BSS. Clobbers x9 to x12.
+// Puts what else a firmware may have used at EL1 out of use: debug events and the timers, whose
+// interrupts would come as soon as the kernel lets its own through. Clobbers x8.
+reset_el1:
+    msr     mdscr_el1, xzr
+    mov     x8, #2                      // off and masked
+    msr     cntv_ctl_el0, x8
+    msr     cntp_ctl_el0, x8
+    ret
+
+// Clears the BSS. Clobbers x9 to x12. What some loader may have left of the image in the
+// caches, against its contract, goes to memory first, where the instructions come from.
 clear_bss:
-    adrp    x9, _bss_start
+    adrp    x9, _start
     adrp    x10, _image_end
     dcache  civac
+    ic      iallu
+    dsb     sy
+    isb
+    adrp    x9, _bss_start
 1:  stp     xzr, xzr, [x9], #16
     cmp     x9, x10
     b.lo    1b
@@ -162,10 +182,11 @@ build_tables:
     link_table identity_root, x13, identity_l2
     ubfx    x13, x19, #21, #9
     link_table identity_l2, x13, identity_l3
-    adrp    x9, identity_l3             // the first page of the image: entry 0
+    adrp    x9, identity_l3             // the first page of the image
     ldr     x11, ={TEXT}
     orr     x10, x19, x11
-    str     x10, [x9]
+    ubfx    x13, x19, #12, #9
+    str     x10, [x9, x13, lsl #3]
 
     link_table _kernel_root, #{KIMAGE_ROOT_INDEX}, kernel_l2
     adrp    x9, kernel_l2

@@ -7,7 +7,8 @@
 pub struct Handover {
     /// The physical address of the device tree, as the firmware put it into x0.
     pub dtb: u64,
-    /// The physical address of the first byte of the image, a multiple of 2 MiB.
+    /// The physical address of the first byte of the image: of a page, by the boot protocol a
+    /// multiple of 2 MiB.
     pub image_base: u64,
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use boot::dtb::{Conduit, DtbError, Gic, MAX_RANGES, Reserved, Span, Summary};
+use boot::dtb::{Conduit, DtbError, Gic, MAX_RANGES, Reserved, Span, Summary, UartKind};
 use boot::dtb::{check_address, total_size};
-use trees::boards::{PI_8_GIB, raspberry_pi_4};
+use trees::boards::{PI_8_GIB, Pi, raspberry_pi_4};
 use trees::builder::Tree;
 
 #[allow(dead_code, reason = "each test program uses its part of what they share")]
@@ -14,6 +14,15 @@ const VIRT_GICV2: &[u8] = include_bytes!("fixtures/virt-gicv2.dtb");
 const VIRT_GICV3: &[u8] = include_bytes!("fixtures/virt-gicv3.dtb");
 const BOARD: &[u8] = include_bytes!("fixtures/board.dtb");
 const GOOD: [&[u8]; 3] = [VIRT_GICV2, VIRT_GICV3, BOARD];
+
+/// The consoles of a Raspberry Pi 4.
+const MINI: (UartKind, u64) = (UartKind::Mini, 0xfe21_5040);
+const FIRST_PL011: (UartKind, u64) = (UartKind::Pl011, 0xfe20_1000);
+
+/// The UARTs in their order, with their addresses.
+fn uarts(summary: &Summary<'_>) -> Vec<(UartKind, u64)> {
+    summary.uarts.iter().map(|uart| (uart.kind, uart.registers.base)).collect()
+}
 
 const fn span(base: u64, size: u64) -> Span {
     Span { base, size }
@@ -28,7 +37,7 @@ fn the_virt_tree_is_read() {
     assert!(summary.memreserve.is_empty() && summary.reserved.is_empty());
     assert_eq!(summary.bootargs, "semihosting init=hello");
     assert_eq!(summary.stdout_path, Some("/pl011@9000000"));
-    assert_eq!(summary.pl011, Some(span(0x0900_0000, 0x1000)));
+    assert_eq!(uarts(&summary), [(UartKind::Pl011, 0x0900_0000)]);
     let (distributor, cpu_interface) = (span(0x0800_0000, 0x10000), span(0x0801_0000, 0x10000));
     assert_eq!(summary.gic, Some(Gic::V2 { distributor, cpu_interface }));
     assert_eq!((summary.physical_timer, summary.virtual_timer), (Some(30), Some(27)));
@@ -41,7 +50,7 @@ fn a_gicv3_is_not_taken_for_a_gicv2() {
     let summary = Summary::read(VIRT_GICV3).unwrap();
     let (distributor, redistributors) = (span(0x0800_0000, 0x1_0000), span(0x080a_0000, 0xf6_0000));
     assert_eq!(summary.gic, Some(Gic::V3 { distributor, redistributors }));
-    assert_eq!(summary.pl011, Some(span(0x0900_0000, 0x1000)));
+    assert_eq!(uarts(&summary), [(UartKind::Pl011, 0x0900_0000)]);
 }
 
 /// MEMB-01: several nodes in descending order, several ranges a node, unequal cells.
@@ -73,7 +82,8 @@ fn every_fixed_reservation_is_found() {
 #[test]
 fn devices_behind_a_bus_are_found_where_the_cpu_sees_them() {
     let summary = Summary::read(BOARD).unwrap();
-    assert_eq!(summary.pl011, Some(span(0xfe20_1400, 0x200)), "the one that stdout-path names");
+    let expected = [(UartKind::Pl011, 0xfe20_1400), (UartKind::Pl011, 0xfe20_1000)];
+    assert_eq!(uarts(&summary), expected, "the one that stdout-path names comes first");
     let distributor = span(0xff84_1000, 0x1000);
     assert_eq!(
         summary.gic,
@@ -94,13 +104,101 @@ fn the_tree_of_a_raspberry_pi_4_is_read() {
     assert_eq!(*summary.reserved, [secure], "a wish for a CMA area reserves nothing");
     assert_eq!(summary.initrd, Some(span(0x2eff_0000, 0x8000)));
     assert_eq!(summary.stdout_path, Some("serial1:115200n8"));
-    assert_eq!(summary.pl011, Some(span(0xfe20_1000, 0x200)), "the console named is no PL011");
+    assert_eq!(uarts(&summary), [MINI, FIRST_PL011], "the one that stdout-path names comes first");
+    assert_eq!(summary.bcm2711.gpio, Some(span(0xfe20_0000, 0xb4)));
+    assert_eq!(summary.bcm2711.power, Some(span(0xfe10_0000, 0x114)));
+    assert_eq!(summary.dma_end, Some(0x4000_0000), "the narrowest of two windows");
     let distributor = span(0xff84_1000, 0x1000);
     assert_eq!(
         summary.gic,
         Some(Gic::V2 { distributor, cpu_interface: span(0xff84_2000, 0x2000) })
     );
     assert_eq!((summary.psci, summary.cpus.len()), (None, 4));
+}
+
+/// BOOT-02: whatever `stdout-path` says, there is a console if the tree has any: the one that
+/// it names; else one without a device behind it; else the one that has the Bluetooth chip.
+#[test]
+fn a_missing_or_odd_stdout_path_still_gives_a_console() {
+    let consoles = |stdout_path: Option<&str>, mini_status: &str| {
+        let blob = Pi { stdout_path, mini_status, ..Pi::default() }.tree();
+        uarts(&Summary::read(&blob).unwrap())
+    };
+    for path in ["serial1", "serial1:115200n8", "/soc/serial@7e215040", "/soc/serial@7e215040:9600"]
+    {
+        assert_eq!(consoles(Some(path), "okay"), [MINI, FIRST_PL011], "{path}");
+    }
+    for path in ["serial0", "serial0:115200n8", "/soc/serial@7e201000"] {
+        assert_eq!(consoles(Some(path), "okay"), [FIRST_PL011, MINI], "{path}");
+    }
+    let odd = ["", ":", "/", "serial9", "tty", "/soc/serial@1", "/soc/gpio@7e200000"];
+    for path in odd.into_iter().map(Some).chain([None]) {
+        assert_eq!(consoles(path, "okay"), [MINI, FIRST_PL011], "{path:?}");
+        assert_eq!(consoles(path, "disabled"), [FIRST_PL011], "{path:?}");
+    }
+    let off = Some("/soc/serial@7e201400");
+    assert_eq!(consoles(off, "okay"), [MINI, FIRST_PL011], "one that is switched off");
+    assert_eq!(consoles(Some("serial1"), "disabled"), [FIRST_PL011], "one that is switched off");
+}
+
+/// The rate of a UART's clock is the fixed clock's that its first phandle names, if it is one.
+#[test]
+fn a_fixed_clock_is_followed() {
+    assert_eq!(Summary::read(VIRT_GICV2).unwrap().uarts[0].clock, Some(24_000_000));
+    let board = raspberry_pi_4(PI_8_GIB);
+    let summary = Summary::read(&board).unwrap();
+    assert!(summary.uarts.iter().all(|uart| uart.clock.is_none()), "the firmware's secret");
+    assert_eq!(summary.baud(), 115_200);
+}
+
+/// BOOT-01: the counter's rate is the register's; the tree's where firmware left it at zero.
+#[test]
+fn the_counter_runs_at_the_firmwares_rate() {
+    let with_rate = |rate: Option<u32>| {
+        tree(|root| {
+            root.node("timer", |timer| {
+                timer.text("compatible", "arm,armv8-timer");
+                rate.into_iter().for_each(|rate| timer.cells("clock-frequency", &[rate]));
+            });
+        })
+    };
+    let rate = |tree: Option<u32>, register| {
+        Summary::read(&with_rate(tree)).unwrap().counter_rate(register)
+    };
+    assert_eq!(rate(None, 54_000_000), Some(54_000_000));
+    assert_eq!(rate(Some(1_000_000), 54_000_000), Some(54_000_000));
+    assert_eq!(rate(Some(54_000_000), 0), Some(54_000_000));
+    assert_eq!((rate(None, 0), rate(Some(0), 0)), (None, None));
+}
+
+/// ZONE-01: the narrowest window counts, moved through the windows of the buses above.
+#[test]
+fn what_every_device_reaches_is_found() {
+    let reach = |dma_window| {
+        let blob = Pi { dma_window, ..Pi::default() }.tree();
+        Summary::read(&blob).unwrap().dma_end
+    };
+    assert_eq!(reach([0xc000_0000, 0, 0, 0x4000_0000]), Some(0x4000_0000));
+    assert_eq!(reach([0, 0, 0, 0x2000_0000]), Some(0x2000_0000));
+    assert_eq!(reach([0, 2, 0, 0x4000_0000]), Some(0x2_4000_0000));
+    assert_eq!(reach([0, 8, 0, 0x4000_0000]), Some(0x4_0000_0000), "the other bus's");
+    assert_eq!(reach([0, u32::MAX, u32::MAX, 2]), Some(0x4_0000_0000), "wraps around");
+    assert_eq!(Summary::read(VIRT_GICV2).unwrap().dma_end, None);
+    let nested = |inner: [u32; 3]| {
+        let blob = tree(|root| {
+            root.node("outer", |outer| {
+                outer.cell_counts(1, 1);
+                outer.cells("dma-ranges", &[0x1000_0000, 0, 0x8000_0000, 0x1000_0000]);
+                outer.node("inner", |bus| {
+                    bus.cell_counts(1, 1);
+                    bus.cells("dma-ranges", &inner);
+                });
+            });
+        });
+        Summary::read(&blob).unwrap().dma_end
+    };
+    assert_eq!(nested([0, 0x1000_0000, 0x0100_0000]), Some(0x8100_0000));
+    assert_eq!(nested([0, 0x5000_0000, 0x0100_0000]), Some(0x9000_0000), "leads nowhere");
 }
 
 /// An independent reader finds the same memory and reservations on well-formed trees.
@@ -166,7 +264,8 @@ fn registers_that_are_memory_or_misaligned_are_refused() {
                 uart.cells("reg", &[0, base, 0x1000]);
             });
         });
-        Summary::read(&blob).map(|summary| summary.pl011).map_err(|error| error.to_string())
+        let first = |summary: Summary<'_>| summary.uarts.first().map(|uart| uart.registers);
+        Summary::read(&blob).map(first).map_err(|error| error.to_string())
     };
     assert_eq!(with_uart(0x3fff_f000), Ok(Some(span(0x3fff_f000, 0x1000))), "just below RAM");
     assert_eq!(with_uart(0x5000_0000), Ok(Some(span(0x5000_0000, 0x1000))), "just above RAM");
@@ -204,7 +303,7 @@ fn a_device_moved_beyond_the_last_address_is_not_reached() {
                 });
             });
         });
-        Summary::read(&blob).unwrap().pl011
+        Summary::read(&blob).unwrap().uarts.first().map(|uart| uart.registers)
     };
     assert_eq!(behind_bus(0x9000_0000, 0x2000), Some(span(0x9000_2000, 0x1000)));
     let last = u64::MAX - 0xfff;

@@ -12,6 +12,8 @@
 //! | `maxcpus=N` | start no more CPUs than this |
 //! | `test.hooks` | programs may make swap slow or failing, and time the allocator |
 //! | `semihosting` | console without a UART, and the exit status, by semihosting |
+//! | `end=halt`, `end=reset`, `end=off` | what becomes of the machine after a run without semihosting |
+//! | `uart_clock=HZ` | the rate of the console UART's clock, where nobody else tells it |
 //! | `page_cluster=N` | a swap-in reads 2^N neighbours; 0 just the one (0 to 5) |
 //! | `anon_rule=second-chance`, `anon_rule=activate` | what one reference to an anonymous page earns |
 //! | `--` | what follows are the program's arguments |
@@ -53,6 +55,17 @@ pub struct ZoneEnds {
     pub dma32: PhysAddr,
 }
 
+/// What becomes of the machine after a run without semihosting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It waits for ever.
+    Halt,
+    /// It boots again.
+    Reset,
+    /// It is switched off.
+    Off,
+}
+
 /// The command line, understood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BootArgs<'a> {
@@ -74,6 +87,10 @@ pub struct BootArgs<'a> {
     pub test_hooks: bool,
     /// `semihosting`
     pub semihosting: bool,
+    /// `end=`
+    pub end: Option<End>,
+    /// `uart_clock=`, in Hz
+    pub uart_clock: Option<u32>,
     /// `page_cluster=`, 0 to 5
     pub page_cluster: Option<u8>,
     /// `anon_rule=`
@@ -106,6 +123,8 @@ pub enum Why {
     NotTwoLimits,
     /// `ramdisk=` knows `async`, `delay=` and `bw=`.
     UnknownOption,
+    /// `end=` knows `halt`, `reset` and `off`.
+    UnknownEnd,
     /// A value is missing after `=`.
     Empty,
 }
@@ -118,6 +137,7 @@ impl fmt::Display for BadWord<'_> {
             Why::OutOfRange => "out of range",
             Why::NotTwoLimits => "not two limits in ascending order",
             Why::UnknownOption => "an option that is neither async, delay= nor bw=",
+            Why::UnknownEnd => "neither halt, reset nor off",
             Why::Empty => "the value is missing",
         };
         write!(f, "bootargs word \"{}\": {why}", self.word)
@@ -144,6 +164,12 @@ impl<'a> BootArgs<'a> {
     /// must find its way out too.
     pub fn asks_for_semihosting(line: &str) -> bool {
         split_program(line).0.split_ascii_whitespace().any(|word| word == "semihosting")
+    }
+
+    /// What a line says of the end, even if other words of it are bad.
+    pub fn wanted_end(line: &str) -> Option<End> {
+        let words = split_program(line).0.split_ascii_whitespace();
+        words.rev().find_map(|word| end(word.strip_prefix("end=")?).ok())
     }
 
     /// The words that mean nothing here, for a warning each.
@@ -174,6 +200,8 @@ impl<'a> BootArgs<'a> {
             "init" => self.init = Some(name_of(value)?),
             "page_cluster" => self.page_cluster = Some(at_most(value, 5)?),
             "anon_rule" => self.anon_rule = Some(anon_rule(value)?),
+            "end" => self.end = Some(end(value)?),
+            "uart_clock" => self.uart_clock = Some(positive(value)?),
             "mem" => self.mem = Some(size(value)?),
             "zones" => self.zones = Some(zones(value)?),
             "maxcpus" => self.max_cpus = Some(number(value)?).filter(|n| *n > 0),
@@ -244,6 +272,15 @@ fn anon_rule(value: &str) -> Result<ReferenceRule, Why> {
     }
 }
 
+fn end(value: &str) -> Result<End, Why> {
+    match value {
+        "halt" => Ok(End::Halt),
+        "reset" => Ok(End::Reset),
+        "off" => Ok(End::Off),
+        _ => Err(Why::UnknownEnd),
+    }
+}
+
 fn zones(value: &str) -> Result<ZoneEnds, Why> {
     let (dma, dma32) = value.split_once(',').ok_or(Why::NotTwoLimits)?;
     let (dma, dma32) = (PhysAddr(size(dma)?), PhysAddr(size(dma32)?));
@@ -290,11 +327,12 @@ mod tests {
     fn every_word_is_understood() {
         let line = "init=hog maxcpus=2 test.hooks semihosting ramdisk=64M,async,delay=100,bw=2000 page_cluster=0 anon_rule=activate \
                     ramdisk.fail_read=3 ramdisk.fail_write=5 zones=1088M,1152M mem=1G \
-                    min_free_kbytes=1024 swappiness=200 -- 7 two  words";
+                    min_free_kbytes=1024 swappiness=200 end=off uart_clock=250000000 -- 7 two  words";
         let args = BootArgs::parse(line).unwrap();
         assert_eq!((args.init, args.page_cluster), (Some("hog"), Some(0)));
         assert_eq!(args.anon_rule, Some(ReferenceRule::ActivateAnon));
         assert!(args.semihosting);
+        assert_eq!((args.end, args.uart_clock), (Some(End::Off), Some(250_000_000)));
         assert_eq!((args.max_cpus, args.test_hooks), (Some(2), true));
         let ramdisk = RamdiskArgs {
             size: 64 << 20,
@@ -342,6 +380,14 @@ mod tests {
     fn semihosting_is_seen_beside_bad_words() {
         assert!(BootArgs::asks_for_semihosting("mem=x semihosting -- 1"));
         assert!(!BootArgs::asks_for_semihosting("mem=1M -- semihosting"));
+    }
+
+    #[test]
+    fn the_end_is_seen_beside_bad_words() {
+        assert_eq!(BootArgs::parse("end=reset").unwrap().end, Some(End::Reset));
+        assert_eq!(BootArgs::wanted_end("mem=x end=off end=halt end=x"), Some(End::Halt));
+        assert_eq!(BootArgs::wanted_end("mem=x -- end=off"), None);
+        assert_eq!(bad("end=never"), ("end=never", Why::UnknownEnd));
     }
 
     #[test]

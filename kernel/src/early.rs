@@ -11,10 +11,11 @@
 
 use core::fmt;
 
-use boot::dtb::{DtbError, Span, Summary};
+use boot::dtb::{DtbError, EnableMethod, Span, Summary};
 use boot::layout::{LINEAR_SIZE, MEGA_BLOCK, PAGE_SIZE};
 use mm_reclaim::memblock::{Direction, Memblock, MemblockError, MemoryMap, Region, TableMemory};
 use mm_reclaim::units::PhysAddr;
+use mm_reclaim::zone::ZoneLimits;
 
 use crate::arch::mmu::MapError;
 use crate::bootargs::{BadWord, BootArgs};
@@ -105,6 +106,17 @@ impl Machine {
     pub fn initrd(&self) -> Option<Region> {
         self.tree.initrd.map(region)
     }
+
+    /// Where the lower zones end. Zone DMA ends where `zones=` says; else where the narrowest
+    /// `dma-ranges` of the tree does, rounded up to a power of two, as in Linux; else where
+    /// the crate says, at 1 GiB, which is also what the tree of a Raspberry Pi 4 comes to.
+    pub fn zone_limits(&self) -> ZoneLimits {
+        let ZoneLimits { dma_end, dma32_end } = ZoneLimits::default();
+        let reach = self.tree.dma_end.and_then(u64::checked_next_power_of_two).map(PhysAddr);
+        let by_tree = ZoneLimits { dma_end: reach.unwrap_or(dma_end).min(dma32_end), dma32_end };
+        let by_word = self.args.zones;
+        by_word.map_or(by_tree, |ends| ZoneLimits { dma_end: ends.dma, dma32_end: ends.dma32 })
+    }
 }
 
 const fn region(span: Span) -> Region {
@@ -132,6 +144,7 @@ pub fn describe<'a, T: TableMemory<'a>>(
     for &span in tree.memreserve.iter() {
         memblock.reserve(region(span))?;
     }
+    reserve_spin_tables(memblock, tree)?;
     for reserved in tree.reserved.iter() {
         match reserved.no_map {
             true => memblock.mark_nomap(region(reserved.span))?,
@@ -151,6 +164,20 @@ pub fn describe<'a, T: TableMemory<'a>>(
         }
     }
     carve_ramdisk(memblock, args.ramdisk.size)
+}
+
+/// The page in which a CPU spins, with the code that it runs there, must be in `/memreserve/`.
+/// Where a tree forgot that, nobody would find out why the CPU ran into something else.
+fn reserve_spin_tables<'a, T: TableMemory<'a>>(
+    memblock: &mut Memblock<'a, T>,
+    tree: &Summary<'_>,
+) -> Result<(), MemblockError> {
+    for cpu in tree.cpus.iter() {
+        let Some(EnableMethod::SpinTable { release }) = cpu.enable else { continue };
+        let start = PhysAddr(release).align_down(PAGE_SIZE);
+        memblock.reserve(Region::new(start, PAGE_SIZE)?)?;
+    }
+    Ok(())
 }
 
 /// In one piece if there is one that is large enough, from its top; else made of the largest
@@ -195,7 +222,7 @@ mod on_target {
 
     use super::*;
     use crate::arch::lock::Yield;
-    use crate::arch::{console, exit, mmu};
+    use crate::arch::{console, exit, mmu, watchdog};
 
     /// Where memblock's tables start.
     static TABLES: SpinMutex<StaticTables, Yield> = SpinMutex::new(StaticTables::new());
@@ -218,13 +245,16 @@ mod on_target {
 
     impl Machine {
         fn read(handover: Handover) -> Result<Self, EarlyError> {
+            exit::begin(handover.image_base);
             mmu::init(handover);
             let blob = mmu::map_dtb(handover.dtb)?;
             let tree = Summary::read(blob)?;
             let args = BootArgs::parse(tree.bootargs);
             let semihosting = BootArgs::asks_for_semihosting(tree.bootargs);
-            exit::init(semihosting, tree.psci);
-            console::init(tree.pl011.map(|span| PhysAddr(span.base)), semihosting)?;
+            let clock = args.as_ref().ok().and_then(|args| args.uart_clock);
+            console::init(&tree, clock, semihosting)?;
+            exit::init(semihosting, BootArgs::wanted_end(tree.bootargs), tree.psci);
+            watchdog::init(tree.bcm2711.power)?;
             let image = mmu::image_frames();
             let dtb = Region::new(PhysAddr(handover.dtb), blob.len() as u64)?;
             let image = Region { start: image.start, end: image.end };
@@ -315,139 +345,4 @@ mod on_target {
 }
 
 #[cfg(test)]
-mod tests {
-    use boot::dtb::{List, Reserved};
-    use mm_reclaim::memblock::{StaticTables, Unreachable};
-
-    use super::*;
-
-    const fn span(base: u64, size: u64) -> Span {
-        Span { base, size }
-    }
-
-    fn list<T: Copy + Default, const N: usize>(items: &[T]) -> List<T, N> {
-        let mut list = List::new();
-        items.iter().for_each(|&item| assert!(list.push(item).is_ok()));
-        list
-    }
-
-    fn machine(bootargs: &'static str) -> Machine {
-        let tree = Summary {
-            model: "test",
-            memory: list(&[span(0x8000_0000, 0x1000_0000), span(0x4000_0000, 0x2000_0000)]),
-            memreserve: list(&[span(0x4000_0000, 0x1000)]),
-            reserved: list(&[
-                Reserved { span: span(0x5000_0000, 0x20_0000), no_map: true },
-                Reserved { span: span(0x5100_0000, 0x10_0000), no_map: false },
-            ]),
-            bootargs,
-            initrd: Some(span(0x4800_0000, 0x10_0000)),
-            stdout_path: None,
-            pl011: None,
-            gic: None,
-            virtual_timer: None,
-            physical_timer: None,
-            psci: None,
-            cpus: List::new(),
-        };
-        let args = BootArgs::parse(bootargs).unwrap();
-        let image = region(span(0x4020_0000, 0x40_0000));
-        Machine { tree, args, image, dtb: region(span(0x4900_0000, 0x2000)) }
-    }
-
-    fn with_memblock<R>(
-        bootargs: &'static str,
-        check: impl FnOnce(&Memblock<'_, Unreachable>, Result<Option<Extents>, EarlyError>) -> R,
-    ) -> R {
-        let mut tables: StaticTables = StaticTables::new();
-        let mut memblock = Memblock::new(&mut tables, Unreachable);
-        let result = describe(&mut memblock, &machine(bootargs));
-        check(&memblock, result)
-    }
-
-    fn spans(regions: impl Iterator<Item = Region>) -> Vec<(u64, u64)> {
-        regions.map(|r| (r.start.0, r.end.0)).collect()
-    }
-
-    fn pieces(result: Result<Option<Extents>, EarlyError>) -> Vec<Region> {
-        result.unwrap().unwrap().regions().collect()
-    }
-
-    /// MEMB-02: each thing that is taken is reserved, and no-map regions are not mapped.
-    #[test]
-    fn everything_that_is_taken_is_reserved() {
-        with_memblock("", |memblock, result| {
-            assert_eq!(result, Ok(None));
-            let expected = [
-                (0x4000_0000, 0x4000_1000),
-                (0x4020_0000, 0x4060_0000),
-                (0x4800_0000, 0x4810_0000),
-                (0x4900_0000, 0x4900_2000),
-                (0x5100_0000, 0x5110_0000),
-            ];
-            assert_eq!(spans(memblock.reserved()), expected);
-            let expected = [
-                (0x4000_0000, 0x5000_0000),
-                (0x5020_0000, 0x6000_0000),
-                (0x8000_0000, 0x9000_0000),
-            ];
-            assert_eq!(spans(memblock.mapped()), expected);
-        });
-    }
-
-    /// MEMB-02: `mem=` trims the end.
-    #[test]
-    fn mem_trims_the_end() {
-        with_memblock("mem=384M", |memblock, result| {
-            assert_eq!(result, Ok(None));
-            assert_eq!(spans(memblock.memory()), [(0x4000_0000, 0x5800_0000)]);
-        });
-    }
-
-    #[test]
-    fn what_mem_cuts_off_must_not_be_needed() {
-        with_memblock("mem=16M", |_, result| {
-            let at = region(span(0x4800_0000, 0x10_0000));
-            assert_eq!(result, Err(EarlyError::NotInMemory { what: "initrd", at }));
-        });
-    }
-
-    /// SWAP-06: the RAM disk comes from the top and is no memory any more.
-    #[test]
-    fn the_ramdisk_is_carved_from_the_top() {
-        with_memblock("ramdisk=33M", |memblock, result| {
-            let ramdisk = region(span(0x8de0_0000, 34 << 20));
-            assert_eq!(pieces(result), [ramdisk]);
-            assert_eq!(memblock.memory().last().map(|r| r.end), Some(ramdisk.start));
-            assert!(memblock.reserved().all(|r| r.intersection(ramdisk).is_empty()));
-        });
-    }
-
-    /// SWAP-06: where no piece is large enough, the largest pieces are put together, whole
-    /// blocks each, and neither memory nor anything reserved is part of them.
-    #[test]
-    fn a_ramdisk_larger_than_any_piece_is_made_of_several() {
-        with_memblock("ramdisk=510M", |memblock, result| {
-            let pieces = pieces(result);
-            let expected = [
-                span(0x8000_0000, 256 << 20),
-                span(0x5120_0000, 238 << 20),
-                span(0x4f00_0000, 16 << 20),
-            ];
-            assert_eq!(pieces, expected.map(region));
-            for piece in pieces {
-                let apart = |other: Region| other.intersection(piece).is_empty();
-                assert!(memblock.memory().all(apart) && memblock.reserved().all(apart));
-                assert!(memblock.no_map().all(apart), "{piece:?}");
-            }
-            assert_eq!(memblock.memory_size(), (256 + 512 - 510) << 20);
-        });
-    }
-
-    #[test]
-    fn a_ramdisk_that_does_not_fit_is_refused() {
-        with_memblock("ramdisk=8G", |_, result| {
-            assert!(matches!(result, Err(EarlyError::Memblock(MemblockError::NoRoom { .. }))));
-        });
-    }
-}
+mod tests;

@@ -133,6 +133,16 @@ impl Cpu for ThisCpu {
     fn current() -> usize {
         cpu::this().id.load(core::sync::atomic::Ordering::Relaxed) as usize
     }
+
+    #[cfg(debug_assertions)]
+    fn lock_taken(rank: u8) {
+        cpu::lock_taken(rank);
+    }
+
+    #[cfg(debug_assertions)]
+    fn lock_released(rank: u8) {
+        cpu::lock_released(rank);
+    }
 }
 
 /// The tasks of [`crate::task`].
@@ -151,6 +161,11 @@ impl Tasks for Scheduler {
 
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
         task::wait_until(key, mode, ready)
+    }
+
+    #[inline(always)]
+    fn might_sleep(&self) {
+        cpu::might_sleep("what may sleep");
     }
 
     #[inline]

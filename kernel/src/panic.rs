@@ -43,24 +43,29 @@ mod on_target {
     use core::fmt;
     use core::ops::Range;
     use core::panic::PanicInfo;
-    use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     use boot::{Trap, image};
 
     use super::walk;
     use crate::arch::console::print_urgently;
-    use crate::arch::exit::{STATUS_PANIC, exit};
+    use crate::arch::cpu;
+    use crate::arch::exit::{STATUS_PANIC, exit, stop};
     use crate::arch::mmu::slots;
 
-    /// A message is under way. On another CPU, or from a panic while printing, there is
-    /// nothing to add.
-    static PANICKING: AtomicBool = AtomicBool::new(false);
+    /// The affinity of the CPU whose message is under way, plus 1.
+    static PANICKING: AtomicU64 = AtomicU64::new(0);
 
     /// Prints a message and the backtrace from frame pointer `frame` on, and ends the run
     /// with a failing status.
     pub fn last_words(message: fmt::Arguments<'_>, frame: u64) -> ! {
-        if PANICKING.swap(true, Relaxed) {
-            exit(STATUS_PANIC);
+        let own = cpu::affinity() + 1;
+        match PANICKING.compare_exchange(0, own, Relaxed, Relaxed) {
+            Ok(_) => {}
+            // A panic while printing has nothing to add.
+            Err(first) if first == own => exit(STATUS_PANIC),
+            // Nor has another CPU; the first one ends the run when its message is complete.
+            Err(_) => stop(),
         }
         print_urgently(format_args!("{message}\n"));
         let stack = stack_of(frame).unwrap_or_default();

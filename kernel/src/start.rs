@@ -16,7 +16,7 @@ use mm_reclaim::gfp::Gfp;
 use mm_reclaim::memblock::{Direction, Region};
 use mm_reclaim::swap::Slot;
 use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, PhysAddr};
-use mm_reclaim::zone::{FrameRange, ZoneLimits};
+use mm_reclaim::zone::FrameRange;
 use mm_reclaim::{Config, Mm, Plan};
 
 use crate::arch::gic::{self, Controller};
@@ -33,6 +33,9 @@ use crate::{monitor, println, ramdisk, smp, task};
 
 /// Ranges of memory that the zones can be made of.
 const MAX_RANGES: usize = 64;
+
+/// The rate of the timer where neither register nor device tree says it: the Raspberry Pi 4's.
+const LIKELY_RATE: u32 = 54_000_000;
 
 /// The RAM disk's place and the memory for its slots.
 struct SwapSpace {
@@ -59,7 +62,7 @@ pub fn system(handover: boot::Handover) -> Machine {
     if machine.args.test_hooks {
         hooks::allow();
     }
-    let (mm, swap_space) = memory_management(&machine.args, memory);
+    let (mm, swap_space) = memory_management(&machine, memory);
     tasks(&machine);
     smp::start_others(&machine);
     if let Some(space) = swap_space {
@@ -75,7 +78,7 @@ pub fn system(handover: boot::Handover) -> Machine {
 /// If the memory is too small or too scattered for descriptors.
 #[inline(never)] // Its frame is the largest of the boot, and is needed only once.
 fn memory_management(
-    args: &BootArgs<'_>,
+    machine: &Machine,
     mut memory: MappedMemory,
 ) -> (&'static KernelMm, Option<SwapSpace>) {
     // The boot code becomes the first task of the table; who asks before finds it there.
@@ -88,16 +91,16 @@ fn memory_management(
         ranges[count] = FrameRange { start: range.start, end: range.end };
         count += 1;
     }
-    let plan = Plan::new(&ranges[..count], config(args)).unwrap_or_else(|e| panic!("{e:?}"));
+    let plan = Plan::new(&ranges[..count], config(machine)).unwrap_or_else(|e| panic!("{e:?}"));
     let block = take::<u8>(&mut memory, plan.storage_layout::<KernelEnv>());
     let swap = memory
         .ramdisk
         .map(|place| SwapSpace { place, slots: take(&mut memory, slots_layout(place.blocks())) });
     let mm = glue::install(Mm::new(KernelEnv::new(), plan, block));
-    if let Some(cluster) = args.page_cluster {
+    if let Some(cluster) = machine.args.page_cluster {
         mm.set_page_cluster(cluster);
     }
-    if let Some(rule) = args.anon_rule {
+    if let Some(rule) = machine.args.anon_rule {
         mm.set_reference_rule(rule);
     }
     for range in memory.memblock.hand_over().free_frames() {
@@ -107,14 +110,10 @@ fn memory_management(
     (mm, swap)
 }
 
-fn config(args: &BootArgs<'_>) -> Config {
-    let default = Config::default();
-    let zone_limits = args.zones.map_or(default.zone_limits, |ends| ZoneLimits {
-        dma_end: ends.dma,
-        dma32_end: ends.dma32,
-    });
+fn config(machine: &Machine) -> Config {
+    let (args, default) = (&machine.args, Config::default());
     Config {
-        zone_limits,
+        zone_limits: machine.zone_limits(),
         min_free_kbytes: args.min_free_kbytes,
         swappiness: args.swappiness.unwrap_or(default.swappiness),
         ..default
@@ -149,7 +148,11 @@ fn tasks(machine: &Machine) {
     let controller = map_gic(controller);
     // SAFETY: the addresses come from the device tree and were mapped just now, for this.
     unsafe { gic::init(controller) };
-    timer::init(machine.tree.virtual_timer.unwrap_or(27));
+    let rate = machine.tree.counter_rate(timer::rate_register()).unwrap_or_else(|| {
+        println!("warning: nobody tells the timer's rate, taken for {LIKELY_RATE} Hz");
+        LIKELY_RATE
+    });
+    timer::init(machine.tree.virtual_timer.unwrap_or(27), rate);
     paging::init(mmu::empty_root());
     task::adopt_boot_task().unwrap_or_else(|error| panic!("no boot task: {error:?}"));
     cpu::irqs_on();

@@ -2,7 +2,7 @@
 //! described in pieces, in any order, doubly, wrongly or not at all (BOOT-02, MEMB-01 to
 //! MEMB-04).
 
-use boot::dtb::Summary;
+use boot::dtb::{List, Summary};
 use boot::layout::LINEAR_SIZE;
 use kernel::bootargs::BootArgs;
 use kernel::early::{EarlyError, Machine, describe};
@@ -10,7 +10,7 @@ use mm_reclaim::memblock::{Memblock, MemoryMap, Region, StaticTables, Unreachabl
 use mm_reclaim::units::{PAGE_SIZE, PhysAddr};
 use mm_reclaim::zone::FrameRange;
 use mm_reclaim::{Config, Plan};
-use trees::boards::{PI_8_GIB, Ranges, raspberry_pi_4, virt};
+use trees::boards::{PI_1_GIB, PI_2_GIB, PI_4_GIB, PI_8_GIB, Ranges, raspberry_pi_4, virt};
 use trees::builder::Tree;
 use trees::random::{Random, mutated, revalued};
 
@@ -75,6 +75,37 @@ fn the_memory_of_a_raspberry_pi_4_is_used_but_for_what_is_taken() {
         assert_eq!(bounds(map.no_map()), [secure]);
         assert!(map.mapped().all(|range| range.intersection(region((secure.0, 1))).is_empty()));
         assert_eq!(map.free_frames().next().unwrap().start.0, 1, "frame 0 is the spin table's");
+    });
+}
+
+/// MEMB-01, MEMB-02: boards of each size, with the image where their firmware puts it.
+#[test]
+fn a_raspberry_pi_4_of_any_size_has_all_its_memory() {
+    const M: u64 = 1 << 20;
+    let sizes = [(PI_1_GIB, 948), (PI_2_GIB, 1972), (PI_4_GIB, 3956), (PI_8_GIB, 8052)];
+    for (memory, mebibytes) in sizes {
+        let mut machine = machine(raspberry_pi_4(memory)).unwrap();
+        (machine.image, machine.dtb) = (region((2 * M, 4 * M)), region((0x2eff_8000, 0x1_0000)));
+        with_map(&machine, |map, result| {
+            result.unwrap();
+            let size: u64 = map.memory().map(|range| range.end.0 - range.start.0).sum();
+            assert_eq!(size, mebibytes * M);
+        });
+        let limits = machine.zone_limits();
+        assert_eq!((limits.dma_end.0, limits.dma32_end.0), (1 << 30, 4 << 30));
+    }
+}
+
+/// BOOT-06, MEMB-02: the page in which CPUs wait is nobody else's, even if the tree forgets to
+/// say so.
+#[test]
+fn a_spin_table_is_reserved_whatever_the_tree_says() {
+    let mut machine = machine(raspberry_pi_4(PI_1_GIB)).unwrap();
+    (machine.image, machine.dtb) = (region((2 << 20, 4 << 20)), region((64 << 20, 0x1_0000)));
+    machine.tree.memreserve = List::new();
+    with_map(&machine, |map, result| {
+        result.unwrap();
+        assert_eq!(bounds(map.reserved())[0], (0, 0x1000));
     });
 }
 

@@ -1,7 +1,7 @@
 //! What tasks sleep for: a lock, and a word in which others leave what they want.
 //!
-//! A [`SleepLock`] guards what a task may hold across I/O and reclaim: an address space's areas. Reclaim
-//! itself never takes one (it runs inside faults, which hold it).
+//! A [`SleepLock`] guards what a task may hold across I/O and reclaim: an address space's
+//! areas. Reclaim itself never takes one (it runs inside faults, which hold it).
 //!
 //! The inner mechanism is `spin`'s mutex, of which only `try_lock` is used: a holder may
 //! be preempted and may sleep. A sleeper counts itself before its last look; the holder

@@ -1,4 +1,5 @@
-//! Addresses of devices as the CPU sees them: through the `ranges` of the buses above.
+//! Addresses of devices as the CPU sees them: through the `ranges` of the buses above. And how
+//! much of memory the devices of a bus can reach: by its `dma-ranges`.
 
 use dtoolkit::fdt::FdtNode;
 
@@ -12,17 +13,47 @@ pub(super) struct Bus<'p, 'a> {
     cells: Option<Cells>,
     /// `None`: nothing below is reachable. Empty: addresses pass through unchanged.
     ranges: Option<&'a [u8]>,
+    /// `None` or empty: the devices' addresses pass through unchanged.
+    dma_ranges: Option<&'a [u8]>,
 }
 
 impl<'p, 'a> Bus<'p, 'a> {
     /// The bus that the root node is.
     pub(super) fn root(root: &FdtNode<'a>) -> Self {
-        Self { parent: None, cells: Cells::of(root), ranges: Some(&[]) }
+        Self { parent: None, cells: Cells::of(root), ranges: Some(&[]), dma_ranges: None }
     }
 
     /// The bus `node`, which hangs off `self`.
     pub(super) fn below<'c>(&'c self, node: &FdtNode<'a>) -> Bus<'c, 'a> {
-        Bus { parent: Some(self), cells: Cells::of(node), ranges: bytes(node, "ranges") }
+        Bus {
+            parent: Some(self),
+            cells: Cells::of(node),
+            ranges: bytes(node, "ranges"),
+            dma_ranges: bytes(node, "dma-ranges"),
+        }
+    }
+
+    /// The first address beyond the memory that devices of this bus can reach; `None` if the
+    /// bus itself sets no limit. PCI's buses, whose addresses have three cells, set none.
+    pub(super) fn dma_end(&self) -> Option<u64> {
+        let (parent, child) = (self.parent?, self.cells?);
+        let above = parent.cells?.address * 4;
+        let (near, far) = (child.address * 4, child.address * 4 + above);
+        let windows = self.dma_ranges?.chunks_exact(far + child.size * 4);
+        windows
+            .filter_map(|window| {
+                let (base, size) = (number(&window[near..far]), number(&window[far..]));
+                parent.dma_translate(base, size)?.checked_add(size)
+            })
+            .max()
+    }
+
+    /// The memory address of what a device of this bus calls `base`.
+    fn dma_translate(&self, base: u64, size: u64) -> Option<u64> {
+        let windows = self.dma_ranges.filter(|windows| !windows.is_empty());
+        let (Some(parent), Some(windows)) = (self.parent, windows) else { return Some(base) };
+        let moved = self.moved(parent, windows, base, size)?;
+        parent.dma_translate(moved, size)
     }
 
     /// The `index`-th entry of `node`'s `reg`, as CPU addresses. `None` if there is none,
@@ -40,15 +71,18 @@ impl<'p, 'a> Bus<'p, 'a> {
         if ranges.is_empty() {
             return parent.translate(base, size);
         }
+        parent.translate(self.moved(parent, ranges, base, size)?, size)
+    }
+
+    /// Where the first of `ranges` that holds `size` bytes from `base` on moves them.
+    fn moved(&self, parent: &Bus<'_, '_>, ranges: &[u8], base: u64, size: u64) -> Option<u64> {
         let child = self.cells?;
         let above = parent.cells?.address * 4;
         let (near, far) = (child.address * 4, child.address * 4 + above);
         ranges.chunks_exact(far + child.size * 4).find_map(|range| {
-            let start = number(&range[..near]);
-            let offset = base.checked_sub(start)?;
+            let offset = base.checked_sub(number(&range[..near]))?;
             let inside = offset.checked_add(size)? <= number(&range[far..]);
-            let moved = number(&range[near..far]).checked_add(offset)?;
-            if inside { parent.translate(moved, size) } else { None }
+            number(&range[near..far]).checked_add(offset).filter(|_| inside)
         })
     }
 }

@@ -4,7 +4,8 @@ use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};
 
 use super::bus::Bus;
-use super::node::{bytes, is_compatible, is_enabled};
+use super::node::{bytes, is_compatible, is_enabled, value};
+use super::uart::Uarts;
 use super::{Conduit, Gic, Span, Summary};
 
 /// Nodes deeper than this are not looked at: it bounds the recursion, and no device that
@@ -21,15 +22,15 @@ const VIRTUAL: usize = 2;
 /// Fills in what is found below the root.
 pub(super) fn find<'a>(tree: Fdt<'a>, summary: &mut Summary<'a>) {
     let root = tree.root();
-    let stdout = summary.stdout_path.and_then(|path| console_node(&root, path));
-    let mut walk = Walk { summary, stdout };
+    let uarts = Uarts::new(&root, summary.stdout_path);
+    let mut walk = Walk { summary, uarts };
     walk.children(&root, &Bus::root(&root), 0);
+    walk.summary.uarts = walk.uarts.best_first(tree);
 }
 
 struct Walk<'s, 'a> {
     summary: &'s mut Summary<'a>,
-    /// The name of the node that `stdout-path` names.
-    stdout: Option<&'a str>,
+    uarts: Uarts<'a>,
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -39,14 +40,15 @@ impl<'a> Walk<'_, 'a> {
         }
         for child in node.children().filter(is_enabled) {
             self.device(&child, bus);
-            self.children(&child, &bus.below(&child), depth + 1);
+            let below = bus.below(&child);
+            self.dma(below.dma_end());
+            self.children(&child, &below, depth + 1);
         }
     }
 
     fn device(&mut self, node: &FdtNode<'a>, bus: &Bus<'_, 'a>) {
-        if is_compatible(node, &["arm,pl011"]) {
-            self.uart(node, bus);
-        } else if is_compatible(node, &["arm,cortex-a15-gic", "arm,gic-400"]) {
+        self.uarts.offer(node, || bus.register(node, 0));
+        if is_compatible(node, &["arm,cortex-a15-gic", "arm,gic-400"]) {
             self.gic(node, bus, |[distributor, cpu_interface]| Gic::V2 {
                 distributor,
                 cpu_interface,
@@ -59,16 +61,30 @@ impl<'a> Walk<'_, 'a> {
         } else if is_compatible(node, &["arm,armv8-timer", "arm,armv7-timer"]) {
             self.summary.physical_timer = timer(node, PHYSICAL);
             self.summary.virtual_timer = timer(node, VIRTUAL);
+            self.summary.timer_rate = value(node, "clock-frequency").ok().flatten();
         } else if is_compatible(node, &["arm,psci-0.2", "arm,psci-1.0"]) {
             self.summary.psci = conduit(node);
+        } else {
+            self.broadcom(node, bus);
         }
     }
 
-    fn uart(&mut self, node: &FdtNode<'a>, bus: &Bus<'_, 'a>) {
-        let chosen = self.stdout == Some(node.name());
-        if chosen || self.summary.pl011.is_none() {
-            self.summary.pl011 = bus.register(node, 0).or(self.summary.pl011);
-        }
+    fn broadcom(&mut self, node: &FdtNode<'a>, bus: &Bus<'_, 'a>) {
+        let blocks = &mut self.summary.bcm2711;
+        let block = match () {
+            () if is_compatible(node, &["brcm,bcm2711-gpio"]) => &mut blocks.gpio,
+            () if is_compatible(node, &["brcm,bcm2711-pm", "brcm,bcm2835-pm-wdt"]) => {
+                &mut blocks.power
+            }
+            () => return,
+        };
+        *block = bus.register(node, 0);
+    }
+
+    /// The narrowest window of all buses counts.
+    fn dma(&mut self, end: Option<u64>) {
+        let ends = [self.summary.dma_end, end];
+        self.summary.dma_end = ends.into_iter().flatten().min();
     }
 
     fn gic(&mut self, node: &FdtNode<'a>, bus: &Bus<'_, 'a>, kind: fn([Span; 2]) -> Gic) {
@@ -77,20 +93,6 @@ impl<'a> Walk<'_, 'a> {
             self.summary.gic = Some(kind([first, second]));
         }
     }
-}
-
-/// The name of the node that a `stdout-path` means: its options are cut off, and an alias
-/// is looked up. Node names with their unit addresses are taken to be unique.
-fn console_node<'a>(root: &FdtNode<'a>, path: &'a str) -> Option<&'a str> {
-    let path = path.split(':').next()?;
-    let path = if path.starts_with('/') { path } else { alias(root, path)? };
-    path.rsplit('/').next()
-}
-
-fn alias<'a>(root: &FdtNode<'a>, name: &str) -> Option<&'a str> {
-    let aliases = root.children().find(|node| node.name() == "aliases")?;
-    let path = core::str::from_utf8(bytes(&aliases, name)?).ok()?;
-    path.strip_suffix('\0')
 }
 
 /// The INTID of the `index`-th interrupt, written in a GIC's three cells.

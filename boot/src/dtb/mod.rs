@@ -8,8 +8,10 @@
 //! left (depth, cell counts, list sizes), and every refusal is a [`DtbError`] that carries
 //! its evidence. Nothing is dropped silently: a list that is full is an error.
 //!
-//! Left out: interrupt maps, `dma-ranges`, dynamic `/reserved-memory` (children without
-//! `reg`, which describe a wish and not a place).
+//! Left out: interrupt maps, and dynamic `/reserved-memory`: children without `reg` describe a
+//! wish for memory and not a place. Linux would choose the place and, if the node is
+//! `reusable` as `linux,cma` is, use the memory itself meanwhile; here no driver asks for it,
+//! so it stays memory like any other.
 
 mod bus;
 mod cpus;
@@ -18,11 +20,13 @@ mod error;
 mod list;
 mod node;
 mod read;
+mod uart;
 
 use core::fmt;
 
 pub use error::DtbError;
 pub use list::List;
+pub use uart::{MAX_UARTS, Uart, UartKind};
 
 use crate::layout::{DTB_MAX, PHYSICAL_END};
 
@@ -132,6 +136,22 @@ pub struct CpuNode {
     pub enable: Option<EnableMethod>,
 }
 
+/// Register blocks of the BCM2711, the Raspberry Pi 4's chip.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Bcm2711 {
+    /// The functions and pulls of the pins.
+    pub gpio: Option<Span>,
+    /// Power management: the watchdog, which is the way to a reset.
+    pub power: Option<Span>,
+}
+
+impl Bcm2711 {
+    /// The register blocks and what they are.
+    const fn parts(self) -> [(&'static str, Option<Span>); 2] {
+        [("pins", self.gpio), ("watchdog", self.power)]
+    }
+}
+
 /// What the device tree says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary<'a> {
@@ -149,18 +169,38 @@ pub struct Summary<'a> {
     pub initrd: Option<Span>,
     /// `/chosen` `stdout-path`, with its options after a colon.
     pub stdout_path: Option<&'a str>,
-    /// The registers of the PL011 that `stdout-path` names, else of the first in the tree.
-    pub pl011: Option<Span>,
+    /// The UARTs that can be the console, the best first: the one that `stdout-path` names.
+    pub uarts: List<Uart, MAX_UARTS>,
     /// The interrupt controller, if it is one that is known.
     pub gic: Option<Gic>,
     /// The interrupt number (INTID) of the virtual timer.
     pub virtual_timer: Option<u32>,
     /// The interrupt number (INTID) of the non-secure physical timer.
     pub physical_timer: Option<u32>,
+    /// The rate of the timers' counter in Hz, where the tree says it because the firmware
+    /// does not set the register.
+    pub timer_rate: Option<u32>,
+    /// The first address beyond what every device can reach, if some bus sets a limit.
+    pub dma_end: Option<u64>,
+    /// What only the Raspberry Pi 4's chip has.
+    pub bcm2711: Bcm2711,
     /// How to call PSCI, if there is one.
     pub psci: Option<Conduit>,
     /// The CPUs that are not disabled, in the tree's order.
     pub cpus: List<CpuNode, MAX_CPUS>,
+}
+
+impl Summary<'_> {
+    /// The rate at which the console is to run.
+    pub fn baud(&self) -> u32 {
+        uart::baud(self.stdout_path)
+    }
+
+    /// The rate of the timers' counter in Hz, given what the register CNTFRQ_EL0 holds: the
+    /// firmware must write it, and where it did not, the tree may say the rate instead.
+    pub fn counter_rate(&self, register: u32) -> Option<u32> {
+        [Some(register), self.timer_rate].into_iter().flatten().find(|rate| *rate != 0)
+    }
 }
 
 /// Checks what the firmware passed as the tree's physical address.

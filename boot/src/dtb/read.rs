@@ -4,7 +4,7 @@ use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};
 
 use super::node::{Cells, has, is_enabled, number, span, value};
-use super::{DtbError, Gic, List, MAX_RANGES, Reserved, Span, Summary, cpus, devices};
+use super::{Bcm2711, DtbError, Gic, List, MAX_RANGES, Reserved, Span, Summary, cpus, devices};
 
 /// The bytes of a register; each access is one aligned word.
 const WORD: u64 = 4;
@@ -26,10 +26,13 @@ impl<'a> Summary<'a> {
             bootargs: "",
             initrd: None,
             stdout_path: None,
-            pl011: None,
+            uarts: List::new(),
             gic: None,
             virtual_timer: None,
             physical_timer: None,
+            timer_rate: None,
+            dma_end: None,
+            bcm2711: Bcm2711::default(),
             psci: None,
             cpus: cpus::read(&root),
         };
@@ -118,9 +121,10 @@ fn address<'a>(node: &FdtNode<'a>, property: &'static str) -> Result<Option<u64>
 /// Checks what the kernel will write to: a wrong address in memory would destroy what lies
 /// there, the kernel itself at worst.
 fn registers(summary: &Summary<'_>) -> Result<(), DtbError<'static>> {
-    let console = summary.pl011.map(|at| ("console", at));
+    let consoles = summary.uarts.iter().map(|uart| ("console", uart.registers));
     let gic = summary.gic.map(Gic::parts).into_iter().flatten();
-    for (what, at) in console.into_iter().chain(gic) {
+    let broadcom = summary.bcm2711.parts().into_iter().filter_map(|(what, at)| Some((what, at?)));
+    for (what, at) in consoles.chain(gic).chain(broadcom) {
         let overlaps = |ram: &Span| ram.base < at.end() && at.base < ram.end();
         if !at.base.is_multiple_of(WORD) || summary.memory.iter().any(overlaps) {
             return Err(DtbError::BadRegisters { what, at });

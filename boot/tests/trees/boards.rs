@@ -5,8 +5,13 @@ use super::builder::Tree;
 /// Where a board's RAM may lie: (base, size).
 pub type Ranges<'r> = &'r [(u64, u64)];
 
-/// The memory of a Raspberry Pi 4 with 8 GiB, in pieces of at most 32 bits: a hole below
-/// 1 GiB for the GPU, one below 4 GiB for devices, and two pieces that touch.
+/// The memory of a Raspberry Pi 4 with 1 GiB: the GPU keeps the upper 76 MiB.
+pub const PI_1_GIB: Ranges<'static> = &[(0, 0x3b40_0000)];
+/// With 2 GiB: a hole below 1 GiB for the GPU.
+pub const PI_2_GIB: Ranges<'static> = &[(0, 0x3b40_0000), (0x4000_0000, 0x4000_0000)];
+/// With 4 GiB: another hole below 4 GiB, for devices.
+pub const PI_4_GIB: Ranges<'static> = &[(0, 0x3b40_0000), (0x4000_0000, 0xbc00_0000)];
+/// With 8 GiB, in pieces whose sizes have at most 32 bits: two of them touch.
 pub const PI_8_GIB: Ranges<'static> = &[
     (0, 0x3b40_0000),
     (0x4000_0000, 0xbc00_0000),
@@ -18,39 +23,137 @@ pub const PI_8_GIB: Ranges<'static> = &[
 /// addresses, a console that is no PL011, spin-table CPUs whose page is in `/memreserve/`,
 /// and a wish for a CMA area without a place.
 pub fn raspberry_pi_4(memory: Ranges<'_>) -> Vec<u8> {
-    Tree::build(|root| {
-        root.reserve(0, 0x1000);
-        root.text("compatible", "raspberrypi,4-model-b\0brcm,bcm2711");
-        root.text("model", "Raspberry Pi 4 Model B");
-        root.cell_counts(2, 1);
-        root.cells("interrupt-parent", &[1]);
-        pi_choices(root);
-        pi_reserved(root);
-        root.node("memory@0", |node| {
-            node.text("device_type", "memory");
-            node.pairs("reg", 2, 1, memory);
-        });
-        pi_cpus(root);
-        timer(root);
-        pi_soc(root);
-        root.node("scb", |scb| {
-            scb.text("compatible", "simple-bus");
-            scb.cell_counts(2, 2);
-            scb.cells("ranges", &[0, 0x7c00_0000, 0, 0xfc00_0000, 0, 0x0380_0000]);
-        });
-    })
+    Pi { memory, ..Pi::default() }.tree()
 }
 
-fn pi_choices(root: &mut Tree) {
-    root.node("aliases", |aliases| {
-        aliases.text("serial0", "/soc/serial@7e201000");
-        aliases.text("serial1", "/soc/serial@7e215040");
+/// What of a Raspberry Pi 4's tree tests want to be otherwise.
+pub struct Pi<'a> {
+    /// The ranges of its memory.
+    pub memory: Ranges<'a>,
+    /// The command line.
+    pub bootargs: &'a str,
+    /// The console.
+    pub stdout_path: Option<&'a str>,
+    /// Where an initrd is said to be: (first address, first beyond).
+    pub initrd: Option<(u32, u32)>,
+    /// What the first PL011's `status` is.
+    pub pl011_status: &'a str,
+    /// What the mini-UART's `status` is.
+    pub mini_status: &'a str,
+    /// The window by which the devices reach memory.
+    pub dma_window: [u32; 4],
+}
+
+impl Default for Pi<'_> {
+    fn default() -> Self {
+        Self {
+            memory: PI_8_GIB,
+            bootargs: "coherent_pool=1M vc_mem.mem_size=0x3ec00000 semihosting",
+            stdout_path: Some("serial1:115200n8"),
+            initrd: Some((0x2eff_0000, 0x2eff_8000)),
+            pl011_status: "okay",
+            mini_status: "okay",
+            dma_window: [0xc000_0000, 0, 0, 0x4000_0000],
+        }
+    }
+}
+
+impl Pi<'_> {
+    /// The tree.
+    pub fn tree(&self) -> Vec<u8> {
+        Tree::build(|root| {
+            root.reserve(0, 0x1000);
+            root.text("compatible", "raspberrypi,4-model-b\0brcm,bcm2711");
+            root.text("model", "Raspberry Pi 4 Model B");
+            root.cell_counts(2, 1);
+            root.cells("interrupt-parent", &[1]);
+            self.choices(root);
+            pi_reserved(root);
+            root.node("memory@0", |node| {
+                node.text("device_type", "memory");
+                node.pairs("reg", 2, 1, self.memory);
+            });
+            pi_cpus(root);
+            timer(root);
+            self.soc(root);
+            root.node("scb", |scb| {
+                scb.text("compatible", "simple-bus");
+                scb.cell_counts(2, 2);
+                scb.cells("ranges", &[0, 0x7c00_0000, 0, 0xfc00_0000, 0, 0x0380_0000]);
+                scb.cells("dma-ranges", &[0, 0, 0, 0, 4, 0]);
+            });
+        })
+    }
+
+    fn choices(&self, root: &mut Tree) {
+        root.node("aliases", |aliases| {
+            aliases.text("serial0", "/soc/serial@7e201000");
+            aliases.text("serial1", "/soc/serial@7e215040");
+        });
+        root.node("chosen", |chosen| {
+            chosen.text("bootargs", self.bootargs);
+            if let Some(path) = self.stdout_path {
+                chosen.text("stdout-path", path);
+            }
+            if let Some((start, end)) = self.initrd {
+                chosen.cells("linux,initrd-start", &[start]);
+                chosen.cells("linux,initrd-end", &[end]);
+            }
+        });
+    }
+
+    fn soc(&self, root: &mut Tree) {
+        root.node("soc", |soc| {
+            soc.text("compatible", "simple-bus");
+            soc.cell_counts(1, 1);
+            let moved = [
+                [0x7e00_0000, 0, 0xfe00_0000, 0x0180_0000],
+                [0x7c00_0000, 0, 0xfc00_0000, 0x0200_0000],
+                [0x4000_0000, 0, 0xff80_0000, 0x0080_0000],
+            ];
+            soc.cells("ranges", moved.as_flattened());
+            soc.cells("dma-ranges", &self.dma_window);
+            self.uarts(soc);
+            pi_devices(soc);
+        });
+    }
+
+    fn uarts(&self, soc: &mut Tree) {
+        soc.node("serial@7e201000", |uart| {
+            uart.text("compatible", "arm,pl011\0arm,primecell");
+            uart.cells("reg", &[0x7e20_1000, 0x200]);
+            uart.cells("clocks", &[7, 19, 7, 20]);
+            uart.text("status", self.pl011_status);
+            uart.node("bluetooth", |chip| chip.text("compatible", "brcm,bcm43438-bt"));
+        });
+        soc.node("serial@7e215040", |uart| {
+            uart.text("compatible", "brcm,bcm2835-aux-uart");
+            uart.cells("reg", &[0x7e21_5040, 0x40]);
+            uart.text("status", self.mini_status);
+        });
+        soc.node("serial@7e201400", |uart| {
+            uart.text("compatible", "arm,pl011\0arm,primecell");
+            uart.cells("reg", &[0x7e20_1400, 0x200]);
+            uart.text("status", "disabled");
+        });
+    }
+}
+
+fn pi_devices(soc: &mut Tree) {
+    soc.node("gpio@7e200000", |gpio| {
+        gpio.text("compatible", "brcm,bcm2711-gpio");
+        gpio.cells("reg", &[0x7e20_0000, 0xb4]);
     });
-    root.node("chosen", |chosen| {
-        chosen.text("bootargs", "coherent_pool=1M vc_mem.mem_size=0x3ec00000 semihosting");
-        chosen.text("stdout-path", "serial1:115200n8");
-        chosen.cells("linux,initrd-start", &[0x2eff_0000]);
-        chosen.cells("linux,initrd-end", &[0x2eff_8000]);
+    soc.node("watchdog@7e100000", |power| {
+        power.text("compatible", "brcm,bcm2711-pm\0brcm,bcm2835-pm-wdt");
+        power.cells("reg", &[0x7e10_0000, 0x114, 0x7e00_a000, 0x24]);
+    });
+    soc.node("interrupt-controller@40041000", |gic| {
+        gic.text("compatible", "arm,gic-400");
+        gic.bytes("interrupt-controller", &[]);
+        gic.cells("#interrupt-cells", &[3]);
+        gic.cells("reg", &[0x4004_1000, 0x1000, 0x4004_2000, 0x2000]);
+        gic.cells("phandle", &[1]);
     });
 }
 
@@ -89,35 +192,6 @@ fn pi_cpus(root: &mut Tree) {
                 cpu.cells("cpu-release-addr", &[0, 0xd8 + 8 * number]);
             });
         }
-    });
-}
-
-fn pi_soc(root: &mut Tree) {
-    root.node("soc", |soc| {
-        soc.text("compatible", "simple-bus");
-        soc.cell_counts(1, 1);
-        let moved = [
-            [0x7e00_0000, 0, 0xfe00_0000, 0x0180_0000],
-            [0x7c00_0000, 0, 0xfc00_0000, 0x0200_0000],
-            [0x4000_0000, 0, 0xff80_0000, 0x0080_0000],
-        ];
-        soc.cells("ranges", moved.as_flattened());
-        soc.cells("dma-ranges", &[0xc000_0000, 0, 0, 0x4000_0000]);
-        soc.node("serial@7e201000", |uart| {
-            uart.text("compatible", "arm,pl011\0arm,primecell");
-            uart.cells("reg", &[0x7e20_1000, 0x200]);
-        });
-        soc.node("serial@7e215040", |uart| {
-            uart.text("compatible", "brcm,bcm2835-aux-uart");
-            uart.cells("reg", &[0x7e21_5040, 0x40]);
-        });
-        soc.node("interrupt-controller@40041000", |gic| {
-            gic.text("compatible", "arm,gic-400");
-            gic.bytes("interrupt-controller", &[]);
-            gic.cells("#interrupt-cells", &[3]);
-            gic.cells("reg", &[0x4004_1000, 0x1000, 0x4004_2000, 0x2000]);
-            gic.cells("phandle", &[1]);
-        });
     });
 }
 

@@ -1,6 +1,6 @@
 //! What must hold of any bytes that are taken for a device tree: the body of the fuzz target.
 
-use boot::dtb::{DtbError, EnableMethod, Span, Summary, total_size};
+use boot::dtb::{Bcm2711, DtbError, EnableMethod, Span, Summary, total_size};
 
 /// Does with `data` what the kernel does with the memory at x0, and checks that it ends in a
 /// sound summary or in an error that says something.
@@ -35,7 +35,9 @@ fn is_sound(summary: &Summary<'_>) {
     summary.reserved.iter().for_each(|reserved| holds_addresses(reserved.span));
     summary.initrd.into_iter().for_each(holds_addresses);
     let gic = summary.gic.into_iter().flat_map(|gic| gic.parts().map(|(_, at)| at));
-    for registers in gic.chain(summary.pl011) {
+    let uarts = summary.uarts.iter().map(|uart| uart.registers);
+    let Bcm2711 { gpio, power } = summary.bcm2711;
+    for registers in gic.chain(uarts).chain(gpio).chain(power) {
         assert!(registers.base.checked_add(registers.size).is_some(), "{summary:?}");
         let (start, end) = (registers.base, registers.end());
         assert!(summary.memory.iter().all(|ram| ram.end() <= start || end <= ram.base));

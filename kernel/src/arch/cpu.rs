@@ -18,6 +18,11 @@ use core::sync::atomic::{
 
 use crate::task::{Task, TaskId};
 
+#[cfg(debug_assertions)]
+mod order;
+#[cfg(debug_assertions)]
+pub use order::{lock_released, lock_taken};
+
 /// CPUs that the kernel is written for.
 pub const CPUS: usize = 4;
 
@@ -48,6 +53,9 @@ pub struct PerCpu {
     pub slice_end: AtomicU64,
     /// This CPU's number.
     pub id: AtomicU32,
+    /// The spin locks that it holds.
+    #[cfg(debug_assertions)]
+    held: order::Held,
 }
 
 /// Offset of [`PerCpu::preempt`].
@@ -78,6 +86,8 @@ impl PerCpu {
             fp_owner: AtomicPtr::new(core::ptr::null_mut()),
             slice_end: AtomicU64::new(0),
             id: AtomicU32::new(0),
+            #[cfg(debug_assertions)]
+            held: order::Held::new(),
         }
     }
 
@@ -185,6 +195,16 @@ fn reschedule_if_due() {
     if this().work.load(Relaxed) & WORK_RESCHED != 0 && !irqs_masked() {
         crate::task::reschedule();
     }
+}
+
+/// The caller is about to do `what`, which may sleep: debug builds see to it that it holds
+/// no spin lock, also where it would not have slept.
+#[inline(always)]
+pub fn might_sleep(what: &str) {
+    #[cfg(debug_assertions)]
+    order::assert_none(what);
+    #[cfg(not(debug_assertions))]
+    let _ = what;
 }
 
 /// The affinity bits of this CPU's `MPIDR_EL1`: how the device tree and the firmware name it.

@@ -1,98 +1,159 @@
 //! How a run ends.
 //!
-//! Data: which means exist. Owner: [`init`], once the device tree and the command line are
-//! known. Lock: none, two atomics.
+//! Data: which means exist, and what the command line wants. Owner: [`init`], once the device
+//! tree and the command line are known. Lock: none, atomics; the first CPU that ends the run
+//! does it, and every later one waits.
 //!
-//! Semihosting carries the status to whoever started the machine, but asking for it where
-//! nobody listens is an undefined instruction, so it is used only if the command line says
-//! so. The way out without it is PSCI's SYSTEM_OFF, which carries no status; the last
-//! resort is to wait for ever with interrupts masked.
+//! **With `semihosting`** the status goes to whoever started the machine. Asking for that where
+//! nobody listens is an undefined instruction, so it is done only if the command line says so.
 //!
-//! Before the command line is known (`Means::Unknown`) every means is tried in that
-//! order: the early vectors turn a call that nobody answers into the result -1.
+//! **Without it** the status is the last line on the console, [`LAST_LINE`] and the number,
+//! and then `end=` decides:
+//!
+//! | word | what happens |
+//! | --- | --- |
+//! | `end=off` | PSCI's SYSTEM_OFF; on a Raspberry Pi a reset that its firmware takes for a halt |
+//! | `end=reset` | PSCI's SYSTEM_RESET; on a Raspberry Pi the watchdog runs out at once |
+//! | `end=halt` | the CPU waits for ever with interrupts masked |
+//! | none | `off` if there is PSCI, else `halt` |
+//!
+//! What the machine has no means for is told before the last line, and it halts.
+//!
+//! **Before the command line is known** semihosting and PSCI are tried, in that order: the early
+//! vectors turn a call that nobody answers into the result -1. But not where the image lies
+//! below the RAM of QEMU's `virt`: such a machine is a board, and only halts.
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use boot::dtb::Conduit;
 use semihosting::sys::arm_compat as host;
 
-use super::psci;
+use super::watchdog::Watchdog;
+use super::{console, cpu, psci};
+use crate::bootargs::End;
 
 /// The status of a run that failed in the kernel itself (panic, exception).
 pub const STATUS_PANIC: u8 = 1;
 /// The status of a run that got no usable device tree or command line.
 pub const STATUS_CANNOT_BOOT: u8 = 2;
 
-/// The ways of leaving that a machine offers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Means {
-    /// The command line was not read yet.
-    Unknown = 0,
-    None = 1,
-    Semihosting = 2,
-    PsciHvc = 3,
-    PsciSmc = 4,
+/// What the last line of a run without semihosting says, before the number.
+pub const LAST_LINE: &str = "mm-reclaim: end status=";
+
+/// Where the RAM of QEMU's `virt` starts.
+const VIRT_RAM: u64 = 0x4000_0000;
+
+/// The ways of ending a machine: the values of [`WAY`].
+const UNKNOWN: u8 = 0;
+const HALT: u8 = 1;
+const RESET: u8 = 2;
+const OFF: u8 = 3;
+
+/// What the command line wants, made definite; `UNKNOWN` until it was read.
+static WAY: AtomicU8 = AtomicU8::new(UNKNOWN);
+static SEMIHOSTING: AtomicBool = AtomicBool::new(false);
+/// 0 for no PSCI, else what [`conduit`] reads.
+static PSCI: AtomicU8 = AtomicU8::new(0);
+static BELOW_VIRT: AtomicBool = AtomicBool::new(false);
+/// The affinity of the CPU that ends the run, plus 1.
+static ENDING: AtomicU64 = AtomicU64::new(0);
+
+/// Learns where the image lies. Comes before everything that can fail.
+pub fn begin(image_base: u64) {
+    BELOW_VIRT.store(image_base < VIRT_RAM, Relaxed);
 }
 
-static FIRST: AtomicU8 = AtomicU8::new(Means::Unknown as u8);
-static SECOND: AtomicU8 = AtomicU8::new(Means::None as u8);
+/// Whether the machine may be QEMU's `virt`, as far as the place of the image tells.
+pub(super) fn may_be_virt() -> bool {
+    !BELOW_VIRT.load(Relaxed)
+}
 
-/// Learns what there is.
-pub fn init(semihosting: bool, psci: Option<Conduit>) {
-    let psci = match psci {
-        None => Means::None,
-        Some(Conduit::Hvc) => Means::PsciHvc,
-        Some(Conduit::Smc) => Means::PsciSmc,
+/// Learns what there is and what is wanted.
+pub fn init(semihosting: bool, wanted: Option<End>, psci: Option<Conduit>) {
+    let (psci, otherwise) = match psci {
+        None => (0, HALT),
+        Some(Conduit::Hvc) => (1, OFF),
+        Some(Conduit::Smc) => (2, OFF),
     };
-    let (first, second) =
-        if semihosting { (Means::Semihosting, psci) } else { (psci, Means::None) };
-    SECOND.store(second as u8, Relaxed);
-    FIRST.store(first as u8, Relaxed);
+    PSCI.store(psci, Relaxed);
+    SEMIHOSTING.store(semihosting, Relaxed);
+    let way = match wanted {
+        None => otherwise,
+        Some(End::Halt) => HALT,
+        Some(End::Reset) => RESET,
+        Some(End::Off) => OFF,
+    };
+    WAY.store(way, Relaxed);
+}
+
+fn conduit() -> Option<Conduit> {
+    match PSCI.load(Relaxed) {
+        0 => None,
+        1 => Some(Conduit::Hvc),
+        _ => Some(Conduit::Smc),
+    }
 }
 
 /// Ends the run with `status`; 0 means success.
 pub fn exit(status: u8) -> ! {
-    let first = FIRST.load(Relaxed);
-    if first == Means::Unknown as u8 {
-        leave_early(status);
+    let own = cpu::affinity() + 1;
+    match ENDING.compare_exchange(0, own, Relaxed, Relaxed) {
+        Ok(_) => end(status),
+        // Ending failed in its turn: the machine must still be left somehow.
+        Err(first) if first == own => leave(),
+        Err(_) => stop(),
     }
-    for means in [first, SECOND.load(Relaxed)] {
-        leave(means, status);
-    }
-    stop()
 }
 
-fn leave(means: u8, status: u8) {
-    if means == Means::Semihosting as u8 {
+fn end(status: u8) -> ! {
+    let known = WAY.load(Relaxed) != UNKNOWN;
+    if if known { SEMIHOSTING.load(Relaxed) } else { host_answers() } {
         leave_to_host(status);
-    } else if means == Means::PsciHvc as u8 {
-        psci::system_off(Conduit::Hvc);
-    } else if means == Means::PsciSmc as u8 {
-        psci::system_off(Conduit::Smc);
     }
+    let way = WAY.load(Relaxed);
+    let has_means = conduit().is_some() || Watchdog::known().is_some();
+    if matches!(way, RESET | OFF) && !has_means {
+        let what = if way == RESET { "reset it" } else { "switch it off" };
+        console::print_urgently(format_args!("no means to {what}: the machine halts\n"));
+    }
+    console::close(format_args!("\n{LAST_LINE}{status}\n"));
+    leave()
+}
+
+/// Leaves the machine, everything said.
+fn leave() -> ! {
+    match WAY.load(Relaxed) {
+        UNKNOWN if may_be_virt() => {
+            psci::system_off(Conduit::Hvc);
+            psci::system_off(Conduit::Smc);
+        }
+        RESET => match (conduit(), Watchdog::known()) {
+            (Some(conduit), _) => psci::system_reset(conduit),
+            (None, Some(watchdog)) => watchdog.reset(),
+            (None, None) => {}
+        },
+        OFF => match (conduit(), Watchdog::known()) {
+            (Some(conduit), _) => psci::system_off(conduit),
+            (None, Some(watchdog)) => watchdog.halt(),
+            (None, None) => {}
+        },
+        _ => {}
+    }
+    stop()
 }
 
 /// Whether something answers semihosting calls. Only while the early vectors are in place.
 pub(super) fn host_answers() -> bool {
-    cfg!(feature = "fallback-semihosting") && !host::sys_iserror(0)
-}
-
-fn leave_early(status: u8) -> ! {
-    if host_answers() {
-        leave_to_host(status);
-    }
-    psci::system_off(Conduit::Hvc);
-    psci::system_off(Conduit::Smc);
-    stop()
+    cfg!(feature = "fallback-semihosting") && may_be_virt() && !host::sys_iserror(0)
 }
 
 fn leave_to_host(status: u8) {
     host::sys_exit_extended(host::ExitReason::ADP_Stopped_ApplicationExit, usize::from(status));
 }
 
-fn stop() -> ! {
+/// Stops the calling CPU for ever.
+pub fn stop() -> ! {
     // SAFETY: masking interrupts delays handlers and does nothing else.
     unsafe { asm!("msr daifset, #0xf", options(nostack)) };
     loop {

@@ -119,6 +119,7 @@ global_asm!(
     .arch_extension fp
     .arch_extension simd
     .section .text.frames, "ax"
+    .global page_zero_dc, page_zero_stp, page_copy
 
     // x0: page. 64 blocks of 64 bytes, 16 a round.
     .balign 64

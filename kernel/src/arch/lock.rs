@@ -3,9 +3,13 @@
 //! Interrupts are masked while it is held, so its holder is neither interrupted nor
 //! preempted, and an interrupt handler may take it too. It needs no per-CPU data, unlike
 //! the locks of the memory management. Hold it briefly.
+//!
+//! Debug builds hold each against the order of `docs/decisions/0003-locks.md`, once the CPU
+//! has its per-CPU data: a lock is a leaf unless its type says otherwise.
 
 use core::ops::{Deref, DerefMut};
 
+use mm_reclaim::lock_order::KERNEL_LEAF;
 use spin::RelaxStrategy;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
@@ -73,46 +77,84 @@ mod instructions {
     }
 }
 
-/// A spin lock that masks interrupts.
-pub struct IrqLock<T> {
+/// The CPU knows of a lock of this rank while a value of this type lives.
+#[cfg(debug_assertions)]
+struct Ranked<const RANK: u8>;
+
+#[cfg(debug_assertions)]
+impl<const RANK: u8> Ranked<RANK> {
+    fn new() -> Self {
+        #[cfg(target_os = "none")]
+        super::cpu::lock_taken(RANK);
+        Self
+    }
+}
+
+#[cfg(debug_assertions)]
+impl<const RANK: u8> Drop for Ranked<RANK> {
+    fn drop(&mut self) {
+        #[cfg(target_os = "none")]
+        super::cpu::lock_released(RANK);
+    }
+}
+
+/// A spin lock that masks interrupts, of a rank in the lock order.
+pub struct IrqLock<T, const RANK: u8 = KERNEL_LEAF> {
     inner: SpinMutex<T, Yield>,
 }
 
 /// What [`IrqLock::lock`] gives: the data, until it is dropped.
 #[must_use = "the lock is held only while the guard lives"]
-pub struct IrqLockGuard<'a, T> {
+pub struct IrqLockGuard<'a, T, const RANK: u8 = KERNEL_LEAF> {
     /// Declared first, so that the lock is released before interrupts come back.
     inner: SpinMutexGuard<'a, T, Yield>,
+    /// Before interrupts come back, too.
+    #[cfg(debug_assertions)]
+    _ranked: Ranked<RANK>,
     _masked: Masked,
 }
 
-impl<T> IrqLock<T> {
+impl<T, const RANK: u8> IrqLock<T, RANK> {
     /// A lock that is not held.
     pub const fn new(value: T) -> Self {
         Self { inner: SpinMutex::new(value) }
     }
 
     /// Masks interrupts and spins until the lock is this caller's.
-    pub fn lock(&self) -> IrqLockGuard<'_, T> {
+    pub fn lock(&self) -> IrqLockGuard<'_, T, RANK> {
         let masked = Masked::new();
-        IrqLockGuard { inner: self.inner.lock(), _masked: masked }
+        // Said before the wait: an inversion then panics where it would hang.
+        #[cfg(debug_assertions)]
+        let ranked = Ranked::new();
+        IrqLockGuard {
+            inner: self.inner.lock(),
+            #[cfg(debug_assertions)]
+            _ranked: ranked,
+            _masked: masked,
+        }
     }
 
     /// Takes the lock if nobody holds it.
-    pub fn try_lock(&self) -> Option<IrqLockGuard<'_, T>> {
+    pub fn try_lock(&self) -> Option<IrqLockGuard<'_, T, RANK>> {
         let masked = Masked::new();
-        self.inner.try_lock().map(|inner| IrqLockGuard { inner, _masked: masked })
+        let inner = self.inner.try_lock()?;
+        Some(IrqLockGuard {
+            inner,
+            #[cfg(debug_assertions)]
+            _ranked: Ranked::new(),
+            _masked: masked,
+        })
     }
 }
 
-impl<T> Deref for IrqLockGuard<'_, T> {
+impl<T, const RANK: u8> Deref for IrqLockGuard<'_, T, RANK> {
     type Target = T;
     fn deref(&self) -> &T {
         &self.inner
     }
 }
 
-impl<T> DerefMut for IrqLockGuard<'_, T> {
+impl<T, const RANK: u8> DerefMut for IrqLockGuard<'_, T, RANK> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.inner
     }

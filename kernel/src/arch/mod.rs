@@ -2,6 +2,7 @@
 //!
 //! Mechanism only; each module says what is portable in it and tested on a host.
 
+pub mod baud;
 pub mod lock;
 pub mod mmu;
 pub mod paging;
@@ -25,3 +26,5 @@ pub mod psci;
 pub mod timer;
 #[cfg(target_os = "none")]
 pub mod usercopy;
+#[cfg(target_os = "none")]
+pub mod watchdog;

@@ -9,6 +9,8 @@ use boot::dtb::Conduit;
 
 /// `SYSTEM_OFF` of PSCI 0.2.
 const SYSTEM_OFF: u64 = 0x8400_0008;
+/// `SYSTEM_RESET` of PSCI 0.2.
+const SYSTEM_RESET: u64 = 0x8400_0009;
 /// `CPU_ON` of PSCI 0.2, with 64-bit arguments.
 const CPU_ON: u64 = 0xc400_0003;
 
@@ -19,6 +21,11 @@ pub struct PsciError(pub i32);
 /// Switches the machine off; returns only if the firmware did not.
 pub fn system_off(conduit: Conduit) {
     let _refused = call(conduit, [SYSTEM_OFF, 0, 0, 0]);
+}
+
+/// Resets the machine; returns only if the firmware did not.
+pub fn system_reset(conduit: Conduit) {
+    let _refused = call(conduit, [SYSTEM_RESET, 0, 0, 0]);
 }
 
 /// Starts the CPU with this affinity at the physical address `entry`.

@@ -22,13 +22,18 @@ static INTERRUPT: AtomicU32 = AtomicU32::new(27);
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Reads the counter's rate, lets user mode read the counter, and enables the virtual
-/// timer's interrupt, whose number `interrupt` is 27 on every known board.
-pub fn init(interrupt: u32) {
+/// What the register says of the counter's rate in Hz: 0 if the firmware did not set it.
+pub fn rate_register() -> u32 {
     let rate: u64;
     // SAFETY: it only reads a register.
     unsafe { asm!("mrs {}, cntfrq_el0", out(reg) rate, options(nomem, nostack)) };
-    let rate = if rate == 0 { NANOS_PER_SECOND } else { rate };
+    rate as u32
+}
+
+/// Takes `rate` for that of the counter, lets user mode read the counter, and enables the
+/// virtual timer's interrupt, whose number `interrupt` is 27 on every known board.
+pub fn init(interrupt: u32, rate: u32) {
+    let rate = u64::from(rate.max(1));
     NANOS_PER_TICK.store((NANOS_PER_SECOND << 32) / rate, Relaxed);
     TICKS_PER_NANO.store(((u128::from(rate) << 32) / u128::from(NANOS_PER_SECOND)) as u64, Relaxed);
     INTERRUPT.store(interrupt, Relaxed);

@@ -22,6 +22,7 @@ fn sleep_key(id: TaskId) -> WaitKey {
 /// Sleeps until `ready` returns true, the time is up or the task is killed: see
 /// [`mm_reclaim::env::Tasks::wait_until`].
 pub fn wait_until(key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
+    cpu::might_sleep("a wait");
     if ready() {
         return WaitEnd::Ready;
     }

@@ -26,7 +26,7 @@ const LIMIT: &str = "30";
 pub const VIRT: &[u8] = include_bytes!("../../../boot/tests/fixtures/virt-gicv2.dtb");
 
 /// The flat image, built once.
-fn image() -> &'static Path {
+pub fn image() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let built = Command::new(env!("CARGO"))
@@ -142,7 +142,7 @@ impl Board {
 }
 
 /// `ldr x0, 1f; ldr x1, 2f; br x1`, and the two words.
-fn stub(x0: u64, image: u64) -> Vec<u8> {
+pub fn stub(x0: u64, image: u64) -> Vec<u8> {
     let code: [u32; 4] = [0x5800_0080, 0x5800_00a1, 0xd61f_0020, 0xd503_201f];
     let mut bytes: Vec<u8> = code.into_iter().flat_map(u32::to_le_bytes).collect();
     bytes.extend([x0, image].into_iter().flat_map(u64::to_le_bytes));

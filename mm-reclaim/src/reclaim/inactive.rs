@@ -41,7 +41,7 @@ impl<'m, E: Env> Mm<'m, E> {
         }
         let stat = self.shrink_page_list(&mut batch.pages, zone, request, progress);
         lruvec.putback(&mut batch.pages, kind, batch.taken, |page| {
-            self.free_cold_after_last_put(page)
+            self.free_cold_after_last_put(page);
         });
         lruvec.note_cost(kind, stat.pageout);
         self.count_steal(request.kind, kind, stat.reclaimed);

@@ -1,8 +1,9 @@
 //! Zones: ranges of frames with an allocator, watermarks and a place in the fallback order.
 //!
 //! Data: a [`Zone`] owns the free blocks of its span. Its free count is mirrored in an
-//! atomic, so that the watermark check of the fast path takes no lock. Spanned ≥ present ≥ managed: holes are spanned but not present, what
-//! the boot kept for itself is present but not managed.
+//! atomic, so that the watermark check of the fast path takes no lock. Spanned ≥ present ≥
+//! managed: holes are spanned but not present, what the boot kept for itself is present but
+//! not managed.
 //!
 //! Locks: one spin lock a zone guards the buddy lists and nothing else. It nests inside
 //! every other lock, and no other lock is taken while it is held.

@@ -1,9 +1,10 @@
 //! Per-CPU page lists: blocks of up to eight pages at hand without the zone's lock (BUDY-07).
 //!
 //! Data: for each CPU, order and migrate type a [`Stack`] of free blocks. A block on one is
-//! neither allocated nor in the buddy lists: it is wiped and has no reference. Taking pops, freeing pushes; an empty stack is refilled with half of what it has
-//! room for, a full one gives as much back, under one hold of the zone's lock. A stack needs
-//! no links, so a pair of operations touches the descriptor and two cache lines.
+//! neither allocated nor in the buddy lists: it is wiped and has no reference. Taking pops,
+//! freeing pushes; an empty stack is refilled with half of what it has room for, a full one
+//! gives as much back, under one hold of the zone's lock. A stack needs no links, so a pair
+//! of operations touches the descriptor and two cache lines.
 //!
 //! A page of a sparse pageblock, one that is less full than those that pages come from now,
 //! is not handed out again, or the pageblock would never become whole: it waits on a stack

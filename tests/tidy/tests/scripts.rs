@@ -13,8 +13,10 @@ fn root() -> PathBuf {
 }
 
 /// What every machine has.
-const TOOLS: [&str; 12] =
-    ["bash", "env", "sed", "awk", "grep", "head", "id", "tee", "dirname", "cat", "paste", "rm"];
+const TOOLS: [&str; 17] = [
+    "bash", "env", "sed", "awk", "grep", "head", "id", "tee", "dirname", "cat", "paste", "rm",
+    "od", "tr", "mkdir", "mktemp", "mv",
+];
 
 /// A machine: a folder of tools, a folder of settings, and a record of what was called.
 struct Machine {
@@ -165,7 +167,8 @@ fn a_machine_that_has_everything_is_left_alone() {
 
 #[test]
 fn a_missing_target_component_and_toolchain_are_added() {
-    let machine = Machine::new("rust").with_qemu("10.0.2");
+    let machine =
+        Machine::new("rust").with_packages("1:9.2.1+ds-1", "1:10.0.2").with_qemu("10.0.2");
     machine.setting("targets", "x86_64-unknown-linux-gnu\n");
     machine.setting("components", "cargo\n");
     machine.setting("no-toolchain", "");
@@ -177,6 +180,7 @@ fn a_missing_target_component_and_toolchain_are_added() {
         " llvm-tools",
         " rustfmt",
         " clippy",
+        "apt-get install -y -qq --no-install-recommends shellcheck",
     ] {
         assert!(calls.contains(call), "{call} is missing in\n{calls}");
     }
@@ -237,6 +241,62 @@ fn configured_backports_are_not_added_again() {
     assert_eq!(machine.read("etc/apt/sources.list.d/bookworm-backports.list"), "");
 }
 
+/// An `apt` whose kernel package holds a device tree if the setting `tree` is there.
+fn with_kernel_package(machine: Machine) -> Machine {
+    let folder = machine.folder.display();
+    let apt = format!(
+        r#"
+case "$*" in
+*update*) for word; do [[ $word != Dir::Etc::SourceParts=* ]] || cat "${{word#*=}}"/* >{folder}/sources; done ;;
+*download*) : >linux-image-6.1.0-50-arm64_1_arm64.deb ;;
+esac"#
+    );
+    machine.tool("apt-get", &apt);
+    machine.tool("apt-cache", "echo '  Depends: linux-image-6.1.0-50-arm64'");
+    machine.tool("dpkg-deb", "exit 0");
+    machine.tool("tar", r#"[[ ! -e $etc/tree ]] || printf '\xd0\x0d\xfe\xed and more'"#);
+    machine
+}
+
+#[test]
+fn the_tree_of_the_raspberry_pi_comes_from_debians_kernel_package() {
+    let mut machine = with_kernel_package(Machine::new("tree").with_qemu("10.0.2"));
+    let tree = machine.folder.join("boards/pi.dtb");
+    machine.variables.insert("RASPI4B_DTB", tree.display().to_string());
+    machine.setting("tree", "");
+    let one_line = "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm main\n";
+    machine.setting("apt/sources.list", one_line);
+    let calls = machine.calls("setup", &["raspi4b"]).join("\n");
+    assert!(calls.contains("download linux-image-6.1.0-50-arm64:arm64"), "{calls}");
+    assert_eq!(fs::read(&tree).expect("the tree"), b"\xd0\x0d\xfe\xed and more");
+    let entry = "deb [ signed-by=/k.gpg] http://mirror.example/debian bookworm main\n";
+    assert_eq!(machine.read("sources"), entry, "for arm64 too");
+    let before = machine.read("calls");
+    machine.calls("setup", &["raspi4b"]);
+    let more = machine.read("calls").replacen(&before, "", 1);
+    assert!(!more.contains("apt-get"), "what is there is fetched again: {more}");
+}
+
+#[test]
+fn a_package_without_the_tree_is_refused_and_leaves_none_behind() {
+    let mut machine = with_kernel_package(Machine::new("treeless").with_qemu("10.0.2"));
+    let tree = machine.folder.join("boards/pi.dtb");
+    machine.variables.insert("RASPI4B_DTB", tree.display().to_string());
+    machine.setting("apt/sources.list.d/debian.sources", DEB822);
+    let output = machine.run("setup", &["raspi4b"]);
+    assert_eq!((output.status.code(), tree.exists()), (Some(1), false));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no device tree of the Raspberry Pi"));
+}
+
+#[test]
+fn qemu_8_is_too_old_for_the_raspberry_pi() {
+    let machine = Machine::new("eight").with_qemu("8.2.0").with_packages("1:8.2.0", "1:10.0.2");
+    machine.setting("apt/sources.list", "deb http://mirror.example/debian bookworm main\n");
+    let output = machine.run("setup", &["raspi4b"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("adding bookworm-backports"), "{said}");
+}
+
 #[test]
 fn a_user_installs_by_sudo() {
     let mut machine = Machine::new("sudo").with_packages("1:9.2.1+ds-1", "");
@@ -277,15 +337,26 @@ fn a_wrong_value_is_one_line_and_status_2_before_anything_is_done() {
         ("run", &["--append", "a -- b"]),
         ("run", &["--append", "a\nb"]),
         ("run", &["--unknown"]),
+        ("run", &["--machine", "raspi3b"]),
+        ("run", &["--machine", "raspi4b", "--cpu", "max"]),
+        ("run", &["--machine", "raspi4b", "--memory", "1G"]),
+        ("test", &["--machine", "raspi3b"]),
         ("run", &["demo"]),
         ("test", &["hots"]),
         ("check", &["all"]),
         ("setup", &["everything"]),
+        ("build", &["it"]),
         ("image", &["it"]),
+        ("image", &["--size", "39M"]),
+        ("image", &["--cmdline", "semihosting"]),
+        ("flash", &[]),
+        ("flash", &["--force", "x"]),
+        ("flash", &["--dry-run", "--compare", "x"]),
+        ("test-image", &["--all"]),
         ("runner", &[]),
         ("runner", &["absent.elf"]),
         ("bench", &["--workload", "absent"]),
-        ("bench", &["--cpus", "2"]),
+        ("bench", &["--cpus", "5"]),
         ("profile", &["--by", "x"]),
     ];
     for (script, arguments) in wrong {
@@ -301,9 +372,8 @@ fn a_wrong_value_is_one_line_and_status_2_before_anything_is_done() {
 #[test]
 fn every_script_has_help() {
     let machine = Machine::new("help");
-    for script in
-        ["run", "runner", "test", "check", "setup", "image", "bench", "profile", "mutants"]
-    {
+    let scripts = "run runner test check setup build image flash test-image bench profile mutants";
+    for script in scripts.split(' ') {
         let output = machine.run(script, &["--help"]);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.starts_with("Usage: scripts/"), "{script}: {said}");

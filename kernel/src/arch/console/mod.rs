@@ -1,92 +1,215 @@
 //! The console: text out, bytes in, from any context.
 //!
-//! **Data.** The address of the PL011's registers, and whether text goes to the debugger's
-//! semihosting instead. **Owner.** [`init`]. **Lock.** One that keeps messages whole; it is
-//! a leaf, and masks interrupts while a message is sent, which at 115,200 baud takes 87 µs
-//! a character: long messages belong into several calls. A message sent by code that
+//! | file | what |
+//! | --- | --- |
+//! | `pl011`, `mini` | the UARTs that are known, polled |
+//! | `pins` | which of a Raspberry Pi's UARTs has the pins of the console |
+//!
+//! **Data.** The address of a UART's registers and its kind, or whether text goes to the
+//! debugger's semihosting instead. **Owner.** [`init`], and [`close`] at the end of a run.
+//! **Lock.** One that keeps messages whole; it is outside all others, since what a message tells
+//! may be behind any, and masks interrupts while a message is sent, which at 115,200 baud takes
+//! 87 µs a character: long messages belong into several calls. A message sent by code that
 //! panicked takes no lock, since its holder may never go on, and may be mixed with another.
 //!
 //! Before the console is known, text is dropped, except that of a failure
-//! ([`print_urgently`]): that takes semihosting if somebody answers, else the fallback
-//! UART, an address fixed when the kernel is built (environment variable `FALLBACK_UART`,
-//! by default that of QEMU's `virt`).
+//! ([`print_urgently`]): that takes semihosting if somebody answers, else the fallback UART. Its
+//! address is fixed when the kernel is built (environment variable `FALLBACK_UART`); otherwise
+//! it is that of QEMU's `virt`, or the Raspberry Pi's if the image lies where `virt` has no RAM.
 
+mod mini;
+mod pins;
 mod pl011;
 
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
+use boot::dtb::{Span, Summary, Uart, UartKind};
 use boot::layout::PAGE_SIZE;
+use mm_reclaim::lock_order::KERNEL_OUTER;
 use mm_reclaim::units::{Pfn, PhysAddr};
 use semihosting::sys::arm_compat as host;
 
 use super::exit;
 use super::lock::IrqLock;
 use super::mmu::{self, MapError};
+use mini::MiniUart;
 use pl011::Pl011;
 
 /// Where a failure is reported when there is no device tree to say it.
-const FALLBACK_UART: PhysAddr = PhysAddr(match option_env!("FALLBACK_UART") {
+const FALLBACK_UART: Option<u64> = match option_env!("FALLBACK_UART") {
     Some(text) => match u64::from_str_radix(text, 16) {
-        Ok(address) => address,
+        Ok(address) => Some(address),
         Err(_) => panic!("FALLBACK_UART must be a physical address in hexadecimal digits"),
     },
-    None => 0x0900_0000,
-});
+    None => None,
+};
+/// The PL011 of QEMU's `virt`.
+const VIRT_UART: u64 = 0x0900_0000;
+/// On a Raspberry Pi 4, in the place where the CPU sees them: the pins, the first PL011, the
+/// mini-UART.
+const PI_GPIO: u64 = 0xfe20_0000;
+const PI_PL011: u64 = 0xfe20_1000;
+const PI_MINI: u64 = 0xfe21_5040;
+
+/// Looks at the flags before a character is given up: far more than one takes to leave at
+/// any baud rate, so that a UART without a clock does not stop the kernel.
+const MAX_POLLS: u32 = 1 << 20;
 
 /// Where text goes: the values of [`SINK`].
 const NOWHERE: u8 = 0;
-const UART: u8 = 1;
-const HOST: u8 = 2;
+const PL011: u8 = 1;
+const MINI: u8 = 2;
+const HOST: u8 = 3;
+/// The last line was printed.
+const CLOSED: u8 = 4;
 
 static SINK: AtomicU8 = AtomicU8::new(NOWHERE);
-/// The registers' address; written before [`SINK`] says that there is one.
+/// The registers' address; written before [`SINK`] says that there is a UART.
 static REGISTERS: AtomicUsize = AtomicUsize::new(0);
-/// Held while a message is sent.
-static MESSAGE: IrqLock<()> = IrqLock::new(());
+/// The UART had no room for the last character within [`MAX_POLLS`]: no further one waits.
+static STUCK: AtomicBool = AtomicBool::new(false);
+/// Held while a message is made and sent.
+static MESSAGE: IrqLock<(), KERNEL_OUTER> = IrqLock::new(());
 
-/// Sends text to the PL011 at `pa`, or to the debugger if there is none or it does not answer
-/// and `semihosting` allows it.
+/// What a UART is to run at.
+#[derive(Clone, Copy)]
+struct Rate {
+    /// Its clock in Hz, if somebody said it.
+    clock: Option<u32>,
+    baud: u32,
+}
+
+const FALLBACK_RATE: Rate = Rate { clock: None, baud: 115_200 };
+
+/// Sends text to the best UART of the tree that answers; if none does, to one that a Raspberry
+/// Pi has even if its tree calls all switched off; else to the debugger where `semihosting`
+/// allows it. `clock` is the rate of a UART's clock, if the command line says it.
 ///
 /// # Errors
-/// [`MapError`], when the registers cannot be mapped.
-pub fn init(pl011: Option<PhysAddr>, semihosting: bool) -> Result<(), MapError> {
-    let answers = pl011.map_or(Ok(false), use_uart)?;
-    if !answers {
-        SINK.store(if semihosting { HOST } else { NOWHERE }, Ordering::Release);
+/// [`MapError`], when registers cannot be mapped.
+pub fn init(tree: &Summary<'_>, clock: Option<u32>, semihosting: bool) -> Result<(), MapError> {
+    for uart in tree.uarts.iter() {
+        let rate = Rate { clock: clock.or(uart.clock), baud: tree.baud() };
+        if use_uart(uart, tree.bcm2711.gpio, rate)? {
+            return Ok(());
+        }
     }
+    if tree.bcm2711.gpio.is_some() && use_fallback_of_pi()? {
+        return Ok(());
+    }
+    SINK.store(if semihosting { HOST } else { NOWHERE }, Ordering::Release);
     Ok(())
 }
 
-/// Whether there is a UART at `pa`, which is used then.
-fn use_uart(pa: PhysAddr) -> Result<bool, MapError> {
-    let mut no_frames = || None::<Pfn>;
-    let registers = mmu::map_device(pa, PAGE_SIZE, &mut no_frames)?;
-    if !uart(registers.addr()).start() {
+/// Whether `uart` answers, which is used then.
+fn use_uart(uart: &Uart, gpio: Option<Span>, rate: Rate) -> Result<bool, MapError> {
+    if let Some(gpio) = gpio.filter(|gpio| pins::can_have(uart, gpio.base)) {
+        let registers = map(gpio.base)?;
+        // SAFETY: the tree says that they are the pins' registers; they are mapped for ever.
+        unsafe { pins::give(registers, uart.kind) };
+    }
+    let (registers, sink, port) = match uart.kind {
+        UartKind::Pl011 => {
+            let registers = map(uart.registers.base)?;
+            (registers, PL011, Port::Pl011(pl011(registers.addr())))
+        }
+        UartKind::Mini => {
+            // The block starts before it, on the same page: its address ends in 0x040.
+            let registers = map(uart.registers.base)?.wrapping_sub(mini::OFFSET);
+            if !registers.addr().is_multiple_of(PAGE_SIZE as usize) {
+                return Ok(false);
+            }
+            (registers, MINI, Port::Mini(mini_uart(registers.addr())))
+        }
+    };
+    if !port.start(rate) {
         return Ok(false);
     }
     REGISTERS.store(registers.addr(), Ordering::Relaxed);
     // Release: whoever sees that there is a UART (Acquire in `Sink::now`) sees its address.
-    SINK.store(UART, Ordering::Release);
+    SINK.store(sink, Ordering::Release);
     Ok(true)
 }
 
-fn uart(registers: usize) -> Pl011 {
+fn map(pa: u64) -> Result<*mut u8, MapError> {
+    let mut no_frames = || None::<Pfn>;
+    mmu::map_device(PhysAddr(pa), PAGE_SIZE - pa % PAGE_SIZE, &mut no_frames)
+}
+
+fn pl011(registers: usize) -> Pl011 {
     // SAFETY: the address comes from `map_device`, which maps the registers for ever.
     unsafe { Pl011::new(registers as *mut u8) }
+}
+
+fn mini_uart(block: usize) -> MiniUart {
+    // SAFETY: as above; the block fills the page from its start.
+    unsafe { MiniUart::new(block as *mut u8) }
+}
+
+/// A UART, whichever it is.
+#[derive(Clone, Copy)]
+enum Port {
+    Pl011(Pl011),
+    Mini(MiniUart),
+}
+
+impl Port {
+    fn start(self, rate: Rate) -> bool {
+        match self {
+            Self::Pl011(uart) => uart.start(rate),
+            Self::Mini(uart) => uart.start(rate),
+        }
+    }
+
+    fn has_room(self) -> bool {
+        match self {
+            Self::Pl011(uart) => uart.has_room(),
+            Self::Mini(uart) => uart.has_room(),
+        }
+    }
+
+    fn is_idle(self) -> bool {
+        match self {
+            Self::Pl011(uart) => uart.is_idle(),
+            Self::Mini(uart) => uart.is_idle(),
+        }
+    }
+
+    fn receive(self) -> Option<u8> {
+        match self {
+            Self::Pl011(uart) => uart.receive(),
+            Self::Mini(uart) => uart.receive(),
+        }
+    }
+
+    /// Sends a byte once there is room; drops it if there never is.
+    fn send(self, byte: u8) {
+        let polls = if STUCK.load(Ordering::Relaxed) { 1 } else { MAX_POLLS };
+        let room = (0..polls).any(|_| self.has_room());
+        STUCK.store(!room, Ordering::Relaxed);
+        match self {
+            _ if !room => {}
+            Self::Pl011(uart) => uart.send(byte),
+            Self::Mini(uart) => uart.send(byte),
+        }
+    }
 }
 
 /// Where a message goes.
 enum Sink {
     Nowhere,
-    Uart(Pl011),
+    Uart(Port),
     Host,
 }
 
 impl Sink {
     fn now() -> Self {
-        match SINK.load(Ordering::Acquire) {
-            UART => Self::Uart(uart(REGISTERS.load(Ordering::Relaxed))),
+        let sink = SINK.load(Ordering::Acquire);
+        let registers = REGISTERS.load(Ordering::Relaxed);
+        match sink {
+            PL011 => Self::Uart(Port::Pl011(pl011(registers))),
+            MINI => Self::Uart(Port::Mini(mini_uart(registers))),
             HOST => Self::Host,
             _ => Self::Nowhere,
         }
@@ -97,7 +220,7 @@ impl Write for Sink {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         match self {
             Self::Nowhere => {}
-            Self::Uart(uart) => text.bytes().for_each(|byte| send_byte(uart, byte)),
+            Self::Uart(port) => text.bytes().for_each(|byte| send_byte(*port, byte)),
             Self::Host => write_to_host(text),
         }
         Ok(())
@@ -105,11 +228,11 @@ impl Write for Sink {
 }
 
 /// Terminals want a carriage return before a line feed.
-fn send_byte(uart: &Pl011, byte: u8) {
+fn send_byte(port: Port, byte: u8) {
     if byte == b'\n' {
-        uart.send(b'\r');
+        port.send(b'\r');
     }
-    uart.send(byte);
+    port.send(byte);
 }
 
 /// SYS_WRITE0, a piece at a time, since it wants a zero at the end.
@@ -149,9 +272,45 @@ pub fn print_urgently(message: fmt::Arguments<'_>) {
 fn use_fallback() {
     if exit::host_answers() {
         SINK.store(HOST, Ordering::Release);
-    } else {
-        // Nothing is left to be told to if even this fails.
-        let _ = use_uart(FALLBACK_UART);
+        return;
+    }
+    // Nothing is left to be told to if even this fails.
+    let _ = match FALLBACK_UART {
+        Some(at) => use_fallback_pl011(at, None),
+        None if !exit::may_be_virt() => use_fallback_of_pi(),
+        None => use_fallback_pl011(VIRT_UART, None),
+    };
+}
+
+fn use_fallback_pl011(at: u64, gpio: Option<Span>) -> Result<bool, MapError> {
+    let registers = Span { base: at, size: PAGE_SIZE };
+    let uart = Uart { kind: UartKind::Pl011, registers, clock: None };
+    use_uart(&uart, gpio, FALLBACK_RATE)
+}
+
+/// The mini-UART if the firmware switched it on, since then its rate is right; else the PL011.
+fn use_fallback_of_pi() -> Result<bool, MapError> {
+    let gpio = Some(Span { base: PI_GPIO, size: PAGE_SIZE });
+    let block = map(PI_MINI - mini::OFFSET as u64)?;
+    if mini_uart(block.addr()).is_enabled() {
+        let registers = Span { base: PI_MINI, size: mini::OFFSET as u64 };
+        let uart = Uart { kind: UartKind::Mini, registers, clock: None };
+        return use_uart(&uart, gpio, FALLBACK_RATE);
+    }
+    use_fallback_pl011(PI_PL011, gpio)
+}
+
+/// Prints the last message of a run, and lets the UART finish sending it. Whatever else is
+/// printed from now on, by other CPUs too, is dropped.
+pub fn close(message: fmt::Arguments<'_>) {
+    // Whoever is in the middle of a message may end it; but a CPU that panicked never will.
+    let _whole = (0..MAX_POLLS).find_map(|_| MESSAGE.try_lock());
+    let mut sink = Sink::now();
+    SINK.store(CLOSED, Ordering::Release);
+    // The sink itself never fails.
+    let _ = sink.write_fmt(message);
+    if let Sink::Uart(port) = sink {
+        let _sent = (0..MAX_POLLS).any(|_| port.is_idle());
     }
 }
 
@@ -163,7 +322,7 @@ fn send(message: fmt::Arguments<'_>) {
 /// The next byte that was typed, if there is one.
 pub fn read_byte() -> Option<u8> {
     match Sink::now() {
-        Sink::Uart(uart) => uart.receive(),
+        Sink::Uart(port) => port.receive(),
         _ => None,
     }
 }
@@ -173,7 +332,7 @@ pub fn write_bytes(bytes: &[u8]) {
     let _whole = MESSAGE.lock();
     match Sink::now() {
         Sink::Nowhere => {}
-        Sink::Uart(uart) => bytes.iter().for_each(|&byte| send_byte(&uart, byte)),
+        Sink::Uart(port) => bytes.iter().for_each(|&byte| send_byte(port, byte)),
         Sink::Host => bytes.utf8_chunks().for_each(|chunk| write_to_host(chunk.valid())),
     }
 }

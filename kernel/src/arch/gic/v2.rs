@@ -37,11 +37,16 @@ register_structs! {
         (0x100 => isenabler: [ReadWrite<u32>; 32]),
         (0x180 => icenabler: [ReadWrite<u32>; 32]),
         (0x200 => _reserved1),
+        (0x280 => icpendr: [ReadWrite<u32>; 32]),
+        (0x300 => _reserved3),
+        (0x380 => icactiver: [ReadWrite<u32>; 32]),
         (0x400 => ipriorityr: [ReadWrite<u32>; 256]),
         (0x800 => itargetsr: [ReadWrite<u32>; 8]),
         (0x820 => _reserved2),
         (0xf00 => sgir: WriteOnly<u32, SGIR::Register>),
-        (0xf04 => @END),
+        (0xf04 => _reserved4),
+        (0xf10 => cpendsgir: [ReadWrite<u32>; 4]),
+        (0xf20 => @END),
     }
 }
 
@@ -71,12 +76,26 @@ static TARGETS: [AtomicU32; CPUS] = [const { AtomicU32::new(0) }; CPUS];
 pub(super) unsafe fn init(distributor: usize, cpu_interface: usize) {
     DISTRIBUTOR.store(distributor as *mut Distributor, Relaxed);
     CPU_INTERFACE.store(cpu_interface as *mut CpuInterface, Relaxed);
+    dist().ctlr.set(0);
+    // ITLinesNumber: groups of 32 interrupts, less one; the first group is each CPU's own.
+    let groups = 1 + (dist().typer.get() as usize & 0x1f);
+    (1..groups.min(32)).for_each(forget);
     dist().ctlr.write(CTLR::ENABLE::SET);
+}
+
+/// Switches 32 interrupts off, and forgets what firmware left pending or in the middle.
+fn forget(group: usize) {
+    dist().icenabler[group].set(u32::MAX);
+    dist().icpendr[group].set(u32::MAX);
+    dist().icactiver[group].set(u32::MAX);
 }
 
 /// Switches the interface of the calling CPU on: the software-generated and private
 /// interrupts 0 to 31 have registers of their own on each CPU.
 pub(super) fn init_cpu() {
+    forget(0);
+    // Those from other CPUs have a register of their own.
+    dist().cpendsgir.iter().for_each(|sources| sources.set(u32::MAX));
     for priority in &dist().ipriorityr[..8] {
         priority.set(PRIORITY);
     }

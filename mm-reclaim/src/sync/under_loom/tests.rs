@@ -320,7 +320,7 @@ fn a_call_is_taken_with_what_its_caller_saw() {
             let mut served = 0;
             while served != 0b11 {
                 let mut taken = 0;
-                tasks.wait_until(WaitKey(0), WaitMode::UNTIL_READY, &mut || {
+                let _end = tasks.wait_until(WaitKey(0), WaitMode::UNTIL_READY, &mut || {
                     taken = word.take();
                     taken != 0
                 });

@@ -10,6 +10,7 @@ mod conform;
 mod fatal;
 mod flags;
 mod harness;
+mod locks;
 mod memory;
 mod mmu;
 mod programs;
@@ -39,6 +40,7 @@ const GROUPS: &[&[Test]] = &[
     conform::TESTS,
     tasks::TESTS,
     waits::TESTS,
+    locks::TESTS,
     memory::TESTS,
     swap::TESTS,
     flags::TESTS,

@@ -1,0 +1,62 @@
+//! What debug builds know of the spin locks that a CPU holds.
+//!
+//! **Data.** One [`HeldLocks`] in each CPU's data. **Owner.** The CPU. **Lock.** None: it
+//! changes with preemption off or interrupts masked, and an interrupt handler gives back
+//! what it has taken before it returns, so that it leaves the counts as it found them.
+
+use core::arch::asm;
+
+use mm_reclaim::lock_order::HeldLocks;
+
+use super::{PER_CPU, PerCpu};
+
+/// The spin locks that a CPU holds.
+pub(super) struct Held(HeldLocks);
+
+// SAFETY: only its own CPU gets to it, by `here`, and a task stays on its CPU.
+unsafe impl Sync for Held {}
+
+impl Held {
+    pub(super) const fn new() -> Self {
+        Self(HeldLocks::new())
+    }
+}
+
+/// This CPU's; `None` before it has its per-CPU data.
+fn here() -> Option<&'static HeldLocks> {
+    let cpu: *const PerCpu;
+    // Not assumed to be constant, as elsewhere: a lock may be taken before `init` too.
+    // SAFETY: it only reads a register.
+    unsafe { asm!("mrs {}, tpidr_el1", out(reg) cpu, options(nostack, preserves_flags)) };
+    PER_CPU.iter().find(|known| core::ptr::eq(*known, cpu)).map(|known| &known.held.0)
+}
+
+/// A lock of this rank is about to be taken.
+///
+/// # Panics
+/// If the order forbids it beside those that are held.
+pub fn lock_taken(rank: u8) {
+    if let Some(held) = here() {
+        held.taken(rank);
+    }
+}
+
+/// A lock of this rank was given back.
+///
+/// # Panics
+/// If none was held.
+pub fn lock_released(rank: u8) {
+    if let Some(held) = here() {
+        held.released(rank);
+    }
+}
+
+/// What may sleep begins here.
+///
+/// # Panics
+/// If a lock is held.
+pub(super) fn assert_none(what: &str) {
+    if let Some(held) = here() {
+        held.assert_none(what);
+    }
+}

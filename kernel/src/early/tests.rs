@@ -1,0 +1,156 @@
+//! What the device tree says becomes sets of addresses, zones and a RAM disk.
+
+use boot::dtb::{Bcm2711, List, Reserved};
+use mm_reclaim::memblock::{StaticTables, Unreachable};
+
+use super::*;
+
+const fn span(base: u64, size: u64) -> Span {
+    Span { base, size }
+}
+
+fn list<T: Copy + Default, const N: usize>(items: &[T]) -> List<T, N> {
+    let mut list = List::new();
+    items.iter().for_each(|&item| assert!(list.push(item).is_ok()));
+    list
+}
+
+fn machine(bootargs: &'static str) -> Machine {
+    let tree = Summary {
+        model: "test",
+        memory: list(&[span(0x8000_0000, 0x1000_0000), span(0x4000_0000, 0x2000_0000)]),
+        memreserve: list(&[span(0x4000_0000, 0x1000)]),
+        reserved: list(&[
+            Reserved { span: span(0x5000_0000, 0x20_0000), no_map: true },
+            Reserved { span: span(0x5100_0000, 0x10_0000), no_map: false },
+        ]),
+        bootargs,
+        initrd: Some(span(0x4800_0000, 0x10_0000)),
+        stdout_path: None,
+        uarts: List::new(),
+        gic: None,
+        virtual_timer: None,
+        physical_timer: None,
+        timer_rate: None,
+        dma_end: None,
+        bcm2711: Bcm2711::default(),
+        psci: None,
+        cpus: List::new(),
+    };
+    let args = BootArgs::parse(bootargs).unwrap();
+    let image = region(span(0x4020_0000, 0x40_0000));
+    Machine { tree, args, image, dtb: region(span(0x4900_0000, 0x2000)) }
+}
+
+fn with_memblock<R>(
+    bootargs: &'static str,
+    check: impl FnOnce(&Memblock<'_, Unreachable>, Result<Option<Extents>, EarlyError>) -> R,
+) -> R {
+    let mut tables: StaticTables = StaticTables::new();
+    let mut memblock = Memblock::new(&mut tables, Unreachable);
+    let result = describe(&mut memblock, &machine(bootargs));
+    check(&memblock, result)
+}
+
+fn spans(regions: impl Iterator<Item = Region>) -> Vec<(u64, u64)> {
+    regions.map(|r| (r.start.0, r.end.0)).collect()
+}
+
+fn pieces(result: Result<Option<Extents>, EarlyError>) -> Vec<Region> {
+    result.unwrap().unwrap().regions().collect()
+}
+
+/// MEMB-02: each thing that is taken is reserved, and no-map regions are not mapped.
+#[test]
+fn everything_that_is_taken_is_reserved() {
+    with_memblock("", |memblock, result| {
+        assert_eq!(result, Ok(None));
+        let expected = [
+            (0x4000_0000, 0x4000_1000),
+            (0x4020_0000, 0x4060_0000),
+            (0x4800_0000, 0x4810_0000),
+            (0x4900_0000, 0x4900_2000),
+            (0x5100_0000, 0x5110_0000),
+        ];
+        assert_eq!(spans(memblock.reserved()), expected);
+        let expected =
+            [(0x4000_0000, 0x5000_0000), (0x5020_0000, 0x6000_0000), (0x8000_0000, 0x9000_0000)];
+        assert_eq!(spans(memblock.mapped()), expected);
+    });
+}
+
+/// MEMB-02: `mem=` trims the end.
+#[test]
+fn mem_trims_the_end() {
+    with_memblock("mem=384M", |memblock, result| {
+        assert_eq!(result, Ok(None));
+        assert_eq!(spans(memblock.memory()), [(0x4000_0000, 0x5800_0000)]);
+    });
+}
+
+#[test]
+fn what_mem_cuts_off_must_not_be_needed() {
+    with_memblock("mem=16M", |_, result| {
+        let at = region(span(0x4800_0000, 0x10_0000));
+        assert_eq!(result, Err(EarlyError::NotInMemory { what: "initrd", at }));
+    });
+}
+
+/// ZONE-01: zone DMA is what every device can reach; the command line has the last word.
+#[test]
+fn the_dma_zone_ends_where_the_devices_reach_does() {
+    let ends = |dma_end, bootargs| {
+        let mut machine = machine(bootargs);
+        machine.tree.dma_end = dma_end;
+        let ZoneLimits { dma_end, dma32_end } = machine.zone_limits();
+        (dma_end.0, dma32_end.0)
+    };
+    assert_eq!(ends(None, ""), (1 << 30, 4 << 30));
+    assert_eq!(ends(Some(0x4000_0000), ""), (1 << 30, 4 << 30), "a Raspberry Pi 4");
+    assert_eq!(ends(Some(0x3c00_0000), ""), (1 << 30, 4 << 30), "rounded up");
+    assert_eq!(ends(Some(0x8000_0000), ""), (2 << 30, 4 << 30));
+    for wide in [1 << 40, u64::MAX] {
+        let (dma, dma32) = ends(Some(wide), "");
+        assert!(dma <= dma32, "{wide:#x}");
+    }
+    assert_eq!(ends(Some(0x4000_0000), "zones=2G,3G"), (2 << 30, 3 << 30));
+}
+
+/// SWAP-06: the RAM disk comes from the top and is no memory any more.
+#[test]
+fn the_ramdisk_is_carved_from_the_top() {
+    with_memblock("ramdisk=33M", |memblock, result| {
+        let ramdisk = region(span(0x8de0_0000, 34 << 20));
+        assert_eq!(pieces(result), [ramdisk]);
+        assert_eq!(memblock.memory().last().map(|r| r.end), Some(ramdisk.start));
+        assert!(memblock.reserved().all(|r| r.intersection(ramdisk).is_empty()));
+    });
+}
+
+/// SWAP-06: where no piece is large enough, the largest pieces are put together, whole
+/// blocks each, and neither memory nor anything reserved is part of them.
+#[test]
+fn a_ramdisk_larger_than_any_piece_is_made_of_several() {
+    with_memblock("ramdisk=510M", |memblock, result| {
+        let pieces = pieces(result);
+        let expected = [
+            span(0x8000_0000, 256 << 20),
+            span(0x5120_0000, 238 << 20),
+            span(0x4f00_0000, 16 << 20),
+        ];
+        assert_eq!(pieces, expected.map(region));
+        for piece in pieces {
+            let apart = |other: Region| other.intersection(piece).is_empty();
+            assert!(memblock.memory().all(apart) && memblock.reserved().all(apart));
+            assert!(memblock.no_map().all(apart), "{piece:?}");
+        }
+        assert_eq!(memblock.memory_size(), (256 + 512 - 510) << 20);
+    });
+}
+
+#[test]
+fn a_ramdisk_that_does_not_fit_is_refused() {
+    with_memblock("ramdisk=8G", |_, result| {
+        assert!(matches!(result, Err(EarlyError::Memblock(MemblockError::NoRoom { .. }))));
+    });
+}
