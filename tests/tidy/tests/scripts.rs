@@ -347,6 +347,7 @@ fn a_wrong_value_is_one_line_and_status_2_before_anything_is_done() {
         ("setup", &["everything"]),
         ("build", &["it"]),
         ("image", &["it"]),
+        ("image", &["--kernel", "none"]),
         ("image", &["--size", "39M"]),
         ("image", &["--cmdline", "semihosting"]),
         ("flash", &[]),

@@ -33,12 +33,12 @@ struct Phase {
 const PHASES: [Phase; 4] = [
     Phase { name: "quick", percent: 300, delay_us: 0, fail_write: 0, fail_read: 0 },
     Phase { name: "slow", percent: 130, delay_us: 20, fail_write: 0, fail_read: 0 },
-    Phase { name: "writes fail", percent: 200, delay_us: 0, fail_write: 500, fail_read: 0 },
-    Phase { name: "reads fail", percent: 200, delay_us: 0, fail_write: 500, fail_read: 1000 },
+    Phase { name: "writes fail", percent: 150, delay_us: 0, fail_write: 500, fail_read: 0 },
+    Phase { name: "reads fail", percent: 150, delay_us: 0, fail_write: 500, fail_read: 1000 },
 ];
 
 /// Pages that the programs of a phase share from the beginning, in hundredths of RAM.
-const SHARED: usize = 10;
+const SHARED: usize = 4;
 /// Children of a program itself: each copies the tables of all its memory.
 const LARGE_FORKS: usize = 4;
 /// Pages of the process that has the other children, beside the shared ones.
