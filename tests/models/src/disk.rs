@@ -2,19 +2,20 @@
 //!
 //! Data move at the end of a transfer. Refused, by a panic: a read of what nobody wrote, a
 //! write of a freed frame, two transfers of one block or frame, a discard under a transfer.
+//! Reads fail on request.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mm_reclaim::env::{BlockDevice, DeviceId, Tasks, WaitKey, WaitMode};
-use mm_reclaim::swap::io::{Bio, Completion, Direction};
+use mm_reclaim::swap::io::{Bio, Completion, Direction, IoError};
 use mm_reclaim::units::Pfn;
 
 use crate::task;
 use crate::world::World;
 
 /// What the disk's task waits for.
-const WORK: WaitKey = WaitKey(0xd15c);
+pub(crate) const WORK: WaitKey = WaitKey(0xd15c);
 /// What waits for the end of all transfers.
 const IDLE: WaitKey = WaitKey(0xd15d);
 
@@ -39,6 +40,8 @@ struct State {
     waiting: Vec<Bio>,
     /// Block and frame of each transfer that has not ended.
     under_way: Vec<(u32, Pfn)>,
+    /// So many reads will fail.
+    bad_reads: u32,
 }
 
 impl Disk {
@@ -66,12 +69,17 @@ impl State {
         self.under_way.push((block, frame));
     }
 
-    fn end(&mut self, bio: &Bio, world: &World) {
+    fn end(&mut self, bio: &Bio, world: &World) -> Result<(), IoError> {
+        self.under_way.retain(|(block, _)| *block != bio.block());
         match bio.direction() {
+            Direction::Read if self.bad_reads > 0 => {
+                self.bad_reads -= 1;
+                return Err(IoError);
+            }
             Direction::Read => world.fill(bio.frame(), self.blocks[&bio.block()]),
             Direction::Write => drop(self.blocks.insert(bio.block(), world.word(bio.frame()))),
         }
-        self.under_way.retain(|(block, _)| *block != bio.block());
+        Ok(())
     }
 }
 
@@ -82,15 +90,15 @@ impl World {
             let mut bio = None;
             let _end = self.wait_until(WORK, WaitMode::UNTIL_READY, &mut || {
                 let waiting = &mut self.disk.state().waiting;
-                let many = waiting.len();
+                let many = if self.disk_answers() { waiting.len() } else { 0 };
                 bio = (many > 0).then(|| waiting.swap_remove(self.turn(many)));
                 bio.is_some()
             });
             if let Some(bio) = bio {
                 // The transfer takes a while.
                 shuttle::thread::yield_now();
-                self.disk.state().end(&bio, self);
-                complete(bio.complete(Ok(())));
+                let end = self.disk.state().end(&bio, self);
+                complete(bio.complete(end));
                 self.wake(IDLE);
             }
         }
@@ -100,6 +108,17 @@ impl World {
     fn turn(&self, many: usize) -> usize {
         use shuttle::rand::Rng;
         shuttle::rand::thread_rng().gen_range(0..many)
+    }
+
+    /// The next `reads` reads will fail.
+    pub(crate) fn fail_reads(&self, reads: u32) {
+        self.disk.state().bad_reads = reads;
+    }
+
+    /// Waits until a transfer is under way.
+    pub(crate) fn wait_for_request(&self) {
+        let _end = self
+            .wait_until(WORK, WaitMode::UNTIL_READY, &mut || !self.disk.state().waiting.is_empty());
     }
 
     /// Waits until no transfer is under way.
@@ -116,8 +135,8 @@ impl BlockDevice for World {
         let mut state = self.disk.state();
         state.begin(&bio, self);
         if self.disk.pace == Pace::AtOnce {
-            state.end(&bio, self);
-            return Some(bio.complete(Ok(())));
+            let end = state.end(&bio, self);
+            return Some(bio.complete(end));
         }
         state.waiting.push(bio);
         drop(state);

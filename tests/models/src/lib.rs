@@ -6,7 +6,7 @@
 //! `tests/protocols.rs` is one protocol of `docs/concurrency.md`; for each there is a patch
 //! in `tests/races` that breaks it, and `scripts/races` shows that the model notices.
 //!
-//! What the simulator is for, is left out here: TLBs, time, latency, failing devices.
+//! What the simulator is for, is left out here: TLBs, time, latency, failing writes.
 //!
 //! | module | what it is |
 //! | --- | --- |
@@ -14,6 +14,7 @@
 //! | [`machine`] | the machine that runs, and what user programs do on it |
 //! | [`world`] | frames, tables and tasks, as an [`mm_reclaim::env::Env`] |
 //! | [`disk`] | the swap device, and what it refuses |
+//! | `killer` | who may be killed for want of memory, and what the reaper meets |
 //! | [`task`] | what a task knows of itself: its CPU, its locks |
 //!
 //! The crate is empty unless it is built with `--cfg shuttle`; `scripts/test` does so.
@@ -22,6 +23,7 @@
 
 pub mod disk;
 pub mod explore;
+mod killer;
 pub mod machine;
 pub mod task;
 pub mod world;

@@ -53,6 +53,27 @@ impl<'m> Machine<'m> {
         pace: Pace,
         prepare: impl for<'a> FnOnce(Machine<'a>) -> Vec<Body<'a>>,
     ) {
+        Self::run_with(frames, pace, false, prepare);
+    }
+
+    /// The same with a reaper.
+    ///
+    /// # Panics
+    /// If anything is wrong in the end.
+    pub fn run_reaping(
+        frames: u32,
+        pace: Pace,
+        prepare: impl for<'a> FnOnce(Machine<'a>) -> Vec<Body<'a>>,
+    ) {
+        Self::run_with(frames, pace, true, prepare);
+    }
+
+    fn run_with(
+        frames: u32,
+        pace: Pace,
+        reaps: bool,
+        prepare: impl for<'a> FnOnce(Machine<'a>) -> Vec<Body<'a>>,
+    ) {
         own::forget_all();
         let world = World::new(frames, Disk::new(pace));
         let range = FrameRange { start: Pfn(0), end: Pfn(frames) };
@@ -72,6 +93,9 @@ impl<'m> Machine<'m> {
         let free = machine.mm.total_free();
         shuttle::thread::scope(|scope| {
             scope.spawn(move || daemon(TaskFlags::KSWAPD, || machine.mm.kswapd()));
+            if reaps {
+                scope.spawn(move || daemon(TaskFlags::empty(), || machine.mm.oom_reaper()));
+            }
             if pace == Pace::Later {
                 let disk = || world.serve_disk(&|end| machine.mm.complete(end));
                 scope.spawn(move || daemon(TaskFlags::empty(), disk));
@@ -117,9 +141,49 @@ impl<'m> Machine<'m> {
         shuttle::thread::yield_now();
     }
 
+    /// The killer may kill `program`, and no other. The disk answers nobody until the reaper
+    /// has napped `naps` times.
+    pub fn let_die(self, program: Program<'_>, naps: u32) {
+        self.world.let_die(program.space, naps);
+    }
+
+    /// The reaper lets the others go on so often before it next takes a page-table lock.
+    pub fn hold_up_reaper(self, pauses: u32) {
+        own::hold_up_reaper(pauses);
+    }
+
+    /// Takes frames until a program is killed, and gives them back.
+    pub fn take_until_kill(self) {
+        let mut taken = Vec::new();
+        while !self.world.was_killed() {
+            taken.extend(self.mm.alloc_pages(Gfp::KERNEL, Order::ZERO));
+        }
+        self.give(taken);
+    }
+
+    /// Waits until a program was killed.
+    pub fn wait_for_kill(self) {
+        self.world.wait_for_kill();
+    }
+
+    /// Waits until the reaper has nothing to do.
+    pub fn wait_for_reaper(self) {
+        self.world.wait_for_reaper();
+    }
+
+    /// Waits until a transfer is under way.
+    pub fn wait_for_request(self) {
+        self.world.wait_for_request();
+    }
+
     /// Waits until no transfer is under way.
     pub fn wait_for_disk(self) {
         self.world.wait_for_disk();
+    }
+
+    /// The next `reads` reads from the disk will fail.
+    pub fn fail_reads(self, reads: u32) {
+        self.world.fail_reads(reads);
     }
 
     /// Waits for something that other tasks are to bring about without being asked again.
@@ -149,6 +213,11 @@ impl<'m> Machine<'m> {
             }
         }
         taken
+    }
+
+    /// Takes a frame for the kernel.
+    pub fn take_one(self) -> Option<Pfn> {
+        self.mm.alloc_pages(Gfp::NOWAIT, Order::ZERO)
     }
 
     /// Gives back what [`Machine::take_until_low`] took.
@@ -191,12 +260,24 @@ impl<'m> Program<'m> {
                 return was;
             }
             match mm.handle_fault(self.space, vpn.addr(), access) {
-                FaultEnd::Minor | FaultEnd::Major => {}
+                // A read that failed is tried again, for as long as reads fail.
+                FaultEnd::Minor | FaultEnd::Major | FaultEnd::BusError => {}
                 // The other tasks have all the memory at the moment.
                 FaultEnd::Killed => shuttle::thread::yield_now(),
                 end => panic!("{vpn:?}: {end:?}"),
             }
         }
+    }
+
+    /// One fault, however it ends.
+    pub fn fault_once(self, page: u32) {
+        let _end = self.machine.mm.handle_fault(self.space, (FIRST + page).addr(), Access::Read);
+    }
+
+    /// Whether it may still map memory.
+    pub fn is_alive(self) -> bool {
+        let (at, rights) = (Some(FIRST + 20), Prot::READ);
+        self.machine.mm.mmap(self.space, at, 1, rights, AreaFlags::empty()).is_ok()
     }
 
     /// Stores to a page.

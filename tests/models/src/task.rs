@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use mm_reclaim::env::{Cpu, MAX_CPUS, TaskFlags};
-use mm_reclaim::lock_order::HeldLocks;
+use mm_reclaim::lock_order::{HeldLocks, TABLES};
 
 /// One task's own.
 #[derive(Debug, Default)]
@@ -22,11 +22,23 @@ pub(crate) struct Own {
 
 thread_local! {
     static TASKS: RefCell<Vec<Rc<Own>>> = const { RefCell::new(Vec::new()) };
+    static PAUSES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The reaper lets the others go on so often before it next takes a page-table lock.
+pub(crate) fn hold_up_reaper(pauses: u32) {
+    PAUSES.set(pauses);
+}
+
+/// The calling task is the reaper, or the disk, which takes no page-table lock.
+pub(crate) fn is_reaper() -> bool {
+    own().flags.get() == Some(TaskFlags::KERNEL)
 }
 
 /// A schedule begins: no task has done anything.
 pub(crate) fn forget_all() {
     TASKS.take();
+    PAUSES.set(0);
 }
 
 /// The calling task's own.
@@ -80,6 +92,10 @@ impl Cpu for ModelCpu {
 
     fn lock_taken(rank: u8) {
         own().held.taken(rank);
+        while rank == TABLES && PAUSES.get() > 0 && is_reaper() {
+            PAUSES.set(PAUSES.get() - 1);
+            shuttle::thread::yield_now();
+        }
     }
 
     fn lock_released(rank: u8) {

@@ -11,10 +11,12 @@ use mm_reclaim::env::{
     Asid, Clock, Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte, TaskFlags, Tasks,
     TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
+use mm_reclaim::pass_points;
 use mm_reclaim::units::{Nanos, Pfn, Vpn};
 use shuttle::sync::{Condvar, Mutex};
 
 use crate::disk::Disk;
+use crate::killer::Killer;
 use crate::task::{self, ModelCpu};
 
 /// Entries of an address space's table.
@@ -34,6 +36,7 @@ pub struct World {
     wakes: Mutex<(HashMap<u64, u32>, bool)>,
     woken: Condvar,
     pub(crate) disk: Disk,
+    pub(crate) killer: Killer,
     next_asid: AtomicU16,
 }
 
@@ -52,6 +55,7 @@ impl World {
             wakes: Mutex::new((HashMap::new(), false)),
             woken: Condvar::new(),
             disk,
+            killer: Killer::default(),
             next_asid: AtomicU16::new(1),
         }
     }
@@ -169,6 +173,11 @@ impl Tasks for World {
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
         task::assert_no_lock("a wait");
         let wakes = || self.wakes.lock().expect("no task fails with it");
+        if mode.timeout.is_some() && self.naps_much() {
+            shuttle::thread::yield_now();
+            self.note_nap();
+            return WaitEnd::TimedOut;
+        }
         let mut looks = 0;
         loop {
             let seen = wakes().0.get(&key.0).copied();
@@ -178,11 +187,13 @@ impl Tasks for World {
             if mode.timeout.is_some() {
                 looks += 1;
                 if looks > LOOKS {
+                    self.note_nap();
                     return WaitEnd::TimedOut;
                 }
                 shuttle::thread::yield_now();
                 continue;
             }
+            self.note_sleep(key);
             let mut now = wakes();
             while now.0.get(&key.0).copied() == seen {
                 if now.1 {
@@ -201,15 +212,17 @@ impl Tasks for World {
     fn wake(&self, key: WaitKey) {
         *self.wakes.lock().expect("no task fails with it").0.entry(key.0).or_default() += 1;
         self.woken.notify_all();
+        // Whoever wakes is alone no more.
+        pass_points(0);
     }
 
     fn yield_now(&self) {
         task::assert_no_lock("a pause");
     }
 
-    /// Nobody is killed here: whoever finds no memory tries again.
-    fn kill_for_memory(&self, _space: u16) -> bool {
-        false
+    /// In most models nobody is killed: whoever finds no memory tries again.
+    fn kill_for_memory(&self, space: u16) -> bool {
+        self.kill(space)
     }
 }
 

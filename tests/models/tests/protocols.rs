@@ -128,6 +128,24 @@ fn swap_cache_lookup_against_removal() {
     explore("swap_cache_lookup_against_removal", &[], || Machine::run(40, Pace::AtOnce, tasks));
 }
 
+/// SWAP-07: a page that relatives wait for could not be read, and leaves the cache once.
+#[test]
+fn failed_read_against_its_waiters() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        machine.mm.set_page_cluster(0);
+        let parent = machine.program(1);
+        parent.store_all(1);
+        parent.page_out(0);
+        machine.wait_for_disk();
+        // What was written is clean now, and leaves memory.
+        machine.press(36);
+        let (child, other) = (parent.fork(), parent.fork());
+        machine.fail_reads(2);
+        vec![reader(child, 1), reader(other, 1), reader(parent, 1)]
+    }
+    explore("failed_read_against_its_waiters", &[], || Machine::run(40, Pace::Later, tasks));
+}
+
 /// LRU-02: a page loses its last mapping while it waits in a batch that others drain.
 #[test]
 fn last_reference_against_batch() {
@@ -212,6 +230,46 @@ fn exit_against_reclaim_of_its_pages() {
         vec![task(ends), task(stays), task(|machine| machine.press(34))]
     }
     explore("exit_against_reclaim_of_its_pages", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
+/// OOM-01: the reaper gives a victim up, which ends at that moment, and another program gets
+/// the number of its space.
+#[test]
+fn reaper_against_exit() {
+    /// After so many naps the reaper gives a victim up.
+    const NAPS: u32 = 1000;
+    /// It is then held up before it marks the victim, long enough for all the others.
+    const PAUSE: u32 = 2000;
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        machine.mm.set_page_cluster(0);
+        let victim = machine.program(1);
+        victim.store_all(1);
+        victim.page_out(0);
+        machine.wait_for_disk();
+        machine.press(36);
+        machine.let_die(victim, NAPS);
+        machine.hold_up_reaper(PAUSE);
+        let held: Vec<_> = (0..6).map_while(|_| machine.take_one()).collect();
+        let ends = move |machine: Machine<'_>| {
+            victim.fault_once(0);
+            victim.exit();
+            let next = machine.program(1);
+            machine.hold_up_reaper(0);
+            machine.wait_for_reaper();
+            assert!(next.is_alive(), "nobody has killed it");
+            next.exit();
+        };
+        let kills = |machine: Machine<'_>| {
+            machine.wait_for_request();
+            machine.take_until_kill();
+        };
+        let gives = move |machine: Machine<'_>| {
+            machine.wait_for_kill();
+            machine.give(held);
+        };
+        vec![task(ends), task(kills), task(gives)]
+    }
+    explore("reaper_against_exit", &[], || Machine::run_reaping(40, Pace::Later, tasks));
 }
 
 /// A program that reads its first pages and ends.

@@ -1,0 +1,95 @@
+//! The killer's half of the world: who may be killed, and a disk that waits for the reaper.
+//!
+//! The reaper leaves a victim alone whose areas somebody holds for a second. Here that is a
+//! fault on a disk that answers only after so many naps of the reaper.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use mm_reclaim::aspace::SpaceId;
+use mm_reclaim::env::{Tasks, WaitKey, WaitMode};
+
+use crate::disk::WORK;
+use crate::task::is_reaper;
+use crate::world::World;
+
+/// What waits for a kill.
+const KILLED: WaitKey = WaitKey(0x6b11);
+/// What waits for the reaper to sleep.
+const REAPED: WaitKey = WaitKey(0x6b12);
+
+/// Who may be killed and what the reaper does.
+#[derive(Default)]
+pub(crate) struct Killer {
+    /// The space whose owner may be killed; 0 is none.
+    mortal: AtomicU64,
+    killed: AtomicBool,
+    /// The disk answers after so many naps.
+    naps: AtomicU32,
+    reaper_sleeps: AtomicBool,
+}
+
+impl World {
+    /// Want of memory may kill the owner of `space`. The disk answers after `naps` naps.
+    pub(crate) fn let_die(&self, space: SpaceId, naps: u32) {
+        self.killer.mortal.store(u64::from(space.0) + 1, Relaxed);
+        self.killer.naps.store(naps, Relaxed);
+    }
+
+    /// See [`Tasks::kill_for_memory`].
+    pub(crate) fn kill(&self, space: u16) -> bool {
+        let killer = &self.killer;
+        let own = u64::from(space) + 1;
+        if killer.mortal.compare_exchange(own, 0, Relaxed, Relaxed).is_err() {
+            return false;
+        }
+        killer.killed.store(true, Relaxed);
+        self.wake(KILLED);
+        true
+    }
+
+    /// Somebody was killed.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.killer.killed.load(Relaxed)
+    }
+
+    /// Waits until somebody was killed.
+    pub(crate) fn wait_for_kill(&self) {
+        let _end = self.wait_until(KILLED, WaitMode::UNTIL_READY, &mut || self.was_killed());
+    }
+
+    /// Waits until the reaper has nothing to do.
+    pub(crate) fn wait_for_reaper(&self) {
+        let sleeps = || self.killer.reaper_sleeps.load(Relaxed);
+        let _end = self.wait_until(REAPED, WaitMode::UNTIL_READY, &mut || sleeps());
+    }
+
+    /// The disk may go on.
+    pub(crate) fn disk_answers(&self) -> bool {
+        self.killer.naps.load(Relaxed) == 0
+    }
+
+    /// The calling task sleeps until it is woken: what it looked for was not there.
+    pub(crate) fn note_sleep(&self, key: WaitKey) {
+        if key != WORK && is_reaper() && !self.killer.reaper_sleeps.swap(true, Relaxed) {
+            self.wake(REAPED);
+        }
+    }
+
+    /// The calling task is the reaper, and will nap for long: nobody needs to see it all.
+    pub(crate) fn naps_much(&self) -> bool {
+        is_reaper() && self.killer.naps.load(Relaxed) > 1
+    }
+
+    /// The calling task's nap is over.
+    pub(crate) fn note_nap(&self) {
+        let killer = &self.killer;
+        if !is_reaper() {
+            return;
+        }
+        killer.reaper_sleeps.store(false, Relaxed);
+        let left = killer.naps.load(Relaxed).saturating_sub(1);
+        if killer.naps.swap(left, Relaxed) == 1 {
+            self.wake(WORK);
+        }
+    }
+}
