@@ -222,7 +222,7 @@ mod on_target {
 
     use super::*;
     use crate::arch::lock::Yield;
-    use crate::arch::{console, exit, mmu, watchdog};
+    use crate::arch::{console, exit, guess, mmu, watchdog};
 
     /// Where memblock's tables start.
     static TABLES: SpinMutex<StaticTables, Yield> = SpinMutex::new(StaticTables::new());
@@ -245,7 +245,7 @@ mod on_target {
 
     impl Machine {
         fn read(handover: Handover) -> Result<Self, EarlyError> {
-            exit::begin(handover.image_base);
+            guess::begin(handover.image_base);
             mmu::init(handover);
             let blob = mmu::map_dtb(handover.dtb)?;
             let tree = Summary::read(blob)?;

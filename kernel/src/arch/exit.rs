@@ -29,6 +29,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use boot::dtb::Conduit;
 use semihosting::sys::arm_compat as host;
 
+use super::guess::{host_answers, may_be_virt};
 use super::watchdog::Watchdog;
 use super::{console, cpu, psci};
 use crate::bootargs::End;
@@ -41,9 +42,6 @@ pub const STATUS_CANNOT_BOOT: u8 = 2;
 /// What the last line of a run without semihosting says, before the number.
 pub const LAST_LINE: &str = "mm-reclaim: end status=";
 
-/// Where the RAM of QEMU's `virt` starts.
-const VIRT_RAM: u64 = 0x4000_0000;
-
 /// The ways of ending a machine: the values of [`WAY`].
 const UNKNOWN: u8 = 0;
 const HALT: u8 = 1;
@@ -55,19 +53,8 @@ static WAY: AtomicU8 = AtomicU8::new(UNKNOWN);
 static SEMIHOSTING: AtomicBool = AtomicBool::new(false);
 /// 0 for no PSCI, else what [`conduit`] reads.
 static PSCI: AtomicU8 = AtomicU8::new(0);
-static BELOW_VIRT: AtomicBool = AtomicBool::new(false);
 /// The affinity of the CPU that ends the run, plus 1.
 static ENDING: AtomicU64 = AtomicU64::new(0);
-
-/// Learns where the image lies. Comes before everything that can fail.
-pub fn begin(image_base: u64) {
-    BELOW_VIRT.store(image_base < VIRT_RAM, Relaxed);
-}
-
-/// Whether the machine may be QEMU's `virt`, as far as the place of the image tells.
-pub(super) fn may_be_virt() -> bool {
-    !BELOW_VIRT.load(Relaxed)
-}
 
 /// Learns what there is and what is wanted.
 pub fn init(semihosting: bool, wanted: Option<End>, psci: Option<Conduit>) {
@@ -141,11 +128,6 @@ fn leave() -> ! {
         _ => {}
     }
     stop()
-}
-
-/// Whether something answers semihosting calls. Only while the early vectors are in place.
-pub(super) fn host_answers() -> bool {
-    cfg!(feature = "fallback-semihosting") && may_be_virt() && !host::sys_iserror(0)
 }
 
 fn leave_to_host(status: u8) {

@@ -30,7 +30,7 @@ use mm_reclaim::lock_order::KERNEL_OUTER;
 use mm_reclaim::units::{Pfn, PhysAddr};
 use semihosting::sys::arm_compat as host;
 
-use super::exit;
+use super::guess;
 use super::lock::IrqLock;
 use super::mmu::{self, MapError};
 use mini::MiniUart;
@@ -270,14 +270,14 @@ pub fn print_urgently(message: fmt::Arguments<'_>) {
 }
 
 fn use_fallback() {
-    if exit::host_answers() {
+    if guess::host_answers() {
         SINK.store(HOST, Ordering::Release);
         return;
     }
     // Nothing is left to be told to if even this fails.
     let _ = match FALLBACK_UART {
         Some(at) => use_fallback_pl011(at, None),
-        None if !exit::may_be_virt() => use_fallback_of_pi(),
+        None if !guess::may_be_virt() => use_fallback_of_pi(),
         None => use_fallback_pl011(VIRT_UART, None),
     };
 }
