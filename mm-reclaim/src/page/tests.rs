@@ -316,6 +316,7 @@ fn a_page_that_is_still_in_use_is_not_prepared_for_freeing() {
         assert_eq!(page.flags(), flag);
     }
     let page = owned_page();
+    assert!(!page.prepare_free(), "somebody holds a reference");
     assert!(page.put() && page.prepare_free());
     page.corrupt_counts(1, 0);
     assert!(!page.prepare_free(), "somebody maps it");

@@ -3,7 +3,9 @@
 //! All of them work on the atomics of one descriptor; none waits. The orderings that are
 //! stronger than relaxed name their counterparts.
 
-use super::{CHECK_AT_FREE, MAPCOUNT_MAX, Page, PageFlags, PageLock, PageRef, ZONE_SHIFT};
+use super::{
+    CHECK_AT_FREE, MAPCOUNT_MAX, Page, PageFlags, PageLock, PageRef, UNLINKED, ZONE_SHIFT,
+};
 use crate::sync::Ordering;
 use crate::units::Order;
 
@@ -308,9 +310,12 @@ impl Page {
     #[inline(always)]
     pub(crate) fn prepare_free(&self) -> bool {
         let now = self.flags.load(Ordering::Relaxed);
-        let sound = now & CHECK_AT_FREE.bits() == 0 && self.mapcount() == 0;
+        // One test of all: what is not zero here is a reason against.
+        let link = !self.next.load(Ordering::Relaxed);
+        const { assert!(UNLINKED == !0) };
+        let against = now & CHECK_AT_FREE.bits() | u32::from(self.mapcount()) | self.refs() | link;
+        let sound = against == 0;
         if sound {
-            debug_assert!(self.refs() == 0 && !self.is_linked(), "freed while in use: {self:?}");
             debug_assert!(self.private() == 0, "freed with what its flags do not say: {self:?}");
             self.flags.store(now & (3 << ZONE_SHIFT), Ordering::Relaxed);
             self.set_mapping(0, 0);
