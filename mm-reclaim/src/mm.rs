@@ -234,7 +234,7 @@ impl<'m, E: Env> Mm<'m, E> {
         self.free_frozen(FrozenPage::after_last_put(page), order);
     }
 
-    /// As [`Mm::free_after_last_put`], for reclaim, which nobody has touched the page for.
+    /// As [`Mm::free_after_last_put`], for a page that reclaim looked at: no cache holds it.
     #[cold]
     pub(crate) fn free_cold_after_last_put(&self, page: &'m Page) {
         if page.has(PageFlags::HEAD) {
