@@ -14,7 +14,7 @@ use mm_reclaim::env::{
     WaitMode,
 };
 use mm_reclaim::swap::io::{Bio, Completion};
-use mm_reclaim::units::{Nanos, Pfn};
+use mm_reclaim::units::{Nanos, Pfn, SpaceId};
 use spin::once::Once;
 
 use crate::arch::frames::LinearFrames;
@@ -178,7 +178,7 @@ impl Tasks for Scheduler {
         task::cond_resched();
     }
 
-    fn kill_for_memory(&self, space: u16) -> bool {
+    fn kill_for_memory(&self, space: SpaceId) -> bool {
         task::kill_space(space)
     }
 
@@ -186,7 +186,7 @@ impl Tasks for Scheduler {
         println!("\n{report}");
     }
 
-    fn write_owner(&self, space: u16, out: &mut dyn fmt::Write) -> fmt::Result {
+    fn write_owner(&self, space: SpaceId, out: &mut dyn fmt::Write) -> fmt::Result {
         match task::owner_of_space(space) {
             Some((pid, name)) => {
                 let name = core::str::from_utf8(&name).unwrap_or("?");

@@ -17,10 +17,12 @@
 //! crate, except as [`BlockDevice`] says about completions.
 
 use core::fmt;
+use core::ops::Range;
+use core::ptr::NonNull;
 
 pub use crate::swap::io::DeviceId;
 use crate::swap::io::{Bio, Completion};
-use crate::units::{Nanos, Order, Pfn, Vpn};
+use crate::units::{Nanos, Order, Pfn, SpaceId, Vpn};
 
 /// The most CPUs that a machine may have.
 pub const MAX_CPUS: usize = 8;
@@ -54,10 +56,13 @@ pub trait Env: Sync + Sized {
     fn new_tables(&self, root: Pfn) -> Self::Tables;
 
     /// Invalidates cached translations on every CPU and returns when no CPU can use them
-    /// any more. An empty slice does nothing.
+    /// any more. An empty slice does nothing. The entries of upper levels that led to them may
+    /// stay cached.
     fn flush_tlb(&self, stale: &[TlbEntry]);
 
-    /// Invalidates every cached translation of one address space on every CPU.
+    /// Invalidates every cached translation of one address space on every CPU, with what is
+    /// cached of the tables' upper levels, and returns when no CPU can use them any more: a
+    /// table that was taken out before is not walked afterwards.
     fn flush_tlb_space(&self, asid: Asid);
 
     /// What makes allocations fail although there is memory (fault injection, for tests).
@@ -96,7 +101,22 @@ pub trait Cpu: 'static {
 }
 
 /// Access to the contents of frames.
-pub trait FrameMemory: Sync {
+///
+/// # Implementation safety
+/// The crate keeps objects of its own in frames that it has allocated, and reaches them through
+/// [`FrameMemory::linear_map`]. What is promised there must hold for as long as any [`Mm`] that
+/// was made with this environment lives, and the implementation itself must touch a frame only
+/// when one of the other methods, or a device's transfer, asks for it.
+///
+/// [`Mm`]: crate::Mm
+#[allow(unsafe_code, reason = "the crate's objects lie in what an implementation points at")]
+pub unsafe trait FrameMemory: Sync {
+    /// Where frame `first`, the first of the memory map, lies or would lie. Every frame that is
+    /// handed to `Mm::free_bootmem` can be read and written by ordinary loads and stores at its
+    /// distance from there: 4096 bytes for each frame number. Frames are aligned to their size,
+    /// and the addresses do not wrap.
+    fn linear_map(&self, first: Pfn) -> NonNull<u8>;
+
     /// Fills a frame with zeroes.
     fn zero(&self, frame: Pfn);
     /// Copies a whole frame.
@@ -209,6 +229,20 @@ pub trait PageTables: Send {
     /// Returns the frame if no table was missing.
     fn install_table(&mut self, vpn: Vpn, frame: Pfn) -> Option<Pfn>;
 
+    /// Unlinks tables that are not needed any more and hands their frames to `take`, those of
+    /// the lowest level first: each table of which some page lies in `range`, and all pages lie
+    /// in `free`, where every entry is [`Pte::None`]. The root stays. The frames are still
+    /// walked until [`Env::flush_tlb_space`].
+    ///
+    /// `take` returns whether it has room for another frame. If it has not, the page to go on
+    /// from is returned: the start of `range` in the next call.
+    fn unlink_tables(
+        &mut self,
+        range: Range<Vpn>,
+        free: &Range<Vpn>,
+        take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Option<Vpn>;
+
     /// The number of frames that the tables occupy, the root included.
     fn table_frames(&self) -> u32;
 
@@ -291,12 +325,11 @@ pub trait Tasks: Sync {
     /// Lets other tasks run (`cond_resched`), if the caller's time is up.
     fn yield_now(&self);
 
-    /// Kills the task that owns address space `space` (the crate's number for it), for
-    /// want of memory: it gets [`TaskFlags::DYING`] and [`TaskFlags::OOM_VICTIM`], its
+    /// Kills the task that owns address space `space`, because memory ran out: it gets [`TaskFlags::DYING`] and [`TaskFlags::OOM_VICTIM`], its
     /// killable waits end, and it exits instead of returning to user mode.
     /// False if no task owns the space (any more): the crate then chooses another victim.
     /// Called with a spin lock held.
-    fn kill_for_memory(&self, space: u16) -> bool;
+    fn kill_for_memory(&self, space: SpaceId) -> bool;
 
     /// Shows the killer's report: the state of memory, the candidates, the victim.
     fn show_oom_report(&self, _report: &dyn fmt::Display) {}
@@ -305,7 +338,7 @@ pub trait Tasks: Sync {
     ///
     /// # Errors
     /// Those of `out`.
-    fn write_owner(&self, _space: u16, _out: &mut dyn fmt::Write) -> fmt::Result {
+    fn write_owner(&self, _space: SpaceId, _out: &mut dyn fmt::Write) -> fmt::Result {
         Ok(())
     }
 }

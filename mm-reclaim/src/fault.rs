@@ -7,7 +7,9 @@
 //!
 //! ```text
 //!   entry            access          what happens
-//!   none             any             a zeroed page, mapped (anonymous)
+//!   none             read            the zero page, mapped read-only
+//!   none             write           a zeroed page, mapped (anonymous)
+//!   zero page        write           replaced by a zeroed page
 //!   swap             any             the page, from the cache or read in
 //!   present, old     any             young (and dirty) is set
 //!   present, clean   write allowed   dirty is set
@@ -16,14 +18,18 @@
 //!
 //! Counterpart in Linux: `mm/memory.c`.
 
-use crate::aspace::{AddressSpace, AreaFlags, AreaView, SpaceId};
-use crate::env::{Env, FrameMemory, Mapping, PageTables, Prot, Pte};
+use crate::aspace::{AnonVma, Area, AreaFlags, AreaIndex, AreaView, SpaceId};
+use crate::env::{Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte, TlbEntry};
 use crate::gfp::Gfp;
 use crate::mm::Mm;
 use crate::page::{Page, PageFlags, PageRef};
+use crate::space_ops::SpaceOf;
 use crate::stat::VmEvent;
 use crate::sync::{AtomicU64, Ordering};
-use crate::units::{Order, Vpn};
+use crate::units::{Order, Pfn, Vpn};
+
+/// How far away an area may lie whose family a first touch adopts.
+const NEAR: u32 = 4;
 
 /// What user mode tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +83,7 @@ pub(crate) enum Need {
 
 /// Where a fault happened, as its steps need it.
 pub(crate) struct Site<'m, E: Env> {
-    pub(crate) space: &'m AddressSpace<E::Cpu, E::Tables>,
+    pub(crate) space: &'m SpaceOf<'m, E>,
     pub(crate) area: AreaView,
     pub(crate) vpn: Vpn,
     pub(crate) access: Access,
@@ -91,23 +97,31 @@ impl<E: Env> Clone for Site<'_, E> {
 
 impl<E: Env> Copy for Site<'_, E> {}
 
+impl<E: Env> Site<'_, E> {
+    /// Untouched memory is read, and need not stay resident.
+    #[inline(always)]
+    fn wants_zero_page(&self) -> bool {
+        !self.access.is_write() && !self.area.flags.contains(AreaFlags::LOCKED)
+    }
+}
+
 impl<'m, E: Env> Mm<'m, E> {
-    /// Resolves a fault of user mode at `addr`.
+    /// Resolves a fault of user mode at `addr`. In a space that does not exist every address
+    /// is bad.
     pub fn handle_fault(&self, id: SpaceId, addr: u64, access: Access) -> FaultEnd {
-        let space = self.space(id);
+        let Ok(space) = self.space(id) else { return FaultEnd::BadAddress };
         let Some(vpn) = Vpn::of(addr) else { return FaultEnd::BadAddress };
-        let mut areas = space.areas.lock(self.env.tasks());
-        let Some((handle, area)) = areas.find(&self.areas, vpn) else {
-            return match self.refuse_reaped(id) {
+        let mut index = space.areas.lock(self.env.tasks());
+        let Some((area, mut view)) = index.find(vpn) else {
+            return match self.refuse_reaped(space) {
                 Ok(()) => FaultEnd::BadAddress,
                 Err(_) => FaultEnd::Killed,
             };
         };
-        let mut view = area.view();
         if !view.prot.contains(access.needs()) {
             return FaultEnd::BadAddress;
         }
-        if view.anon == 0 && !self.prepare_anon(handle, &mut view) {
+        if view.anon == 0 && !self.prepare_anon(&mut index, area, &mut view) {
             return FaultEnd::Killed;
         }
         let end = self.fault_in(Site { space, area: view, vpn, access });
@@ -127,6 +141,12 @@ impl<'m, E: Env> Mm<'m, E> {
             let mut tables = site.space.tables.lock();
             let Some(tables) = tables.as_mut() else { return FaultEnd::Killed };
             match tables.get(site.vpn) {
+                Pte::None if site.wants_zero_page() => {
+                    match tables.set(site.vpn, self.zero_pte(&site)) {
+                        Ok(()) => return FaultEnd::Minor,
+                        Err(NoTable) => Pte::None,
+                    }
+                }
                 Pte::None => match self.touch_now(&site, tables) {
                     Some(page) => {
                         // The reference that `init_anon` made for the batch.
@@ -144,6 +164,7 @@ impl<'m, E: Env> Mm<'m, E> {
             }
         };
         match pte {
+            Pte::None if site.wants_zero_page() => self.zero_page_fault(site),
             Pte::None => self.anonymous_fault(site),
             Pte::Swap(entry) => self.swap_fault(site, entry, Need::Touch),
             Pte::Present(mapping) => self.write_protect_fault(site, mapping),
@@ -171,15 +192,70 @@ impl<'m, E: Env> Mm<'m, E> {
         Some(page)
     }
 
-    /// Gives an area its family at the first touch (`anon_vma_prepare`).
+    /// Gives an area its family at the first touch (`anon_vma_prepare`): that of a neighbour
+    /// with the same shift if it has one, so that the two can become one area later.
     #[cold]
-    fn prepare_anon(&self, handle: u32, view: &mut AreaView) -> bool {
-        let Some((anon, family)) = self.anons.take() else { return false };
-        let mut members = family.lock();
-        self.areas.at(handle).set_anon(anon);
-        members.link(&self.areas, handle);
+    fn prepare_anon(&self, index: &mut AreaIndex<'m>, area: &'m Area, view: &mut AreaView) -> bool {
+        let Some(anon) = self.neighbours_family(index, view).or_else(|| self.new_family()) else {
+            return false;
+        };
+        let mut members = self.anons.at(anon).lock();
+        area.set_anon(anon);
+        members.link(&self.areas, area);
+        drop(members);
+        index.forget();
         view.anon = anon;
         true
+    }
+
+    /// The family of an area near this one (`find_mergeable_anon_vma`), unless others than
+    /// this space's areas are in it: their walks would grow by this area's pages. Between the
+    /// two there may be a few areas that nothing has touched.
+    fn neighbours_family(&self, index: &AreaIndex<'m>, view: &AreaView) -> Option<u32> {
+        let (mut low, mut high) = (*view, *view);
+        for _ in 0..NEAR {
+            let below = index.below(low.start).map(Area::view).filter(|a| a.end == low.start);
+            let above = index.from(high.end).next().map(Area::view);
+            let above = above.filter(|a| a.start == high.end);
+            let near = below.into_iter().chain(above);
+            if let Some(family) = near.into_iter().find_map(|a| self.shareable_family(&a, view)) {
+                return Some(family);
+            }
+            (low, high) = (below.unwrap_or(low), above.unwrap_or(high));
+        }
+        None
+    }
+
+    fn shareable_family(&self, near: &AreaView, view: &AreaView) -> Option<u32> {
+        let family = (near.anon != 0 && near.shift == view.shift).then_some(near.anon)?;
+        let members = self.anons.at(family).lock();
+        members.is_of_one_space(&self.areas).then_some(family)
+    }
+
+    fn new_family(&self) -> Option<u32> {
+        loop {
+            if let Some((anon, _)) = self.anons.take() {
+                return Some(anon);
+            }
+            let (pfn, page) = self.table_frame().ok()?;
+            self.put_surplus(self.anons.add_chunk(pfn, page, AnonVma::blank));
+        }
+    }
+
+    /// The entry of untouched memory that was read.
+    #[inline(always)]
+    fn zero_pte(&self, site: &Site<'m, E>) -> Pte {
+        let prot = site.area.prot - Prot::WRITE;
+        Pte::Present(Mapping { pfn: self.zero_pfn(), prot, young: true, dirty: false })
+    }
+
+    /// The first touch is a read, and a table is missing.
+    #[cold]
+    fn zero_page_fault(&self, site: Site<'m, E>) -> FaultEnd {
+        match self.set_entry(site, self.zero_pte(&site), Pte::None) {
+            SetEnd::Done | SetEnd::Changed => FaultEnd::Minor,
+            SetEnd::NoMemory => FaultEnd::Killed,
+        }
     }
 
     /// The first touch: a zeroed page of the caller's own.
@@ -252,7 +328,8 @@ impl<'m, E: Env> Mm<'m, E> {
                     return SetEnd::Changed;
                 }
                 if tables.set(site.vpn, new).is_ok() {
-                    site.space.add_resident(1);
+                    let is_zero = matches!(new, Pte::Present(m) if self.is_zero_page(m.pfn));
+                    site.space.add_resident(i32::from(!is_zero));
                     return SetEnd::Done;
                 }
             }
@@ -264,7 +341,7 @@ impl<'m, E: Env> Mm<'m, E> {
 
     /// Adds one missing table on the way to `vpn`; false without memory.
     #[cold]
-    pub(crate) fn grow_tables(&self, space: &AddressSpace<E::Cpu, E::Tables>, vpn: Vpn) -> bool {
+    pub(crate) fn grow_tables(&self, space: &SpaceOf<'m, E>, vpn: Vpn) -> bool {
         let Some(frame) = self.alloc_pages(Gfp::KERNEL | Gfp::ZERO, Order::ZERO) else {
             return false;
         };
@@ -285,6 +362,9 @@ impl<'m, E: Env> Mm<'m, E> {
     /// A store to a present page that may not be stored to: the area allows it, so the
     /// page is shared with another process, or was.
     fn write_protect_fault(&self, site: Site<'m, E>, mapping: Mapping) -> FaultEnd {
+        if self.is_zero_page(mapping.pfn) {
+            return self.replace_zero_page(site);
+        }
         let page = self.map.page(mapping.pfn);
         // Taken under the page-table lock, while the entry shows that the page is mapped.
         let held = {
@@ -316,7 +396,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let alone = page.mapcount() == 1
             && (!page.has(PageFlags::SWAPCACHE) || self.try_to_free_swap(&lock));
         self.unlock(lock);
-        alone
+        alone && (page.refs() <= 2 || self.refs_after_drain(page) <= 2)
     }
 
     /// A batch may hold a reference: it is emptied before the count is believed.
@@ -341,37 +421,63 @@ impl<'m, E: Env> Mm<'m, E> {
             self.put(held);
             return FaultEnd::Killed;
         };
-        let pfn = self.map.pfn(page);
-        self.env.frames().copy(pfn, old.pfn);
-        page.init_anon(site.area.anon, site.area.index_of(site.vpn));
-        let new = Mapping { pfn, prot: site.area.prot, young: true, dirty: true };
-        let replaced = {
-            let mut tables = site.space.tables.lock();
-            match tables.as_mut().map(|t| (t.get(site.vpn), t)) {
-                Some((Pte::Present(now), tables)) if now.pfn == old.pfn => {
-                    // Break before make: no CPU may see two frames at one address.
-                    tables.replace(site.vpn, Pte::None);
-                    let entry = crate::env::TlbEntry { asid: tables.asid(), vpn: site.vpn };
-                    self.env.flush_tlb(&[entry]);
-                    let set = tables.set(site.vpn, Pte::Present(new));
-                    debug_assert!(set.is_ok(), "the table exists");
-                    held.page().remove_mapping();
-                    true
-                }
-                _ => false,
-            }
-        };
-        if replaced {
-            self.put(PageRef::adopt(held.page()));
-            self.enter_lists(site, page);
+        self.env.frames().copy(self.map.pfn(page), old.pfn);
+        if self.replace_page(site, old.pfn, page, true) {
             self.count(VmEvent::CowCopy, 1);
-            // That mapping may have been the last, while somebody else held the page lock.
-            self.drop_unwanted(held.page());
-        } else {
-            self.drop_unmapped(page);
+            self.leave_mapping(site, held.page());
         }
         self.put(held);
         FaultEnd::Minor
+    }
+
+    /// Gives the faulting space a zeroed page of its own where it maps the zero page.
+    pub(crate) fn replace_zero_page(&self, site: Site<'m, E>) -> FaultEnd {
+        let Some(page) = self.alloc_user_page() else { return FaultEnd::Killed };
+        self.env.frames().zero(self.map.pfn(page));
+        self.replace_page(site, self.zero_pfn(), page, site.access.is_write());
+        FaultEnd::Minor
+    }
+
+    /// Maps a fresh page where `old` still is mapped; false, with the page freed, if that is
+    /// not so any more. Break before make: no CPU may see two frames at one address.
+    fn replace_page(&self, site: Site<'m, E>, old: Pfn, page: &'m Page, dirty: bool) -> bool {
+        page.init_anon(site.area.anon, site.area.index_of(site.vpn));
+        let pfn = self.map.pfn(page);
+        let new = Mapping { pfn, prot: site.area.prot, young: true, dirty };
+        let mut locked = site.space.tables.lock();
+        let Some((Pte::Present(now), tables)) = locked.as_mut().map(|t| (t.get(site.vpn), t))
+        else {
+            drop(locked);
+            self.drop_unmapped(page);
+            return false;
+        };
+        if now.pfn != old {
+            drop(locked);
+            self.drop_unmapped(page);
+            return false;
+        }
+        tables.replace(site.vpn, Pte::None);
+        self.env.flush_tlb(&[TlbEntry { asid: tables.asid(), vpn: site.vpn }]);
+        let set = tables.set(site.vpn, Pte::Present(new));
+        debug_assert!(set.is_ok(), "the table exists");
+        if self.is_zero_page(old) {
+            site.space.add_resident(1);
+        } else {
+            self.map.page(old).remove_mapping();
+        }
+        drop(locked);
+        self.enter_lists(site, page);
+        true
+    }
+
+    /// A mapping of `page`, to which the caller has a reference, was replaced: what the
+    /// mapping had goes. It may have been the last, or the last locked one.
+    fn leave_mapping(&self, site: Site<'m, E>, page: &'m Page) {
+        if site.area.flags.contains(AreaFlags::LOCKED) {
+            self.munlock_page(page);
+        }
+        self.put(PageRef::adopt(page));
+        self.drop_unwanted(page);
     }
 }
 

@@ -40,7 +40,12 @@ impl<'m, E: Env> Mm<'m, E> {
     pub(crate) fn swap_fault(&self, site: Site<'m, E>, raw: u32, need: Need) -> FaultEnd {
         let entry = SwapEntry::from_raw(raw);
         let found = match self.swap_lookup(entry) {
-            Some(page) => SwappedIn { page, read: false, need },
+            Some(page) => {
+                if need == Need::Touch && page.page().take_readahead() {
+                    self.count(VmEvent::SwapRaHit, 1);
+                }
+                SwappedIn { page, read: false, need }
+            }
             None => match self.swap_read(entry, need) {
                 Ok(Some(found)) => found,
                 // The slot changed hands: the entry has changed, too.
@@ -256,6 +261,7 @@ impl<'m, E: Env> Mm<'m, E> {
             }
             let gfp = Gfp::MOVABLE | Gfp::NOWARN;
             let Some(page) = self.alloc_page(gfp, Order::ZERO) else { break };
+            page.mark_readahead();
             if let Some(held) = self.start_swap_read(SwapEntry::new(entry.device(), slot), page) {
                 self.count(VmEvent::SwapRa, 1);
                 self.put(held);

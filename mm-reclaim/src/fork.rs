@@ -8,14 +8,15 @@
 
 use core::ops::Range;
 
-use crate::aspace::{AreaFlags, AreaView, SpaceError, SpaceId};
+use crate::aspace::{AreaFlags, AreaView, SpaceError, SpaceId, USER_END, USER_START};
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::mm::Mm;
+use crate::space_ops::SpaceOf;
 use crate::sync::Ordering;
 use crate::tlb::TlbBatch;
 use crate::units::Vpn;
 
-impl<E: Env> Mm<'_, E> {
+impl<'m, E: Env> Mm<'m, E> {
     /// A copy of `parent`: pages are shared until one of the two writes.
     ///
     /// # Errors
@@ -24,42 +25,44 @@ impl<E: Env> Mm<'_, E> {
     pub fn fork_space(&self, parent: SpaceId) -> Result<SpaceId, SpaceError> {
         let child = self.new_space()?;
         match self.copy_space(parent, child) {
-            Ok(()) => {
-                let adj = self.space(parent).oom_score_adj.load(Ordering::Relaxed);
-                self.space(child).oom_score_adj.store(adj, Ordering::Relaxed);
-                self.space(child).live.store(true, Ordering::Release);
-                Ok(child)
-            }
+            Ok(()) => Ok(child),
             Err(error) => {
-                self.destroy_space(child);
+                self.destroy_space(child)?;
                 Err(error)
             }
         }
     }
 
     fn copy_space(&self, parent: SpaceId, child: SpaceId) -> Result<(), SpaceError> {
-        let from = self.space(parent).areas.lock(self.env.tasks());
+        let (parent, heir) = (self.space(parent)?, self.space(child)?);
+        let from = parent.areas.lock(self.env.tasks());
         self.refuse_reaped(parent)?;
-        let mut to = self.space(child).areas.lock(self.env.tasks());
+        let mut to = heir.areas.lock(self.env.tasks());
         let mut stale = TlbBatch::new();
         let mut copy_all = || {
-            for handle in from.handles() {
-                let view = self.areas.at(*handle).view();
+            for area in from.iter() {
+                let view = area.view();
                 let flags = view.flags - AreaFlags::LOCKED;
                 self.new_area(&mut to, child, AreaView { flags, ..view })?;
-                self.copy_range(parent, child, view.start..view.end, &mut stale)?;
+                self.copy_range(parent, heir, view.start..view.end, &mut stale)?;
             }
+            self.merge_around(&mut to, USER_START..USER_END);
             Ok(())
         };
         let done = copy_all();
         stale.flush(&self.env);
+        if done.is_ok() {
+            let adj = parent.oom_score_adj.load(Ordering::Relaxed);
+            heir.oom_score_adj.store(adj, Ordering::Relaxed);
+            heir.live.store(true, Ordering::Release);
+        }
         done
     }
 
     fn copy_range(
         &self,
-        parent: SpaceId,
-        child: SpaceId,
+        parent: &SpaceOf<'m, E>,
+        child: &SpaceOf<'m, E>,
         range: Range<Vpn>,
         stale: &mut TlbBatch,
     ) -> Result<(), SpaceError> {
@@ -68,7 +71,7 @@ impl<E: Env> Mm<'_, E> {
             match self.copy_entries(parent, child, at..range.end, stale)? {
                 Copied::All => return Ok(()),
                 Copied::NeedsTable(vpn) => {
-                    if !self.grow_tables(self.space(child), vpn) {
+                    if !self.grow_tables(child, vpn) {
                         return Err(SpaceError::NoMemory);
                     }
                     at = vpn;
@@ -82,12 +85,11 @@ impl<E: Env> Mm<'_, E> {
     /// before the child's; no other path takes two.
     fn copy_entries(
         &self,
-        parent: SpaceId,
-        child: SpaceId,
+        parent: &SpaceOf<'m, E>,
+        child: &SpaceOf<'m, E>,
         range: Range<Vpn>,
         stale: &mut TlbBatch,
     ) -> Result<Copied, SpaceError> {
-        let (parent, child) = (self.space(parent), self.space(child));
         let (mut from, mut to) = (parent.tables.lock(), child.tables.lock());
         let (Some(from), Some(to)) = (from.as_mut(), to.as_mut()) else {
             return Err(SpaceError::Killed);
@@ -110,6 +112,12 @@ impl<E: Env> Mm<'_, E> {
                 }
                 Pte::Present(old) => Mapping { prot: old.prot - Prot::WRITE, ..old },
             };
+            if self.is_zero_page(copy.pfn) {
+                if to.set(vpn, Pte::Present(copy)).is_err() {
+                    return Ok(Copied::NeedsTable(vpn));
+                }
+                continue;
+            }
             let page = self.map.page(copy.pfn);
             page.add_mapping().map_err(|()| SpaceError::TooManyMappings)?;
             if to.set(vpn, Pte::Present(Mapping { young: false, ..copy })).is_err() {

@@ -21,15 +21,15 @@
 //! | environment | `env` |
 //! | sync | `sync` |
 //! | pages | `page`, `workingset` |
-//! | structures | `memmap`, `list`, `storage`, `table`, `wait`, `stat`, `tlb`, `memblock` |
+//! | structures | `memmap`, `list`, `storage`, `pool`, `wait`, `stat`, `tlb`, `memblock` |
 //! | zones | `zone`, `gfp` |
 //! | lists | `lru`, `swap`, `aspace` |
 //! | owner | `reclaim::verdict`, `plan`, `mm` |
-//! | mappings | `rmap`, `swap_cache` |
+//! | mappings | `zero_page`, `space_ops`, `rmap`, `swap_cache` |
 //! | reclaim | `reclaim` |
 //! | drivers | `kswapd`, `direct`, `oom` |
 //! | allocation | `alloc` |
-//! | address spaces | `fault`, `fault_swap`, `space_ops`, `fork`, `advice`, `oom_reaper`, `swapoff` |
+//! | address spaces | `mlock`, `zap`, `fault`, `fault_swap`, `map_ops`, `fork`, `advice`, `oom_reaper`, `swapoff` |
 //! | proof | `validate` |
 //!
 //! <!-- /layers -->
@@ -53,13 +53,16 @@ mod kswapd;
 mod list;
 pub mod lock_order;
 pub mod lru;
+pub mod map_ops;
 pub mod memblock;
 pub mod memmap;
+mod mlock;
 mod mm;
 pub mod oom;
 mod oom_reaper;
 pub mod page;
 pub mod plan;
+mod pool;
 pub mod reclaim;
 pub mod rmap;
 mod space_ops;
@@ -69,7 +72,6 @@ pub mod swap;
 mod swap_cache;
 mod swapoff;
 mod sync;
-mod table;
 #[cfg(test)]
 mod tests;
 mod tlb;
@@ -77,8 +79,11 @@ pub mod units;
 pub mod validate;
 mod wait;
 pub mod workingset;
+mod zap;
+mod zero_page;
 pub mod zone;
 
+pub use map_ops::Place;
 pub use mm::Mm;
 pub use plan::{Config, Plan, PlanError};
 pub use swap_cache::SwapOnError;

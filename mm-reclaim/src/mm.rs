@@ -7,22 +7,23 @@
 
 use core::mem::MaybeUninit;
 
-use crate::aspace::{AddressSpace, AnonVma, Area, SpaceId, SpaceStat};
-use crate::env::{Env, MAX_CPUS, Tasks, WaitEnd, WaitKey, WaitMode};
+use crate::aspace::{AnonVmas, Areas, Directory, SpaceStat, Spaces};
+use crate::env::{Env, FrameMemory, MAX_CPUS, Tasks, WaitEnd, WaitKey, WaitMode};
 use crate::lock_order::SWAPON;
 use crate::lru::{LruBatches, LruSet, Relocation};
 use crate::memmap::MemMap;
 use crate::page::{FrozenPage, Page, PageFlags, PageLock, PageRef};
 use crate::plan::{Config, Plan};
+use crate::pool::{Pool, Window};
 use crate::reclaim::verdict::VerdictCounters;
 use crate::stat::{VmEvent, VmEvents};
 use crate::storage::Storage;
 use crate::swap::SwapDevice;
 use crate::swap::entry::MAX_SWAP_DEVICES;
-use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Lock, Once, Ordering};
-use crate::table::{Slot, Table};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Lock, Once, Ordering};
 use crate::units::{Nanos, Order, Pfn};
 use crate::wait::CallWord;
+use crate::zero_page::NO_ZERO_PAGE;
 use crate::zone::{CpuLists, FrameRange, MAX_ZONES, Pageblock, Zone, ZoneId};
 
 /// The tables that swap entries lead to.
@@ -62,9 +63,13 @@ pub struct Mm<'m, E: Env> {
     pub(crate) zones: &'m [Zone<'m, E::Cpu>],
     pub(crate) lru: LruSet<'m, E::Cpu>,
     pub(crate) batches: &'m LruBatches<'m, E::Cpu>,
-    pub(crate) spaces: Table<'m, E::Cpu, AddressSpace<E::Cpu, E::Tables>>,
-    pub(crate) areas: Table<'m, E::Cpu, Area>,
-    pub(crate) anons: Table<'m, E::Cpu, AnonVma<E::Cpu>>,
+    pub(crate) window: Window<'m>,
+    pub(crate) space_ids: Directory<'m, E::Cpu>,
+    pub(crate) spaces: Spaces<'m, E::Cpu, E::Tables>,
+    pub(crate) areas: Areas<'m, E::Cpu>,
+    pub(crate) anons: AnonVmas<'m, E::Cpu>,
+    /// The frame of the zero page, or [`NO_ZERO_PAGE`].
+    pub(crate) zero_page: AtomicU32,
     pub(crate) swap: SwapSet<'m, E::Cpu>,
     pub(crate) events: &'m VmEvents,
     pub(crate) verdicts: &'m VerdictCounters,
@@ -92,17 +97,19 @@ impl<'m, E: Env> Mm<'m, E> {
     ///
     /// # Panics
     /// If `block` is too small.
-    pub fn new(env: E, plan: Plan, block: &'m mut [MaybeUninit<u8>]) -> Self {
+    pub fn new(env: E, plan: Plan<'_>, block: &'m mut [MaybeUninit<u8>]) -> Self {
         let mut storage = Storage::new(block);
         let config = plan.config;
         let zone_of = |pfn: Pfn| {
             ZoneId::ALL.iter().position(|z| config.zone_limits.range(*z).contains(pfn)).unwrap_or(2)
         };
-        let page = |i| Page::reserved(zone_of(plan.span.start + i as u32) as u8);
+        let page = |i| {
+            let pfn = plan.span.start + i as u32;
+            Page::reserved(zone_of(pfn) as u8, plan.is_present(pfn))
+        };
         let map = MemMap::new(storage.cut(plan.span.pages() as usize, page), plan.span.start);
-        let spaces = storage.cut(plan.spaces, |_| Slot::new(AddressSpace::blank()));
-        let areas = storage.cut(plan.areas, |_| Slot::new(Area::blank()));
-        let anons = storage.cut(plan.areas, |_| Slot::new(AnonVma::blank()));
+        let window = Window::new(env.frames().linear_map(plan.span.start));
+        let space_ids = Directory::new(storage.cut(plan.spaces, |_| AtomicU64::new(0)));
         let parts = ZoneId::ALL.map(|id| {
             let count = plan.pageblocks(id.index());
             let tags = storage.cut(count, |_| AtomicU8::new(0));
@@ -120,9 +127,12 @@ impl<'m, E: Env> Mm<'m, E> {
             zones,
             lru: LruSet::new(map),
             batches: storage.one(LruBatches::new),
-            spaces: Table::new(spaces),
-            areas: Table::new(areas),
-            anons: Table::new(anons),
+            window,
+            space_ids,
+            spaces: Pool::new(map, window),
+            areas: Pool::new(map, window),
+            anons: Pool::new(map, window),
+            zero_page: AtomicU32::new(NO_ZERO_PAGE),
             swap: SwapSet {
                 devices: [const { Once::new() }; MAX_SWAP_DEVICES],
                 count: AtomicU32::new(0),
@@ -191,8 +201,8 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     fn live_faults(&self, figure: impl Fn(SpaceStat) -> u64) -> u64 {
-        let live = self.spaces.iter().filter(|(_, s)| s.live.load(Ordering::Acquire));
-        live.map(|(_, s)| figure(s.stat())).sum()
+        let live = self.held_spaces().filter(|held| held.space.live.load(Ordering::Acquire));
+        live.map(|held| figure(held.space.stat())).sum()
     }
 
     #[inline(always)]
@@ -203,8 +213,12 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Hands free frames over from the boot allocator (`mem_init`); each frame once.
     ///
     /// # Panics
-    /// If a frame lies outside every zone.
+    /// If a frame is none of the plan's, or was handed over before.
     pub fn free_bootmem(&self, range: FrameRange) {
+        for pfn in (range.start.0..range.end.0).map(Pfn) {
+            let known = self.map.get(pfn).is_some_and(Page::is_boot_memory);
+            assert!(known, "{pfn:?} is no memory of the plan, or was handed over before");
+        }
         for zone in self.zones {
             let part = range.intersection(zone.span());
             if part.pages() > 0 {
@@ -401,12 +415,6 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Empties the batches of every CPU, so that each page is on its list.
     pub fn lru_add_drain_all(&self) {
         self.batches.drain_all(&self.lru, |r| self.put(r));
-    }
-
-    /// The address space of `id`.
-    #[inline(always)]
-    pub(crate) fn space(&self, id: SpaceId) -> &'m AddressSpace<E::Cpu, E::Tables> {
-        self.spaces.at(u32::from(id.0))
     }
 
     /// How strongly reclaim prefers swapping, 0 to 200.

@@ -18,7 +18,7 @@
 
 mod report;
 
-use crate::aspace::{SpaceId, SpaceStat};
+use crate::aspace::{SpaceError, SpaceId, SpaceStat};
 use crate::env::{Env, Tasks};
 use crate::gfp::Gfp;
 use crate::mm::{Mm, REAPER_WAIT};
@@ -44,9 +44,14 @@ pub enum OomEnd {
     Nobody,
 }
 
-/// An `oom_score_adj` outside -1000 to 1000.
+/// Why an `oom_score_adj` was not set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BadOomScore(pub i16);
+pub enum BadOomScore {
+    /// It is outside -1000 to 1000.
+    OutOfRange(i16),
+    /// There is no such address space.
+    NoSuchSpace,
+}
 
 /// The allocation that nothing could be found for.
 #[derive(Clone, Copy)]
@@ -76,13 +81,13 @@ impl<'m, E: Env> Mm<'m, E> {
             return OomEnd::Underway;
         }
         // Worst first; a space that has no task (any more) is passed over for the next.
-        let mut bound = (i64::MAX, u16::MAX);
+        let mut bound = (i64::MAX, SpaceId::from_bits(u64::MAX));
         loop {
-            let ranked = self.oom_candidates().map(|(id, badness)| (badness, id.0));
+            let ranked = self.oom_candidates().map(|(id, badness)| (badness, id));
             let Some(next) = ranked.filter(|rank| *rank < bound).max() else {
                 return OomEnd::Nobody;
             };
-            let victim = SpaceId(next.1);
+            let victim = next.1;
             if self.kill_owner(victim) {
                 self.env.tasks().show_oom_report(&self.oom_report(shortage, victim));
                 return OomEnd::Killed(victim);
@@ -93,31 +98,35 @@ impl<'m, E: Env> Mm<'m, E> {
 
     /// Somebody is on the way out whose memory is still to come.
     fn is_victim_dying(&self) -> bool {
-        let live = self.spaces.iter().filter(|(_, s)| s.live.load(Ordering::Acquire));
-        live.into_iter()
-            .any(|(_, s)| s.dying.load(Ordering::Relaxed) && !s.reaped.load(Ordering::Relaxed))
+        let mut live = self.held_spaces().filter(|held| held.space.live.load(Ordering::Acquire));
+        live.any(|held| {
+            held.space.dying.load(Ordering::Relaxed) && !held.space.reaped.load(Ordering::Relaxed)
+        })
     }
 
     /// The spaces whose owner may be killed, each with its badness.
     fn oom_candidates(&self) -> impl Iterator<Item = (SpaceId, i64)> {
         let total = self.total_managed() + self.swap_pages().0;
-        self.spaces.iter().filter_map(move |(handle, space)| {
+        self.held_spaces().filter_map(move |held| {
+            let space = held.space;
             let is_out =
                 !space.live.load(Ordering::Acquire) || space.reaped.load(Ordering::Relaxed);
-            let id = SpaceId(handle as u16);
-            let badness = oom_badness(space.stat(), self.oom_score_adj(id), total)?;
-            (!is_out).then_some((id, badness))
+            let adj = space.oom_score_adj.load(Ordering::Relaxed).cast_signed();
+            let badness = oom_badness(space.stat(), adj, total)?;
+            (!is_out).then_some((held.id, badness))
         })
     }
 
     /// Kills the owner of a space, if it has one. The page-table lock keeps the space from
-    /// being given back and taken by somebody else meanwhile, who would be reaped instead.
+    /// being given back and taken by another owner meanwhile, who would be reaped instead.
     fn kill_owner(&self, victim: SpaceId) -> bool {
-        let space = self.space(victim);
+        let Some(held) = self.hold_space(victim) else { return false };
+        let space = held.space;
         let tables = space.tables.lock();
         let killed = tables.is_some()
+            && held.is_current()
             && space.live.load(Ordering::Acquire)
-            && self.env.tasks().kill_for_memory(victim.0);
+            && self.env.tasks().kill_for_memory(victim);
         if killed {
             space.dying.store(true, Ordering::Relaxed);
             space.victim.store(true, Ordering::Release);
@@ -131,19 +140,23 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// How much the killer prefers or spares a space: -1000 (never) to 1000 (first).
-    pub fn oom_score_adj(&self, id: SpaceId) -> i16 {
-        self.space(id).oom_score_adj.load(Ordering::Relaxed).cast_signed()
+    ///
+    /// # Errors
+    /// If there is no such space.
+    pub fn oom_score_adj(&self, id: SpaceId) -> Result<i16, SpaceError> {
+        Ok(self.space(id)?.oom_score_adj.load(Ordering::Relaxed).cast_signed())
     }
 
     /// Sets [`Mm::oom_score_adj`]; a fork inherits it.
     ///
     /// # Errors
-    /// If it is below -1000 or above 1000.
+    /// If it is below -1000 or above 1000, or if there is no such space.
     pub fn set_oom_score_adj(&self, id: SpaceId, adj: i16) -> Result<(), BadOomScore> {
+        let space = self.space(id).map_err(|_| BadOomScore::NoSuchSpace)?;
         if !(OOM_SCORE_ADJ_MIN..=OOM_SCORE_ADJ_MAX).contains(&adj) {
-            return Err(BadOomScore(adj));
+            return Err(BadOomScore::OutOfRange(adj));
         }
-        self.space(id).oom_score_adj.store(adj.cast_unsigned(), Ordering::Relaxed);
+        space.oom_score_adj.store(adj.cast_unsigned(), Ordering::Relaxed);
         Ok(())
     }
 }

@@ -14,9 +14,9 @@
 //!
 //! [`FaultEnd::Killed`]: crate::fault::FaultEnd::Killed
 
-use crate::aspace::SpaceId;
 use crate::env::{Env, Tasks, WaitMode};
 use crate::mm::{Mm, REAPER_WAIT};
+use crate::space_ops::HeldSpace;
 use crate::stat::VmEvent;
 use crate::sync::Ordering;
 use crate::units::Nanos;
@@ -26,7 +26,7 @@ const LOOK: Nanos = Nanos::from_millis(1);
 /// Looks after which a victim is given up.
 const MOST_LOOKS: u32 = 1000;
 
-impl<E: Env> Mm<'_, E> {
+impl<'m, E: Env> Mm<'m, E> {
     /// The body of the reaper task; its [`crate::env::TaskFlags`] is `KERNEL`. A kernel may
     /// do without: victims' memory then comes when they exit.
     pub fn oom_reaper(&self) -> ! {
@@ -40,21 +40,20 @@ impl<E: Env> Mm<'_, E> {
             let may_give_up = looks >= MOST_LOOKS;
             let mut all_done = true;
             for victim in self.victims() {
-                all_done &= self.reap(victim, may_give_up);
+                all_done &= self.reap(&victim, may_give_up);
             }
             looks = if all_done { 0 } else { looks + 1 };
         }
     }
 
-    fn victims(&self) -> impl Iterator<Item = SpaceId> {
+    fn victims(&self) -> impl Iterator<Item = HeldSpace<'_, 'm, E>> {
         // Acquire pairs with the killer's Release.
-        let marked = self.spaces.iter().filter(|(_, s)| s.victim.load(Ordering::Acquire));
-        marked.map(|(handle, _)| SpaceId(handle as u16))
+        self.held_spaces().filter(|held| held.space.victim.load(Ordering::Acquire))
     }
 
     /// Empties a victim; false if its areas are being used, unless it is given up for that.
-    fn reap(&self, victim: SpaceId, may_give_up: bool) -> bool {
-        let space = self.space(victim);
+    fn reap(&self, victim: &HeldSpace<'_, 'm, E>, may_give_up: bool) -> bool {
+        let space = victim.space;
         let Some(mut areas) = space.areas.try_lock(self.env.tasks()) else {
             if may_give_up && space.victim.swap(false, Ordering::Relaxed) {
                 self.mark_reaped(victim);
@@ -64,7 +63,7 @@ impl<E: Env> Mm<'_, E> {
         // Under the area lock: it may have exited meanwhile, and another use its place.
         if space.victim.swap(false, Ordering::Relaxed) {
             let before = space.stat();
-            self.unmap_all(victim, &mut areas);
+            self.unmap_all(space, &mut areas);
             self.count(VmEvent::OomReaped, u64::from(before.resident));
             self.mark_reaped(victim);
         }
@@ -72,11 +71,12 @@ impl<E: Env> Mm<'_, E> {
     }
 
     /// There is no more to be had from a victim. The page-table lock, as in the killer, keeps
-    /// its number from becoming a new space's, which nobody has told to die.
-    fn mark_reaped(&self, victim: SpaceId) {
-        let space = self.space(victim);
+    /// its place from becoming a new space's, whose owner was not killed.
+    fn mark_reaped(&self, victim: &HeldSpace<'_, 'm, E>) {
+        let space = victim.space;
         let tables = space.tables.lock();
-        if tables.is_some() && space.dying.load(Ordering::Relaxed) {
+        let dying = space.dying.load(Ordering::Relaxed);
+        if tables.is_some() && victim.is_current() && dying {
             space.reaped.store(true, Ordering::Relaxed);
         }
     }

@@ -5,15 +5,14 @@
 
 use core::alloc::Layout;
 
-use crate::aspace::{AddressSpace, AnonVma, Area};
 use crate::env::{Env, MAX_CPUS};
 use crate::lru::LruBatches;
 use crate::page::Page;
+use crate::pool::MOST_FRAMES;
 use crate::reclaim::verdict::VerdictCounters;
 use crate::stat::VmEvents;
 use crate::storage::extend;
-use crate::sync::AtomicU8;
-use crate::table::Slot;
+use crate::sync::{AtomicU8, AtomicU64};
 use crate::units::{Order, Pfn};
 use crate::zone::{CpuLists, FrameRange, MAX_ZONES, Pageblock, Zone, ZoneId, ZoneLimits};
 
@@ -54,24 +53,39 @@ pub enum PlanError {
         /// Frames that exist.
         present: u32,
     },
+    /// From the first frame to the last there are more than handles can reach (256 GiB).
+    TooLarge {
+        /// From the first frame to the last.
+        spanned: u32,
+    },
+    /// Two ranges have frames in common.
+    Overlap {
+        /// What they have in common.
+        common: FrameRange,
+    },
 }
 
 /// Where everything goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Plan {
+pub struct Plan<'r> {
     pub(crate) config: Config,
+    ranges: &'r [FrameRange],
     pub(crate) span: FrameRange,
     pub(crate) zones: [(FrameRange, u32); MAX_ZONES],
+    /// Places in the directory of address spaces.
     pub(crate) spaces: usize,
-    pub(crate) areas: usize,
 }
 
-impl Plan {
+impl<'r> Plan<'r> {
     /// A plan for the memory in `ranges`, which do not overlap; their order is free.
     ///
     /// # Errors
-    /// If there is no memory, or it lies too far apart for one flat memory map.
-    pub fn new(ranges: &[FrameRange], config: Config) -> Result<Self, PlanError> {
+    /// If there is no memory, if it lies too far apart for one flat memory map, or if ranges
+    /// overlap.
+    pub fn new(ranges: &'r [FrameRange], config: Config) -> Result<Self, PlanError> {
+        if let Some(common) = overlap(ranges) {
+            return Err(PlanError::Overlap { common });
+        }
         let present: u32 = ranges.iter().map(|r| r.pages()).sum();
         let used = || ranges.iter().filter(|r| r.pages() > 0);
         let (Some(start), Some(end)) = (used().map(|r| r.start).min(), used().map(|r| r.end).max())
@@ -83,18 +97,23 @@ impl Plan {
         if frames_of_descriptors > u64::from(present) / 4 {
             return Err(PlanError::TooSparse { spanned: span.pages(), present });
         }
+        if span.pages() > MOST_FRAMES {
+            return Err(PlanError::TooLarge { spanned: span.pages() });
+        }
         let zones = ZoneId::ALL.map(|id| zone_extent(ranges, config.zone_limits.range(id)));
-        let pages = present as usize;
-        let spaces = (pages / 512).clamp(64, 4096);
-        Ok(Self { config, span, zones, spaces, areas: (pages / 32).clamp(512, 1 << 16) })
+        let spaces = (present as usize / 32).clamp(64, 1 << 15);
+        Ok(Self { config, ranges, span, zones, spaces })
+    }
+
+    /// Whether the frame is memory.
+    pub(crate) fn is_present(&self, pfn: Pfn) -> bool {
+        self.ranges.iter().any(|range| range.contains(pfn))
     }
 
     /// The memory that the descriptors and tables need, in one block.
     pub fn storage_layout<E: Env>(&self) -> Layout {
         let layout = extend::<Page>(Layout::new::<()>(), self.span.pages() as usize);
-        let layout = extend::<Slot<AddressSpace<E::Cpu, E::Tables>>>(layout, self.spaces);
-        let layout = extend::<Slot<Area>>(layout, self.areas);
-        let layout = extend::<Slot<AnonVma<E::Cpu>>>(layout, self.areas);
+        let layout = extend::<AtomicU64>(layout, self.spaces);
         let layout = (0..MAX_ZONES).fold(layout, |layout, zone| {
             let layout = extend::<AtomicU8>(layout, self.pageblocks(zone));
             let layout = extend::<Pageblock>(layout, self.pageblocks(zone));
@@ -119,6 +138,15 @@ impl Plan {
         let block = |pfn: Pfn| (pfn.0 >> Order::PAGEBLOCK.get()) as usize;
         block(Pfn(span.end.0 - 1)) - block(span.start) + 1
     }
+}
+
+/// What some two of the ranges have in common.
+fn overlap(ranges: &[FrameRange]) -> Option<FrameRange> {
+    let pairs = ranges
+        .iter()
+        .enumerate()
+        .flat_map(|(i, a)| ranges[i + 1..].iter().map(|b| a.intersection(*b)));
+    pairs.into_iter().find(|common| common.pages() > 0)
 }
 
 /// From the first to the last present frame within `limits`, and how many are present.
@@ -155,7 +183,8 @@ mod tests {
     /// ZONE-02: a descriptor takes 32 bytes.
     #[test]
     fn descriptors_cost_32_bytes_a_frame() {
-        let plan = Plan::new(&[range(0x40000, 0x50000)], Config::default()).expect("a plan");
+        let ranges = [range(0x40000, 0x50000)];
+        let plan = Plan::new(&ranges, Config::default()).expect("a plan");
         assert_eq!(plan.descriptor_bytes(), 65_536 * 32);
     }
 
@@ -165,5 +194,18 @@ mod tests {
         let far = [range(0x1000, 0x2000), range(0x1000_0000, 0x1000_1000)];
         let want = PlanError::TooSparse { spanned: 0x1000_0000, present: 0x2000 };
         assert_eq!(Plan::new(&far, Config::default()), Err(want));
+        let large = [range(0, MOST_FRAMES + 1)];
+        let want = PlanError::TooLarge { spanned: MOST_FRAMES + 1 };
+        assert_eq!(Plan::new(&large, Config::default()), Err(want));
+    }
+
+    /// ZONE-04: frames that two ranges have would be handed over twice.
+    #[test]
+    fn overlapping_ranges_are_refused_with_what_they_share() {
+        let ranges = [range(0x4000, 0x5000), range(0x1000, 0x2000), range(0x4800, 0x6000)];
+        let want = PlanError::Overlap { common: range(0x4800, 0x5000) };
+        assert_eq!(Plan::new(&ranges, Config::default()), Err(want));
+        let near = [range(0x4000, 0x5000), range(0x5000, 0x6000), range(0x4000, 0x4000)];
+        assert!(Plan::new(&near, Config::default()).is_ok());
     }
 }

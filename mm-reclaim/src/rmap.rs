@@ -13,16 +13,17 @@
 
 use core::ops::ControlFlow;
 
-use crate::aspace::{AddressSpace, Area, AreaFlags};
+use crate::aspace::{Area, AreaFlags};
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::mm::Mm;
 use crate::page::{Page, PageLock};
+use crate::space_ops::SpaceOf;
 use crate::tlb::TlbBatch;
 use crate::units::Vpn;
 
 /// One mapping of a page, under its page-table lock.
 pub(crate) struct Hit<'a, 'm, E: Env> {
-    pub(crate) space: &'m AddressSpace<E::Cpu, E::Tables>,
+    pub(crate) space: &'m SpaceOf<'m, E>,
     pub(crate) tables: &'a mut E::Tables,
     pub(crate) area: &'m Area,
     pub(crate) vpn: Vpn,
@@ -53,19 +54,36 @@ pub enum Unmap {
 
 impl<'m, E: Env> Mm<'m, E> {
     /// Visits every mapping of `page`, until told to stop or all are met.
+    #[inline]
     pub(crate) fn rmap_walk(
         &self,
         page: &Page,
+        visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
+    ) {
+        let family = page.mapping();
+        if page.mapcount() == 0 || family == 0 {
+            return;
+        }
+        // The last mapping may go at this moment, and the family with it: its frame is held.
+        let frame = match self.anons.hold(family) {
+            Ok(frame) => frame,
+            Err(other) => return self.put_surplus(other),
+        };
+        self.walk_family(page, family, visit);
+        self.put(frame);
+    }
+
+    #[inline]
+    fn walk_family(
+        &self,
+        page: &Page,
+        family: u32,
         mut visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
     ) {
         let mut left = page.mapcount();
-        let Some(family) = self.anons.get(page.mapping()) else { return };
-        if left == 0 {
-            return;
-        }
         let (pfn, index) = (self.map.pfn(page), page.index());
-        let members = family.lock();
-        for (_, area) in members.iter(&self.areas) {
+        let members = self.anons.at(family).lock();
+        for area in members.iter(&self.areas) {
             let Some(vpn) = area.page_of(index) else { continue };
             let space = self.spaces.at(area.space());
             let mut locked = space.tables.lock();
@@ -74,7 +92,7 @@ impl<'m, E: Env> Mm<'m, E> {
             if mapping.pfn != pfn {
                 continue;
             }
-            left -= 1;
+            left = left.saturating_sub(1);
             let hit = Hit { space, tables, area, vpn, mapping };
             if visit(hit).is_break() || left == 0 {
                 break;
@@ -111,6 +129,8 @@ impl<'m, E: Env> Mm<'m, E> {
         let mut end = Unmap::Done;
         self.rmap_walk(page, |hit| {
             if hit.area.view().flags.contains(AreaFlags::LOCKED) {
+                // Marked under the page-table lock: whoever unlocks the area looks later.
+                page.set_mlocked(true);
                 end = Unmap::Locked;
                 return ControlFlow::Break(());
             }

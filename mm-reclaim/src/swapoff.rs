@@ -16,10 +16,10 @@
 
 use core::ops::Range;
 
-use crate::aspace::{AddressSpace, SpaceId};
 use crate::env::{DeviceId, Env, PageTables, Pte, TaskFlags, Tasks, WaitEnd};
 use crate::fault::{Access, FaultEnd, Need, Site};
 use crate::mm::Mm;
+use crate::space_ops::SpaceOf;
 use crate::swap::{SwapDevice, SwapEntry};
 use crate::sync::Ordering;
 use crate::units::{Nanos, Vpn};
@@ -76,9 +76,9 @@ impl<'m, E: Env> Mm<'m, E> {
             return Err(SwapOffError::NoMemory { pages, room });
         }
         while device.next_in_use(0).is_some() {
-            for (handle, space) in self.spaces.iter() {
-                if space.stat().swapped > 0 {
-                    self.unuse_space(SpaceId(handle as u16), at, device)?;
+            for held in self.held_spaces() {
+                if held.space.stat().swapped > 0 {
+                    self.unuse_space(held.space, at, device)?;
                 }
             }
             self.unuse_cache(at, device)?;
@@ -92,14 +92,13 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Resolves every entry of the device in one address space.
     fn unuse_space(
         &self,
-        id: SpaceId,
+        space: &'m SpaceOf<'m, E>,
         at: usize,
         device: &SwapDevice<'m, E::Cpu>,
     ) -> Result<(), SwapOffError> {
-        let space = self.space(id);
         let areas = space.areas.lock_killable(self.env.tasks()).ok_or(SwapOffError::Killed)?;
-        for handle in areas.handles() {
-            let area = self.areas.at(*handle).view();
+        for area in areas.iter() {
+            let area = area.view();
             let mut from = area.start;
             while let Some((vpn, entry)) = self.entry_on(space, from..area.end, at) {
                 from = vpn;
@@ -124,7 +123,7 @@ impl<'m, E: Env> Mm<'m, E> {
     /// The first entry in `range` that names a slot of the device at `at`.
     fn entry_on(
         &self,
-        space: &AddressSpace<E::Cpu, E::Tables>,
+        space: &SpaceOf<'m, E>,
         range: Range<Vpn>,
         at: usize,
     ) -> Option<(Vpn, SwapEntry)> {

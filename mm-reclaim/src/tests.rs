@@ -4,6 +4,13 @@
 //! Whole machines, with translation tables in frames, disks and time, are the business of
 //! the simulator; the fakes here are for the test of one module at a time.
 
+#![allow(unsafe_code, reason = "hands out memory for the crate's objects, like a kernel")]
+
+use core::alloc::Layout;
+use core::ops::Range;
+use core::ptr::NonNull;
+
+use std::alloc::{alloc_zeroed, dealloc};
 use std::boxed::Box;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -15,6 +22,7 @@ use std::vec::Vec;
 use proptest::test_runner::Config as ProptestConfig;
 
 use crate::Mm;
+use crate::aspace::USER_END;
 use crate::env::{
     Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, Mapping, NoTable, PageTables, Pte,
     TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
@@ -26,7 +34,7 @@ use crate::swap::header;
 use crate::swap::io::{Bio, Completion};
 use crate::swap::map::words_for;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Lock, Ordering, RelaxStrategy};
-use crate::units::{Nanos, PAGE_SIZE, Pfn, Vpn};
+use crate::units::{Nanos, PAGE_SIZE, Pfn, SpaceId, Vpn};
 use crate::zone::FrameRange;
 
 /// So many cases of a property, a few under Miri; nothing is written to the source tree.
@@ -52,7 +60,7 @@ pub(crate) fn frames(start: u32, end: u32) -> FrameRange {
 
 /// So many reserved descriptors, each of the zone that `zone` names.
 pub(crate) fn descriptors(count: u32, zone: impl Fn(u32) -> u8) -> Vec<Page> {
-    (0..count).map(|i| Page::reserved(zone(i))).collect()
+    (0..count).map(|i| Page::reserved(zone(i), true)).collect()
 }
 
 /// A map of `pages` whose pages are all owned: in use, with one reference, on no list.
@@ -126,7 +134,39 @@ pub(crate) enum Asked {
     Flush(Vec<TlbEntry>),
     Wake(WaitKey),
     Discard { device: u8, first: u32, blocks: u32 },
-    Kill(u16),
+    Kill(SpaceId),
+}
+
+/// Frames that the crate may keep objects in.
+pub(crate) struct Memory {
+    first: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: it owns plain bytes.
+unsafe impl Send for Memory {}
+// SAFETY: the bytes are accessed by those who own the frames.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// So many zeroed frames, aligned.
+    pub(crate) fn new(frames: usize) -> Self {
+        let layout = Layout::from_size_align(frames.max(1) * PAGE_SIZE, PAGE_SIZE).expect("small");
+        // SAFETY: the size is not zero.
+        let first = NonNull::new(unsafe { alloc_zeroed(layout) }).expect("memory");
+        Self { first, layout }
+    }
+
+    pub(crate) fn first(&self) -> NonNull<u8> {
+        self.first
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout.
+        unsafe { dealloc(self.first.as_ptr(), self.layout) };
+    }
 }
 
 /// The environment of fakes.
@@ -139,11 +179,19 @@ pub(crate) struct TestEnv {
     wakes: AtomicU64,
     /// New tables miss their second level until it is installed.
     pub(crate) two_levels: AtomicBool,
+    memory: Memory,
 }
 
 impl TestEnv {
+    /// Without any memory for the crate's objects.
     pub(crate) fn new() -> Self {
+        Self::with_memory(0)
+    }
+
+    /// With so many frames from the first of the memory map on.
+    pub(crate) fn with_memory(frames: usize) -> Self {
         Self {
+            memory: Memory::new(frames),
             asked: Lock::new(Vec::new()),
             requests: Lock::new(Vec::new()),
             flags: AtomicU8::new(0),
@@ -187,7 +235,7 @@ pub(crate) fn with_swap(
     let words = |(blocks, _): &(u32, i16)| Box::new_uninit_slice(words_for(*blocks));
     let mut slots: Vec<_> = devices.iter().map(words).collect();
     let mut block = Box::new_uninit_slice(layout.size() + layout.align());
-    let mm = Mm::new(TestEnv::new(), plan, &mut block);
+    let mm = Mm::new(TestEnv::with_memory(plan.span.pages() as usize), plan, &mut block);
     ranges.iter().for_each(|range| mm.free_bootmem(*range));
     for (id, ((blocks, priority), slots)) in devices.iter().zip(&mut slots).enumerate() {
         let mut page = [0; PAGE_SIZE];
@@ -234,7 +282,13 @@ impl Env for TestEnv {
     fn flush_tlb_space(&self, _asid: Asid) {}
 }
 
-impl FrameMemory for TestEnv {
+// SAFETY: the frames lie one after the other in memory that lives as long as the environment,
+// and nothing else touches them.
+unsafe impl FrameMemory for TestEnv {
+    fn linear_map(&self, _first: Pfn) -> NonNull<u8> {
+        self.memory.first()
+    }
+
     fn zero(&self, frame: Pfn) {
         self.note(Asked::Zero(frame));
     }
@@ -293,7 +347,7 @@ impl Tasks for TestEnv {
         thread::yield_now();
     }
 
-    fn kill_for_memory(&self, space: u16) -> bool {
+    fn kill_for_memory(&self, space: SpaceId) -> bool {
         self.note(Asked::Kill(space));
         true
     }
@@ -383,6 +437,22 @@ impl PageTables for TestTables {
         }
         self.missing = false;
         self.frames.push(frame);
+        None
+    }
+
+    /// The second level covers everything.
+    fn unlink_tables(
+        &mut self,
+        _range: Range<Vpn>,
+        free: &Range<Vpn>,
+        take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Option<Vpn> {
+        let all = free.start == Vpn(0) && free.end == USER_END;
+        if all && self.frames.len() > 1 {
+            assert!(self.entries.values().all(|pte| *pte == Pte::None), "a table in use");
+            self.missing = true;
+            let _more = take(self.frames.pop().expect("looked before"));
+        }
         None
     }
 

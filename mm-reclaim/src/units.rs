@@ -52,6 +52,49 @@ impl fmt::Debug for Pfn {
     }
 }
 
+/// The name of an address space: where it is found, and which of all that were ever found
+/// there. The name of a space that is gone stays the name of none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct SpaceId(u64);
+
+impl SpaceId {
+    pub(crate) const fn new(index: u32, generation: u32) -> Self {
+        Self((generation as u64) << 32 | index as u64)
+    }
+
+    /// The name as a number, for a kernel's own tables. It is never 0.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The name that [`SpaceId::bits`] gave as a number; any other number names no space.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The place in the directory of spaces.
+    pub(crate) const fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+impl fmt::Display for SpaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.index(), f)
+    }
+}
+
+impl fmt::Debug for SpaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "space {}.{}", self.index(), self.generation())
+    }
+}
+
 /// A physical address in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(transparent)]

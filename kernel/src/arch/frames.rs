@@ -7,7 +7,7 @@
 //! 1,563 and 2,079 instructions a page, these 138 and 284.
 
 use core::arch::{asm, global_asm};
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use mm_reclaim::env::FrameMemory;
 use mm_reclaim::units::{PAGE_SIZE, Pfn};
@@ -69,7 +69,13 @@ pub unsafe fn copy_page(to: *mut u8, from: *const u8) {
     unsafe { page_copy(to, from) };
 }
 
-impl FrameMemory for LinearFrames {
+// SAFETY: the linear map holds all RAM at its distance from LINEAR_BASE for as long as the
+// kernel runs, writable, and the kernel touches a frame only for whoever owns it.
+unsafe impl FrameMemory for LinearFrames {
+    fn linear_map(&self, first: Pfn) -> NonNull<u8> {
+        NonNull::new(frame_address(first)).expect("the linear map is in the upper half")
+    }
+
     #[inline(always)]
     fn zero(&self, frame: Pfn) {
         let page = frame_address(frame);

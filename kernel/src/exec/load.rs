@@ -9,6 +9,7 @@
 
 use core::fmt;
 
+use mm_reclaim::Place;
 use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::env::{Prot, WaitKey, WaitMode};
 use mm_reclaim::units::Vpn;
@@ -112,7 +113,7 @@ pub fn spawn(
     task::spawn_user(name.as_bytes(), space, load_and_enter).map_err(|error| {
         *LAUNCH.lock() = None;
         task::wake(LAUNCH_KEY);
-        glue::mm().destroy_space(space);
+        glue::mm().destroy_space(space).expect("made just now");
         ExecError::Spawn(error)
     })
 }
@@ -154,7 +155,7 @@ fn load(space: SpaceId, launch: &Launch) -> Result<u64, ExecError> {
     }
     let first = Vpn((STACK_TOP / 4096) as u32 - STACK_PAGES);
     let rights = Prot::READ | Prot::WRITE;
-    glue::mm().mmap(space, Some(first), STACK_PAGES, rights, AreaFlags::empty())?;
+    glue::mm().mmap(space, Place::Fixed(first), STACK_PAGES, rights, AreaFlags::empty())?;
     let stack = InitialStack::new(launch.name, launch.args, STACK_TOP)?;
     let sp = STACK_TOP - stack.bytes().len() as u64;
     copy_to_user(sp, stack.bytes())?;
@@ -164,7 +165,7 @@ fn load(space: SpaceId, launch: &Launch) -> Result<u64, ExecError> {
 fn load_segment(space: SpaceId, segment: &Segment<'_>) -> Result<(), ExecError> {
     let (first, pages) = (segment.first_page(), segment.pages());
     let rights = Prot::READ | Prot::WRITE;
-    glue::mm().mmap(space, Some(first), pages, rights, AreaFlags::empty())?;
+    glue::mm().mmap(space, Place::Fixed(first), pages, rights, AreaFlags::empty())?;
     copy_to_user(segment.address, segment.bytes)?;
     glue::mm().mprotect(space, first..first + pages, segment.prot)?;
     Ok(())

@@ -71,6 +71,25 @@ pub fn touched_pages(start: u64, len: u64) -> Result<Range<Vpn>, Errno> {
     pages(first, len, ENOMEM)
 }
 
+/// The pages of `len` bytes from `start` on, for `madvise`, and whether they are all in user
+/// space: what lies above is a hole, which is reported after the rest was advised.
+///
+/// # Errors
+/// `EINVAL` for a misaligned start or a range that wraps.
+pub fn advised_pages(start: u64, len: u64) -> Result<(Range<Vpn>, bool), Errno> {
+    if !start.is_multiple_of(PAGE) {
+        return Err(EINVAL);
+    }
+    let first = start / PAGE;
+    let count = pages_in(len).ok_or(EINVAL)?;
+    if count > u64::MAX / PAGE - first {
+        return Err(EINVAL);
+    }
+    // Both are at most END, which has 28 bits.
+    let clip = |page: u64| Vpn(page.min(END) as u32);
+    Ok((clip(first)..clip(first + count), first + count <= END || count == 0))
+}
+
 /// The pages of a new mapping of `len` bytes.
 ///
 /// # Errors
@@ -134,6 +153,22 @@ mod tests {
         for (start, len) in [(END * PAGE, 1), (0, u64::MAX), (1 << 63, 1 << 63), (!0 << 12, PAGE)] {
             assert_eq!(pages(start, len, ENOMEM), Err(ENOMEM), "{start:#x} {len:#x}");
         }
+    }
+
+    /// LAZY-01: an advice reaches what is in user space, and is told of what is not.
+    #[test]
+    fn advice_is_given_as_far_as_user_space_goes() {
+        let last = END as u32;
+        assert_eq!(advised_pages(0x1000, 0x2000), Ok((Vpn(1)..Vpn(3), true)));
+        assert_eq!(advised_pages(0x1000, 0), Ok((Vpn(1)..Vpn(1), true)));
+        assert_eq!(
+            advised_pages((END - 1) * PAGE, 2 * PAGE),
+            Ok((Vpn(last - 1)..Vpn(last), false))
+        );
+        assert_eq!(advised_pages(1 << 50, PAGE), Ok((Vpn(last)..Vpn(last), false)));
+        assert_eq!(advised_pages(0x1001, PAGE), Err(EINVAL));
+        assert_eq!(advised_pages(0x1000, u64::MAX), Err(EINVAL));
+        assert_eq!(advised_pages(u64::MAX - 4095, 2 * PAGE), Err(EINVAL));
     }
 
     /// LAZY-01: mlock rounds outwards.

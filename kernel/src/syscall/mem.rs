@@ -4,6 +4,7 @@
 
 use core::ops::Range;
 
+use mm_reclaim::Place;
 use mm_reclaim::advice::Advice;
 use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId, USER_START};
 use mm_reclaim::env::Prot;
@@ -20,6 +21,7 @@ impl From<SpaceError> for Errno {
     fn from(error: SpaceError) -> Self {
         match error {
             SpaceError::Killed => EINTR,
+            SpaceError::Locked { .. } => EINVAL,
             _ => ENOMEM,
         }
     }
@@ -74,23 +76,19 @@ fn place(
             return Err(EPERM);
         }
         if flags.contains(MapFlags::FIXED_NOREPLACE) {
-            let made = mm.mmap(space, Some(range.start), pages, prot, area_flags);
+            let made = mm.mmap(space, Place::Fixed(range.start), pages, prot, area_flags);
             return made.map_err(|error| match error {
                 SpaceError::BadRange { .. } => EEXIST,
                 error => error.into(),
             });
         }
         mm.munmap(space, range.clone())?;
-        return Ok(mm.mmap(space, Some(range.start), pages, prot, area_flags)?);
+        return Ok(mm.mmap(space, Place::Fixed(range.start), pages, prot, area_flags)?);
     }
-    // An address without MAP_FIXED is a wish.
-    if let Ok(wish) = args::pages(address, len, ENOMEM)
-        && wish.start >= USER_START
-        && let Ok(first) = mm.mmap(space, Some(wish.start), pages, prot, area_flags)
-    {
-        return Ok(first);
-    }
-    Ok(mm.mmap(space, None, pages, prot, area_flags)?)
+    // An address without MAP_FIXED is a hint; the crate passes over one that it cannot follow.
+    let hint = Vpn::of(address / PAGE_SIZE as u64 * PAGE_SIZE as u64);
+    let place = hint.filter(|vpn| *vpn >= USER_START).map_or(Place::Anywhere, Place::Hint);
+    Ok(mm.mmap(space, place, pages, prot, area_flags)?)
 }
 
 /// Makes pages present, as far as memory lasts: failure is not the mapping's.
@@ -148,19 +146,17 @@ pub(super) fn munlock(address: u64, len: u64) -> Result<u64, Errno> {
 pub(super) fn madvise(address: u64, len: u64, advice: u64) -> Result<u64, Errno> {
     let advice = match advice {
         // Normal, random, sequential, will need, huge pages or not: nothing to be done.
-        0..=3 | 14 | 15 => None,
-        4 => Some(Advice::DontNeed),
-        20 => Some(Advice::Cold),
-        21 => Some(Advice::PageOut),
+        0..=3 | 14 | 15 => Advice::Normal,
+        4 => Advice::DontNeed,
+        20 => Advice::Cold,
+        21 => Advice::PageOut,
         _ => return Err(EINVAL),
     };
-    let range = args::pages(address, len, EINVAL)?;
-    if let Some(advice) = advice
-        && !range.is_empty()
-    {
+    let (range, whole) = args::advised_pages(address, len)?;
+    if !range.is_empty() {
         glue::mm().madvise(space()?, range, advice)?;
     }
-    Ok(0)
+    if whole { Ok(0) } else { Err(ENOMEM) }
 }
 
 /// `struct sysinfo`: uptime, three loads, total, free, shared and buffered memory, total and

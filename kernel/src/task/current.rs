@@ -6,7 +6,7 @@
 //! **Lock.** None.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 use mm_reclaim::aspace::SpaceId;
 use mm_reclaim::env::TaskFlags;
@@ -31,9 +31,9 @@ pub struct Task {
     id: AtomicU16,
     /// How many plugs it holds on the block devices.
     pub plugs: AtomicU16,
-    /// The number of its address space plus one; 0 for none, so that a task that does not
+    /// The name of its address space as a number; 0 for none, so that a task that does not
     /// exist is all zeroes and the table takes no room in the image.
-    space: AtomicU32,
+    space: AtomicU64,
     ttbr0: AtomicU64,
     /// The end of its stack; 0 for the boot task, whose stack is part of the image.
     stack_top: AtomicU64,
@@ -75,7 +75,7 @@ impl Task {
             signal: AtomicU8::new(0),
             id: AtomicU16::new(0),
             plugs: AtomicU16::new(0),
-            space: AtomicU32::new(0),
+            space: AtomicU64::new(0),
             ttbr0: AtomicU64::new(0),
             stack_top: AtomicU64::new(0),
             context: UnsafeCell::new(Context::EMPTY),
@@ -138,7 +138,7 @@ impl Task {
     /// Its address space.
     #[inline(always)]
     pub fn space(&self) -> Option<SpaceId> {
-        self.space.load(Ordering::Relaxed).checked_sub(1).map(|n| SpaceId(n as u16))
+        Some(self.space.load(Ordering::Relaxed)).filter(|bits| *bits != 0).map(SpaceId::from_bits)
     }
 
     /// What TTBR0 is while it runs.
@@ -152,7 +152,7 @@ impl Task {
 
     /// Gives it an address space and so makes it a user task.
     pub(super) fn set_space(&self, space: SpaceId, ttbr0: u64) {
-        self.space.store(u32::from(space.0) + 1, Ordering::Relaxed);
+        self.space.store(space.bits(), Ordering::Relaxed);
         self.ttbr0.store(ttbr0, Ordering::Relaxed);
         self.user.store(true, Ordering::Relaxed);
     }

@@ -9,6 +9,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use mm_reclaim::aspace::SpaceId;
 use mm_reclaim::env::{TaskFlags, WaitEnd, WaitMode};
 
 use super::family::{NAME_BYTES, NoChild, Which};
@@ -56,7 +57,7 @@ fn leave_space(task: &'static super::Task) {
         space
     };
     if let Some(space) = space {
-        glue::mm().destroy_space(space);
+        glue::mm().destroy_space(space).expect("the task's own space");
     }
 }
 
@@ -101,8 +102,8 @@ pub fn kill_process(pid: u32) -> bool {
     kill(|sched| sched.family.find(pid), signal::SIGKILL, TaskFlags::empty())
 }
 
-/// Kills the task of an address space, for want of memory; false if it has none.
-pub fn kill_space(space: u16) -> bool {
+/// Kills the task of an address space because memory ran out; false if it has none.
+pub fn kill_space(space: SpaceId) -> bool {
     kill(|sched| task_of_space(sched, space), signal::SIGKILL, TaskFlags::OOM_VICTIM)
 }
 
@@ -118,12 +119,12 @@ pub fn kill_programs() -> usize {
     before
 }
 
-fn task_of_space(sched: &Sched, space: u16) -> Option<TaskId> {
-    sched.living().find(|id| id.task().space().is_some_and(|s| s.0 == space))
+fn task_of_space(sched: &Sched, space: SpaceId) -> Option<TaskId> {
+    sched.living().find(|id| id.task().space() == Some(space))
 }
 
 /// The process number and the name, padded with zeroes, of the task of an address space.
-pub fn owner_of_space(space: u16) -> Option<(u32, [u8; NAME_BYTES])> {
+pub fn owner_of_space(space: SpaceId) -> Option<(u32, [u8; NAME_BYTES])> {
     let sched = state::lock();
     let owner = sched.family.get(task_of_space(&sched, space)?)?;
     Some((owner.pid, owner.name))

@@ -1,8 +1,9 @@
 //! Areas (VMAs) and the anon families that reclaim finds them by.
 //!
 //! Data: an [`Area`] is a range of pages of one address space with common rights. It
-//! lives in a fixed table and is named by a handle. The first touch of an area gives it an
-//! anon family ([`AnonVma`]); `fork` and splits put the new area into the same family.
+//! lives in a pool ([`crate::pool`]) and is named by a handle. The first touch of an area
+//! gives it an anon family ([`AnonVma`]), a neighbour's if the two could become one area;
+//! `fork` and splits put the new area into the same family.
 //!
 //! A page stores its family's handle and a linear index. Every area of the family that
 //! covers the index may map the page, at the virtual page `index + shift`: a new area has
@@ -18,16 +19,32 @@
 //! address space and then the family's lock. Family locks nest around page-table locks.
 //!
 //! A handle that a page still carries after its last unmapping may name a family that was
-//! given back and taken again. A walk then finds no entry that maps the page, since it
-//! compares frames: wasted work, never a wrong answer.
+//! given back and taken again, or one whose frame is gone. A walk holds the frame while it
+//! follows the handle, and compares frames: wasted work at worst, never a wrong answer.
 
 use bitflags::bitflags;
 
+use super::tree::UNLINKED;
 use crate::env::{Cpu, Prot};
 use crate::lock_order::FAMILY;
-use crate::sync::{AtomicU32, Lock, LockGuard, Ordering};
-use crate::table::Table;
+use crate::pool::Pool;
+use crate::sync::{AtomicBool, AtomicU32, Lock, LockGuard, Ordering};
 use crate::units::Vpn;
+
+/// Areas of a family that [`Members::is_of_one_space`] looks at.
+const FEW: u32 = 16;
+
+/// Chunks of areas, for [`Pool`].
+pub(crate) const AREA: u32 = 1;
+/// Chunks of families.
+pub(crate) const ANON_VMA: u32 = 2;
+/// Chunks of address spaces.
+pub(crate) const SPACE: u32 = 3;
+
+/// Every area of a machine.
+pub(crate) type Areas<'m, C> = Pool<'m, C, Area, AREA>;
+/// Every anon family of a machine.
+pub(crate) type AnonVmas<'m, C> = Pool<'m, C, AnonVma<C>, ANON_VMA>;
 
 bitflags! {
     /// Properties of an area beside its rights.
@@ -52,7 +69,16 @@ pub struct Area {
     /// Neighbours on the family's list; guarded by the family's lock.
     next: AtomicU32,
     prev: AtomicU32,
+    /// Links of the tree of the space's areas; guarded by the area lock.
+    pub(super) left: AtomicU32,
+    pub(super) right: AtomicU32,
+    /// [`UNLINKED`] while the area is in no tree.
+    pub(super) parent: AtomicU32,
+    pub(super) red: AtomicBool,
 }
+
+#[cfg(not(any(loom, shuttle)))]
+const _: () = assert!(size_of::<Area>() <= 60, "an area and its free link fit a line");
 
 /// An area's fields as plain values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +107,21 @@ impl AreaView {
     pub const fn pages(&self) -> u32 {
         self.end.0 - self.start.0
     }
+
+    /// The part of the area from `start` to `end`, which lies in it.
+    pub(crate) const fn part(&self, start: Vpn, end: Vpn) -> Self {
+        Self { start, end, ..*self }
+    }
+
+    /// Whether this area and `upper`, which begins where it ends, could be one: they agree in
+    /// everything, and at most one of them has pages of a family of its own.
+    pub(crate) fn agrees(&self, upper: &Self) -> bool {
+        self.end == upper.start
+            && self.prot == upper.prot
+            && self.flags == upper.flags
+            && self.shift == upper.shift
+            && (self.anon == upper.anon || self.anon == 0 || upper.anon == 0)
+    }
 }
 
 impl Area {
@@ -94,6 +135,10 @@ impl Area {
             anon: AtomicU32::new(0),
             next: AtomicU32::new(0),
             prev: AtomicU32::new(0),
+            left: AtomicU32::new(0),
+            right: AtomicU32::new(0),
+            parent: AtomicU32::new(UNLINKED),
+            red: AtomicBool::new(false),
         }
     }
 
@@ -160,6 +205,7 @@ impl Area {
 }
 
 /// The areas that may map a family's pages.
+#[doc(alias = "anon_vma")]
 pub struct AnonVma<C: Cpu> {
     members: Lock<C, Members, FAMILY>,
 }
@@ -183,8 +229,8 @@ impl<C: Cpu> AnonVma<C> {
 
 impl Members {
     /// Adds an area at the front: the youngest is looked at first.
-    pub(crate) fn link<C: Cpu>(&mut self, areas: &Table<'_, C, Area>, handle: u32) {
-        let area = areas.at(handle);
+    pub(crate) fn link<C: Cpu>(&mut self, areas: &Areas<'_, C>, area: &Area) {
+        let handle = areas.handle_of(area);
         area.next.store(self.first, Ordering::Relaxed);
         area.prev.store(0, Ordering::Relaxed);
         if self.first != 0 {
@@ -195,8 +241,7 @@ impl Members {
     }
 
     /// Takes an area off; true if it was the last one.
-    pub(crate) fn unlink<C: Cpu>(&mut self, areas: &Table<'_, C, Area>, handle: u32) -> bool {
-        let area = areas.at(handle);
+    pub(crate) fn unlink<C: Cpu>(&mut self, areas: &Areas<'_, C>, area: &Area) -> bool {
         let (prev, next) = (area.prev.load(Ordering::Relaxed), area.next.load(Ordering::Relaxed));
         match prev {
             0 => self.first = next,
@@ -209,20 +254,28 @@ impl Members {
         self.count == 0
     }
 
+    /// Whether all areas of the family belong to one space. Looks at a few: a family with
+    /// many areas counts as one of several spaces.
+    pub(crate) fn is_of_one_space<C: Cpu>(&self, areas: &Areas<'_, C>) -> bool {
+        let mut spaces = self.iter(areas).map(Area::space);
+        let first = spaces.next();
+        self.count <= FEW && spaces.all(|space| Some(space) == first)
+    }
+
     /// The areas of the family.
+    #[inline(always)]
     pub(crate) fn iter<'a, 'm, C: Cpu>(
         &self,
-        areas: &'a Table<'m, C, Area>,
-    ) -> impl Iterator<Item = (u32, &'m Area)> + use<'a, 'm, C> {
+        areas: &'a Areas<'m, C>,
+    ) -> impl Iterator<Item = &'m Area> + use<'a, 'm, C> {
         let mut handle = self.first;
         core::iter::from_fn(move || {
             if handle == 0 {
                 return None;
             }
             let area = areas.at(handle);
-            let item = (handle, area);
             handle = area.next.load(Ordering::Relaxed);
-            Some(item)
+            Some(area)
         })
     }
 }

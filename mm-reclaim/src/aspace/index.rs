@@ -1,92 +1,116 @@
 //! The areas of one address space in the order of their addresses.
 //!
-//! A sorted array of handles: found by binary search, with the last hit remembered. It is
-//! part of the address space's slot, so that mapping allocates nothing.
+//! A red-black tree ([`super::tree`]), with two things remembered: the area that was found
+//! last, as plain values, and where the search for a hole may begin. Mapping allocates
+//! nothing here: links live in the areas.
+//!
+//! Whoever changes an area does so through the index, or calls [`AreaIndex::forget`], so that
+//! what is remembered is never out of date.
+//!
+//! **Holes.** They are searched from the top downwards. Above `hole_top` every hole has at
+//! most `skipped` pages, so that a search for more begins there. Unmapping lifts `hole_top`
+//! over the hole that it makes. (This is how Linux searched before it had a tree of gaps.)
 
 use core::ops::Range;
 
-use super::area::Area;
-use super::{MMAP_TOP, USER_START};
-use crate::env::Cpu;
-use crate::table::Table;
+use intrusive_collections::Bound;
+
+use super::area::{Area, AreaView};
+use super::tree::{self, AreaTree, Links};
+use super::{MMAP_TOP, USER_END, USER_START};
+use crate::pool::Window;
 use crate::units::Vpn;
 
-/// Areas that one address space may have (Linux allows 65,530).
-pub(crate) const MAX_AREAS: usize = 256;
+/// Areas that one address space may have (`sysctl_max_map_count`).
+pub const MAX_MAP_COUNT: u32 = 65_530;
 
-/// Handles of areas, sorted by start.
-pub(crate) struct AreaIndex {
-    len: usize,
-    /// Position of the last hit.
-    hint: usize,
-    handles: [u32; MAX_AREAS],
+/// Areas, sorted by start.
+pub(crate) struct AreaIndex<'m> {
+    tree: AreaTree<'m>,
+    len: u32,
+    /// The area found last, and what it looks like.
+    last: Option<(&'m Area, AreaView)>,
+    /// Above this, holes are small.
+    hole_top: Vpn,
+    /// The most pages of a hole above `hole_top`.
+    skipped: u32,
 }
 
-impl AreaIndex {
-    pub(crate) const fn new() -> Self {
-        Self { len: 0, hint: 0, handles: [0; MAX_AREAS] }
+impl<'m> AreaIndex<'m> {
+    /// No areas; those to come lie in `window`.
+    pub(crate) fn new(window: Window<'m>) -> Self {
+        let tree = AreaTree::new(Links { window });
+        Self { tree, len: 0, last: None, hole_top: MMAP_TOP, skipped: 0 }
     }
 
-    pub(crate) fn handles(&self) -> &[u32] {
-        &self.handles[..self.len]
+    /// How many areas there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
     }
 
-    pub(crate) fn is_full(&self, more: usize) -> bool {
-        self.len + more > MAX_AREAS
+    /// Whether the space has as many areas as it may have.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len >= MAX_MAP_COUNT
     }
 
-    /// The area that contains `vpn`.
+    /// The areas from the lowest to the highest.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'m Area> + '_ {
+        self.from(Vpn(0))
+    }
+
+    /// The areas that end above `vpn`, from the lowest on.
+    pub(crate) fn from(&self, vpn: Vpn) -> impl Iterator<Item = &'m Area> + '_ {
+        let mut cursor = self.tree.upper_bound(Bound::Included(&vpn));
+        if cursor.get().is_none_or(|area| area.end() <= vpn) {
+            // The one below ends before, so the next one is the first; from before the first,
+            // that is the first of all.
+            cursor.move_next();
+        }
+        core::iter::from_fn(move || {
+            let area = cursor.clone_pointer()?;
+            cursor.move_next();
+            Some(area)
+        })
+    }
+
+    /// The areas that overlap `range`.
+    pub(crate) fn overlapping(&self, range: Range<Vpn>) -> impl Iterator<Item = &'m Area> + '_ {
+        self.from(range.start).take_while(move |area| area.start() < range.end)
+    }
+
+    /// The area that ends last of those below `vpn`.
+    pub(crate) fn below(&self, vpn: Vpn) -> Option<&'m Area> {
+        self.tree.upper_bound(Bound::Excluded(&vpn)).clone_pointer()
+    }
+
+    /// The area that contains `vpn`, and what it looks like.
     #[inline(always)]
-    pub(crate) fn find<'m, C: Cpu>(
-        &mut self,
-        areas: &Table<'m, C, Area>,
-        vpn: Vpn,
-    ) -> Option<(u32, &'m Area)> {
-        if let Some(handle) = self.handles().get(self.hint) {
-            let area = areas.at(*handle);
-            if area.start() <= vpn && vpn < area.end() {
-                return Some((*handle, area));
-            }
+    pub(crate) fn find(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
+        if let Some((area, view)) = self.last
+            && view.start <= vpn
+            && vpn < view.end
+        {
+            debug_assert_eq!(view, area.view(), "an area was changed behind its index");
+            return Some((area, view));
         }
-        self.search(areas, vpn)
+        self.search(vpn)
     }
 
-    fn search<'m, C: Cpu>(
-        &mut self,
-        areas: &Table<'m, C, Area>,
-        vpn: Vpn,
-    ) -> Option<(u32, &'m Area)> {
-        let at = self.first_ending_after(areas, vpn);
-        let handle = *self.handles().get(at)?;
-        let area = areas.at(handle);
-        if vpn < area.start() {
-            return None;
-        }
-        self.hint = at;
-        Some((handle, area))
+    fn search(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
+        let area = self.tree.upper_bound(Bound::Included(&vpn)).clone_pointer()?;
+        self.last = (vpn < area.end()).then(|| (area, area.view()));
+        self.last
     }
 
-    /// The position of the first area whose end lies above `vpn`.
-    pub(crate) fn first_ending_after<C: Cpu>(&self, areas: &Table<'_, C, Area>, vpn: Vpn) -> usize {
-        self.handles().partition_point(|h| areas.at(*h).end() <= vpn)
-    }
-
-    /// The handles of all areas that overlap `range`, by position.
-    pub(crate) fn overlapping<C: Cpu>(
-        &self,
-        areas: &Table<'_, C, Area>,
-        range: &Range<Vpn>,
-    ) -> Range<usize> {
-        let first = self.first_ending_after(areas, range.start);
-        let last = self.handles().partition_point(|h| areas.at(*h).start() < range.end);
-        first..last.max(first)
+    /// An area is about to change, or has changed.
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
     }
 
     /// Whether areas cover `range` without a hole.
-    pub(crate) fn covers<C: Cpu>(&self, areas: &Table<'_, C, Area>, range: &Range<Vpn>) -> bool {
+    pub(crate) fn covers(&self, range: Range<Vpn>) -> bool {
         let mut at = range.start;
-        for handle in &self.handles()[self.overlapping(areas, range)] {
-            let area = areas.at(*handle);
+        for area in self.overlapping(range.clone()) {
             if area.start() > at {
                 return false;
             }
@@ -95,37 +119,48 @@ impl AreaIndex {
         at >= range.end
     }
 
+    /// What lies free around `range`: from the end of the area below it to the start of the
+    /// one above it. For a range that no area overlaps.
+    pub(crate) fn free_around(&self, range: Range<Vpn>) -> Range<Vpn> {
+        let start = self.below(range.start).map_or(Vpn(0), Area::end);
+        let end = self.from(range.end).next().map_or(USER_END, Area::start);
+        start..end
+    }
+
     /// Inserts an area; the caller has checked that there is room.
-    pub(crate) fn insert<C: Cpu>(&mut self, areas: &Table<'_, C, Area>, handle: u32) {
-        let start = areas.at(handle).start();
-        let at = self.handles().partition_point(|h| areas.at(*h).start() < start);
-        self.handles.copy_within(at..self.len, at + 1);
-        self.handles[at] = handle;
+    pub(crate) fn insert(&mut self, area: &'m Area) {
+        self.tree.insert(area);
         self.len += 1;
     }
 
-    /// Removes the area at a position.
-    pub(crate) fn remove(&mut self, at: usize) -> u32 {
-        let handle = self.handles[at];
-        self.handles.copy_within(at + 1..self.len, at);
+    /// Removes an area of this index; the hole that it leaves may be found.
+    pub(crate) fn remove(&mut self, area: &'m Area) {
+        self.forget();
+        tree::remove(&mut self.tree, area);
         self.len -= 1;
-        self.hint = 0;
-        handle
+        let hole = self.free_around(area.start()..area.end());
+        self.hole_top = self.hole_top.max(hole.end.min(MMAP_TOP));
     }
 
     /// The highest hole of `pages` pages below [`MMAP_TOP`].
-    pub(crate) fn find_hole<C: Cpu>(&self, areas: &Table<'_, C, Area>, pages: u32) -> Option<Vpn> {
-        let mut top = MMAP_TOP;
-        for handle in self.handles().iter().rev() {
-            let area = areas.at(*handle);
-            if area.end() < top && top - area.end() >= pages {
+    pub(crate) fn find_hole(&mut self, pages: u32) -> Option<Vpn> {
+        if pages <= self.skipped {
+            (self.hole_top, self.skipped) = (MMAP_TOP, 0);
+        }
+        let mut top = self.hole_top;
+        let mut cursor = self.tree.upper_bound(Bound::Excluded(&top));
+        while let Some(area) = cursor.get() {
+            let hole = top.0.saturating_sub(area.end().0);
+            if hole >= pages {
                 break;
             }
+            self.skipped = self.skipped.max(hole);
             top = top.min(area.start());
+            cursor.move_prev();
         }
+        self.hole_top = top;
         let start = Vpn(top.0.checked_sub(pages)?);
-        let free = start >= USER_START && self.overlapping(areas, &(start..top)).is_empty();
-        free.then_some(start)
+        (start >= USER_START).then_some(start)
     }
 }
 

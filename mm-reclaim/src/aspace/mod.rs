@@ -1,7 +1,7 @@
 //! Address spaces: areas, translation tables, and what a process costs.
 //!
-//! Data: an [`AddressSpace`] owns its sorted array of areas, its tables and its counters.
-//! It lives in a fixed table; [`SpaceId`] names it.
+//! Data: an [`AddressSpace`] owns its tree of areas, its tables and its counters. It lives in
+//! a pool ([`crate::pool`]), and the directory leads from its name, a [`SpaceId`], to it.
 //!
 //! Locks, outermost first: the area lock (sleeping; faults hold it across I/O and
 //! reclaim), the family locks, the page-table lock (spin). An rmap walk comes from below:
@@ -10,20 +10,27 @@
 //! the child is not reachable by any other path that holds a page-table lock.
 
 mod area;
+mod directory;
 mod index;
+mod tree;
 
 pub use area::{AnonVma, Area, AreaFlags, AreaView};
+pub(crate) use area::{AnonVmas, Areas, SPACE};
+pub(crate) use directory::Directory;
 pub(crate) use index::AreaIndex;
+pub use index::MAX_MAP_COUNT;
 
 use crate::env::{Cpu, PageTables};
 use crate::lock_order::TABLES;
+use crate::pool::{Pool, Window};
 use crate::sync::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Lock, Ordering};
 use crate::units::Vpn;
 use crate::wait::SleepLock;
 
-/// The name of an address space.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct SpaceId(pub u16);
+pub use crate::units::SpaceId;
+
+/// Every address space of a machine.
+pub(crate) type Spaces<'m, C, T> = Pool<'m, C, AddressSpace<'m, C, T>, SPACE>;
 
 /// The first page that user mode may map: a null pointer with an offset faults.
 pub const USER_START: Vpn = Vpn(16);
@@ -35,10 +42,18 @@ pub const MMAP_TOP: Vpn = Vpn((1 << 27) - (1 << 15));
 /// Why an operation on an address space was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SpaceError {
-    /// No memory for tables, spaces or families.
+    /// There is no address space of that name (any more).
+    NoSuchSpace,
+    /// No memory for tables, spaces, areas or families.
     NoMemory,
-    /// More areas or spaces than the tables hold.
+    /// The space has as many areas as one may have ([`MAX_MAP_COUNT`]), or the machine as
+    /// many spaces as its directory holds.
     TableFull,
+    /// Part of the range is locked into memory, where the advice must not be followed.
+    Locked {
+        /// The first page of the area that is locked.
+        start: Vpn,
+    },
     /// The range is empty, wraps, leaves the user's half or contains a hole.
     BadRange {
         /// The first page of the range.
@@ -58,10 +73,11 @@ pub enum SpaceError {
 }
 
 /// One address space.
-pub struct AddressSpace<C: Cpu, T: PageTables> {
+#[doc(alias = "mm_struct")]
+pub struct AddressSpace<'m, C: Cpu, T: PageTables> {
     /// The areas, behind the area lock.
-    pub(crate) areas: SleepLock<AreaIndex>,
-    /// The tables, behind the page-table lock; `None` while the slot is free.
+    pub(crate) areas: SleepLock<AreaIndex<'m>>,
+    /// The tables, behind the page-table lock; `None` while the space is in no use.
     pub(crate) tables: Lock<C, Option<T>, TABLES>,
     /// Pages mapped.
     pub(crate) resident: AtomicU32,
@@ -98,10 +114,11 @@ pub struct SpaceStat {
     pub maj_faults: u64,
 }
 
-impl<C: Cpu, T: PageTables> AddressSpace<C, T> {
-    pub(crate) const fn blank() -> Self {
+impl<'m, C: Cpu, T: PageTables> AddressSpace<'m, C, T> {
+    /// A space in no use, whose areas will lie in `window`.
+    pub(crate) fn blank(window: Window<'m>) -> Self {
         Self {
-            areas: SleepLock::new(AreaIndex::new()),
+            areas: SleepLock::new(AreaIndex::new(window)),
             tables: Lock::new(None),
             resident: AtomicU32::new(0),
             swapped: AtomicU32::new(0),
@@ -116,7 +133,7 @@ impl<C: Cpu, T: PageTables> AddressSpace<C, T> {
         }
     }
 
-    /// Forgets the counters of the slot's last user.
+    /// Forgets the counters of the space that had this place before.
     pub(crate) fn reset(&self) {
         for counter in [&self.resident, &self.swapped, &self.table_frames] {
             counter.store(0, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use crate::Mm;
 use crate::aspace::{AreaFlags, SpaceId};
 use crate::env::{Prot, TaskFlags};
 use crate::gfp::Gfp;
+use crate::map_ops::Place;
 use crate::page::LruList;
 use crate::plan::Config;
 use crate::sync::Ordering;
@@ -24,9 +25,16 @@ fn with_little_memory(
     body: impl for<'m> FnOnce(&TestMm<'m>, SpaceId, Vpn),
 ) {
     with_mm(&[frames(0, 1024)], Config::default(), |mm| {
+        // Another program's first touch has brought a frame for families.
+        let other = mm.create_space().expect("a space");
+        let at = mm.mmap(other, Place::Anywhere, 1, Prot::WRITE, flags).expect("room");
+        assert_eq!(mm.handle_fault(other, at.addr(), Access::Write), FaultEnd::Minor);
+        mm.munmap(other, at..at + 1).expect("mapped");
+        mm.lru_add_drain_all();
+        mm.zones().for_each(|zone| assert!(zone.drain_pcp()));
         mm.env.two_levels.store(true, Ordering::Relaxed);
         let id = mm.create_space().expect("a space");
-        let start = mm.mmap(id, None, 4, Prot::READ | Prot::WRITE, flags).expect("room");
+        let start = mm.mmap(id, Place::Anywhere, 4, Prot::READ | Prot::WRITE, flags).expect("room");
         mm.env.set_flags(TaskFlags::MEMALLOC);
         let mut last = None;
         while let Some(pfn) = mm.alloc_pages(Gfp::KERNEL, Order::ZERO) {

@@ -134,6 +134,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     /// Links a page, which is on no list and not isolated, where its flags say.
     #[inline]
     fn link_new(&self, lists: &mut Lists<'m>, page: &'m Page) {
+        page.choose_evictability();
         let list = page.lru_list();
         page.enter_lru();
         lists.lists[list as usize].push_front(page);
@@ -325,7 +326,7 @@ mod tests {
             (PageFlags::REFERENCED, true),
             (PageFlags::LOCKED, false),
             (PageFlags::DIRTY, false),
-            (PageFlags::UNEVICTABLE, false),
+            (PageFlags::UNEVICTABLE | PageFlags::MLOCKED, false),
         ] {
             let pages = descriptors(3, |_| 0);
             let map = owned(&pages);

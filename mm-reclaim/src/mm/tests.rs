@@ -118,7 +118,7 @@ fn managed_and_reserved_make_up_what_is_present() {
     let plan = Plan::new(&memory, three_zones()).expect("a plan");
     let layout = plan.storage_layout::<TestEnv>();
     let mut block = Box::new_uninit_slice(layout.size() + layout.align());
-    let mm = Mm::new(TestEnv::new(), plan, &mut block);
+    let mm = Mm::new(TestEnv::with_memory(plan.span.pages() as usize), plan, &mut block);
     assert_eq!((mm.total_managed(), mm.total_free()), (0, 0));
     free.iter().for_each(|range| mm.free_bootmem(*range));
     let inside = |range: FrameRange, sets: &[FrameRange]| -> u32 {

@@ -50,8 +50,8 @@ impl<E: Env> OomReport<'_, '_, E> {
         writeln!(out, "{:>7}{:>9}  owner", "adj", "badness")?;
         for (id, badness) in self.mm.oom_candidates().take(MOST_LISTED) {
             let stat = self.mm.space_stat(id);
-            write!(out, "{:<8}{:>9}{:>9}", id.0, stat.resident, stat.swapped)?;
-            let adj = self.mm.oom_score_adj(id);
+            write!(out, "{:<8}{:>9}{:>9}", id, stat.resident, stat.swapped)?;
+            let adj = self.mm.oom_score_adj(id).unwrap_or_default();
             write!(out, "{:>9}{adj:>7}{badness:>9}  ", stat.table_frames)?;
             self.write_owner(id, out)?;
             writeln!(out)?;
@@ -63,7 +63,7 @@ impl<E: Env> OomReport<'_, '_, E> {
     }
 
     fn write_owner(&self, id: SpaceId, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.mm.env().tasks().write_owner(id.0, out)
+        self.mm.env().tasks().write_owner(id, out)
     }
 }
 
@@ -74,7 +74,7 @@ impl<E: Env> fmt::Display for OomReport<'_, '_, E> {
         writeln!(out, "out of memory: {} pages from {class}", shortage.order.pages())?;
         self.write_zones(out)?;
         self.write_candidates(out)?;
-        write!(out, "killed: space {} ", victim.0)?;
+        write!(out, "killed: space {victim} ")?;
         self.write_owner(*victim, out)
     }
 }

@@ -54,6 +54,10 @@ bitflags! {
         const HEAD = 1 << 19;
         /// Reading or writing its contents failed. (P)
         const ERROR = 1 << 20;
+        /// A chunk of a pool of objects; `index` tells which. (C) while allocated
+        const TABLE = 1 << 21;
+        /// Read ahead into the swap cache, and not asked for yet. (A)
+        const READAHEAD = 1 << 22;
     }
 }
 

@@ -81,11 +81,12 @@ pub struct Page {
 const _: () = assert!(size_of::<Page>() == 32, "a page descriptor is 32 bytes");
 
 impl Page {
-    /// The descriptor of a frame that nobody may allocate yet.
-    pub(crate) const fn reserved(zone: u8) -> Self {
+    /// The descriptor of a frame that nobody may allocate yet; of one that is not present,
+    /// a hole, there is nothing to hold a reference to.
+    pub(crate) const fn reserved(zone: u8, present: bool) -> Self {
         Self {
             flags: AtomicU32::new(((zone as u32) << ZONE_SHIFT) | PageFlags::RESERVED.bits()),
-            refs: AtomicU32::new(1),
+            refs: AtomicU32::new(present as u32),
             mapcount: AtomicU16::new(0),
             memcg: AtomicU16::new(0),
             next: AtomicU32::new(UNLINKED),
@@ -161,6 +162,11 @@ impl Page {
     /// Whether the page is linked on some list.
     pub fn is_linked(&self) -> bool {
         self.next.load(Ordering::Relaxed) != UNLINKED
+    }
+
+    /// Whether the frame is memory that the boot has not handed over (yet).
+    pub(crate) fn is_boot_memory(&self) -> bool {
+        self.has(PageFlags::RESERVED) && self.refs() > 0
     }
 
     /// Base pages that the descriptor stands for.

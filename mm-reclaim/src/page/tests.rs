@@ -11,7 +11,7 @@ use crate::units::Order;
 const ZONE: u8 = 2;
 
 fn owned_page() -> Page {
-    let page = Page::reserved(ZONE);
+    let page = Page::reserved(ZONE, true);
     page.unreserve();
     page.own();
     page

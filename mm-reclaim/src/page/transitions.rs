@@ -254,6 +254,18 @@ impl Page {
         self.clear(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
     }
 
+    /// Chooses between the unevictable list and the others by the mark of locked memory, which
+    /// may have come or gone while the page was on no list. For the holder of the lruvec's
+    /// lock, who is about to link the page.
+    #[inline]
+    pub(crate) fn choose_evictability(&self) {
+        let flags = self.flags();
+        let (locked, away) = (PageFlags::MLOCKED, PageFlags::UNEVICTABLE);
+        if flags.contains(locked) != flags.contains(away) {
+            self.choose_list(false, flags.contains(locked));
+        }
+    }
+
     /// Chooses the list that the flags name; the caller owns the page's place.
     #[inline]
     pub(crate) fn choose_list(&self, active: bool, unevictable: bool) {
@@ -345,6 +357,42 @@ impl Page {
     pub(crate) fn clear_tail(&self) {
         self.clear(PageFlags::TAIL);
         self.set_mapping(0, 0);
+    }
+
+    // ---- chunks of objects, for their pool ----
+
+    /// The frame is a chunk of the pool `kind` from now on.
+    pub(crate) fn mark_table(&self, kind: u32) {
+        self.set_mapping(0, kind);
+        // Release pairs with the Acquire of `is_table`: the objects are seen as they were made.
+        self.flags.fetch_or(PageFlags::TABLE.bits(), Ordering::Release);
+    }
+
+    /// The frame is no chunk any more; the pool's reference is still to be put.
+    pub(crate) fn clear_table(&self) {
+        // SeqCst, like `hold`'s reference: either the mark is seen gone there, or that
+        // reference is seen when the pool's is put.
+        self.flags.fetch_and(!PageFlags::TABLE.bits(), Ordering::SeqCst);
+        self.set_mapping(0, 0);
+    }
+
+    /// Whether the frame is a chunk of the pool `kind`. The caller holds a reference.
+    #[inline(always)]
+    pub(crate) fn is_table(&self, kind: u32) -> bool {
+        self.flags.load(Ordering::Acquire) & PageFlags::TABLE.bits() != 0 && self.index() == kind
+    }
+
+    // ---- read-ahead ----
+
+    /// Brought in by read-ahead.
+    pub(crate) fn mark_readahead(&self) {
+        self.set(PageFlags::READAHEAD);
+    }
+
+    /// Asked for: true if read-ahead had brought it and this is the first to ask.
+    pub(crate) fn take_readahead(&self) -> bool {
+        self.has(PageFlags::READAHEAD)
+            && self.clear(PageFlags::READAHEAD).contains(PageFlags::READAHEAD)
     }
 
     // ---- seeded damage, for the tests of `validate()` ----

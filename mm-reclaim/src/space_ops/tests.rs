@@ -11,6 +11,7 @@ use crate::Mm;
 use crate::aspace::{AreaFlags, SpaceError, SpaceId, USER_START};
 use crate::env::{PageTables, Prot, Pte};
 use crate::fault::{Access, FaultEnd};
+use crate::map_ops::Place;
 use crate::plan::Config;
 use crate::tests::{TestEnv, cases, frames, with_mm};
 use crate::units::Vpn;
@@ -57,7 +58,8 @@ impl Space {
             Op::Map(range, prot) => {
                 let free = self.pages.range(range.clone()).next().is_none();
                 let pages = range.end - range.start;
-                let got = mm.mmap(self.id, Some(range.start), pages, prot, AreaFlags::empty());
+                let got =
+                    mm.mmap(self.id, Place::Fixed(range.start), pages, prot, AreaFlags::empty());
                 assert_eq!(got.is_ok(), free, "{range:?}: {got:?}");
                 if free {
                     self.pages.extend((range.start.0..range.end.0).map(|vpn| (Vpn(vpn), prot)));
@@ -106,15 +108,19 @@ impl Space {
         while let Some((vpn, pte)) = mm.with_tables(self.id, |t| t.next_entry(at, end)) {
             let Pte::Present(mapping) = pte else { panic!("nothing is swapped: {pte:?}") };
             assert!(self.pages.contains_key(&vpn), "{vpn:?} is mapped without an area");
+            at = vpn + 1;
+            if mm.is_zero_page(mapping.pfn) {
+                continue;
+            }
             let page = mm.map.page(mapping.pfn);
-            let family = mm.anons.get(page.mapping()).expect("a family").lock();
+            let family = mm.anons.at(page.mapping()).lock();
+            let own = mm.space_ids.find(self.id).expect("a space that exists");
             let shown: Vec<Vpn> = family
                 .iter(&mm.areas)
-                .filter(|(_, area)| area.space() == u32::from(self.id.0))
-                .filter_map(|(_, area)| area.page_of(page.index()))
+                .filter(|area| area.space() == own)
+                .filter_map(|area| area.page_of(page.index()))
                 .collect();
             assert_eq!(shown, [vpn]);
-            at = vpn + 1;
         }
     }
 }
@@ -133,7 +139,7 @@ proptest! {
         ops in prop::collection::vec((any::<prop::sample::Index>(), op()), 0..80),
     ) {
         with_small_mm(|mm| {
-            let free = mm.total_free();
+            let free = mm.total_free() - 1; // the zero page's
             let id = mm.create_space().expect("a space");
             let mut spaces = Vec::from([Space { id, pages: BTreeMap::new() }]);
             for (which, op) in ops {
@@ -144,7 +150,9 @@ proptest! {
                         let pages = spaces[at].pages.clone();
                         spaces.push(Space { id, pages });
                     }
-                    Op::Exit if spaces.len() > 1 => mm.destroy_space(spaces.swap_remove(at).id),
+                    Op::Exit if spaces.len() > 1 => {
+                        mm.destroy_space(spaces.swap_remove(at).id).expect("it exists");
+                    }
                     Op::Fork | Op::Exit => {}
                     op => spaces[at].run(mm, op),
                 }
@@ -152,7 +160,10 @@ proptest! {
             }
             let census = mm.validate().expect("sound");
             assert_eq!(census.swap_entries, 0);
-            spaces.into_iter().for_each(|space| mm.destroy_space(space.id));
+            for space in spaces {
+                mm.destroy_space(space.id).expect("it exists");
+            }
+            mm.trim_tables();
             mm.validate().expect("sound when all are gone");
             assert_eq!(mm.total_free(), free, "pages, tables and families came back");
         });
@@ -165,7 +176,7 @@ fn a_split_area_still_leads_to_its_pages() {
     with_small_mm(|mm| {
         let id = mm.create_space().expect("a space");
         let rw = Prot::READ | Prot::WRITE;
-        let start = mm.mmap(id, None, 9, rw, AreaFlags::empty()).expect("room");
+        let start = mm.mmap(id, Place::Anywhere, 9, rw, AreaFlags::empty()).expect("room");
         let page = |i: u32| {
             let pte = mm.with_tables(id, |tables| tables.get(start + i));
             let Pte::Present(mapping) = pte else { panic!("page {i} is {pte:?}") };
@@ -198,8 +209,9 @@ fn a_split_area_still_leads_to_its_pages() {
 fn senseless_ranges_are_refused() {
     with_small_mm(|mm| {
         let id = mm.create_space().expect("a space");
-        let map =
-            |at: u32, pages| mm.mmap(id, Some(Vpn(at)), pages, Prot::READ, AreaFlags::empty());
+        let map = |at: u32, pages| {
+            mm.mmap(id, Place::Fixed(Vpn(at)), pages, Prot::READ, AreaFlags::empty())
+        };
         let refused = |start, end| Err(SpaceError::BadRange { start: Vpn(start), end: Vpn(end) });
         assert_eq!(map(100, 0), refused(100, 100));
         assert_eq!(map(0, 20), refused(0, 20));
@@ -207,7 +219,7 @@ fn senseless_ranges_are_refused() {
         assert_eq!(map(100, u32::MAX), refused(100, 99));
         assert_eq!(mm.munmap(id, Vpn(30)..Vpn(20)), refused(30, 20).map(drop));
         assert_eq!(mm.mprotect(id, Vpn(30)..Vpn(40), Prot::READ), refused(30, 40).map(drop));
-        let all = mm.mmap(id, None, 1 << 27, Prot::READ, AreaFlags::empty());
+        let all = mm.mmap(id, Place::Anywhere, 1 << 27, Prot::READ, AreaFlags::empty());
         assert_eq!(all, Err(SpaceError::NoHole { pages: 1 << 27 }));
     });
 }

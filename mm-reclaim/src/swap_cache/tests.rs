@@ -222,10 +222,11 @@ fn a_device_is_refused_with_its_reason() {
         (0..10).map(|_| Box::new_uninit_slice(words_for(8))).collect();
     let mut good = [0; PAGE_SIZE];
     header::format(&mut good, 8);
-    let plan = crate::Plan::new(&[frames(0, 1024)], Config::default()).expect("a plan");
+    let ranges = [frames(0, 1024)];
+    let plan = crate::Plan::new(&ranges, Config::default()).expect("a plan");
     let layout = plan.storage_layout::<TestEnv>();
     let mut block = Box::new_uninit_slice(layout.size() + layout.align());
-    let mm = Mm::new(TestEnv::new(), plan, &mut block);
+    let mm = Mm::new(TestEnv::with_memory(plan.span.pages() as usize), plan, &mut block);
     let mut memory = memory.iter_mut();
     let mut next = || &mut memory.next().expect("memory for a device")[..];
     let zeroes = [0; PAGE_SIZE];

@@ -3,8 +3,8 @@
 //! What a page, a list or a zone alone can damage is offered there (`corrupt_…`); here is
 //! what only the owner of everything reaches. Nothing but tests may call these.
 
-use crate::aspace::SpaceId;
-use crate::env::Env;
+use crate::aspace::{AreaFlags, SpaceId};
+use crate::env::{Env, Prot};
 use crate::mm::Mm;
 use crate::stat::VmEvent;
 use crate::swap::SwapEntry;
@@ -27,10 +27,29 @@ impl<E: Env> Mm<'_, E> {
     /// Moves the bounds of the area around `vpn`.
     #[doc(hidden)]
     pub fn corrupt_area(&self, space: SpaceId, vpn: Vpn, start: Vpn, end: Vpn) {
-        let mut index = self.space(space).areas.lock(self.env.tasks());
-        if let Some((_, area)) = index.find(&self.areas, vpn) {
+        let Ok(space) = self.space(space) else { return };
+        let mut index = space.areas.lock(self.env.tasks());
+        if let Some((area, _)) = index.find(vpn) {
             area.set_bounds(start, end);
         }
+        index.forget();
+    }
+
+    /// Takes the rights and flags of the area around `vpn` away, and gives it others.
+    #[doc(hidden)]
+    pub fn corrupt_rights(&self, space: SpaceId, vpn: Vpn, prot: Prot, flags: AreaFlags) {
+        let Ok(space) = self.space(space) else { return };
+        let mut index = space.areas.lock(self.env.tasks());
+        if let Some((area, _)) = index.find(vpn) {
+            area.set_rights(prot, flags);
+        }
+        index.forget();
+    }
+
+    /// Takes an area that belongs to no space.
+    #[doc(hidden)]
+    pub fn corrupt_areas(&self) {
+        let _lost = self.areas.take();
     }
 
     /// Counts events that did not happen.

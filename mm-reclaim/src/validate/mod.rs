@@ -119,6 +119,40 @@ pub enum Violation {
         /// The start of the area.
         start: Vpn,
     },
+    /// Two neighbouring areas agree in everything and are not one.
+    UnmergedAreas {
+        /// The address space.
+        space: SpaceId,
+        /// Where the upper one begins.
+        at: Vpn,
+    },
+    /// The zero page is mapped where or as it must not be: writable, dirty or locked.
+    BadZeroMapping {
+        /// The address space.
+        space: SpaceId,
+        /// The page of it.
+        vpn: Vpn,
+    },
+    /// More objects are taken from a table than are found in use.
+    LostObjects {
+        /// Objects of this kind.
+        kind: &'static str,
+        /// Taken and not given back.
+        taken: u32,
+        /// Found; for families the areas, each of which has one at most.
+        found: u32,
+    },
+    /// A page is marked as locked into memory, and no locked area maps it.
+    StaleMlock(Pfn),
+    /// More pages are managed than there are.
+    Unpresent {
+        /// The zone.
+        zone: ZoneId,
+        /// Pages that the allocator manages.
+        managed: u32,
+        /// Pages that exist.
+        present: u32,
+    },
     /// A space's counters are not what its tables hold.
     SpaceCounts {
         /// The address space.
@@ -169,6 +203,12 @@ pub struct Census {
     pub mappings: u32,
     /// Swap entries in all spaces.
     pub swap_entries: u64,
+    /// Address spaces.
+    pub spaces: u32,
+    /// Areas in all spaces.
+    pub areas: u32,
+    /// Anon families.
+    pub families: u32,
 }
 
 impl<E: Env> Mm<'_, E> {

@@ -24,6 +24,10 @@ impl<'m, E: Env> Mm<'m, E> {
             if kept != counted {
                 return Err(Violation::FreeCount { zone: zone.id(), kept, counted });
             }
+            let (managed, present) = (zone.managed(), zone.present());
+            if managed > present {
+                return Err(Violation::Unpresent { zone: zone.id(), managed, present });
+            }
             census.free += counted;
         }
         Ok(())
@@ -125,6 +129,9 @@ impl<'m, E: Env> Mm<'m, E> {
         let counts = page.mapcount();
         if counts != found {
             return Err(Violation::WrongMapcount { pfn, counts, found });
+        }
+        if flags.contains(PageFlags::MLOCKED) && !self.is_mapped_locked(page) {
+            return Err(Violation::StaleMlock(pfn));
         }
         let cached = u32::from(flags.contains(PageFlags::SWAPCACHE));
         let holders = u32::from(found) + cached;

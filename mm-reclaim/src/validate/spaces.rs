@@ -1,40 +1,66 @@
 //! Address spaces: areas, entries, and that every mapping leads back.
 
 use super::{Census, Violation};
-use crate::aspace::{AreaView, SpaceId};
-use crate::env::{Env, PageTables, Pte};
+use crate::aspace::{AreaFlags, AreaView, SpaceId};
+use crate::env::{Env, PageTables, Prot, Pte};
 use crate::mm::Mm;
+use crate::space_ops::SpaceOf;
 use crate::swap::SwapEntry;
 use crate::sync::Ordering;
 use crate::units::{Pfn, Vpn};
 
-impl<E: Env> Mm<'_, E> {
+impl<'m, E: Env> Mm<'m, E> {
     pub(super) fn check_spaces(&self, census: &mut Census) -> Result<(), Violation> {
-        for (handle, space) in self.spaces.iter() {
-            if space.live.load(Ordering::Acquire) {
-                self.check_space(SpaceId(handle as u16), census)?;
+        for held in self.held_spaces() {
+            if held.space.live.load(Ordering::Acquire) {
+                self.check_space(held.id, held.space, census)?;
+                census.spaces += 1;
             }
         }
-        Ok(())
+        let (areas, spaces) = (self.areas.usage().0, self.spaces.usage().0);
+        census.families = self.anons.usage().0;
+        for (kind, taken, found) in
+            [("areas", areas, census.areas), ("address spaces", spaces, census.spaces)]
+        {
+            if taken != found {
+                return Err(Violation::LostObjects { kind, taken, found });
+            }
+        }
+        match census.families <= census.areas {
+            true => Ok(()),
+            false => Err(Violation::LostObjects {
+                kind: "families",
+                taken: census.families,
+                found: census.areas,
+            }),
+        }
     }
 
-    fn check_space(&self, id: SpaceId, census: &mut Census) -> Result<(), Violation> {
-        let space = self.space(id);
+    fn check_space(
+        &self,
+        id: SpaceId,
+        space: &SpaceOf<'m, E>,
+        census: &mut Census,
+    ) -> Result<(), Violation> {
         let busy = Violation::Busy(id);
         let index = space.areas.try_lock(self.env.tasks()).ok_or(busy)?;
+        let handle = self.spaces.handle_of(space);
         let (mut at, mut found) = (Vpn(0), (0, 0));
-        for handle in index.handles() {
-            let area = self.areas.at(*handle);
+        let mut last: Option<AreaView> = None;
+        for area in index.iter() {
             let view = area.view();
-            let sound =
-                area.space() == u32::from(id.0) && view.start >= at && view.end > view.start;
+            let sound = area.space() == handle && view.start >= at && view.end > view.start;
             if !sound {
                 return Err(Violation::BadArea { space: id, start: view.start });
             }
-            at = view.end;
-            let (pages, entries) = self.check_entries(id, &view)?;
+            if last.is_some_and(|last| last.agrees(&view)) {
+                return Err(Violation::UnmergedAreas { space: id, at: view.start });
+            }
+            (at, last) = (view.end, Some(view));
+            let (pages, entries) = self.check_entries(id, space, &view)?;
             found = (found.0 + pages, found.1 + entries);
         }
+        census.areas += index.len();
         let counts =
             (space.resident.load(Ordering::Relaxed), space.swapped.load(Ordering::Relaxed));
         if counts != found {
@@ -46,8 +72,13 @@ impl<E: Env> Mm<'_, E> {
     }
 
     /// Entries of one area: pages and swap entries.
-    fn check_entries(&self, id: SpaceId, area: &AreaView) -> Result<(u32, u32), Violation> {
-        let tables = self.space(id).tables.lock();
+    fn check_entries(
+        &self,
+        id: SpaceId,
+        space: &SpaceOf<'m, E>,
+        area: &AreaView,
+    ) -> Result<(u32, u32), Violation> {
+        let tables = space.tables.lock();
         let Some(tables) = tables.as_ref() else {
             return Err(Violation::BadArea { space: id, start: area.start });
         };
@@ -56,6 +87,12 @@ impl<E: Env> Mm<'_, E> {
             at = vpn + 1;
             match pte {
                 Pte::None => {}
+                Pte::Present(mapping) if self.is_zero_page(mapping.pfn) => {
+                    let locked = area.flags.contains(AreaFlags::LOCKED);
+                    if locked || mapping.prot.contains(Prot::WRITE) || mapping.dirty {
+                        return Err(Violation::BadZeroMapping { space: id, vpn });
+                    }
+                }
                 Pte::Present(mapping) => {
                     pages += 1;
                     self.check_leads_back(id, vpn, mapping.pfn, area)?;

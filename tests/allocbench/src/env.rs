@@ -1,6 +1,8 @@
 //! A machine on which nothing happens but allocation: the environment that `Mm` asks for,
 //! of which only [`OneCpu`] is ever used.
 
+use std::ops::Range;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use mm_reclaim::env::{
@@ -8,7 +10,7 @@ use mm_reclaim::env::{
     Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use mm_reclaim::swap::io::{Bio, Completion};
-use mm_reclaim::units::{Nanos, Pfn, Vpn};
+use mm_reclaim::units::{Nanos, Pfn, SpaceId, Vpn};
 
 /// One CPU, whose preemption is a counter, as in a kernel.
 pub struct OneCpu;
@@ -79,7 +81,14 @@ impl Env for Idle {
     fn flush_tlb_space(&self, _asid: Asid) {}
 }
 
-impl FrameMemory for Idle {
+// SAFETY: no address space is ever made here, so that the crate keeps no objects in frames and
+// never goes where this points.
+#[allow(unsafe_code, reason = "promises memory that is never used")]
+unsafe impl FrameMemory for Idle {
+    fn linear_map(&self, _first: Pfn) -> NonNull<u8> {
+        NonNull::dangling()
+    }
+
     fn zero(&self, _frame: Pfn) {}
 
     fn copy(&self, _to: Pfn, _from: Pfn) {}
@@ -124,6 +133,15 @@ impl PageTables for Idle {
         Some(frame)
     }
 
+    fn unlink_tables(
+        &mut self,
+        _range: Range<Vpn>,
+        _free: &Range<Vpn>,
+        _take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Option<Vpn> {
+        None
+    }
+
     fn table_frames(&self) -> u32 {
         0
     }
@@ -148,7 +166,7 @@ impl Tasks for Idle {
 
     fn yield_now(&self) {}
 
-    fn kill_for_memory(&self, _space: u16) -> bool {
+    fn kill_for_memory(&self, _space: SpaceId) -> bool {
         false
     }
 }

@@ -39,7 +39,8 @@ impl Ours {
         // One zone: everything lies below where DMA32 ends and above where DMA does.
         let zone_limits = ZoneLimits { dma_end: PhysAddr(0), dma32_end: PhysAddr(1 << 32) };
         let range = FrameRange { start: Pfn(FRAMES as u32), end: Pfn(2 * FRAMES as u32) };
-        let plan = Plan::new(&[range], Config { zone_limits, ..Config::default() });
+        let ranges = [range];
+        let plan = Plan::new(&ranges, Config { zone_limits, ..Config::default() });
         let plan = plan.expect("memory that can be managed");
         let layout = plan.storage_layout::<Idle>();
         // The run's only machine lives as long as the run.

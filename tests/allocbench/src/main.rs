@@ -5,7 +5,7 @@
 //! `allocbench cost WORKLOAD ours|theirs` carries a workload out and prints the number of
 //! pairs of operations in it; `allocbench blocks ours|theirs` churns and prints, for
 //! each moment, how many pageblocks can be had as wholes.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod churn;
 mod env;

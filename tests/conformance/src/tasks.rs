@@ -1,7 +1,7 @@
 //! The promises of [`Tasks`] and [`Clock`].
 
 use mm_reclaim::env::{Clock, Env, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
-use mm_reclaim::units::Nanos;
+use mm_reclaim::units::{Nanos, SpaceId};
 
 use crate::{Broken, Rig, keeps};
 
@@ -12,7 +12,7 @@ const KEY: WaitKey = WaitKey(0xc0f0_0000_0000_0001);
 const A_WHILE: Nanos = Nanos::from_millis(2);
 
 /// An address space number that no test has.
-const NOBODY: u16 = u16::MAX;
+const NOBODY: SpaceId = SpaceId::from_bits(0);
 
 fn timed(timeout: Nanos) -> WaitMode {
     WaitMode { timeout: Some(timeout), killable: false }

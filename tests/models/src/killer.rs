@@ -31,15 +31,14 @@ pub(crate) struct Killer {
 impl World {
     /// Want of memory may kill the owner of `space`. The disk answers after `naps` naps.
     pub(crate) fn let_die(&self, space: SpaceId, naps: u32) {
-        self.killer.mortal.store(u64::from(space.0) + 1, Relaxed);
+        self.killer.mortal.store(space.bits(), Relaxed);
         self.killer.naps.store(naps, Relaxed);
     }
 
     /// See [`Tasks::kill_for_memory`].
-    pub(crate) fn kill(&self, space: u16) -> bool {
+    pub(crate) fn kill(&self, space: SpaceId) -> bool {
         let killer = &self.killer;
-        let own = u64::from(space) + 1;
-        if killer.mortal.compare_exchange(own, 0, Relaxed, Relaxed).is_err() {
+        if killer.mortal.compare_exchange(space.bits(), 0, Relaxed, Relaxed).is_err() {
             return false;
         }
         killer.killed.store(true, Relaxed);

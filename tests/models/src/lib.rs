@@ -18,12 +18,13 @@
 //! | [`task`] | what a task knows of itself: its CPU, its locks |
 //!
 //! The crate is empty unless it is built with `--cfg shuttle`; `scripts/test` does so.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg(shuttle)]
 
 pub mod disk;
 pub mod explore;
 mod killer;
 pub mod machine;
+mod objects;
 pub mod task;
 pub mod world;

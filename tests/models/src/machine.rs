@@ -3,7 +3,6 @@
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use mm_reclaim::Mm;
 use mm_reclaim::advice::Advice;
 use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::env::{DeviceId, Prot, TaskFlags};
@@ -13,6 +12,7 @@ use mm_reclaim::plan::{Config, Plan};
 use mm_reclaim::swap::header;
 use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, Vpn};
 use mm_reclaim::zone::{FrameRange, Mark, ZoneId};
+use mm_reclaim::{Mm, Place};
 
 use crate::disk::{Disk, Pace};
 use crate::task as own;
@@ -78,7 +78,8 @@ impl<'m> Machine<'m> {
         let world = World::new(frames, Disk::new(pace));
         let range = FrameRange { start: Pfn(0), end: Pfn(frames) };
         let config = Config { min_free_kbytes: Some(16), poison: true, ..Config::default() };
-        let plan = Plan::new(&[range], config).expect("memory that can be managed");
+        let ranges = [range];
+        let plan = Plan::new(&ranges, config).expect("memory that can be managed");
         let layout = plan.storage_layout::<&World>();
         let mut storage = Box::new_uninit_slice(layout.size() + layout.align());
         let mut slots = Box::new_uninit_slice(Mm::<&World>::swap_words(BLOCKS));
@@ -130,7 +131,7 @@ impl<'m> Machine<'m> {
             }
         };
         let rights = Prot::READ | Prot::WRITE;
-        let area = self.mm.mmap(space, Some(FIRST), pages, rights, AreaFlags::empty());
+        let area = self.mm.mmap(space, Place::Fixed(FIRST), pages, rights, AreaFlags::empty());
         assert_eq!(area, Ok(FIRST));
         Program { machine: self, space }
     }
@@ -276,7 +277,7 @@ impl<'m> Program<'m> {
 
     /// Whether it may still map memory.
     pub fn is_alive(self) -> bool {
-        let (at, rights) = (Some(FIRST + 20), Prot::READ);
+        let (at, rights) = (Place::Fixed(FIRST + 20), Prot::READ);
         self.machine.mm.mmap(self.space, at, 1, rights, AreaFlags::empty()).is_ok()
     }
 
@@ -329,6 +330,6 @@ impl<'m> Program<'m> {
 
     /// Ends, with everything it has.
     pub fn exit(self) {
-        self.machine.mm.destroy_space(self.space);
+        self.machine.mm.destroy_space(self.space).expect("the program's own space");
     }
 }

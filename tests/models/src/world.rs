@@ -4,7 +4,9 @@
 //! entry is one step. The crate's own operations around it are the points.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::resume_unwind;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use mm_reclaim::env::{
@@ -12,11 +14,12 @@ use mm_reclaim::env::{
     TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use mm_reclaim::pass_points;
-use mm_reclaim::units::{Nanos, Pfn, Vpn};
+use mm_reclaim::units::{Nanos, Pfn, SpaceId, Vpn};
 use shuttle::sync::{Condvar, Mutex};
 
 use crate::disk::Disk;
 use crate::killer::Killer;
+use crate::objects::Objects;
 use crate::task::{self, ModelCpu};
 
 /// Entries of an address space's table.
@@ -32,6 +35,7 @@ pub(crate) struct Stopped;
 /// Frames, tasks and the disk.
 pub struct World {
     frames: Vec<Frame>,
+    objects: Objects,
     /// How often each key was woken, and whether the machine is being switched off.
     wakes: Mutex<(HashMap<u64, u32>, bool)>,
     woken: Condvar,
@@ -52,6 +56,7 @@ impl World {
     pub(crate) fn new(frames: u32, disk: Disk) -> Self {
         Self {
             frames: (0..frames).map(|_| Frame::default()).collect(),
+            objects: Objects::new(frames),
             wakes: Mutex::new((HashMap::new(), false)),
             woken: Condvar::new(),
             disk,
@@ -127,7 +132,14 @@ impl<'w> Env for &'w World {
     fn flush_tlb_space(&self, _asid: Asid) {}
 }
 
-impl FrameMemory for World {
+// SAFETY: `objects` is one aligned block that lives as long as the world, and nothing but the
+// crate touches a frame of it while that is the crate's own.
+#[allow(unsafe_code, reason = "the crate's objects lie in this memory")]
+unsafe impl FrameMemory for World {
+    fn linear_map(&self, _first: Pfn) -> NonNull<u8> {
+        self.objects.first()
+    }
+
     fn zero(&self, frame: Pfn) {
         self.fill(frame, 0);
     }
@@ -137,6 +149,7 @@ impl FrameMemory for World {
     }
 
     fn poison(&self, frame: Pfn) {
+        self.objects.poison(frame);
         self.frame(frame).word.store(POISON, Relaxed);
         self.frame(frame).poisoned.store(true, Relaxed);
     }
@@ -221,7 +234,7 @@ impl Tasks for World {
     }
 
     /// In most models nobody is killed: whoever finds no memory tries again.
-    fn kill_for_memory(&self, space: u16) -> bool {
+    fn kill_for_memory(&self, space: SpaceId) -> bool {
         self.kill(space)
     }
 }
@@ -298,6 +311,15 @@ impl PageTables for FlatTables<'_> {
 
     fn install_table(&mut self, _vpn: Vpn, frame: Pfn) -> Option<Pfn> {
         Some(frame)
+    }
+
+    fn unlink_tables(
+        &mut self,
+        _range: Range<Vpn>,
+        _free: &Range<Vpn>,
+        _take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Option<Vpn> {
+        None
     }
 
     fn table_frames(&self) -> u32 {

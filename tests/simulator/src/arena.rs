@@ -1,8 +1,9 @@
 //! The frames: words in memory, reached by frame number.
 //!
-//! **Data.** One box of words a memory range, and for each frame whether it is poisoned.
-//! Everything is atomic and relaxed: only the running task touches it, and the atomics are
-//! there to need no `unsafe` for saying so.
+//! **Data.** One block of words from the first frame to the last, holes included, and for each
+//! frame whether it is poisoned. Programs' pages are atomic and relaxed: only the running task
+//! touches them, and the atomics are there to need no `unsafe` for saying so. The crate keeps
+//! objects of its own in frames that it has allocated; nobody else looks at those.
 //!
 //! **Freed memory.** [`FrameMemory::poison`] fills a frame with [`POISON`]. Only the
 //! environment's own calls (zero, copy, write, a disk's read) bring a frame to life again,
@@ -10,7 +11,11 @@
 //! stale translation or a stale frame number after the frame was freed. Stores of user
 //! programs go to the words as a CPU's would, poison or not.
 
+#![allow(unsafe_code, reason = "the crate's objects lie in this memory")]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::Range;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use mm_reclaim::env::FrameMemory;
@@ -24,44 +29,64 @@ pub const POISON: u64 = 0x6b6b_6b6b_6b6b_6b6b;
 /// All the memory of a machine.
 #[derive(Debug)]
 pub struct Arena {
-    spans: Vec<Span>,
+    present: Vec<Range<u32>>,
+    /// From the first frame to the last.
+    span: Range<u32>,
+    base: NonNull<u8>,
+    poisoned: Box<[AtomicBool]>,
     check_poison: bool,
 }
 
-#[derive(Debug)]
-struct Span {
-    frames: Range<u32>,
-    words: Box<[AtomicU64]>,
-    poisoned: Box<[AtomicBool]>,
-}
+// SAFETY: the memory behind `base` is the arena's own, and is accessed by atomics or by those
+// who own the frames.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
 
 impl Arena {
     /// Memory in these ranges of frames, zeroed.
+    ///
+    /// # Panics
+    /// If there are none, or they leave the address space.
     pub fn new(ranges: &[Range<u32>], check_poison: bool) -> Self {
-        let span = |frames: &Range<u32>| Span {
-            words: (0..frames.len() * WORDS).map(|_| AtomicU64::new(0)).collect(),
-            poisoned: frames.clone().map(|_| AtomicBool::new(false)).collect(),
-            frames: frames.clone(),
-        };
-        Self { spans: ranges.iter().map(span).collect(), check_poison }
+        let first = ranges.iter().map(|r| r.start).min().expect("some memory");
+        let span = first..ranges.iter().map(|r| r.end).max().expect("some memory");
+        let layout = Self::layout(&span);
+        // SAFETY: there is a frame at least.
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) });
+        Self {
+            present: ranges.to_vec(),
+            base: base.unwrap_or_else(|| handle_alloc_error(layout)),
+            poisoned: span.clone().map(|_| AtomicBool::new(false)).collect(),
+            span,
+            check_poison,
+        }
     }
 
-    fn place(&self, frame: Pfn) -> (&Span, usize) {
-        let span = self.spans.iter().find(|s| s.frames.contains(&frame.0));
-        let span = span.unwrap_or_else(|| panic!("{frame:?} is no memory"));
-        (span, (frame.0 - span.frames.start) as usize)
+    fn layout(span: &Range<u32>) -> Layout {
+        Layout::from_size_align(span.len() * PAGE_SIZE, PAGE_SIZE).expect("a size that fits")
+    }
+
+    /// The position of a frame that exists.
+    fn place(&self, frame: Pfn) -> usize {
+        let exists = self.present.iter().any(|range| range.contains(&frame.0));
+        assert!(exists, "{frame:?} is no memory");
+        (frame.0 - self.span.start) as usize
     }
 
     /// The words of a frame.
     pub fn words(&self, frame: Pfn) -> &[AtomicU64] {
-        let (span, index) = self.place(frame);
-        &span.words[index * WORDS..][..WORDS]
+        let offset = self.place(frame) * PAGE_SIZE;
+        // SAFETY: the frame lies in the block, which lives as long as the arena.
+        let first = unsafe { self.base.add(offset) }.cast::<AtomicU64>();
+        // SAFETY: a frame of initialised, aligned words, which are only accessed as atomics
+        // while the frame is not the crate's own.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), WORDS) }
     }
 
     /// Whether the frame is poisoned.
     pub fn is_poisoned(&self, frame: Pfn) -> bool {
-        let (span, index) = self.place(frame);
-        span.poisoned[index].load(Relaxed)
+        self.poisoned[self.place(frame)].load(Relaxed)
     }
 
     /// Whether every word of the frame is zero.
@@ -85,7 +110,7 @@ impl Arena {
 
     /// The first poisoned frame, if any, that no longer holds its poison.
     pub fn spoilt_poison(&self) -> Option<Pfn> {
-        let mut all = self.spans.iter().flat_map(|s| s.frames.clone()).map(Pfn);
+        let mut all = self.present.iter().flat_map(Range::clone).map(Pfn);
         all.find(|&frame| self.is_poisoned(frame) && self.spoilt_word(frame).is_some())
     }
 
@@ -95,8 +120,7 @@ impl Arena {
 
     /// The frame is about to be given content: it is poisoned no longer.
     fn revive(&self, frame: Pfn) {
-        let (span, index) = self.place(frame);
-        if !span.poisoned[index].swap(false, Relaxed) || !self.check_poison {
+        if !self.poisoned[self.place(frame)].swap(false, Relaxed) || !self.check_poison {
             return;
         }
         if let Some(word) = self.spoilt_word(frame) {
@@ -106,7 +130,21 @@ impl Arena {
     }
 }
 
-impl FrameMemory for Arena {
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout.
+        unsafe { dealloc(self.base.as_ptr(), Self::layout(&self.span)) };
+    }
+}
+
+// SAFETY: the frames lie one after the other in one aligned block, which lives as long as the
+// arena; the crate's own frames are touched only when it asks.
+unsafe impl FrameMemory for Arena {
+    fn linear_map(&self, first: Pfn) -> NonNull<u8> {
+        assert_eq!(first.0, self.span.start, "the memory map begins where memory does");
+        self.base
+    }
+
     fn zero(&self, frame: Pfn) {
         self.load_frame(frame, &[0; WORDS]);
     }
@@ -117,11 +155,10 @@ impl FrameMemory for Arena {
     }
 
     fn poison(&self, frame: Pfn) {
-        let (span, index) = self.place(frame);
         for word in self.words(frame) {
             word.store(POISON, Relaxed);
         }
-        span.poisoned[index].store(true, Relaxed);
+        self.poisoned[self.place(frame)].store(true, Relaxed);
     }
 
     fn read(&self, frame: Pfn, offset: usize, out: &mut [u8]) {

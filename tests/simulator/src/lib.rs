@@ -15,7 +15,7 @@
 //! | [`faults`] | what may fail, what is promised then, and what makes it fail |
 //! | [`world`] | these together, as an [`mm_reclaim::env::Env`] |
 //! | [`machine`], [`program`] | the crate running on it, and user programs that know their bytes |
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod arena;
 mod current;

@@ -4,6 +4,10 @@
 //! the entry had when it was filled, until it is flushed or another one takes its line. A
 //! forgotten flush therefore has its real consequence: an access reaches the old frame.
 //!
+//! Beside it each CPU keeps walks: which table of the lowest level translates for a block of
+//! pages. Flushing single pages leaves them, as the crate's contract allows; only flushing the
+//! space forgets them. A table that is given back without that is walked on.
+//!
 //! As on the architecture that this imitates, an entry without its young flag is never
 //! cached, and an access that faults leaves no line behind for its page on this CPU (the
 //! trap code's duty in a kernel: without it a store could fault for ever on a line that was
@@ -12,7 +16,7 @@
 //! ASIDs are given in turn. When the numbers are used up, every TLB is emptied and the
 //! numbers in use are skipped from then on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mm_reclaim::env::{Asid, Prot, TlbEntry};
@@ -43,6 +47,8 @@ pub struct Mmu {
 #[derive(Debug)]
 struct State {
     tlbs: Vec<Vec<Option<Line>>>,
+    /// Tables of the lowest level, by ASID and block.
+    walks: Vec<BTreeMap<(u16, u32), Pfn>>,
     last_asid: u16,
     max_asid: u16,
     in_use: BTreeSet<u16>,
@@ -59,6 +65,7 @@ impl Mmu {
     pub fn new(cpus: usize, max_asid: u16, sets_flags: bool) -> Self {
         let state = State {
             tlbs: vec![vec![None; LINES]; cpus],
+            walks: vec![BTreeMap::new(); cpus],
             last_asid: 0,
             max_asid,
             in_use: BTreeSet::new(),
@@ -80,6 +87,15 @@ impl Mmu {
         self.state().tlbs[cpu][line_of(line.asid, line.vpn)] = Some(line);
     }
 
+    /// The table of the lowest level that the CPU remembers for a block of pages.
+    pub(crate) fn walk_cached(&self, cpu: usize, asid: Asid, block: u32) -> Option<Pfn> {
+        self.state().walks[cpu].get(&(asid.0, block)).copied()
+    }
+
+    pub(crate) fn cache_walk(&self, cpu: usize, asid: Asid, block: u32, table: Pfn) {
+        self.state().walks[cpu].insert((asid.0, block), table);
+    }
+
     pub(crate) fn drop_line(&self, cpu: usize, asid: Asid, vpn: Vpn) {
         self.state().forget(cpu, asid, vpn);
     }
@@ -93,9 +109,10 @@ impl Mmu {
         state.flushed_pages += stale.len() as u64;
     }
 
-    /// Drops every translation of one space from every TLB.
+    /// Drops every translation of one space from every TLB, and every walk.
     pub(crate) fn flush_space(&self, asid: Asid) {
         let mut state = self.state();
+        state.walks.iter_mut().for_each(|walks| walks.retain(|(of, _), _| *of != asid.0));
         let lines = state.tlbs.iter_mut().flatten();
         lines.filter(|l| l.is_some_and(|l| l.asid == asid)).for_each(|l| *l = None);
         state.flushed_spaces += 1;
@@ -115,6 +132,7 @@ impl Mmu {
             if state.last_asid == state.max_asid {
                 state.last_asid = 0;
                 state.tlbs.iter_mut().flatten().for_each(|line| *line = None);
+                state.walks.iter_mut().for_each(BTreeMap::clear);
             }
             state.last_asid += 1;
             if state.in_use.insert(state.last_asid) {

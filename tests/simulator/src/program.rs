@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use mm_reclaim::Mm;
 use mm_reclaim::advice::Advice;
 use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::env::Prot;
 use mm_reclaim::fault::{Access, FaultEnd};
 use mm_reclaim::units::Vpn;
+use mm_reclaim::{Mm, Place};
 
 use crate::arena::WORDS;
 use crate::machine::Machine;
@@ -85,7 +85,7 @@ impl<'m> Program<'m> {
     /// Calls the crate as the program: if the program is killed, the call knows.
     pub fn call<R>(&self, call: impl FnOnce(&Mm<'m, &'m World>) -> R) -> R {
         let sched = &self.machine.world.sched;
-        let outer = sched.act_for(Some(self.space.0));
+        let outer = sched.act_for(Some(self.space));
         let result = call(self.machine.mm);
         sched.act_for(outer);
         result
@@ -96,15 +96,15 @@ impl<'m> Program<'m> {
     /// # Panics
     /// If the crate refuses.
     pub fn map(&mut self, pages: u32) -> Range<Vpn> {
-        let start = self.map_at(None, pages).expect("room for an area");
+        let start = self.map_at(Place::Anywhere, pages).expect("room for an area");
         start..start + pages
     }
 
-    /// Maps so many pages to read and write, at `at` exactly or where there is room.
+    /// Maps so many pages to read and write, at a place.
     ///
     /// # Errors
     /// As the crate says.
-    pub fn map_at(&mut self, at: Option<Vpn>, pages: u32) -> Result<Vpn, SpaceError> {
+    pub fn map_at(&mut self, at: Place, pages: u32) -> Result<Vpn, SpaceError> {
         let prot = Prot::READ | Prot::WRITE;
         self.call(|mm| mm.mmap(self.space, at, pages, prot, AreaFlags::empty()))
     }
@@ -171,7 +171,7 @@ impl<'m> Program<'m> {
         };
         let mm = self.machine.mm;
         for _ in 0..MOST_FAULTS {
-            if self.machine.world.sched.is_killed(self.space.0) {
+            if self.machine.world.sched.is_killed(self.space) {
                 return Err(Death::Killed);
             }
             if let Ok(value) = mm.with_tables(self.space, |tables| tables.touch(addr, touch)) {
@@ -204,7 +204,7 @@ impl<'m> Program<'m> {
 
     /// Whether the program is to die for want of memory.
     pub fn is_killed(&self) -> bool {
-        self.machine.world.sched.is_killed(self.space.0)
+        self.machine.world.sched.is_killed(self.space)
     }
 
     /// Reads a page and checks that it holds what was last written there.
@@ -254,8 +254,8 @@ impl Drop for Program<'_> {
         // A machine that has come to its end frees nothing any more.
         if !std::thread::panicking() {
             // First: the space's number may be another program's before the call returns.
-            self.machine.world.sched.forget_kill(self.space.0);
-            self.call(|mm| mm.destroy_space(self.space));
+            self.machine.world.sched.forget_kill(self.space);
+            self.call(|mm| mm.destroy_space(self.space)).expect("the program's own space");
         }
     }
 }

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use mm_reclaim::env::{Clock, TaskFlags, WaitEnd, WaitKey, WaitMode};
-use mm_reclaim::units::Nanos;
+use mm_reclaim::units::{Nanos, SpaceId};
 
 use crate::current;
 pub use crate::tasks::Limits;
@@ -287,13 +287,13 @@ impl Sched {
     }
 
     /// The calling task acts for an address space from now on; returns for which before.
-    pub fn act_for(&self, space: Option<u16>) -> Option<u16> {
+    pub fn act_for(&self, space: Option<SpaceId>) -> Option<SpaceId> {
         let mut state = self.state();
         std::mem::replace(&mut state.tasks[current::task()].space, space)
     }
 
     /// Kills whoever acts for `space`.
-    pub fn kill(&self, space: u16) {
+    pub fn kill(&self, space: SpaceId) {
         let mut state = self.state();
         state.killed.insert(space);
         for task in state.tasks.iter_mut().filter(|t| t.space == Some(space)) {
@@ -304,12 +304,12 @@ impl Sched {
     }
 
     /// Whether the owner of `space` was killed.
-    pub fn is_killed(&self, space: u16) -> bool {
+    pub fn is_killed(&self, space: SpaceId) -> bool {
         self.state().killed.contains(&space)
     }
 
     /// The space is gone, its number may be used again.
-    pub fn forget_kill(&self, space: u16) {
+    pub fn forget_kill(&self, space: SpaceId) {
         self.state().killed.remove(&space);
     }
 

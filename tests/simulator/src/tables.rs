@@ -12,6 +12,7 @@
 //! | bits 0 and 1, frame from bit 12 | the next table |
 //! | bit 0, rights, young, dirty, frame from bit 12 | a mapping |
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mm_reclaim::env::{Asid, Cpu, Mapping, NoTable, PageTables, Prot, Pte, TlbEntry};
@@ -196,9 +197,27 @@ impl<'w> SoftTables<'w> {
         self.walk(cpu, vpn, touch)
     }
 
+    /// The word that maps `vpn`, by the upper levels as this CPU has them cached.
+    fn walk_tables(&self, cpu: usize, vpn: Vpn) -> Result<&'w AtomicU64, Fault> {
+        let block = vpn.0 >> LEVEL_BITS;
+        if let Some(leaf) = self.world.mmu.walk_cached(cpu, self.asid, block) {
+            return Ok(self.word(leaf, 0, vpn));
+        }
+        let leaf = self.leaf(vpn).ok_or(Fault)?;
+        self.world.mmu.cache_walk(cpu, self.asid, block, leaf);
+        Ok(self.word(leaf, 0, vpn))
+    }
+
+    /// The table of the lowest level for `vpn`.
+    fn leaf(&self, vpn: Vpn) -> Option<Pfn> {
+        (1..LEVELS).rev().try_fold(self.root, |table, level| {
+            table_of(self.word(table, level, vpn).load(Relaxed))
+        })
+    }
+
     /// Reads the tables, sets the flags if this hardware does so, and fills the TLB.
     fn walk(&self, cpu: usize, vpn: Vpn, touch: Touch) -> Result<Pfn, Fault> {
-        let word = self.find(vpn).map_err(|_| Fault)?;
+        let word = self.walk_tables(cpu, vpn)?;
         let Pte::Present(mut m) = decode(word.load(Relaxed)) else {
             return Err(Fault);
         };
@@ -212,6 +231,50 @@ impl<'w> SoftTables<'w> {
         let line = Line { asid: self.asid, vpn, pfn: m.pfn, prot: m.prot, dirty: m.dirty };
         self.world.mmu.fill(cpu, line);
         Ok(m.pfn)
+    }
+
+    /// Unlinks the table that `word` names, which covers the pages from `start` on, if it lies
+    /// in `free`; it must be empty.
+    fn unlink(&self, word: &AtomicU64, level: u32, start: u32, free: &Range<Vpn>) -> Option<Pfn> {
+        let covered = free.start.0 <= start && start + span(level) <= free.end.0;
+        let table = table_of(word.load(Relaxed)).filter(|_| covered)?;
+        let empty = self.world.arena.words(table).iter().all(|word| word.load(Relaxed) == 0);
+        assert!(empty, "{table:?} is unlinked with an entry in it");
+        word.store(0, Relaxed);
+        Some(table)
+    }
+
+    /// Unlinks tables of the lowest level for `range`, which lies below one word of the root,
+    /// and then the one above them; where to go on if `take` is full.
+    fn unlink_below(
+        &mut self,
+        range: Range<Vpn>,
+        free: &Range<Vpn>,
+        take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Result<(), Vpn> {
+        let above = self.word(self.root, 2, range.start);
+        let Some(table) = table_of(above.load(Relaxed)) else { return Ok(()) };
+        let first = range.start.0 / span(1) * span(1);
+        for start in (first..range.end.0).step_by(span(1) as usize) {
+            let word = self.word(table, 1, Vpn(start));
+            // The same block again, if need be: the table above is still to come.
+            let again = range.start.max(Vpn(start));
+            self.hand_over(self.unlink(word, 1, start, free), again, take)?;
+        }
+        let start = range.start.0 / span(2) * span(2);
+        self.hand_over(self.unlink(above, 2, start, free), range.end, take)
+    }
+
+    /// Counts an unlinked table; `next` is where to go on if `take` has no room for another.
+    fn hand_over(
+        &mut self,
+        frame: Option<Pfn>,
+        next: Vpn,
+        take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Result<(), Vpn> {
+        let Some(frame) = frame else { return Ok(()) };
+        self.frames -= 1;
+        if take(frame) { Ok(()) } else { Err(next) }
     }
 
     fn release_below(&self, table: Pfn, level: u32, give: &mut dyn FnMut(Pfn)) -> u32 {
@@ -291,6 +354,24 @@ impl PageTables for SoftTables<'_> {
         assert!(self.world.arena.is_zero(frame), "the table {frame:?} is not zeroed");
         word.store(VALID | TABLE | u64::from(frame.0) << FRAME_SHIFT, Relaxed);
         self.frames += 1;
+        None
+    }
+
+    fn unlink_tables(
+        &mut self,
+        range: Range<Vpn>,
+        free: &Range<Vpn>,
+        take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Option<Vpn> {
+        let mut at = range.start;
+        while at < range.end {
+            let end = Vpn((at.0 / span(2) + 1) * span(2));
+            let full = self.unlink_below(at..range.end.min(end), free, take).err();
+            if full.is_some() {
+                return full.filter(|vpn| *vpn < range.end);
+            }
+            at = end;
+        }
         None
     }
 

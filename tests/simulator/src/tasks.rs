@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Condvar};
 
 use mm_reclaim::env::{TaskFlags, WaitEnd, WaitKey, WaitMode};
-use mm_reclaim::units::Nanos;
+use mm_reclaim::units::{Nanos, SpaceId};
 
 use crate::rng::Rng;
 
@@ -21,7 +21,7 @@ pub(crate) struct State {
     pub(crate) switches: u64,
     pub(crate) limits: Limits,
     /// Address spaces whose owner is to die.
-    pub(crate) killed: BTreeSet<u16>,
+    pub(crate) killed: BTreeSet<SpaceId>,
     pub(crate) end: Option<End>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Task {
     pub(crate) name: String,
     pub(crate) flags: TaskFlags,
     /// The address space that the task acts for.
-    pub(crate) space: Option<u16>,
+    pub(crate) space: Option<SpaceId>,
     pub(crate) state: TaskState,
     /// The key that a wait, begun but not yet asleep, is about; and whether it was woken.
     pub(crate) watching: Option<WaitKey>,

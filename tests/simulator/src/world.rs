@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mm_reclaim::env::{
     AllocFaults, Asid, Env, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
-use mm_reclaim::units::Pfn;
+use mm_reclaim::units::{Pfn, SpaceId};
 
 use crate::arena::Arena;
 use crate::current::SimCpu;
@@ -157,7 +157,7 @@ impl Tasks for World {
         self.sched.yield_now();
     }
 
-    fn kill_for_memory(&self, space: u16) -> bool {
+    fn kill_for_memory(&self, space: SpaceId) -> bool {
         self.sched.kill(space);
         true
     }

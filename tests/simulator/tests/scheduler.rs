@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use mm_reclaim::env::{Clock, Cpu, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
-use mm_reclaim::units::Nanos;
+use mm_reclaim::units::{Nanos, SpaceId};
 use simulator::{Hardware, SimCpu, TaskSpec, World};
 use spin::mutex::SpinMutex;
 
@@ -155,10 +155,10 @@ fn no_wake_up_is_lost() {
 fn a_kill_ends_killable_waits_only() {
     let world = World::new(&hardware(6));
     let ends = Mutex::new(Vec::new());
-    let sleeper = |space: u16, killable: bool| {
+    let sleeper = |space: u64, killable: bool| {
         let (world, ends) = (&world, &ends);
         TaskSpec::new("sleeper", USER, move || {
-            world.sched.act_for(Some(space));
+            world.sched.act_for(Some(SpaceId::from_bits(space)));
             let mode = WaitMode { timeout: Some(Nanos::from_millis(50)), killable };
             let end = world.wait_until(KEY, mode, &mut || false);
             let dying = world.flags().contains(TaskFlags::DYING | TaskFlags::OOM_VICTIM);
@@ -168,7 +168,7 @@ fn a_kill_ends_killable_waits_only() {
     let killer = TaskSpec::new("killer", USER, || {
         let mode = WaitMode { timeout: Some(Nanos::from_millis(10)), killable: false };
         assert_eq!(world.wait_until(WaitKey(8), mode, &mut || false), WaitEnd::TimedOut);
-        world.kill_for_memory(1);
+        world.kill_for_memory(SpaceId::from_bits(1));
     });
     let tasks = vec![sleeper(1, true), sleeper(1, false), sleeper(2, true), killer];
     world.sched.run(|| world.sched.together(tasks), Vec::new());

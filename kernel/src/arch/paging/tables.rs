@@ -6,10 +6,11 @@
 //!
 //! **The walk.** Neighbouring pages share a leaf table (2 MiB), and faults, reclaim and
 //! exit mostly go from neighbour to neighbour: the note makes most walks one comparison.
-//! Tables are freed only by `release`, so that the note is never stale before.
+//! Tables go by `unlink_tables` and `release` only, which both drop the note.
 
 use core::arch::asm;
 use core::cell::Cell;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mm_reclaim::env::{Asid, NoTable, PageTables, Pte, TlbEntry};
@@ -96,6 +97,38 @@ impl Tables {
     #[inline(always)]
     fn present(&self, vpn: Vpn) -> &'static AtomicU64 {
         self.entry(vpn).expect("a present entry has a table")
+    }
+
+    /// Unlinks leaf tables for `range`, which lies below one entry of the root, and then the
+    /// middle table; where to go on if `take` is full.
+    fn unlink_below(
+        &mut self,
+        range: Range<Vpn>,
+        free: &Range<Vpn>,
+        take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Result<(), Vpn> {
+        let top = &table_in(self.root)[(range.start.0 / ROOT_SPAN) as usize];
+        let Some(middle) = next_table(top) else { return Ok(()) };
+        for block in range.start.0 / ENTRIES..range.end.0.div_ceil(ENTRIES) {
+            let entry = &middle[(block % ENTRIES) as usize];
+            let frame = unlink(entry, block * ENTRIES, ENTRIES, free);
+            // The same block again, if need be: the middle table is still to come.
+            self.hand_over(frame, range.start.max(Vpn(block * ENTRIES)), take)?;
+        }
+        let start = range.start.0 / ROOT_SPAN * ROOT_SPAN;
+        self.hand_over(unlink(top, start, ROOT_SPAN, free), range.end, take)
+    }
+
+    /// Counts an unlinked table; `next` is where to go on if `take` has no room for another.
+    fn hand_over(
+        &mut self,
+        frame: Option<Pfn>,
+        next: Vpn,
+        take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Result<(), Vpn> {
+        let Some(frame) = frame else { return Ok(()) };
+        self.frames -= 1;
+        if take(frame) { Ok(()) } else { Err(next) }
     }
 
     /// Break before make: the architecture forbids to lead a translation from one frame to
@@ -227,6 +260,25 @@ impl PageTables for Tables {
         None
     }
 
+    fn unlink_tables(
+        &mut self,
+        range: Range<Vpn>,
+        free: &Range<Vpn>,
+        take: &mut dyn FnMut(Pfn) -> bool,
+    ) -> Option<Vpn> {
+        self.last.set(NO_LEAF);
+        let mut at = range.start;
+        while at < range.end {
+            let end = Vpn((at.0 / ROOT_SPAN + 1) * ROOT_SPAN);
+            let full = self.unlink_below(at..range.end.min(end), free, take).err();
+            if full.is_some() {
+                return full.filter(|vpn| *vpn < range.end);
+            }
+            at = end;
+        }
+        None
+    }
+
     fn table_frames(&self) -> u32 {
         self.frames
     }
@@ -245,6 +297,19 @@ impl PageTables for Tables {
         give(self.root);
         tlb::give_asid(self.asid);
     }
+}
+
+/// Unlinks the table that `entry` names, if the `pages` pages from `start` on that it is for
+/// all lie in `free`; its frame.
+fn unlink(entry: &AtomicU64, start: u32, pages: u32, free: &Range<Vpn>) -> Option<Pfn> {
+    let table = next_table(entry)?;
+    if start < free.start.0 || start + pages > free.end.0 {
+        return None;
+    }
+    debug_assert!(table.iter().all(|entry| entry.load(Relaxed) == 0), "a table in use");
+    let frame = pte::frame_of(entry.load(Relaxed));
+    entry.store(0, Relaxed);
+    Some(frame)
 }
 
 /// Makes the bytes of `frame` what instruction fetch sees: cleans the data cache to the

@@ -6,19 +6,14 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::{AnonVma, Area, AreaFlags, AreaView};
+use crate::aspace::Areas;
 use crate::env::Prot;
-use crate::table::{Slot, Table};
+use crate::pool::tests::{Grounds, grow};
 use crate::tests::{TestCpu, cases};
 use crate::units::Vpn;
 
-type Areas<'m> = Table<'m, TestCpu, Area>;
-
 /// Areas that the lists share.
 const AREAS: u32 = 10;
-
-fn slots() -> Vec<Slot<Area>> {
-    (0..AREAS).map(|_| Slot::new(Area::blank())).collect()
-}
 
 fn view(start: u32, end: u32, shift: u32) -> AreaView {
     let (start, end) = (Vpn(start), Vpn(end));
@@ -32,25 +27,27 @@ proptest! {
     /// youngest first; the last to go is told.
     #[test]
     fn a_family_has_the_members_that_joined_and_did_not_leave(
-        ops in prop::collection::vec(1..=AREAS, 0..60),
+        ops in prop::collection::vec(0..AREAS, 0..60),
     ) {
-        let slots = slots();
-        let areas = Areas::new(&slots);
+        let grounds = Grounds::new(1);
+        let areas: Areas<'_, TestCpu> = grounds.pool();
+        let all: Vec<_> = (0..AREAS).map(|_| grow(&grounds, &areas, Area::blank)).collect();
         let family = AnonVma::<TestCpu>::blank();
         let mut model = VecDeque::new();
-        for handle in ops {
+        for area in ops.into_iter().map(|at| all[at as usize]) {
+            let handle = areas.handle_of(area);
             let mut members = family.lock();
             match model.iter().position(|h| *h == handle) {
                 Some(at) => {
                     model.remove(at);
-                    prop_assert_eq!(members.unlink(&areas, handle), model.is_empty());
+                    prop_assert_eq!(members.unlink(&areas, area), model.is_empty());
                 }
                 None => {
-                    members.link(&areas, handle);
+                    members.link(&areas, area);
                     model.push_front(handle);
                 }
             }
-            prop_assert!(members.iter(&areas).map(|(handle, _)| handle).eq(model.iter().copied()));
+            prop_assert!(members.iter(&areas).map(|a| areas.handle_of(a)).eq(model.iter().copied()));
         }
     }
 

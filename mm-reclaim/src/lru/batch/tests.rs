@@ -99,7 +99,7 @@ fn a_batch_spreads_over_zones_and_lists() {
         world.page(1).set_swapbacked();
         world.page(21).set_swapbacked();
         world.page(21).choose_list(true, false);
-        world.page(3).choose_list(false, true);
+        world.page(3).set_mlocked(true);
         [0, 20, 1, 21, 2, 3].into_iter().for_each(|number| world.add(number));
         world.drain();
         assert_eq!(world.on(ZoneId::Dma, LruList::InactiveFile), [2, 0]);

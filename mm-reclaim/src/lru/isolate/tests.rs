@@ -185,7 +185,7 @@ fn pages_return_to_the_head_of_the_list_that_their_flags_name() {
         world.list(0..6);
         let taken = world.isolate(ANON, 5, ANY);
         world.page(1).choose_list(true, false);
-        world.page(2).choose_list(false, true);
+        world.page(2).set_mlocked(true);
         world.page(3).choose_list(true, false);
         let before = world.vec.clock.load(crate::sync::Ordering::Relaxed);
         assert_eq!(world.putback(taken), []);
@@ -311,6 +311,7 @@ impl<'m> Driver<'_, 'm> {
             Op::Choose { which, active, unevictable } if !self.tokens.is_empty() => {
                 let token = &self.tokens[which.index(self.tokens.len())];
                 token.page().choose_list(active, unevictable);
+                token.page().set_mlocked(unevictable);
             }
             Op::Choose { .. } => {}
             Op::PutBack => self.put_back(),
@@ -409,6 +410,9 @@ impl<'m> Driver<'_, 'm> {
         });
         assert_eq!(self.world.vec.relocate(page, to), moves, "{to:?} of {was:?}");
         let Some(from) = from.filter(|_| moves) else { return };
+        if matches!(to, Relocation::Unevictable | Relocation::Rescue) {
+            page.set_mlocked(to == Relocation::Unevictable);
+        }
         self.model[from as usize].retain(|n| *n != number);
         let kind = was.page_type();
         match to {

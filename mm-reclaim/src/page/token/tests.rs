@@ -7,7 +7,7 @@ use crate::tests::{TestCpu, panic_of};
 
 /// A page in use, isolated, with so many references.
 fn isolated_page(refs: u32) -> Page {
-    let page = Page::reserved(1);
+    let page = Page::reserved(1, true);
     page.unreserve();
     page.own();
     page.enter_lru();

@@ -80,7 +80,7 @@ impl Tasks for LoomTasks {
         thread::yield_now();
     }
 
-    fn kill_for_memory(&self, _space: u16) -> bool {
+    fn kill_for_memory(&self, _space: SpaceId) -> bool {
         false
     }
 }
@@ -112,7 +112,7 @@ impl Guarded {
 
 /// A page with one reference, every atomic of which loom knows.
 fn page() -> Page {
-    let page = Page::reserved(0);
+    let page = Page::reserved(0, true);
     page.unreserve();
     page.own();
     let _ = std::format!("{page:?}");

@@ -5,7 +5,8 @@ use std::mem;
 use std::ops::Range;
 
 use mm_reclaim::advice::Advice;
-use mm_reclaim::env::{PageTables, Pte};
+use mm_reclaim::aspace::AreaFlags;
+use mm_reclaim::env::{PageTables, Prot, Pte};
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::page::{LruList, Page, PageFlags, PageRef};
 use mm_reclaim::reclaim::{BatchStat, May, Reason, ReclaimKind, ScanProgress, ScanRequest};
@@ -41,6 +42,23 @@ pub fn slow(blocks: u32) -> DiskConfig {
 /// Runs `body` on the small machine with this device.
 pub fn on<R>(disk: DiskConfig, body: impl FnOnce(Machine<'_>) -> R) -> R {
     Machine::run(&small(disk), body)
+}
+
+/// Locks the area of one page into memory as a race with reclaim may leave it: the page is
+/// marked, and still on the list of pages that reclaim looks at.
+pub fn lock_behind_reclaim(machine: Machine<'_>, program: &Program<'_>, vpn: Vpn, frame: Pfn) {
+    let rights = Prot::READ | Prot::WRITE;
+    machine.mm.corrupt_rights(program.space, vpn, rights, AreaFlags::LOCKED);
+    machine.mm.memmap().page(frame).corrupt_flags(PageFlags::MLOCKED);
+}
+
+/// Free pages while no program is there: what the tables keep for the next one and the zero
+/// page count as free.
+pub fn free_between_programs(machine: Machine<'_>) -> u32 {
+    machine.mm.trim_tables();
+    let census = machine.mm.validate().expect("sound");
+    assert!(census.kernel <= 1, "{census:?}");
+    machine.mm.total_free() + census.kernel
 }
 
 /// Quiet, and every invariant holds, the identities of the counters among them.

@@ -8,6 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
+use mm_reclaim::Place;
 use mm_reclaim::advice::Advice;
 use mm_reclaim::env::Prot;
 use mm_reclaim::stat::VmEvent;
@@ -127,7 +128,10 @@ impl<'m> Actor<'m> {
         let rights = Prot::READ | Prot::WRITE;
         let none = mm_reclaim::aspace::AreaFlags::empty();
         let (space, pages) = (self.program.space, range.end - range.start);
-        self.machine.mm.mmap(space, Some(range.start), pages, rights, none).expect("the hole");
+        self.machine
+            .mm
+            .mmap(space, Place::Fixed(range.start), pages, rights, none)
+            .expect("the hole");
     }
 
     /// A child lives for a while beside its parent, and one of the two goes.

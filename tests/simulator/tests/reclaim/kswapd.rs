@@ -205,10 +205,10 @@ fn a_throttled_task_that_is_killed_returns_without_reclaiming() {
         machine.crowd(2, |machine, who| {
             if who == 1 {
                 machine.sleep(Nanos(200 * MS));
-                machine.world.kill_for_memory(victim.space.0);
+                machine.world.kill_for_memory(victim.space);
                 return;
             }
-            let outer = machine.world.sched.act_for(Some(victim.space.0));
+            let outer = machine.world.sched.act_for(Some(victim.space));
             let (got, took) = time(machine, || take(machine, Gfp::KERNEL));
             machine.world.sched.act_for(outer);
             assert_eq!(got, None);
@@ -337,12 +337,12 @@ fn too_many_isolated_stall_all_but_kswapd_and_the_dying() {
         let (_, took) = time(machine, || direct_round(machine, Gfp::KERNEL));
         assert_eq!(event(machine, VmEvent::PgScanDirect), 0);
         assert!((100 * MS..200 * MS).contains(&took), "{took} ns, one list, one look");
-        let outer = machine.world.sched.act_for(Some(program.space.0));
-        machine.world.kill_for_memory(program.space.0);
+        let outer = machine.world.sched.act_for(Some(program.space));
+        machine.world.kill_for_memory(program.space);
         let (_, took) = time(machine, || direct_round(machine, Gfp::KERNEL));
         assert!(took < 100 * MS, "{took} ns");
         assert_eq!(event(machine, VmEvent::PgScanDirect), 0);
-        machine.world.sched.forget_kill(program.space.0);
+        machine.world.sched.forget_kill(program.space);
         machine.world.sched.act_for(outer);
         let (other, rest) = cold(machine, 200);
         let taken = exhaust(machine);

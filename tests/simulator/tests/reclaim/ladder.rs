@@ -9,14 +9,12 @@ use mm_reclaim::reclaim::{
     ScanRequest,
 };
 use mm_reclaim::stat::VmEvent;
-use mm_reclaim::swap::SwapEntry;
 use mm_reclaim::swap::map::Held;
-use mm_reclaim::units::Vpn;
 use simulator::{DiskConfig, FIRST_DISK, Program};
 
 use crate::bench::{
     HeldLock, HeldPage, anything, chill, cold, direct, frame, frames, half_way, has, hot,
-    is_present, look, on, on_list, page, pages, prove, slot, without,
+    is_present, lock_behind_reclaim, look, on, on_list, page, pages, prove, slot, without,
 };
 
 const DISK: DiskConfig = DiskConfig::sync(64);
@@ -62,8 +60,7 @@ fn a_locked_page_is_culled_off_swap() {
         chill(&mut program, area.clone());
         let frame = frame(machine, &program, area.start);
         assert!(has(machine, frame, PageFlags::SWAPCACHE));
-        // As a race with the locking of the area leaves it: marked, and still listed.
-        page(machine, frame).corrupt_flags(PageFlags::MLOCKED);
+        lock_behind_reclaim(machine, &program, area.start, frame);
         let seen = look(machine, &[frame], anything());
         assert_eq!(seen.verdicts, [(Reason::Cull(CullReason::Unevictable), 1)]);
         assert!(!has(machine, frame, PageFlags::SWAPCACHE));
@@ -362,18 +359,16 @@ fn nofs_with_io_swaps() {
     });
 }
 
-/// SPL-09, SPL-12: a page that was never written is dirty by getting a slot: its zeroes go
-/// to the device too.
+/// BUDY-11: memory that was only read has no page, and so takes no slot and no write.
 #[test]
-fn a_page_that_was_only_read_survives_swap() {
+fn memory_that_was_only_read_takes_no_slot() {
     on(DISK, |machine| {
         let mut program = Program::new(machine);
         let area = program.map(4);
         program.check_all(area.clone());
-        assert_eq!(program.advise(area.clone(), Advice::PageOut), Ok(4));
-        let entry = slot(machine, &program, Vpn(area.start.0));
-        assert_eq!(machine.mm.slot_state(SwapEntry::from_raw(entry.raw())).uses, 1);
-        assert_eq!(machine.world.disks.stat(FIRST_DISK).writes, 4);
+        assert_eq!(machine.mm.space_stat(program.space).resident, 0);
+        assert_eq!(program.advise(area.clone(), Advice::PageOut), Ok(0));
+        assert_eq!(machine.world.disks.stat(FIRST_DISK).writes, 0);
         prove(machine);
         program.check_all(area);
     });

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use mm_reclaim::SwapOffError;
 use mm_reclaim::advice::Advice;
 use mm_reclaim::aspace::SpaceError;
 use mm_reclaim::units::{Nanos, Vpn};
+use mm_reclaim::{Place, SwapOffError};
 use simulator::rng::Rng;
 use simulator::{Death, Machine, Program};
 
@@ -30,7 +30,7 @@ impl<'m> Life<'m> {
     /// A new program.
     pub fn begin(machine: Machine<'m>, orders: &Orders, seed: u64) -> Result<Self, SpaceError> {
         let mut program = Program::try_new(machine)?;
-        let start = program.map_at(None, orders.pages)?;
+        let start = program.map_at(Place::Anywhere, orders.pages)?;
         let area = start..start + orders.pages;
         Ok(Self { machine, rng: Rng::new(seed), program, area, steps: orders.steps })
     }
@@ -144,7 +144,7 @@ impl<'m> Life<'m> {
         let range = self.stretch();
         let pages = range.end - range.start;
         let done = self.program.unmap(range.clone());
-        match done.and_then(|()| self.program.map_at(Some(range.start), pages)) {
+        match done.and_then(|()| self.program.map_at(Place::Fixed(range.start), pages)) {
             Ok(_) => Ok(()),
             Err(error) => self.refused(crew, error),
         }

@@ -1,6 +1,7 @@
 //! The lists: who enters where, how pages move, what reclaiming them costs.
 
 use mm_reclaim::advice::Advice;
+use mm_reclaim::env::Prot;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::page::{LruList, PageFlags, PageType};
 use mm_reclaim::reclaim::{KeepReason, Reason};
@@ -11,7 +12,7 @@ use simulator::{Config, DiskConfig, Machine, Program};
 
 use crate::bench::{
     HeldPage, anything, chill, cold, direct, direct_round, frame, frames, has, hot, is_present,
-    look, on, on_list, pages, prove, small,
+    lock_behind_reclaim, look, on, on_list, pages, prove, small,
 };
 
 const DISK: DiskConfig = DiskConfig::sync(1024);
@@ -254,12 +255,14 @@ fn an_unevictable_page_on_the_active_list_goes_home() {
         let (mut program, area) = hot(machine, 64);
         activate(machine, &mut program, area.start..area.start + 60);
         let pfn = frame(machine, &program, area.start);
-        machine.mm.memmap().page(pfn).corrupt_flags(PageFlags::MLOCKED);
+        let rights = Prot::READ | Prot::WRITE | Prot::EXEC;
+        machine.mm.mprotect(program.space, area.start..area.start + 1, rights).expect("an area");
+        lock_behind_reclaim(machine, &program, area.start, pfn);
         direct_round(machine, Gfp::KERNEL);
         assert!(has(machine, pfn, PageFlags::UNEVICTABLE));
         assert_eq!(on_list(machine, LruList::Unevictable), 1);
         prove(machine);
-        chill(&mut program, area.clone());
+        chill(&mut program, area.start + 1..area.end);
         program.check_all(area);
     });
 }

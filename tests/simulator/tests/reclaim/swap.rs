@@ -14,8 +14,8 @@ use mm_reclaim::{Mm, SwapOnError};
 use simulator::{Config, Death, DiskConfig, DiskStat, FIRST_DISK, Machine, Pace, Program, World};
 
 use crate::bench::{
-    anything, chill, cold, force_everything, frame, frames, has, hot, in_flight, is_present, look,
-    on, page, pages, prove, slot, slow, small,
+    anything, chill, cold, force_everything, frame, frames, free_between_programs, has, hot,
+    in_flight, is_present, look, on, page, pages, prove, slot, slow, small,
 };
 
 /// A device in each of its modes.
@@ -255,7 +255,7 @@ fn a_store_after_swap_in_reuses_or_copies() {
 fn nothing_is_left_of_a_program_that_ends() {
     for disk in [DiskConfig::sync(33), DiskConfig::later(33), DiskConfig::later(256), slow(33)] {
         on(disk, |machine| {
-            let free = machine.mm.total_free();
+            let free = free_between_programs(machine);
             let (mut program, area) = cold(machine, 100);
             program.advise(area.clone(), Advice::PageOut).expect("an area");
             program.check_all(area.start..area.start + 1);
@@ -264,7 +264,7 @@ fn nothing_is_left_of_a_program_that_ends() {
             child.check_all(area.start + 16..area.start + 17);
             drop(child);
             prove(machine);
-            assert_eq!(machine.mm.total_free(), free);
+            assert_eq!(free_between_programs(machine), free);
             let (total, free) = machine.mm.swap_pages();
             assert_eq!(total, free);
         });

@@ -119,12 +119,18 @@ const MAPCOUNT: Violation = Violation::WrongMapcount { pfn: PFN, counts: 0, foun
 const REFS: Violation = Violation::WrongRefs { pfn: PFN, counts: 0, holders: 0 };
 const ORPHAN: Violation = Violation::OrphanSlot(SwapEntry::from_raw(0));
 const BAD_BLOCK: Violation = Violation::BadFreeBlock { pfn: PFN, order: Order::ZERO };
-const SPACE_COUNTS: Violation =
-    Violation::SpaceCounts { space: mm_reclaim::aspace::SpaceId(0), counts: (0, 0), found: (0, 0) };
+const SPACE_COUNTS: Violation = Violation::SpaceCounts {
+    space: mm_reclaim::aspace::SpaceId::from_bits(0),
+    counts: (0, 0),
+    found: (0, 0),
+};
 const BAD_AREA: Violation =
-    Violation::BadArea { space: mm_reclaim::aspace::SpaceId(0), start: Vpn(0) };
-const BROKEN_RMAP: Violation =
-    Violation::BrokenRmap { space: mm_reclaim::aspace::SpaceId(0), vpn: Vpn(0), pfn: PFN };
+    Violation::BadArea { space: mm_reclaim::aspace::SpaceId::from_bits(0), start: Vpn(0) };
+const BROKEN_RMAP: Violation = Violation::BrokenRmap {
+    space: mm_reclaim::aspace::SpaceId::from_bits(0),
+    vpn: Vpn(0),
+    pfn: PFN,
+};
 
 fn page_rows() -> Vec<Row> {
     let row = |what, name, damage| Row { what, damage, name };

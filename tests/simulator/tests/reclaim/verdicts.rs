@@ -4,21 +4,20 @@
 //! the row's request, and expects just that reason. What cannot occur yet is listed with
 //! the cause.
 
-use mm_reclaim::env::{Cpu, Prot};
+use mm_reclaim::env::Prot;
 use mm_reclaim::gfp::Gfp;
-use mm_reclaim::page::PageFlags;
 use mm_reclaim::reclaim::{
     ActivateReason as Activate, CullReason as Cull, FreeReason as Free, KeepReason as Keep, May,
     Reason, ScanRequest,
 };
 use mm_reclaim::swap::map::{MAX_USES, SlotState};
-use mm_reclaim::units::{Nanos, Pfn, Vpn};
+use mm_reclaim::units::{Pfn, Vpn};
 use mm_reclaim::zone::ZoneFlags;
-use simulator::{DiskConfig, Machine, Program, SimCpu};
+use simulator::{DiskConfig, Machine, Program};
 
 use crate::bench::{
     HeldLock, HeldPage, anything, chill, cold, direct, direct_round, frame, half_way, hot,
-    in_flight, kswapd, look, prove, slot, slow, small, unwanted, without,
+    in_flight, kswapd, lock_behind_reclaim, look, prove, slot, slow, small, unwanted, without,
 };
 
 /// A page in its state, and what keeps it there until the look is over.
@@ -187,21 +186,11 @@ fn slot_count_full(machine: Machine<'_>) -> Stage<'_> {
     stage
 }
 
-/// The page waited in the batch of another CPU when it was locked into memory.
+/// The page was isolated by reclaim when it was locked into memory.
 fn mlocked_on_inactive(machine: Machine<'_>) -> Stage<'_> {
-    let mut program = Program::new(machine);
-    let area = program.map(1);
-    program.write_all(area.clone());
-    let cpu = SimCpu::current();
-    while SimCpu::current() == cpu {
-        machine.sleep(Nanos(1000));
-    }
-    machine.mm.mlock(program.space, area.clone()).expect("memory");
+    let (program, area) = cold(machine, 1);
     let frame = frame(machine, &program, area.start);
-    machine.mm.lru_add_drain_all();
-    let flags = machine.mm.memmap().page(frame).flags();
-    assert!(flags.contains(PageFlags::MLOCKED | PageFlags::LRU));
-    assert!(!flags.contains(PageFlags::UNEVICTABLE), "the case is not the one meant");
+    lock_behind_reclaim(machine, &program, area.start, frame);
     Stage::new(frame, [program])
 }
 

@@ -10,10 +10,10 @@ use kernel::early::Machine;
 use kernel::glue::{self, KernelMm};
 use kernel::task::family::Which;
 use kernel::task::{self, TaskId, exited_with};
-use mm_reclaim::Census;
 use mm_reclaim::aspace::{AreaFlags, SpaceId};
 use mm_reclaim::env::{Prot, TaskFlags, WaitKey, WaitMode};
 use mm_reclaim::units::{Nanos, Vpn};
+use mm_reclaim::{Census, Place};
 
 /// Loads and stores.
 pub const READ_WRITE: Prot = Prot::READ.union(Prot::WRITE);
@@ -145,7 +145,8 @@ pub fn own_space() -> SpaceId {
 
 /// Maps new pages into the running task's address space.
 pub fn map(pages: u32, prot: Prot) -> Range<Vpn> {
-    let start = mm().mmap(own_space(), None, pages, prot, AreaFlags::empty()).expect("room");
+    let start =
+        mm().mmap(own_space(), Place::Anywhere, pages, prot, AreaFlags::empty()).expect("room");
     start..start + pages
 }
 

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use kernel::arch::usercopy::{copy_from_user, put_words};
 use kernel::ramdisk;
+use mm_reclaim::Place;
 use mm_reclaim::advice::Advice;
 use mm_reclaim::env::{DeviceId, Prot};
 use mm_reclaim::stat::VmEvent;
@@ -153,7 +154,7 @@ fn slots(count: usize) -> i32 {
         give_all(Order::ZERO, all);
         mm().swap_pages().1 == free
     });
-    let again = mm().mmap(own_space(), Some(pages.start), 1, Prot::READ, flags());
+    let again = mm().mmap(own_space(), Place::Fixed(pages.start), 1, Prot::READ, flags());
     assert_eq!(again, Ok(pages.start));
     let mut byte = [1];
     copy_from_user(&mut byte, pages.start.addr()).expect("it is mapped");
