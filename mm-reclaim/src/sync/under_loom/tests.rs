@@ -14,7 +14,7 @@ use crate::env::{Cpu, DeviceId, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
 use crate::page::{Page, PageFlags};
 use crate::swap::map::{Held, SwapDevice, words_for};
 use crate::sync::{AtomicBool, Lock, Ordering, RelaxStrategy, WordLock};
-use crate::units::Pfn;
+use crate::units::{Pfn, SpaceId};
 use crate::wait::{CallWord, SleepLock};
 
 /// A CPU whose wait for a lock lets the other threads go on.
