@@ -21,7 +21,7 @@ use crate::arch::frames::LinearFrames;
 use crate::arch::lock::Yield;
 use crate::arch::paging::{self, Tables};
 use crate::arch::{cpu, timer};
-use crate::{println, ramdisk, task};
+use crate::{monitor, println, ramdisk, task};
 
 /// The memory management of this kernel.
 pub type KernelMm = Mm<'static, KernelEnv>;
@@ -179,6 +179,10 @@ impl Tasks for Scheduler {
     }
 
     fn kill_for_memory(&self, space: u16) -> bool {
+        // Said first: the victim may be gone as soon as it is killed.
+        if let Some((pid, _)) = task::owner_of_space(space) {
+            monitor::was_killed_for_memory(pid);
+        }
         task::kill_space(space)
     }
 
@@ -192,7 +196,7 @@ impl Tasks for Scheduler {
                 let name = core::str::from_utf8(&name).unwrap_or("?");
                 write!(out, "{} (process {pid})", name.trim_end_matches('\0'))
             }
-            None => out.write_str("nobody"),
+            None => out.write_str("no process"),
         }
     }
 }

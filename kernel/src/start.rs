@@ -59,6 +59,9 @@ pub fn system(handover: boot::Handover) -> Machine {
     memory.memblock.memory().for_each(|range| println!("memory   {range:?}"));
     memory.memblock.reserved().for_each(|range| println!("reserved {range:?}"));
     memory.memblock.no_map().for_each(|range| println!("no-map   {range:?}"));
+    if let Some(columns) = machine.args.columns {
+        monitor::set_columns(columns);
+    }
     if machine.args.test_hooks {
         hooks::allow();
     }
