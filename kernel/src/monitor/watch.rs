@@ -35,6 +35,8 @@ const FIRST_PLAIN_PAUSE: Nanos = Nanos::from_millis(1_000);
 const LONGEST_PLAIN_PAUSE: Nanos = Nanos::from_millis(16_000);
 /// The width of a terminal about which the command line says nothing.
 const USUAL_COLUMNS: u16 = 80;
+/// Bytes of what a program is at that name the phase; a percentage follows.
+const PHASE_BYTES: usize = 11;
 /// How often, and after which pause, a violation is looked at again.
 const QUIET_TRIES: u32 = 50;
 const QUIET_PAUSE: Nanos = Nanos::from_millis(20);
@@ -71,9 +73,13 @@ pub fn set_columns(columns: u16) {
     COLUMNS.store(columns, Relaxed);
 }
 
-/// What the watched program is at, for the live line.
+/// What the watched program is at, for the live line; the beginning of a phase is drawn at once.
 pub fn show_progress(text: [u8; NAME_BYTES]) {
-    *PROGRESS.lock() = text;
+    let before = core::mem::replace(&mut *PROGRESS.lock(), text);
+    let (pid, plain) = (WATCHED.load(Relaxed), COLUMNS.load(Relaxed) == 0);
+    if before[..PHASE_BYTES] != text[..PHASE_BYTES] && pid != 0 && !plain {
+        draw_once(pid, plain);
+    }
 }
 
 /// The killer is about to end the process `pid`.

@@ -132,6 +132,8 @@ fn a_value_out_of_range_is_refused_with_the_range() {
         let said = stage.refusal("run", &["--append", word]);
         assert!(said.contains(wanted) && said.contains(word), "{word}: {said}");
     }
+    let reserve = ["--memory", "64M", "--append", "min_free_kbytes=40000"];
+    assert!(stage.refusal("run", &reserve).contains("more than half of --memory 64M"));
     let said = stage.refusal("run", &["--workload", "hello", "--args", "status=256"]);
     assert!(said.contains("out of range: 0 to 255"), "{said}");
 }
