@@ -21,6 +21,7 @@ use crate::arch::frames::LinearFrames;
 use crate::arch::lock::Yield;
 use crate::arch::paging::{self, Tables};
 use crate::arch::{cpu, timer};
+use crate::monitor::line::printable;
 use crate::{monitor, println, ramdisk, task};
 
 /// The memory management of this kernel.
@@ -192,10 +193,7 @@ impl Tasks for Scheduler {
 
     fn write_owner(&self, space: u16, out: &mut dyn fmt::Write) -> fmt::Result {
         match task::owner_of_space(space) {
-            Some((pid, name)) => {
-                let name = core::str::from_utf8(&name).unwrap_or("?");
-                write!(out, "{} (process {pid})", name.trim_end_matches('\0'))
-            }
+            Some((pid, mut name)) => write!(out, "{} (process {pid})", printable(&mut name)),
             None => out.write_str("no process"),
         }
     }

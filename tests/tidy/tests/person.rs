@@ -104,6 +104,7 @@ fn a_slip_of_the_finger_is_refused_with_what_was_meant() {
         (["--append", "*"], "there are: init= ramdisk= "),
         (["--args", "pagse=5"], "unknown word of demo; did you mean pages=5?"),
         (["demo", ""], "did you mean --workload demo?"),
+        (["--workload", "forkre"], "did you mean forker?"),
         (["--memroy", "64M"], "did you mean --memory?"),
     ] {
         let said = stage.refusal("run", &arguments);
