@@ -4,6 +4,8 @@
 # cargo looks for `.cargo/config.toml` from there.
 
 called_from=$PWD
+# Before the shell itself sets it.
+told_columns=${COLUMNS:-}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=aarch64-unknown-none-softfloat
 least_qemu=8
@@ -128,6 +130,20 @@ machine=virt
 icount=
 limit=900   # seconds
 
+# The width of the terminal that the live line is drawn on; 0 where there is none, and plain
+# lines appear now and then.
+columns=0
+
+# find_terminal: sets `columns` if a person looks on.
+find_terminal() {
+    local size
+    [[ -t 1 ]] || return 0
+    { size=$(stty size <&3 2>/dev/null) || size=; } 3<&1
+    for columns in "${size#* }" "$told_columns" 80; do
+        [[ ! $columns =~ ^[1-9][0-9]{0,2}$ ]] || break
+    done
+}
+
 # What scripts/setup is asked for before the machine boots.
 setup_parts() {
     if [[ $machine == raspi4b ]]; then printf 'qemu raspi4b'; else printf 'qemu'; fi
@@ -147,9 +163,15 @@ boot() {
     mapfile -t board < <(board_options)
     timeout --foreground -k 5 "$limit" qemu-system-aarch64 "${board[@]}" "${counting[@]}" \
         -nodefaults -display none -no-reboot -semihosting-config "$semihosting" \
-        -kernel "$image" -initrd "$initrd" -append "$bootargs" </dev/null || status=$?
+        -kernel "$image" -initrd "$initrd" -append "$bootargs" </dev/null |
+        for_terminal || status=$?
     ((SECONDS - start < limit)) || say "${0##*/}: not finished after $limit seconds"
     return "$status"
+}
+
+# Passes on what a serial line sends: a terminal wants the carriage returns, nothing else does.
+for_terminal() {
+    if [[ -t 1 ]]; then cat; else sed -u $'s/\r//g'; fi
 }
 
 # QEMU's options for the machine, one a line.
@@ -166,10 +188,10 @@ board_options() {
     fi
 }
 
-# The words that every boot has: who reports, where swap lies, and on a board whose memory
-# and processors cannot be chosen, how many of them to use.
+# The words that every boot has: who reports, how wide the terminal is, where swap lies, and on
+# a board whose memory and processors cannot be chosen, how many of them to use.
 base_bootargs() {
-    printf 'semihosting'
+    printf 'semihosting columns=%s' "$columns"
     [[ $swap -eq 0 ]] || printf ' ramdisk=%sM' "$swap"
     [[ $machine != raspi4b ]] || printf ' mem=%sM maxcpus=%s' "$((memory + swap))" "${cpus:-4}"
 }

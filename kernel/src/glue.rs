@@ -21,7 +21,8 @@ use crate::arch::frames::LinearFrames;
 use crate::arch::lock::Yield;
 use crate::arch::paging::{self, Tables};
 use crate::arch::{cpu, timer};
-use crate::{println, ramdisk, task};
+use crate::monitor::line::printable;
+use crate::{monitor, println, ramdisk, task};
 
 /// The memory management of this kernel.
 pub type KernelMm = Mm<'static, KernelEnv>;
@@ -179,6 +180,10 @@ impl Tasks for Scheduler {
     }
 
     fn kill_for_memory(&self, space: SpaceId) -> bool {
+        // Said first: the victim may be gone as soon as it is killed.
+        if let Some((pid, _)) = task::owner_of_space(space) {
+            monitor::was_killed_for_memory(pid);
+        }
         task::kill_space(space)
     }
 
@@ -188,11 +193,8 @@ impl Tasks for Scheduler {
 
     fn write_owner(&self, space: SpaceId, out: &mut dyn fmt::Write) -> fmt::Result {
         match task::owner_of_space(space) {
-            Some((pid, name)) => {
-                let name = core::str::from_utf8(&name).unwrap_or("?");
-                write!(out, "{} (process {pid})", name.trim_end_matches('\0'))
-            }
-            None => out.write_str("nobody"),
+            Some((pid, mut name)) => write!(out, "{} (process {pid})", printable(&mut name)),
+            None => out.write_str("no process"),
         }
     }
 }

@@ -11,13 +11,12 @@ pub mod early;
 pub mod exec;
 #[cfg(target_os = "none")]
 pub mod glue;
+pub mod monitor;
 pub mod panic;
 pub mod ramdisk;
 pub mod syscall;
 pub mod task;
 
-#[cfg(target_os = "none")]
-pub mod monitor;
 #[cfg(target_os = "none")]
 pub mod smp;
 #[cfg(target_os = "none")]

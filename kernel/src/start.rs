@@ -59,6 +59,9 @@ pub fn system(handover: boot::Handover) -> Machine {
     memory.memblock.memory().for_each(|range| println!("memory   {range:?}"));
     memory.memblock.reserved().for_each(|range| println!("reserved {range:?}"));
     memory.memblock.no_map().for_each(|range| println!("no-map   {range:?}"));
+    if let Some(columns) = machine.args.columns {
+        monitor::set_columns(columns);
+    }
     if machine.args.test_hooks {
         hooks::allow();
     }
@@ -91,6 +94,7 @@ fn memory_management(
         ranges[count] = FrameRange { start: range.start, end: range.end };
         count += 1;
     }
+    check_reserve(&machine.args, &ranges[..count]);
     let plan = Plan::new(&ranges[..count], config(machine)).unwrap_or_else(|e| panic!("{e:?}"));
     let block = take::<u8>(&mut memory, plan.storage_layout::<KernelEnv>());
     let swap = memory
@@ -108,6 +112,18 @@ fn memory_management(
     }
     monitor::print_zones(mm, plan.descriptor_bytes());
     (mm, swap)
+}
+
+/// Holds the wanted reserve against the memory: programs get at least half of it.
+///
+/// # Panics
+/// If it is more.
+fn check_reserve(args: &BootArgs<'_>, ranges: &[FrameRange]) {
+    let frames: u64 = ranges.iter().map(|range| u64::from(range.end.0 - range.start.0)).sum();
+    let half = frames * PAGE_SIZE as u64 / 2048;
+    if let Some(kbytes) = args.min_free_kbytes.filter(|kbytes| u64::from(*kbytes) > half) {
+        panic!("min_free_kbytes={kbytes}: more than half of the memory, {half} KiB");
+    }
 }
 
 fn config(machine: &Machine) -> Config {

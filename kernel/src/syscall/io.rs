@@ -7,7 +7,7 @@ use super::args;
 use super::errno::{EBADF, EFAULT, EINTR, EINVAL, Errno};
 use crate::arch::usercopy::{copy_from_user, put_words};
 use crate::arch::{console, timer};
-use crate::{monitor, task};
+use crate::task;
 
 /// Bytes that are copied from the program at a time.
 const CHUNK: usize = 256;
@@ -17,7 +17,6 @@ pub(super) fn write(fd: u64, from: u64, len: u64) -> Result<u64, Errno> {
     if fd != 1 && fd != 2 {
         return Err(EBADF);
     }
-    monitor::leave_line();
     let mut buffer = [0; CHUNK];
     let mut done = 0;
     while done < len && !task::is_killed() {

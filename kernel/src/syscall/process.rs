@@ -6,6 +6,7 @@ use super::errno::{EAGAIN, ECHILD, EFAULT, EINTR, EINVAL, ENOMEM, ESRCH, Errno};
 use super::{hooks, mem};
 use crate::arch::trap::TrapFrame;
 use crate::arch::usercopy::{copy_to_user, put_words, string_from_user};
+use crate::monitor;
 use crate::task::family::{NAME_BYTES, NoChild, Which};
 use crate::task::{self, SpawnError, signal};
 
@@ -19,6 +20,8 @@ const PR_SET_NAME: u64 = 15;
 const PR_SET_OOM_SCORE_ADJ: u64 = 0x4f4f_4d00;
 /// `prctl`: time the page allocator. This kernel's own, for tests.
 const PR_TIME_PAIRS: u64 = 0x7470_7000;
+/// `prctl`: what the caller is at, for the live line. This kernel's own.
+const PR_SHOW_PROGRESS: u64 = 0x7072_6f00;
 /// `prctl`: make swap slow or failing. This kernel's own, for tests.
 const PR_TURN_RAMDISK_KNOB: u64 = 0x7264_6b00;
 
@@ -98,6 +101,7 @@ pub(super) fn kill(pid: u64, number: u64) -> Result<u64, Errno> {
 pub(super) fn prctl(option: u64, argument: u64) -> Result<u64, Errno> {
     match option {
         PR_SET_NAME => set_name(argument),
+        PR_SHOW_PROGRESS => show_progress(argument),
         PR_SET_OOM_SCORE_ADJ => mem::set_oom_score_adj(argument),
         PR_TIME_PAIRS => hooks::time_pairs(argument),
         PR_TURN_RAMDISK_KNOB => hooks::turn_knob(argument),
@@ -106,8 +110,20 @@ pub(super) fn prctl(option: u64, argument: u64) -> Result<u64, Errno> {
 }
 
 fn set_name(argument: u64) -> Result<u64, Errno> {
-    let mut name = [0; NAME_BYTES];
-    let len = string_from_user(&mut name[..NAME_BYTES - 1], argument).map_err(|_| EFAULT)?;
+    let (name, len) = short_text(argument)?;
     task::rename_current(&name[..len]);
     Ok(0)
+}
+
+/// The name stays the program's: what it is at is shown beside it.
+fn show_progress(argument: u64) -> Result<u64, Errno> {
+    monitor::show_progress(short_text(argument)?.0);
+    Ok(0)
+}
+
+/// Up to fifteen bytes of the program's, filled up with zeroes, and how many there are.
+fn short_text(argument: u64) -> Result<([u8; NAME_BYTES], usize), Errno> {
+    let mut text = [0; NAME_BYTES];
+    let len = string_from_user(&mut text[..NAME_BYTES - 1], argument).map_err(|_| EFAULT)?;
+    Ok((text, len))
 }

@@ -1,4 +1,4 @@
-//! Output: one `write` for each piece of text, and the name that shows progress.
+//! Output: one `write` for each piece of text, and the progress that the live line shows.
 
 use core::fmt::{self, Write};
 
@@ -52,9 +52,9 @@ macro_rules! println {
     ($($arg:tt)*) => { $crate::out::print(format_args!("{}\n", format_args!($($arg)*))) };
 }
 
-/// Progress through a phase, shown as the task's name: `write 45%`.
+/// Progress through a phase, as the live line shows it: `write       45%`.
 ///
-/// The name changes at most a hundred times a phase, so that watching costs nothing.
+/// What is shown changes at most a hundred times a phase, so that watching costs nothing.
 pub struct Progress {
     phase: &'static str,
     total: usize,
@@ -62,10 +62,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A phase of `total` steps.
+    /// A phase of `total` steps, the first of which is about to begin. Its name has at most
+    /// eleven bytes.
     #[must_use]
     pub fn new(phase: &'static str, total: usize) -> Self {
-        Self { phase, total, next: 0 }
+        let mut progress = Self { phase, total, next: 0 };
+        progress.show(0);
+        progress
     }
 
     /// The steps before step `done` are behind us.
@@ -79,12 +82,21 @@ impl Progress {
     #[cold]
     fn show(&mut self, done: usize) {
         let percent = done * 100 / self.total.max(1);
-        let mut name = Line { bytes: [0; 256], used: 0 };
-        let _ = write!(name, "{} {percent}%", self.phase);
+        let mut text = Line { bytes: [0; 256], used: 0 };
+        let _ = write!(text, "{:<11}{percent:>3}%", self.phase);
         let mut bytes = [0; 16];
-        let used = name.used.min(15);
-        bytes[..used].copy_from_slice(&name.bytes[..used]);
-        sys::set_name(&bytes);
+        let used = text.used.min(15);
+        bytes[..used].copy_from_slice(&text.bytes[..used]);
+        sys::show_progress(&bytes);
         self.next = (percent + 1) * self.total / 100 + 1;
     }
+}
+
+/// How long work usually takes on an emulated machine, where `units` are done each second of
+/// an ordinary day: half as long on a quick host, and twice as long on a busy one.
+pub fn usual_time(work: usize, units: usize) -> impl fmt::Display {
+    let seconds = (work / units).max(1);
+    fmt::from_fn(move |f| {
+        write!(f, "usually takes {} to {} seconds", seconds.div_ceil(2), seconds * 2)
+    })
 }

@@ -58,7 +58,8 @@ const MADV_PAGEOUT: usize = 21;
 const PROT_READ_WRITE: usize = 1 | 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 2 | 0x20;
 const CLOCK_MONOTONIC: usize = 1;
-const PR_SET_NAME: usize = 15;
+/// This kernel's own.
+const PR_SHOW_PROGRESS: usize = 0x7072_6f00;
 /// This kernel's own.
 const PR_SET_OOM_SCORE_ADJ: usize = 0x4f4f_4d00;
 /// This kernel's own.
@@ -233,10 +234,11 @@ pub fn sleep(nanos: u64) {
     let _ = unsafe { call(number::NANOSLEEP, [place, 0, 0, 0, 0, 0]) };
 }
 
-/// Names the task; the name ends at the first zero byte.
-pub fn set_name(name: &[u8; 16]) {
-    // SAFETY: the kernel only reads the name. A refusal costs nothing but the display.
-    let _ = unsafe { call(number::PRCTL, [PR_SET_NAME, name.as_ptr() as usize, 0, 0, 0, 0]) };
+/// Says what the machine is at; the text ends at the first zero byte.
+pub fn show_progress(text: &[u8; 16]) {
+    let at = text.as_ptr() as usize;
+    // SAFETY: the kernel only reads the text. A refusal costs nothing but the display.
+    let _ = unsafe { call(number::PRCTL, [PR_SHOW_PROGRESS, at, 0, 0, 0, 0]) };
 }
 
 /// Linux's `struct sysinfo` as far as it is read here.

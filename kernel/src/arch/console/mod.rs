@@ -12,6 +12,9 @@
 //! 87 µs a character: long messages belong into several calls. A message sent by code that
 //! panicked takes no lock, since its holder may never go on, and may be mixed with another.
 //!
+//! **The live line** ([`draw`]) is drawn over itself and has no line feed: whatever is printed
+//! next begins with one, so that it stands on a line of its own.
+//!
 //! Before the console is known, text is dropped, except that of a failure
 //! ([`print_urgently`]): that takes semihosting if somebody answers, else the fallback UART. Its
 //! address is fixed when the kernel is built (environment variable `FALLBACK_UART`); otherwise
@@ -71,6 +74,13 @@ static REGISTERS: AtomicUsize = AtomicUsize::new(0);
 static STUCK: AtomicBool = AtomicBool::new(false);
 /// Held while a message is made and sent.
 static MESSAGE: IrqLock<(), KERNEL_OUTER> = IrqLock::new(());
+
+/// Where the cursor is: the values of [`CURSOR`].
+const AT_START: u8 = 0;
+const INSIDE: u8 = 1;
+const BEHIND_LIVE_LINE: u8 = 2;
+/// Written by whoever prints; a message of a panic may be mixed with another anyway.
+static CURSOR: AtomicU8 = AtomicU8::new(AT_START);
 
 /// What a UART is to run at.
 #[derive(Clone, Copy)]
@@ -218,6 +228,7 @@ impl Sink {
 
 impl Write for Sink {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        note_cursor(text.as_bytes().last());
         match self {
             Self::Nowhere => {}
             Self::Uart(port) => text.bytes().for_each(|byte| send_byte(*port, byte)),
@@ -258,6 +269,29 @@ pub fn try_print(message: fmt::Arguments<'_>) -> bool {
     let Some(_whole) = MESSAGE.try_lock() else { return false };
     send(message);
     true
+}
+
+/// Draws the live line over the one that was drawn before, unless somebody is in the middle of
+/// a line; says whether it did.
+pub fn draw(line: fmt::Arguments<'_>) -> bool {
+    let _whole = MESSAGE.lock();
+    if CURSOR.load(Ordering::Relaxed) == INSIDE {
+        return false;
+    }
+    CURSOR.store(AT_START, Ordering::Relaxed);
+    send(format_args!("\r{line}"));
+    CURSOR.store(BEHIND_LIVE_LINE, Ordering::Relaxed);
+    true
+}
+
+/// Prints whole lines, unless somebody is in the middle of one; says whether it did.
+pub fn print_between(lines: fmt::Arguments<'_>) -> bool {
+    let _whole = MESSAGE.lock();
+    let between = CURSOR.load(Ordering::Relaxed) != INSIDE;
+    if between {
+        send(lines);
+    }
+    between
 }
 
 /// Prints a message of a kernel that is about to end: without the lock, and on whatever is
@@ -307,6 +341,7 @@ pub fn close(message: fmt::Arguments<'_>) {
     let _whole = (0..MAX_POLLS).find_map(|_| MESSAGE.try_lock());
     let mut sink = Sink::now();
     SINK.store(CLOSED, Ordering::Release);
+    leave_live_line(&mut sink);
     // The sink itself never fails.
     let _ = sink.write_fmt(message);
     if let Sink::Uart(port) = sink {
@@ -315,8 +350,26 @@ pub fn close(message: fmt::Arguments<'_>) {
 }
 
 fn send(message: fmt::Arguments<'_>) {
+    let mut sink = Sink::now();
+    leave_live_line(&mut sink);
     // The sink itself never fails; what a `Display` returns cannot be helped here.
-    let _ = Sink::now().write_fmt(message);
+    let _ = sink.write_fmt(message);
+}
+
+fn leave_live_line(sink: &mut Sink) {
+    if CURSOR.load(Ordering::Relaxed) == BEHIND_LIVE_LINE {
+        // The sink itself never fails.
+        let _ = sink.write_str("\n");
+    }
+}
+
+/// Remembers where text leaves the cursor.
+fn note_cursor(last: Option<&u8>) {
+    match last {
+        None => {}
+        Some(b'\n') => CURSOR.store(AT_START, Ordering::Relaxed),
+        Some(_) => CURSOR.store(INSIDE, Ordering::Relaxed),
+    }
 }
 
 /// The next byte that was typed, if there is one.
@@ -330,7 +383,10 @@ pub fn read_byte() -> Option<u8> {
 /// Sends bytes as they are, whole like a message.
 pub fn write_bytes(bytes: &[u8]) {
     let _whole = MESSAGE.lock();
-    match Sink::now() {
+    let mut sink = Sink::now();
+    leave_live_line(&mut sink);
+    note_cursor(bytes.last());
+    match sink {
         Sink::Nowhere => {}
         Sink::Uart(port) => bytes.iter().for_each(|&byte| send_byte(port, byte)),
         Sink::Host => bytes.utf8_chunks().for_each(|chunk| write_to_host(chunk.valid())),

@@ -36,7 +36,7 @@ pub(super) fn user(number: u8, syndrome: Syndrome, far: u64, frame: &TrapFrame) 
     let name = task::name_of(task::current_id());
     let name = name.split(|b| *b == 0).next().unwrap_or(&[]);
     println!(
-        "{} ({}): signal {number} at {:#x}, address {far:#x}: {syndrome}",
+        "{} ({}): signal {number} at {:#x}, address {far:#x}:\n  {syndrome}",
         name.escape_ascii(),
         task::pids().0,
         frame.elr,

@@ -1,13 +1,18 @@
-//! What pages cost, by workloads that Linux was measured with too: `workload=NAME`, one of
-//! touch, swapout, swapin, swapinrnd, seqcycle and zipf.
+//! What pages cost, by workloads that Linux was measured with too.
 //!
-//! A hog locks memory until `target=N` (16384) frames are free. Then every access of the
-//! workload is timed on its own; one that took longer than `slow=N` (150) nanoseconds is
-//! looked up in the kernel's count of faults, and the cost of that is taken off again.
-//! Under `--icount` a nanosecond is an instruction, and every run prints the same.
+//! A hog locks memory until `target` frames are free. Then every access of the workload is
+//! timed on its own; one that took longer than `slow` nanoseconds is looked up in the kernel's
+//! count of faults, and the cost of that is taken off again. Under `--icount` a nanosecond is
+//! an instruction, and every run prints the same.
 //!
 //! Each line of the result is a name, a value and a unit; the name begins with the workload
 //! and its segment. At the end all words of all pages are checked.
+//!
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `workload=` | touch/swapout/swapin/swapinrnd/seqcycle/zipf | the accesses that are timed (touch) |
+//! | `target=` | 1 or more | frames that are left free (16384) |
+//! | `slow=` | 1 or more | nanoseconds from which on an access is looked up (150) |
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,10 @@
-//! Several children touch memory as fast as they can, so that kswapd cannot keep up and
-//! the children must reclaim for themselves; then each checks what it wrote.
+//! Several children touch memory as fast as they can: kswapd cannot keep up, and they must
+//! reclaim for themselves. Then each checks what it wrote.
 //!
-//! `children=N` (4), `pages=N` in all (1.5 × RAM).
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `children=` | 1 or more | how many programs (4) |
+//! | `pages=` | 1 or more | pages in all (1.5 × RAM) |
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The demonstration: twice as many pages as there is RAM, and every word of them checked.
+//! The demonstration, with twice as many pages as there is RAM and every word of them checked.
 //!
 //! | phase | what happens |
 //! | --- | --- |
@@ -7,14 +7,20 @@
 //! | random | every page once in random order, checked; each fourth gets a new version |
 //! | verify | every page, in order, against the version it has now |
 //!
-//! `pages=N` overrides the number of pages, `rounds=N` repeats the last two phases.
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `pages=` | 1 or more | how many pages (2 × RAM) |
+//! | `rounds=` | 0 or more | how often the last two phases run (1) |
 #![no_std]
 #![no_main]
 
 use programs::args::Args;
-use programs::out::Progress;
+use programs::out::{Progress, usual_time};
 use programs::pages::{Damage, Pages, shuffled};
 use programs::{Machine, println, sys};
+
+/// How many pages pass all four phases in a second.
+const PAGES_A_SECOND: usize = 10_000;
 
 programs::entry!(demo);
 
@@ -22,6 +28,7 @@ fn demo(args: &Args) -> i32 {
     let count = args.number("pages", 2 * Machine::new().ram);
     let rounds = args.number("rounds", 1);
     println!("demo: {count} pages ({} MiB), each of 512 words", count / 256);
+    println!("demo: {}", usual_time(count * (1 + rounds) / 2, PAGES_A_SECOND));
     match run(count, rounds as u64) {
         Ok(()) => {
             println!("demo: every word of {count} pages was as written");
@@ -33,20 +40,25 @@ fn demo(args: &Args) -> i32 {
 
 fn run(count: usize, rounds: u64) -> Result<(), Damage> {
     let mut pages = Pages::map(count);
-    phase("write", count, 0..count, |page| {
+    phase("write", "every page, in order", count, 0..count, |page| {
         pages.write(page, 1);
         Ok(())
     })?;
-    phase("read", count, 0..count, |page| pages.check(page, 1))?;
+    phase("read", "every word of every page, in order", count, 0..count, |page| {
+        pages.check(page, 1)
+    })?;
     for round in 1..=rounds {
-        phase("random", count, shuffled(count), |page| {
+        let what = "every page in random order, a fourth of them rewritten";
+        phase("random", what, count, shuffled(count), |page| {
             pages.check(page, version(page, round))?;
             if version(page, round + 1) != version(page, round) {
                 pages.write(page, version(page, round + 1));
             }
             Ok(())
         })?;
-        phase("verify", count, 0..count, |page| pages.check(page, version(page, round + 1)))?;
+        phase("verify", "every word as it should be by now", count, 0..count, |page| {
+            pages.check(page, version(page, round + 1))
+        })?;
     }
     Ok(())
 }
@@ -57,13 +69,15 @@ fn version(page: usize, round: u64) -> u64 {
     1 + (round - 1 + page as u64 % 4) / 4
 }
 
-/// Runs one phase, showing its progress and how long it took.
+/// Runs one phase, showing what it does, its progress and how long it took.
 fn phase(
     name: &'static str,
+    what: &str,
     count: usize,
     order: impl Iterator<Item = usize>,
     mut visit: impl FnMut(usize) -> Result<(), Damage>,
 ) -> Result<(), Damage> {
+    println!("demo: {name}: {what}");
     let start = sys::now();
     let mut progress = Progress::new(name, count);
     for (done, page) in order.enumerate() {

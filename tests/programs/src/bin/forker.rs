@@ -5,7 +5,10 @@
 //! rewrites its own share and must find all others as they were before the fork. The first
 //! child forks once more, so that pages are shared by three generations.
 //!
-//! `children=N` (3), `pages=N` shared (RAM / 2).
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `children=` | 1 or more | children of the parent (3) |
+//! | `pages=` | 1 or more | pages that they share (RAM / 2) |
 #![no_std]
 #![no_main]
 

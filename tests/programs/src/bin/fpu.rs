@@ -2,7 +2,10 @@
 //! of their own and look again and again whether these are still there, with and without
 //! system calls in between. A child begins with its parent's.
 //!
-//! `children=N` (2), `ms=N` (300).
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `children=` | 0 or more | how many programs beside the first (2) |
+//! | `ms=` | 1 or more | for how long (300) |
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,12 @@
-//! The smallest program: says what it was given and ends with `status=N`.
+//! The smallest program: says what it was given and ends as it was told.
 //!
 //! It also has a data and a bss segment, and finds them as the file says: that proves the
 //! loader of programs, since no other program here needs either.
+//!
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `status=` | 0 to 255 | the exit status (0) |
+//! | `...` | | any words, which it prints |
 #![no_std]
 #![no_main]
 

@@ -2,10 +2,15 @@
 //! and code that nobody wrote. The kernel goes on, the hostile die alone, the honest find
 //! every word as they wrote it, and in the end everything has been given back.
 //!
-//! `seed=N` (1) decides what is tried; `children=N` (12) make `calls=N` (3000) system calls
-//! each, `accesses=N` (24) make one access each, `codes=N` (24) run one page of random
-//! instructions each. `honest=N` (110) is the neighbours' memory in percent of RAM. With
-//! `swapoff=1` the hostile may take swap away, too: then the honest must fit into RAM.
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `seed=` | 0 or more | what is tried (1) |
+//! | `children=` | 1 or more | how many make system calls (12) |
+//! | `calls=` | 1 or more | how many each of them makes (3000) |
+//! | `accesses=` | 1 or more | how many make one access each (24) |
+//! | `codes=` | 1 or more | how many run a page of random instructions each (24) |
+//! | `honest=` | 1 or more | the neighbours' memory in percent of RAM (110) |
+//! | `swapoff=` | 0 to 1 | whether swap may be taken away: then the honest must fit into RAM (0) |
 #![no_std]
 #![no_main]
 

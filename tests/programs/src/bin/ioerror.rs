@@ -7,9 +7,13 @@
 //! be compared with the kernel's count of errors. A child makes no system call while it has
 //! memory out, because there a failed read would be an error of the call.
 //!
-//! `children=N` (4) at a time, `percent=N` (150) of RAM together, `total=N` (12) in all,
-//! `rounds=N` (2) of writing and checking each. With `killed=1` the want of memory may end
-//! children, too: if every slot goes bad, there is no swap any more.
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `children=` | 1 or more | how many at a time (4) |
+//! | `percent=` | 1 or more | of RAM that they use together (150) |
+//! | `total=` | 1 or more | how many in all (12) |
+//! | `rounds=` | 1 or more | of writing and checking each (2) |
+//! | `killed=` | 0 to 1 | whether memory may run out, as it does if every slot goes bad (0) |
 #![no_std]
 #![no_main]
 

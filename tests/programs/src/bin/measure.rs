@@ -2,7 +2,11 @@
 //!
 //! Under `--icount` the clock advances one nanosecond an instruction, so the figures are
 //! instructions and the same in every run; without it they are nanoseconds. The clock's
-//! own cost is measured first and taken off. `pages=N` (8192).
+//! own cost is measured first and taken off.
+//!
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `pages=` | 1 or more | how many pages (8192) |
 #![no_std]
 #![no_main]
 

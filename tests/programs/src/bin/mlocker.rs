@@ -1,7 +1,10 @@
 //! Locked pages stay (LRU-10, RMAP-05): under pressure of twice what is left, reading them
 //! causes no major fault; unlocked, they may go and still hold their data.
 //!
-//! `pages=N` locked (RAM / 4), `pressure=N` (1.5 × RAM).
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `pages=` | 1 or more | pages that are locked (RAM / 4) |
+//! | `pressure=` | 1 or more | pages that are written beside them (1.5 × RAM) |
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,10 @@
 //! Out of memory kills the hog, and only the hog: a small worker beside it goes on and
 //! finds its data intact, and a new program can start afterwards.
 //!
-//! `worker=N` pages (RAM / 8), `rounds=N` checks (8).
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `worker=` | 1 or more | the worker's pages (RAM / 8) |
+//! | `rounds=` | 1 or more | how often it checks them (8) |
 #![no_std]
 #![no_main]
 

@@ -1,6 +1,9 @@
 //! MADV_PAGEOUT (CTRL-04's call) takes pages out, and a touch brings each back unharmed.
 //!
-//! `pages=N` (4096). `faults=any` accepts a kernel that kept the pages.
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `pages=` | 1 or more | how many pages (4096) |
+//! | `faults=` | any | accepts a kernel that kept the pages |
 #![no_std]
 #![no_main]
 

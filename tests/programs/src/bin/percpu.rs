@@ -1,5 +1,5 @@
-//! What things cost while every CPU does the same: `children=N` (1) processes, one for each
-//! CPU, begin at one moment.
+//! What things cost while every CPU does the same: processes, one for each CPU, begin at one
+//! moment.
 //!
 //! - `list`: a page taken from the CPU's list, its reference dropped, and given back
 //! - `allocator`: the same through `alloc_pages` and `free_pages`
@@ -11,6 +11,10 @@
 //! time passes by one nanosecond for each instruction of any CPU, and a CPU that has nothing
 //! to do stands still. So the time from the first that begins to the last that ends, divided
 //! by what all of them did, is what one costs, waiting for locks included.
+//!
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `children=` | 1 to 4 | how many processes, one for each CPU (1) |
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,10 @@
 //! Forks and exits by the hundred: children that write, fork once more, or die of a fault,
 //! many at a time, and every one of them accounted for.
 //!
-//! `rounds=N` (12) of `children=N` (24) at once.
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `rounds=` | 1 or more | how often (12) |
+//! | `children=` | 1 or more | how many at once (24) |
 #![no_std]
 #![no_main]
 

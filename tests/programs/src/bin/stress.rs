@@ -5,13 +5,20 @@
 //! A program or a child may be ended by SIGBUS where reads fail, and by nothing else; what
 //! it leaves is told by the others, and by the kernel's books at the end.
 //!
-//! `programs=N` (8) at a time, `exits=N` (2400) children in all, `rounds=N` (1) of writing
-//! and checking in each phase, `seed=N` (1). Where the kernel does not let programs turn the
-//! RAM disk's knobs (`test.hooks`), swap is quick in each phase.
+//! Where the kernel does not let programs turn the RAM disk's knobs (`test.hooks`), swap is
+//! quick in each phase.
+//!
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `programs=` | 1 or more | how many at a time (8) |
+//! | `exits=` | 0 or more | children in all (2400) |
+//! | `rounds=` | 1 or more | of writing and checking in each phase (1) |
+//! | `seed=` | 0 or more | what happens at random (1) |
 #![no_std]
 #![no_main]
 
 use programs::args::Args;
+use programs::out::{Progress, usual_time};
 use programs::pages::{Pages, lock_program};
 use programs::random::Random;
 use programs::sys::{self, Knob};
@@ -23,7 +30,10 @@ programs::entry!(stress);
 /// What swap is like for a while: a delay in microseconds, and one in how many requests
 /// fails; and how much memory is used then, in hundredths of RAM.
 struct Phase {
+    /// At most eleven bytes, for the live line.
     name: &'static str,
+    /// In more words.
+    what: &'static str,
     percent: usize,
     delay_us: u32,
     fail_write: u32,
@@ -31,10 +41,38 @@ struct Phase {
 }
 
 const PHASES: [Phase; 4] = [
-    Phase { name: "quick", percent: 300, delay_us: 0, fail_write: 0, fail_read: 0 },
-    Phase { name: "slow", percent: 130, delay_us: 20, fail_write: 0, fail_read: 0 },
-    Phase { name: "writes fail", percent: 150, delay_us: 0, fail_write: 500, fail_read: 0 },
-    Phase { name: "reads fail", percent: 150, delay_us: 0, fail_write: 500, fail_read: 1000 },
+    Phase {
+        name: "quick",
+        what: "swap as quick as it is",
+        percent: 300,
+        delay_us: 0,
+        fail_write: 0,
+        fail_read: 0,
+    },
+    Phase {
+        name: "slow",
+        what: "each request takes 20 microseconds",
+        percent: 130,
+        delay_us: 20,
+        fail_write: 0,
+        fail_read: 0,
+    },
+    Phase {
+        name: "writes fail",
+        what: "one write in 500",
+        percent: 150,
+        delay_us: 0,
+        fail_write: 500,
+        fail_read: 0,
+    },
+    Phase {
+        name: "reads fail",
+        what: "one read in 1000, and one write in 500",
+        percent: 150,
+        delay_us: 0,
+        fail_write: 500,
+        fail_read: 1000,
+    },
 ];
 
 /// Pages that the programs of a phase share from the beginning, in hundredths of RAM.
@@ -43,12 +81,15 @@ const SHARED: usize = 4;
 const LARGE_FORKS: usize = 4;
 /// Pages of the process that has the other children, beside the shared ones.
 const NURSERY: usize = 128;
+/// How many pages are written and checked in a second.
+const PAGES_A_SECOND: usize = 6000;
 /// What all pages hold before anybody has written them.
 const OLD: u64 = 1;
 
 /// What each program of a phase is to do.
 #[derive(Clone, Copy)]
 struct Work {
+    phase: &'static str,
     pages: usize,
     exits: usize,
     rounds: usize,
@@ -61,18 +102,22 @@ fn stress(args: &Args) -> i32 {
     // Of RAM and swap, a part stays free, so that nobody need be killed.
     let most = (ram + machine.swap) * 85 / 100;
     let work = Work {
+        phase: "",
         pages: 0,
         exits: args.number("exits", 2400) / PHASES.len() / programs,
         rounds: args.number("rounds", 1),
         seed: args.number("seed", 1),
     };
     println!("stress: {programs} programs, {ram} pages of RAM, {} of swap", machine.swap);
+    let sizes = PHASES.iter().map(|phase| (ram * phase.percent / 100).min(most));
+    println!("stress: {}", usual_time(sizes.sum::<usize>() * work.rounds, PAGES_A_SECOND));
     lock_program();
     for (nth, phase) in PHASES.iter().enumerate() {
+        println!("stress: phase {} of {}, {}: {}", nth + 1, PHASES.len(), phase.name, phase.what);
         turn(phase);
         let all = (ram * phase.percent / 100).min(most) - ram * SHARED / 100;
         let seed = work.seed * PHASES.len() + nth;
-        let work = Work { pages: all / programs, seed, ..work };
+        let work = Work { phase: phase.name, pages: all / programs, seed, ..work };
         let ends = run_phase(programs, ram * SHARED / 100, work);
         turn(&PHASES[0]);
         println!(
@@ -145,10 +190,14 @@ fn live(shared: &mut Pages, number: usize, work: Work) -> i32 {
     let nursery = task::start(|| breed(shared, number, work, base + 100_000));
     let mut random = Random::new(work.seed, number);
     let mut own = Pages::map(work.pages);
+    // Each page is written, and looked at twice. One program speaks for all, which go at the
+    // same pace.
+    let mut steps = Steps::new((number == 0).then_some(work));
     let apart = (own.count() * work.rounds / LARGE_FORKS).max(1);
     for round in 0..work.rounds {
         let version = base + round as u64;
         for page in 0..own.count() {
+            steps.next();
             own.write(page, version);
             let forks = (round * own.count() + page).is_multiple_of(apart);
             if forks && !child(&mut own, shared, page, version, &mut random) {
@@ -156,10 +205,16 @@ fn live(shared: &mut Pages, number: usize, work: Work) -> i32 {
             }
         }
         let in_disorder = (0..own.count()).try_for_each(|_| {
+            steps.next();
             let page = random.below(own.count());
             own.check(page, version)
         });
-        let in_order = in_disorder.and_then(|()| own.check_all(version));
+        let in_order = in_disorder.and_then(|()| {
+            (0..own.count()).try_for_each(|page| {
+                steps.next();
+                own.check(page, version)
+            })
+        });
         if let Err(damage) = in_order.and_then(|()| shared.check_all(OLD)) {
             return damage.report();
         }
@@ -167,6 +222,26 @@ fn live(shared: &mut Pages, number: usize, work: Work) -> i32 {
     match task::join(nursery) {
         End::Status(0) | End::Signal(task::SIGBUS) => 0,
         _ => DAMAGED,
+    }
+}
+
+/// The steps of the program that shows its progress; those of others show nothing.
+struct Steps {
+    done: usize,
+    progress: Option<Progress>,
+}
+
+impl Steps {
+    fn new(work: Option<Work>) -> Self {
+        let all = |work: Work| work.pages * work.rounds * 3;
+        Self { done: 0, progress: work.map(|work| Progress::new(work.phase, all(work))) }
+    }
+
+    fn next(&mut self) {
+        if let Some(progress) = &mut self.progress {
+            progress.step(self.done);
+            self.done += 1;
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 //! With more pages than RAM the device is refused and nothing is lost. With fewer, shared
 //! with a child by `fork`, all come back; then the device serves again.
 //!
-//! `rounds=N` (3).
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `rounds=` | 1 or more | how often the device goes and comes back (3) |
 #![no_std]
 #![no_main]
 

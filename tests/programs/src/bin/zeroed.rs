@@ -1,7 +1,10 @@
 //! No byte of a former owner is readable (BUDY-09): children dirty most of RAM and end,
 //! or give the memory back, and whoever gets it next finds only zeroes.
 //!
-//! `pages=N` (3/4 of RAM), `rounds=N` (3).
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `pages=` | 1 or more | how many pages (3/4 of RAM) |
+//! | `rounds=` | 1 or more | how often (3) |
 #![no_std]
 #![no_main]
 

@@ -1,33 +1,23 @@
 //! The kernel's command line: words separated by spaces.
 //!
-//! | word | meaning |
-//! | --- | --- |
-//! | `init=NAME` | the program in the initrd to run |
-//! | `ramdisk=SIZE[,async][,delay=US][,bw=KBPS]` | a swap device in memory |
-//! | `ramdisk.async` | its requests always go through the queue |
-//! | `ramdisk.fail_read=N`, `ramdisk.fail_write=N` | every N-th such request fails |
-//! | `zones=DMA_END,DMA32_END` | where the zones DMA and DMA32 end |
-//! | `mem=SIZE` | use no more memory than this |
-//! | `min_free_kbytes=N`, `swappiness=N` | knobs of the memory management |
-//! | `maxcpus=N` | start no more CPUs than this |
-//! | `test.hooks` | programs may make swap slow or failing, and time the allocator |
-//! | `semihosting` | console without a UART, and the exit status, by semihosting |
-//! | `end=halt`, `end=reset`, `end=off` | what becomes of the machine after a run without semihosting |
-//! | `uart_clock=HZ` | the rate of the console UART's clock, where nobody else tells it |
-//! | `page_cluster=N` | a swap-in reads 2^N neighbours; 0 just the one (0 to 5) |
-//! | `anon_rule=second-chance`, `anon_rule=activate` | what one reference to an anonymous page earns |
-//! | `--` | what follows are the program's arguments |
+#![doc = include_str!("words.md")]
 //!
-//! Sizes and limits are bytes, with an optional suffix K, M or G. A bad value of a known
-//! word is an error that names the word; unknown words are kept for a warning, as the
-//! firmware may add its own.
+//! What follows the word `--` are the program's arguments. Sizes and limits are bytes, with an
+//! optional suffix K, M or G. A bad value of a known word is an error that names the word;
+//! unknown words are kept for a warning, as the firmware may add its own. The same table is
+//! read by `scripts/run`, which refuses both; `words.rs` says how it is read.
 //!
 //! Pure: text in, [`BootArgs`] out.
+
+mod words;
+
+pub use words::Why;
 
 use core::fmt;
 
 use mm_reclaim::reclaim::references::ReferenceRule;
 use mm_reclaim::units::PhysAddr;
+use words::{limits, number, size};
 
 /// The RAM disk that was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -91,6 +81,8 @@ pub struct BootArgs<'a> {
     pub end: Option<End>,
     /// `uart_clock=`, in Hz
     pub uart_clock: Option<u32>,
+    /// `columns=`
+    pub columns: Option<u16>,
     /// `page_cluster=`, 0 to 5
     pub page_cluster: Option<u8>,
     /// `anon_rule=`
@@ -110,37 +102,9 @@ pub struct BadWord<'a> {
     pub why: Why,
 }
 
-/// What is wrong with a word.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Why {
-    /// Not a decimal number.
-    NotANumber,
-    /// Not a number with an optional suffix K, M or G.
-    NotASize,
-    /// Too large, or zero where that makes no sense.
-    OutOfRange,
-    /// `zones=` wants two limits in ascending order.
-    NotTwoLimits,
-    /// `ramdisk=` knows `async`, `delay=` and `bw=`.
-    UnknownOption,
-    /// `end=` knows `halt`, `reset` and `off`.
-    UnknownEnd,
-    /// A value is missing after `=`.
-    Empty,
-}
-
 impl fmt::Display for BadWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = match self.why {
-            Why::NotANumber => "not a decimal number",
-            Why::NotASize => "not a size such as 4096, 64K, 32M or 1G",
-            Why::OutOfRange => "out of range",
-            Why::NotTwoLimits => "not two limits in ascending order",
-            Why::UnknownOption => "an option that is neither async, delay= nor bw=",
-            Why::UnknownEnd => "neither halt, reset nor off",
-            Why::Empty => "the value is missing",
-        };
-        write!(f, "bootargs word \"{}\": {why}", self.word)
+        write!(f, "bootargs word \"{}\": {}", self.word, self.why)
     }
 }
 
@@ -169,7 +133,7 @@ impl<'a> BootArgs<'a> {
     /// What a line says of the end, even if other words of it are bad.
     pub fn wanted_end(line: &str) -> Option<End> {
         let words = split_program(line).0.split_ascii_whitespace();
-        words.rev().find_map(|word| end(word.strip_prefix("end=")?).ok())
+        words.rev().find_map(|word| end(word.strip_prefix("end=")?))
     }
 
     /// The words that mean nothing here, for a warning each.
@@ -179,53 +143,45 @@ impl<'a> BootArgs<'a> {
 
     /// Takes one word in; false if it is unknown.
     fn word(&mut self, word: &'a str) -> Result<bool, Why> {
-        match word.split_once('=') {
-            None => Ok(self.flag(word)),
-            Some((name, value)) => self.setting(name, value),
+        if !words::check(word)? {
+            return Ok(false);
         }
+        let (name, value) = words::split(word);
+        self.set(name, value)
     }
 
-    fn flag(&mut self, word: &str) -> bool {
-        match word {
+    /// Takes in a word of the table, whose value is good.
+    fn set(&mut self, name: &str, value: &'a str) -> Result<bool, Why> {
+        match name {
             "semihosting" => self.semihosting = true,
             "ramdisk.async" => self.ramdisk.queued = true,
             "test.hooks" => self.test_hooks = true,
-            _ => return false,
-        }
-        true
-    }
-
-    fn setting(&mut self, name: &str, value: &'a str) -> Result<bool, Why> {
-        match name {
-            "init" => self.init = Some(name_of(value)?),
-            "page_cluster" => self.page_cluster = Some(at_most(value, 5)?),
-            "anon_rule" => self.anon_rule = Some(anon_rule(value)?),
-            "end" => self.end = Some(end(value)?),
-            "uart_clock" => self.uart_clock = Some(positive(value)?),
-            "mem" => self.mem = Some(size(value)?),
-            "zones" => self.zones = Some(zones(value)?),
-            "maxcpus" => self.max_cpus = Some(number(value)?).filter(|n| *n > 0),
-            "min_free_kbytes" => self.min_free_kbytes = Some(number(value)?),
-            "swappiness" => self.swappiness = Some(at_most(value, 200)?),
-            // The other spelling of `ramdisk.async`.
-            "ramdisk" if value == "async" => self.ramdisk.queued = true,
-            "ramdisk" => self.ramdisk(value)?,
-            "ramdisk.fail_read" => self.ramdisk.fail_read = Some(positive(value)?),
-            "ramdisk.fail_write" => self.ramdisk.fail_write = Some(positive(value)?),
+            "init=" => self.init = Some(value),
+            "page_cluster=" => self.page_cluster = Some(number(value)?),
+            "anon_rule=" => self.anon_rule = anon_rule(value),
+            "end=" => self.end = end(value),
+            "uart_clock=" => self.uart_clock = Some(number(value)?),
+            "columns=" => self.columns = Some(number(value)?),
+            "mem=" => self.mem = Some(size(value)?),
+            "zones=" => self.zones = Some(zones(value)?),
+            "maxcpus=" => self.max_cpus = Some(number(value)?),
+            "min_free_kbytes=" => self.min_free_kbytes = Some(number(value)?),
+            "swappiness=" => self.swappiness = Some(number(value)?),
+            "ramdisk=" => self.ramdisk(value)?,
+            "ramdisk.fail_read=" => self.ramdisk.fail_read = Some(number(value)?),
+            "ramdisk.fail_write=" => self.ramdisk.fail_write = Some(number(value)?),
             _ => return Ok(false),
         }
         Ok(true)
     }
 
     fn ramdisk(&mut self, value: &str) -> Result<(), Why> {
-        let mut options = value.split(',');
-        self.ramdisk.size = size(options.next().unwrap_or(""))?;
-        for option in options {
-            match option.split_once('=') {
-                None if option == "async" => self.ramdisk.queued = true,
-                Some(("delay", us)) => self.ramdisk.delay_us = number(us)?,
-                Some(("bw", kbps)) => self.ramdisk.bandwidth_kbps = Some(positive(kbps)?),
-                _ => return Err(Why::UnknownOption),
+        for part in value.split(',') {
+            match words::split(part) {
+                ("async", _) => self.ramdisk.queued = true,
+                ("delay=", us) => self.ramdisk.delay_us = number(us)?,
+                ("bw=", kbps) => self.ramdisk.bandwidth_kbps = Some(number(kbps)?),
+                (bytes, _) => self.ramdisk.size = size(bytes)?,
             }
         }
         Ok(())
@@ -247,65 +203,26 @@ fn split_program(line: &str) -> (&str, &str) {
     (line, "")
 }
 
-fn name_of(value: &str) -> Result<&str, Why> {
-    if value.is_empty() { Err(Why::Empty) } else { Ok(value) }
-}
-
-fn number(value: &str) -> Result<u32, Why> {
-    digits(value, Why::NotANumber).and_then(|n| u32::try_from(n).map_err(|_| Why::OutOfRange))
-}
-
-fn positive(value: &str) -> Result<u32, Why> {
-    number(value).and_then(|n| if n == 0 { Err(Why::OutOfRange) } else { Ok(n) })
-}
-
-fn at_most(value: &str, most: u8) -> Result<u8, Why> {
-    let n = number(value)?;
-    u8::try_from(n).ok().filter(|&n| n <= most).ok_or(Why::OutOfRange)
-}
-
-fn anon_rule(value: &str) -> Result<ReferenceRule, Why> {
+fn anon_rule(value: &str) -> Option<ReferenceRule> {
     match value {
-        "second-chance" => Ok(ReferenceRule::SecondChance),
-        "activate" => Ok(ReferenceRule::ActivateAnon),
-        _ => Err(Why::UnknownOption),
+        "second-chance" => Some(ReferenceRule::SecondChance),
+        "activate" => Some(ReferenceRule::ActivateAnon),
+        _ => None,
     }
 }
 
-fn end(value: &str) -> Result<End, Why> {
+fn end(value: &str) -> Option<End> {
     match value {
-        "halt" => Ok(End::Halt),
-        "reset" => Ok(End::Reset),
-        "off" => Ok(End::Off),
-        _ => Err(Why::UnknownEnd),
+        "halt" => Some(End::Halt),
+        "reset" => Some(End::Reset),
+        "off" => Some(End::Off),
+        _ => None,
     }
 }
 
 fn zones(value: &str) -> Result<ZoneEnds, Why> {
-    let (dma, dma32) = value.split_once(',').ok_or(Why::NotTwoLimits)?;
-    let (dma, dma32) = (PhysAddr(size(dma)?), PhysAddr(size(dma32)?));
-    if dma <= dma32 { Ok(ZoneEnds { dma, dma32 }) } else { Err(Why::NotTwoLimits) }
-}
-
-/// Bytes, with an optional suffix.
-fn size(value: &str) -> Result<u64, Why> {
-    let (text, shift) = match value.as_bytes().last() {
-        Some(b'K' | b'k') => (&value[..value.len() - 1], 10),
-        Some(b'M' | b'm') => (&value[..value.len() - 1], 20),
-        Some(b'G' | b'g') => (&value[..value.len() - 1], 30),
-        _ => (value, 0),
-    };
-    digits(text, Why::NotASize)?.checked_mul(1 << shift).ok_or(Why::OutOfRange)
-}
-
-/// Digits only: `parse` would take a sign.
-fn digits(text: &str, otherwise: Why) -> Result<u64, Why> {
-    match text.parse() {
-        _ if text.is_empty() => Err(Why::Empty),
-        _ if !text.bytes().all(|byte| byte.is_ascii_digit()) => Err(otherwise),
-        Ok(number) => Ok(number),
-        Err(_) => Err(Why::OutOfRange),
-    }
+    let (dma, dma32) = limits(value)?;
+    Ok(ZoneEnds { dma: PhysAddr(dma), dma32: PhysAddr(dma32) })
 }
 
 #[cfg(test)]
@@ -327,13 +244,13 @@ mod tests {
     fn every_word_is_understood() {
         let line = "init=hog maxcpus=2 test.hooks semihosting ramdisk=64M,async,delay=100,bw=2000 page_cluster=0 anon_rule=activate \
                     ramdisk.fail_read=3 ramdisk.fail_write=5 zones=1088M,1152M mem=1G \
-                    min_free_kbytes=1024 swappiness=200 end=off uart_clock=250000000 -- 7 two  words";
+                    min_free_kbytes=1024 swappiness=200 columns=0 end=off uart_clock=250000000 -- 7 two  words";
         let args = BootArgs::parse(line).unwrap();
         assert_eq!((args.init, args.page_cluster), (Some("hog"), Some(0)));
         assert_eq!(args.anon_rule, Some(ReferenceRule::ActivateAnon));
         assert!(args.semihosting);
         assert_eq!((args.end, args.uart_clock), (Some(End::Off), Some(250_000_000)));
-        assert_eq!((args.max_cpus, args.test_hooks), (Some(2), true));
+        assert_eq!((args.max_cpus, args.test_hooks, args.columns), (Some(2), true, Some(0)));
         let ramdisk = RamdiskArgs {
             size: 64 << 20,
             queued: true,
@@ -387,7 +304,7 @@ mod tests {
         assert_eq!(BootArgs::parse("end=reset").unwrap().end, Some(End::Reset));
         assert_eq!(BootArgs::wanted_end("mem=x end=off end=halt end=x"), Some(End::Halt));
         assert_eq!(BootArgs::wanted_end("mem=x -- end=off"), None);
-        assert_eq!(bad("end=never"), ("end=never", Why::UnknownEnd));
+        assert_eq!(bad("end=never"), ("end=never", Why::NotOneOf("halt/reset/off")));
     }
 
     #[test]
@@ -395,15 +312,46 @@ mod tests {
         assert_eq!(bad("mem=12Q"), ("mem=12Q", Why::NotASize));
         assert_eq!(bad("mem="), ("mem=", Why::Empty));
         assert_eq!(bad("mem=M"), ("mem=M", Why::Empty));
-        assert_eq!(bad("mem=99999999999G"), ("mem=99999999999G", Why::OutOfRange));
-        assert_eq!(bad("semihosting swappiness=201"), ("swappiness=201", Why::OutOfRange));
-        assert_eq!(bad("page_cluster=6"), ("page_cluster=6", Why::OutOfRange));
-        assert_eq!(bad("anon_rule=never"), ("anon_rule=never", Why::UnknownOption));
+        assert_eq!(bad("mem=99999999999G"), ("mem=99999999999G", Why::TooLarge));
+        assert_eq!(bad("semihosting swappiness=201"), ("swappiness=201", Why::OutOfRange(0, 200)));
+        assert_eq!(bad("page_cluster=6"), ("page_cluster=6", Why::OutOfRange(0, 5)));
+        let rules = Why::NotOneOf("second-chance/activate");
+        assert_eq!(bad("anon_rule=never"), ("anon_rule=never", rules));
         assert_eq!(bad("swappiness=+1"), ("swappiness=+1", Why::NotANumber));
         assert_eq!(bad("zones=1G"), ("zones=1G", Why::NotTwoLimits));
         assert_eq!(bad("zones=2G,1G"), ("zones=2G,1G", Why::NotTwoLimits));
         assert_eq!(bad("ramdisk=1M,slow"), ("ramdisk=1M,slow", Why::UnknownOption));
-        assert_eq!(bad("ramdisk.fail_read=0"), ("ramdisk.fail_read=0", Why::OutOfRange));
+        assert_eq!(
+            bad("ramdisk.fail_read=0"),
+            ("ramdisk.fail_read=0", Why::OutOfRange(1, u32::MAX))
+        );
         assert_eq!(bad("init="), ("init=", Why::Empty));
+    }
+    /// A word of the table that the code does not know would be ignored without a warning.
+    #[test]
+    fn every_word_of_the_table_is_taken_in() {
+        for (word, kind) in words::all().filter(|(word, _)| !word.starts_with(',')) {
+            let value = match kind {
+                "" => "",
+                "NAME" => "demo",
+                "SIZE" | "SIZE,OPTION..." => "1M",
+                "SIZE,SIZE" => "1M,2M",
+                _ => kind.split(['/', ' ']).next().unwrap(),
+            };
+            let line = format!("{word}{value}");
+            let args = BootArgs::parse(&line).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(args.unknown().count(), 0, "{line}");
+            let changed = BootArgs { line: "", ..args } != BootArgs::default();
+            assert!(changed, "{line} changes nothing");
+        }
+    }
+
+    #[test]
+    fn the_message_says_what_would_be_right() {
+        let say = |line| BootArgs::parse(line).unwrap_err().to_string();
+        let range = "bootargs word \"swappiness=9999\": out of range: 0 to 200";
+        assert_eq!(say("swappiness=9999"), range);
+        assert!(say("maxcpus=0").ends_with("out of range: 1 or more"));
+        assert!(say("end=never").ends_with("not one of halt/reset/off"));
     }
 }

@@ -1,0 +1,23 @@
+//! What a person sees of the memory management: the zones at boot, a live line while a
+//! program runs, and at the end what happened, in three sentences and in tables.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`line`](mod@line) | the live line: its fields, and how they fit a terminal |
+//! | [`story`] | three sentences of what happened |
+//! | [`tables`] | counters and reasons, grouped, with a phrase each |
+//! | [`ended`] | how the program ended, in words |
+//! | `watch` | who draws, prints and checks the books |
+//!
+//! All but `watch` is text made of figures: pure, and tested on the host.
+
+pub mod ended;
+pub mod line;
+pub mod story;
+pub mod tables;
+
+#[cfg(target_os = "none")]
+mod watch;
+
+#[cfg(target_os = "none")]
+pub use watch::{Watch, print_zones, set_columns, show_progress, was_killed_for_memory, watch};

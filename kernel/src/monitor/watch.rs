@@ -1,0 +1,231 @@
+//! Who draws the live line, prints what happened, and checks the books.
+//!
+//! **Data.** The number of the watched process, what it says that it is at, whether the killer
+//! took it, and the width of the terminal; every other figure is read from the counters.
+//! **Lock.** A leaf for the text; the rest are atomics that stand alone. The live line is drawn
+//! by a kernel task, so that it goes on when the program hangs.
+//!
+//! Without a terminal (`columns=0`) nothing is drawn over itself: the line is printed as a plain
+//! one, at longer and longer intervals.
+
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering::Relaxed};
+
+use mm_reclaim::env::{TaskFlags, WaitKey, WaitMode};
+use mm_reclaim::page::LruList;
+use mm_reclaim::stat::VmEvent;
+use mm_reclaim::units::Nanos;
+use mm_reclaim::validate::Census;
+
+use super::ended::Ended;
+use super::line::{Figures, LEGEND, Line, printable};
+use super::story::Story;
+use super::tables::{CounterTable, ReasonTable};
+use crate::arch::lock::IrqLock;
+use crate::arch::{console, timer};
+use crate::glue::{self, KernelMm};
+use crate::task::family::{INIT_PID, NAME_BYTES};
+use crate::{print, println, smp, task};
+
+/// Before the first drawing: what happens in the first moment is over soon. Each pause is twice
+/// the one before, up to the longest.
+const FIRST_PAUSE: Nanos = Nanos::from_millis(25);
+const LONGEST_PAUSE: Nanos = Nanos::from_millis(250);
+/// The same for plain lines.
+const FIRST_PLAIN_PAUSE: Nanos = Nanos::from_millis(1_000);
+const LONGEST_PLAIN_PAUSE: Nanos = Nanos::from_millis(16_000);
+/// The width of a terminal about which the command line says nothing.
+const USUAL_COLUMNS: u16 = 80;
+/// Bytes of what a program is at that name the phase; a percentage follows.
+const PHASE_BYTES: usize = 11;
+/// How often, and after which pause, a violation is looked at again.
+const QUIET_TRIES: u32 = 50;
+const QUIET_PAUSE: Nanos = Nanos::from_millis(20);
+const WATCH_KEY: WaitKey = WaitKey(0x6d6f_6e69_746f_7200);
+
+static WATCHED: AtomicU32 = AtomicU32::new(0);
+static COLUMNS: AtomicU16 = AtomicU16::new(USUAL_COLUMNS);
+static KILLED_FOR_MEMORY: AtomicBool = AtomicBool::new(false);
+/// What the program says that it is at, filled up with zeroes.
+static PROGRESS: IrqLock<[u8; NAME_BYTES]> = IrqLock::new([0; NAME_BYTES]);
+
+/// Shows the zones, their watermarks, and what the descriptors cost.
+pub fn print_zones(mm: &KernelMm, descriptor_bytes: usize) {
+    println!("zone       spanned  present  managed      min      low     high");
+    for zone in mm.zones() {
+        let marks = zone.watermarks();
+        println!(
+            "{:<8} {:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+            zone.id().name(),
+            zone.span().pages(),
+            zone.present(),
+            zone.managed(),
+            marks.min,
+            marks.low,
+            marks.high,
+        );
+    }
+    let each = size_of::<mm_reclaim::page::Page>();
+    println!("page descriptors: {} KiB, {each} bytes a frame", descriptor_bytes / 1024);
+}
+
+/// How wide the terminal is; 0 if there is none.
+pub fn set_columns(columns: u16) {
+    COLUMNS.store(columns, Relaxed);
+}
+
+/// What the watched program is at, for the live line; the beginning of a phase is drawn at once.
+pub fn show_progress(text: [u8; NAME_BYTES]) {
+    let before = core::mem::replace(&mut *PROGRESS.lock(), text);
+    let (pid, plain) = (WATCHED.load(Relaxed), COLUMNS.load(Relaxed) == 0);
+    if before[..PHASE_BYTES] != text[..PHASE_BYTES] && pid != 0 && !plain {
+        draw_once(pid, plain);
+    }
+}
+
+/// The killer is about to end the process `pid`.
+pub fn was_killed_for_memory(pid: u32) {
+    // The watched program is the first of the machine.
+    if pid == INIT_PID {
+        KILLED_FOR_MEMORY.store(true, Relaxed);
+    }
+}
+
+/// A program that is being watched.
+pub struct Watch {
+    began: Nanos,
+}
+
+/// Draws the live line for the process `pid` from now on.
+pub fn watch(pid: u32) -> Watch {
+    WATCHED.store(pid, Relaxed);
+    println!("{LEGEND}");
+    if task::spawn_kernel("monitor", TaskFlags::empty(), draw).is_err() {
+        println!("no memory for the live line");
+    }
+    Watch { began: timer::now() }
+}
+
+impl Watch {
+    /// Ends the live line, shows what happened, and checks the books. The status of the
+    /// run: the program's own, or 128 and the signal that killed it; 3 if the memory
+    /// management's books are wrong.
+    pub fn finish(self, status: i32) -> u8 {
+        WATCHED.store(0, Relaxed);
+        task::wake(WATCH_KEY);
+        end_programs();
+        let elapsed = Nanos(timer::now().0 - self.began.0);
+        print_summary(glue::mm(), elapsed);
+        let books = check_books(glue::mm());
+        let ended = Ended { status, for_memory: KILLED_FOR_MEMORY.load(Relaxed) };
+        println!("{ended}");
+        if books { ended.own() } else { ended.own().max(3) }
+    }
+}
+
+/// Ends what the watched program left behind, on whichever CPU it runs, so that the books
+/// come to rest.
+fn end_programs() {
+    for _ in 0..QUIET_TRIES {
+        if task::kill_programs() == 0 {
+            return;
+        }
+        task::sleep(QUIET_PAUSE);
+    }
+    println!("programs are still running");
+}
+
+/// Validates with the other CPUs stopped. A task of this one, or one that was interrupted
+/// where it may sleep, can still be at work on a page: a violation counts only if it stays.
+fn check_books(mm: &KernelMm) -> bool {
+    let look = || smp::with_others_stopped(|| mm.validate()).unwrap_or_else(|_| mm.validate());
+    let mut found = look();
+    for _ in 0..QUIET_TRIES {
+        if found.is_ok() {
+            break;
+        }
+        task::sleep(QUIET_PAUSE);
+        found = look();
+    }
+    match found {
+        Ok(census) => {
+            print_census(&census);
+            true
+        }
+        Err(violation) => {
+            println!("BOOKS ARE WRONG: {violation:x?}");
+            false
+        }
+    }
+}
+
+fn print_census(census: &Census) {
+    let Census { free, kernel, reserved, mappings, swap_entries, lru } = census;
+    let listed: u32 = lru.iter().sum();
+    println!("books are right: every page frame is somewhere, and all counts agree");
+    println!("  {free} are free, {kernel} the kernel's, {reserved} were never given out;");
+    println!("  programs left {listed} on the lists, {mappings} mapped, {swap_entries} in swap");
+}
+
+/// The body of the task that draws.
+fn draw() -> ! {
+    let plain = COLUMNS.load(Relaxed) == 0;
+    let (mut pause, longest) = match plain {
+        false => (FIRST_PAUSE, LONGEST_PAUSE),
+        true => (FIRST_PLAIN_PAUSE, LONGEST_PLAIN_PAUSE),
+    };
+    loop {
+        let mode = WaitMode { timeout: Some(pause), killable: false };
+        let _ = task::wait_until(WATCH_KEY, mode, &mut || WATCHED.load(Relaxed) == 0);
+        let pid = WATCHED.load(Relaxed);
+        if pid == 0 {
+            task::exit(0);
+        }
+        draw_once(pid, plain);
+        pause = Nanos((pause.0 * 2).min(longest.0));
+    }
+}
+
+/// Shows what the program is at, or else its name.
+fn draw_once(pid: u32, plain: bool) {
+    let said = *PROGRESS.lock();
+    let mut text = if said[0] == 0 { task::name_of_process(pid).unwrap_or_default() } else { said };
+    let progress = printable(&mut text);
+    let columns = if plain { USUAL_COLUMNS } else { COLUMNS.load(Relaxed) };
+    let line = Line { progress, figures: figures(glue::mm()), columns: columns.into() };
+    match plain {
+        // A line that cannot be drawn now is drawn the next time.
+        false => _ = console::draw(format_args!("{line}")),
+        true => _ = console::print_between(format_args!("{line}\n")),
+    }
+}
+
+fn figures(mm: &KernelMm) -> Figures {
+    let n = |event| mm.event(event);
+    let size = |list| u64::from(mm.lru().total(list));
+    Figures {
+        free: u64::from(mm.total_free()),
+        inactive: size(LruList::InactiveAnon) + size(LruList::InactiveFile),
+        active: size(LruList::ActiveAnon) + size(LruList::ActiveFile),
+        by_kswapd: n(VmEvent::PgStealKswapd),
+        by_direct: n(VmEvent::PgStealDirect),
+        swapped_out: n(VmEvent::PswpOut),
+        swapped_in: n(VmEvent::PswpIn),
+    }
+}
+
+/// What happened in three sentences, then everything that was counted, and why reclaim decided
+/// as it did.
+fn print_summary(mm: &KernelMm, elapsed: Nanos) {
+    let count = |event| mm.event(event);
+    println!("\nwhat happened:");
+    print!("{}", Story { elapsed, count: &count });
+    println!("\ncounters, those that are not 0:");
+    print!("{}", CounterTable { count: &count });
+    println!("why, for each page that reclaim looked at:");
+    print!("{}", ReasonTable { count: &|reason| mm.verdict_count(reason) });
+    println!("zone       scanned   stolen     free");
+    for zone in mm.zones() {
+        let (scanned, stolen) = zone.reclaim_counts();
+        println!("{:<8} {scanned:>9}{stolen:>9}{:>9}", zone.id().name(), zone.free());
+    }
+}

@@ -1,0 +1,85 @@
+# shellcheck shell=bash
+# Which tests a word means: a row of the specification (those whose comment or body names it), a
+# part of a test's name, or a workload. Sourced by scripts/test after scripts/lib.sh, never run.
+#
+# A test is found in the sources, so that nothing need be built to say that there is none. It is
+# a line "KIND NAME", whose kind says how it is run:
+#
+#   host PACKAGE      by cargo on the host, as do those of kernel:lib, kernel:memory, kernel:boot
+#   model             by scripts/models
+#   suite             in a QEMU of its own, in the kernel
+#   workload          a row of tests/workloads.txt
+
+shopt -s globstar nullglob
+
+# is_row WORD
+is_row() { [[ $1 =~ ^[A-Z]+-[0-9]{2}$ ]]; }
+
+# matching WORD: the lines of all tests that a word means.
+matching() {
+    local row=
+    ! is_row "$1" || row=yes
+    WORD=$1 ROW=$row awk '
+        function kind_of(file) {
+            if (file ~ /^tests\/models\/tests\//) return "model"
+            if (file ~ /^tests\/suite\/tests\//) return "suite"
+            if (file ~ /^kernel\/tests\/boot\//) return "host kernel:boot"
+            if (file ~ /^kernel\/tests\//) return "host kernel:memory"
+            if (file ~ /^kernel\//) return "host kernel:lib"
+            if (file ~ /\/under_loom\//) return "model"
+            sub(/^tests\//, "", file)
+            sub(/\/.*/, "", file)
+            return "host " file
+        }
+        function is_meant(name, text) { return ROW ? index(text, WORD) : index(name, WORD) }
+        # What a test of the suite is called, by its function.
+        function learn_name(line,    parts) {
+            if (split(line, parts, "\"") < 3) return
+            sub(/[^a-z0-9_]*$/, "", line)
+            sub(/.*[^a-z0-9_]/, "", line)
+            listed[line] = parts[2]
+        }
+        function finish(    name) {
+            if (kind == "suite") {
+                name = listed[title]
+                if (name != "" && is_meant(name, text)) print kind, name
+            } else if (tests && is_meant(title, text)) {
+                print kind, title
+            }
+            title = ""
+        }
+        BEGIN { WORD = ENVIRON["WORD"]; ROW = ENVIRON["ROW"]; if (!ROW) gsub(/[ -]/, "_", WORD) }
+        FNR == 1 { kind = kind_of(FILENAME); title = ""; text = ""; tests = 0; split("", listed) }
+        kind == "suite" && /Test::(new|long|fatal)\(".*[a-z0-9_]\)/ { sub(/\)(\.only_if.*)?,?$/, ""); learn_name($0) }
+        title == "" && /^ *(\/\/|#\[)/ { text = text "\n" $0; if (/#\[test\]/) tests = 1; next }
+        title == "" && /^ *(pub )?fn [a-z0-9_]+/ {
+            match($0, /^ */)
+            end = substr($0, 1, RLENGTH) "}"
+            title = $0
+            sub(/^ *(pub )?fn /, "", title)
+            sub(/[^a-z0-9_].*/, "", title)
+            text = text "\n" $0
+            if (/[}]$/) { finish(); text = ""; tests = 0 }
+            next
+        }
+        title != "" { text = text "\n" $0; if ($0 == end) { finish(); text = ""; tests = 0 }; next }
+        { text = ""; tests = 0 }
+    ' {mm-reclaim,boot,kernel}/{src,tests}/**/*.rs tests/**/*.rs
+    WORD=$1 ROW=$row awk -F '|' '
+        BEGIN { WORD = ENVIRON["WORD"]; ROW = ENVIRON["ROW"] }
+        /^#/ { comment = (in_comment ? comment : "") $0; in_comment = 1; next }
+        { in_comment = 0 }
+        NF < 4 { comment = ""; next }
+        {
+            gsub(/^ *(long: *)?| *$/, "", $1)
+            program = index($2 " ", "--workload " WORD " ")
+            if (ROW ? index(comment, WORD) : index($1, WORD) || program) print "workload", $1
+        }
+    ' tests/workloads.txt
+}
+
+# names_of_kind KIND TESTS: the names of the tests of a kind, one a line.
+names_of_kind() { sed -n "s|^$1 ||p" <<<"$2"; }
+
+# host_kinds TESTS: where tests on the host are, each once.
+host_kinds() { sed -n 's/^host \([^ ]*\) .*/\1/p' <<<"$1" | sort -u; }
