@@ -129,7 +129,7 @@ fn what_lies_in_half_a_page_of_memory_is_not_in_memory() {
     let with_initrd = |memory: Ranges<'_>, start: u32, end: u32| {
         let blob = Tree::build(|root| {
             root.cell_counts(2, 2);
-            root.node("memory@0", |node| node.pairs("reg", 2, 2, memory));
+            root.memory("memory@0", 2, 2, memory);
             root.node("chosen", |chosen| {
                 chosen.cells("linux,initrd-start", &[start]);
                 chosen.cells("linux,initrd-end", &[end]);
