@@ -182,6 +182,42 @@ fn every_address_is_what_the_tree_says() {
     }
 }
 
+/// MEMB-02: what the zones are made of and what is given to the allocator is whole frames of
+/// usable memory, wherever in a frame that begins and ends.
+#[test]
+fn no_frame_reaches_beyond_what_is_usable() {
+    let mut random = Random::new(12);
+    for _ in 0..1_000 {
+        let mut some = || (0..1 + random.below(4)).map(|_| range(&mut random)).collect::<Vec<_>>();
+        let (limits, parts, other) = (some(), some(), some());
+        let blob = Tree::build(|root| {
+            root.cell_counts(2, 2);
+            let limits = [&limits[..], &[IMAGE]].concat();
+            root.node("chosen", |node| node.pairs("linux,usable-memory-range", 2, 2, &limits));
+            root.node("ram@0", |node| {
+                node.text("device_type", "memory");
+                node.pairs("reg", 2, 2, &[(0, 1 << 40)]);
+                node.pairs("linux,usable-memory", 2, 2, &parts);
+            });
+            root.memory("ram@1", 2, 2, &[&other[..], &[IMAGE]].concat());
+            root.node("memory@2", |node| node.pairs("reg", 2, 2, &[(0, 1 << 40)]));
+        });
+        let is_in = |ranges: Ranges<'_>, at| ranges.iter().any(|&(b, s)| (b..b + s).contains(&at));
+        let usable = |at| {
+            let named = is_in(&parts, at) || is_in(&other, at);
+            is_in(&[IMAGE], at) || (named && is_in(&limits, at))
+        };
+        with_map(&machine(blob).unwrap(), |map, result| {
+            assert_eq!(result, Ok(()));
+            for frames in map.memory_frames().chain(map.free_frames()) {
+                let (start, end) = (frames.start.addr().0, frames.end.addr().0);
+                let halves = (start..end).step_by(0x800).take(0x1000);
+                assert!(halves.chain([end - 1]).all(usable), "{frames:?} of {limits:x?}");
+            }
+        });
+    }
+}
+
 /// Few enough different addresses that ranges meet, overlap and contain one another.
 fn range(random: &mut Random) -> (u64, u64) {
     const STEPS: [u64; 4] = [0x1000, 0x10_0000, 0x800, 1 << 36];
