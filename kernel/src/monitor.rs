@@ -48,18 +48,30 @@ pub fn print_zones(mm: &KernelMm, descriptor_bytes: usize) {
     println!("page descriptors: {} KiB, {each} bytes a frame", descriptor_bytes / 1024);
 }
 
-/// A program that is being watched.
-pub struct Watch {
-    began: Nanos,
-}
+/// The task that draws, which sleeps until there is a program to watch.
+pub struct Monitor(());
 
-/// Draws the live line for the process `pid` from now on.
-pub fn watch(pid: u32) -> Watch {
-    WATCHED.store(pid, Relaxed);
+/// Makes it. To be called before there is any program: what the task takes of memory is then
+/// not missed by one that counts what is free.
+pub fn prepare() -> Monitor {
     if task::spawn_kernel("monitor", TaskFlags::empty(), draw).is_err() {
         println!("no memory for the live line");
     }
-    Watch { began: timer::now() }
+    Monitor(())
+}
+
+impl Monitor {
+    /// Draws the live line for the process `pid` from now on.
+    pub fn watch(self, pid: u32) -> Watch {
+        WATCHED.store(pid, Relaxed);
+        task::wake(WATCH_KEY);
+        Watch { began: timer::now() }
+    }
+}
+
+/// A program that is being watched.
+pub struct Watch {
+    began: Nanos,
 }
 
 impl Watch {
@@ -128,6 +140,8 @@ fn check_books(mm: &KernelMm) -> bool {
 
 /// The body of the task that draws.
 fn draw() -> ! {
+    let watched = &mut || WATCHED.load(Relaxed) != 0;
+    let _ = task::wait_until(WATCH_KEY, WaitMode::UNTIL_READY, watched);
     loop {
         let mode = WaitMode { timeout: Some(PERIOD), killable: false };
         let _ = task::wait_until(WATCH_KEY, mode, &mut || WATCHED.load(Relaxed) == 0);

@@ -214,14 +214,17 @@ pub fn init(machine: &Machine) -> u8 {
         println!("no program to run: init= names none");
         return 0;
     };
+    // What a program may look for at its end must be there before it begins: it counts the
+    // memory, and the monitor's stack is none that it could get back.
+    let monitor = monitor::prepare();
     let started = machine.initrd().ok_or(None).and_then(|initrd| {
         exec::spawn(initrd_bytes(initrd), name, machine.args.program).map_err(Some)
     });
     match started {
         Ok(pid) => {
-            let monitor = monitor::watch(pid);
+            let watch = monitor.watch(pid);
             let status = wait_for(pid);
-            monitor.finish(status)
+            watch.finish(status)
         }
         Err(error) => complain(name, error),
     }
