@@ -218,8 +218,25 @@ pub fn virt(bootargs: &str, nodes: &[Ranges<'_>], more: impl FnOnce(&mut Tree)) 
     })
 }
 
-/// What `virt` has beside memory and the words for the kernel.
+/// What `virt` has beside memory and the words for the kernel, with a GICv2.
 pub fn virt_devices(root: &mut Tree) {
+    virt_without_gic(root);
+    root.node("intc@8000000", |gic| {
+        gic.text("compatible", "arm,cortex-a15-gic");
+        gic.pairs("reg", 2, 2, &[(0x0800_0000, 0x1_0000), (0x0801_0000, 0x1_0000)]);
+    });
+}
+
+/// The same with a GICv3.
+pub fn virt_devices_v3(root: &mut Tree) {
+    virt_without_gic(root);
+    root.node("intc@8000000", |gic| {
+        gic.text("compatible", "arm,gic-v3");
+        gic.pairs("reg", 2, 2, &[(0x0800_0000, 0x1_0000), (0x080a_0000, 0xf6_0000)]);
+    });
+}
+
+fn virt_without_gic(root: &mut Tree) {
     timer(root);
     root.node("psci", |psci| {
         psci.text("compatible", "arm,psci-1.0\0arm,psci-0.2\0arm,psci");
@@ -228,9 +245,5 @@ pub fn virt_devices(root: &mut Tree) {
     root.node("pl011@9000000", |uart| {
         uart.text("compatible", "arm,pl011\0arm,primecell");
         uart.pairs("reg", 2, 2, &[(0x0900_0000, 0x1000)]);
-    });
-    root.node("intc@8000000", |gic| {
-        gic.text("compatible", "arm,cortex-a15-gic");
-        gic.pairs("reg", 2, 2, &[(0x0800_0000, 0x1_0000), (0x0801_0000, 0x1_0000)]);
     });
 }
