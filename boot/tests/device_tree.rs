@@ -7,6 +7,7 @@ use boot::dtb::{check_address, total_size};
 use trees::boards::{PI_8_GIB, Pi, raspberry_pi_4};
 use trees::builder::Tree;
 
+mod second;
 #[allow(dead_code, reason = "each test program uses its part of what they share")]
 mod trees;
 
@@ -206,15 +207,7 @@ fn what_every_device_reaches_is_found() {
 fn a_second_reader_agrees() {
     for blob in GOOD {
         let (ours, theirs) = (Summary::read(blob).unwrap(), fdt::Fdt::new(blob).unwrap());
-        let other: BTreeSet<(u64, u64)> = theirs
-            .find_node("/")
-            .unwrap()
-            .children()
-            .filter(|node| node.name.starts_with("memory@"))
-            .filter(|node| node.property("status").is_none())
-            .flat_map(|node| node.reg().unwrap())
-            .map(|range| (range.starting_address as u64, range.size.unwrap() as u64))
-            .collect();
+        let other = second::memory(&theirs).into_iter().collect();
         assert_eq!(pairs(ours.memory.iter().copied()), other);
         let other: BTreeSet<(u64, u64)> = theirs
             .memory_reservations()
@@ -342,8 +335,7 @@ fn a_deeply_nested_tree_is_read() {
 #[test]
 fn more_ranges_than_fit_are_refused() {
     let many = |count: usize| (0..count as u64).map(|n| (n << 24, 0x1000)).collect::<Vec<_>>();
-    let memory =
-        |count| tree(|root| root.node("memory@1", |node| node.pairs("reg", 2, 1, &many(count))));
+    let memory = |count| tree(|root| root.memory("memory@1", 2, 1, &many(count)));
     let memreserve =
         |count| tree(|root| many(count).iter().for_each(|&(base, size)| root.reserve(base, size)));
     let reserved = |count| {
@@ -369,7 +361,7 @@ fn more_ranges_than_fit_are_refused() {
 /// `more` adds below the root.
 fn tree(more: impl FnOnce(&mut Tree)) -> Vec<u8> {
     Tree::build(|root| {
-        root.node("memory@0", |node| node.pairs("reg", 2, 1, &[(0x4000_0000, 0x1000_0000)]));
+        root.memory("memory@0", 2, 1, &[(0x4000_0000, 0x1000_0000)]);
         more(root);
     })
 }

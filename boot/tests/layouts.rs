@@ -7,6 +7,7 @@ use trees::boards::{PI_8_GIB, Ranges, raspberry_pi_4, virt};
 use trees::builder::Tree;
 use trees::random::Random;
 
+mod second;
 #[allow(dead_code, reason = "each test program uses its part of what they share")]
 mod trees;
 
@@ -49,6 +50,7 @@ fn a_tree_without_memory_is_refused() {
     }
     let disabled = Tree::build(|root| {
         root.node("memory@0", |node| {
+            node.text("device_type", "memory");
             node.pairs("reg", 2, 1, &[(0, 0x1000)]);
             node.text("status", "disabled");
         });
@@ -67,7 +69,7 @@ fn a_range_that_ends_beyond_the_last_address_is_refused() {
         assert_eq!(Summary::read(&blob), Err(DtbError::BadSpan { node, base, size }));
     };
     refused("memory@1", base, size, &|root| {
-        root.node("memory@1", |node| node.pairs("reg", 2, 2, &[(0, 0x1000), (base, size)]));
+        root.memory("memory@1", 2, 2, &[(0, 0x1000), (base, size)]);
     });
     refused("", base, u64::MAX, &|root| root.reserve(base, u64::MAX));
     refused("secure@1", base, size, &|root| {
@@ -83,7 +85,7 @@ fn a_range_that_ends_beyond_the_last_address_is_refused() {
 fn an_initrd_that_ends_before_it_starts_is_refused() {
     let initrd = |start, end| {
         let blob = Tree::build(|root| {
-            root.node("memory@0", |node| node.pairs("reg", 2, 1, &[(0, 0x1000_0000)]));
+            root.memory("memory@0", 2, 1, &[(0, 0x1000_0000)]);
             root.node("chosen", |chosen| {
                 chosen.cells("linux,initrd-start", &[start]);
                 chosen.cells("linux,initrd-end", &[0, end]);
@@ -103,7 +105,10 @@ fn a_ragged_range_and_odd_cells_are_refused() {
     let read = |cells: [u32; 2], reg: &[u32]| {
         let blob = Tree::build(|root| {
             root.cell_counts(cells[0], cells[1]);
-            root.node("memory@0", |node| node.cells("reg", reg));
+            root.node("memory@0", |node| {
+                node.text("device_type", "memory");
+                node.cells("reg", reg);
+            });
         });
         Summary::read(&blob).map(|summary| pairs(&summary.memory)).map_err(|e| format!("{e:?}"))
     };
@@ -144,9 +149,7 @@ fn made_up(random: &mut Random) -> (Vec<u8>, Layout) {
         }
         for number in 0..1 + random.below(5) {
             let ranges: Vec<_> = (0..1 + random.below(4)).map(|_| range(random, cells)).collect();
-            root.node(&format!("memory@{number}"), |node| {
-                node.pairs("reg", cells[0], cells[1], &ranges);
-            });
+            root.memory(&format!("memory@{number}"), cells[0], cells[1], &ranges);
             layout.memory.extend(ranges);
         }
         root.node("reserved-memory", |parent| {
@@ -210,12 +213,10 @@ fn theirs(blob: &[u8]) -> Layout {
         };
         reg.into_iter().filter(move |_| enabled).map(range).collect::<Vec<_>>()
     };
-    let root = tree.find_node("/").unwrap();
-    let memory = root.children().filter(|node| node.name.starts_with("memory@")).flat_map(ranges);
     let parent = tree.find_node("/reserved-memory");
     let entry = |entry: fdt::node::MemoryReservation| (entry.address() as u64, entry.size() as u64);
     Layout {
-        memory: memory.map(|(base, size, _)| (base, size)).collect(),
+        memory: second::memory(&tree),
         memreserve: tree.memory_reservations().map(entry).collect(),
         reserved: parent.iter().flat_map(|node| node.children()).flat_map(ranges).collect(),
     }

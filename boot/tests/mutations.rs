@@ -75,7 +75,7 @@ fn each_word_may_be_any_other() {
 fn a_tree_as_large_as_can_be_is_read_in_bounded_time() {
     let start = Instant::now();
     let memory = |root: &mut Tree| {
-        root.node("memory@0", |node| node.pairs("reg", 2, 1, &[(0x4000_0000, 0x1000_0000)]));
+        root.memory("memory@0", 2, 1, &[(0x4000_0000, 0x1000_0000)]);
     };
     let wide = Tree::build(|root| {
         memory(root);

@@ -15,7 +15,7 @@ use mm_reclaim::env::TaskFlags;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::memblock::{Direction, Region};
 use mm_reclaim::swap::Slot;
-use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, PhysAddr};
+use mm_reclaim::units::{Order, PAGE_SIZE, PhysAddr};
 use mm_reclaim::zone::FrameRange;
 use mm_reclaim::{Config, Mm, Plan};
 
@@ -180,31 +180,32 @@ fn tasks(machine: &Machine) {
         .unwrap_or_else(|error| panic!("no reaper: {error:?}"));
 }
 
-/// A frame for a table of the kernel map, once the page allocator works.
-fn table_frame() -> Option<Pfn> {
-    glue::mm().alloc_pages(Gfp::KERNEL | Gfp::ZERO, Order::ZERO)
-}
-
-/// Bytes of redistributors that are mapped: those of eight CPUs, with virtual interrupts.
-const REDISTRIBUTORS: u64 = 8 * 0x4_0000;
+/// Bytes that are mapped of one of the controller's register blocks, at most: the
+/// redistributors of eight CPUs, with virtual interrupts. Every other block is smaller.
+const REGISTERS: u64 = 8 * 0x4_0000;
 
 fn map_gic(gic: Gic) -> Controller {
-    let map = |Span { base, size }| {
-        mmu::map_device(PhysAddr(base), size, &mut table_frame)
-            .unwrap_or_else(|error| panic!("the interrupt controller at {base:#x}: {error:?}"))
-            .addr()
-    };
     match gic {
-        Gic::V2 { distributor, cpu_interface } => {
-            Controller::V2 { distributor: map(distributor), cpu_interface: map(cpu_interface) }
-        }
-        Gic::V3 { distributor, redistributors } => {
-            let size = redistributors.size.min(REDISTRIBUTORS);
-            let redistributors = map(Span { size, ..redistributors });
-            let distributor = map(distributor);
-            Controller::V3 { distributor, redistributors, bytes: size as usize }
-        }
+        Gic::V2 { distributor, cpu_interface } => Controller::V2 {
+            distributor: map_registers(distributor),
+            cpu_interface: map_registers(cpu_interface),
+        },
+        Gic::V3 { distributor, redistributors } => Controller::V3 {
+            distributor: map_registers(distributor),
+            redistributors: map_registers(redistributors),
+            bytes: redistributors.size.min(REGISTERS) as usize,
+        },
     }
+}
+
+/// Maps registers of the interrupt controller, with frames from the page allocator.
+fn map_registers(Span { base, size }: Span) -> usize {
+    let mm = glue::mm();
+    let mut spare = [const { None }; mmu::most_tables(REGISTERS)];
+    spare.fill_with(|| mm.alloc_pages(Gfp::KERNEL, Order::ZERO));
+    let mapped = mmu::map_device(PhysAddr(base), size.min(REGISTERS), &mut spare);
+    spare.into_iter().flatten().for_each(|frame| mm.free_pages(frame, Order::ZERO));
+    mapped.unwrap_or_else(|error| panic!("the interrupt controller at {base:#x}: {error:?}")).addr()
 }
 
 /// Takes the RAM disk into use.
@@ -229,14 +230,17 @@ pub fn init(machine: &Machine) -> u8 {
         println!("no program to run: init= names none");
         return 0;
     };
+    // What a program may look for at its end must be there before it begins: it counts the
+    // memory, and the monitor's stack is none that it could get back.
+    let monitor = monitor::prepare();
     let started = machine.initrd().ok_or(None).and_then(|initrd| {
         exec::spawn(initrd_bytes(initrd), name, machine.args.program).map_err(Some)
     });
     match started {
         Ok(pid) => {
-            let monitor = monitor::watch(pid);
+            let watch = monitor.watch(pid);
             let status = wait_for(pid);
-            monitor.finish(status)
+            watch.finish(status)
         }
         Err(error) => complain(name, error),
     }

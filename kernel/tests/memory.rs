@@ -129,7 +129,7 @@ fn what_lies_in_half_a_page_of_memory_is_not_in_memory() {
     let with_initrd = |memory: Ranges<'_>, start: u32, end: u32| {
         let blob = Tree::build(|root| {
             root.cell_counts(2, 2);
-            root.node("memory@0", |node| node.pairs("reg", 2, 2, memory));
+            root.memory("memory@0", 2, 2, memory);
             root.node("chosen", |chosen| {
                 chosen.cells("linux,initrd-start", &[start]);
                 chosen.cells("linux,initrd-end", &[end]);
@@ -178,6 +178,42 @@ fn every_address_is_what_the_tree_says() {
             let hidden = no_map.iter().any(|&r| !region(r).intersection(region(IMAGE)).is_empty());
             assert_eq!(result.is_err(), hidden, "{result:?}");
             compare(map, &memory, &taken, &no_map);
+        });
+    }
+}
+
+/// MEMB-02: what the zones are made of and what is given to the allocator is whole frames of
+/// usable memory, wherever in a frame that begins and ends.
+#[test]
+fn no_frame_reaches_beyond_what_is_usable() {
+    let mut random = Random::new(12);
+    for _ in 0..1_000 {
+        let mut some = || (0..1 + random.below(4)).map(|_| range(&mut random)).collect::<Vec<_>>();
+        let (limits, parts, other) = (some(), some(), some());
+        let blob = Tree::build(|root| {
+            root.cell_counts(2, 2);
+            let limits = [&limits[..], &[IMAGE]].concat();
+            root.node("chosen", |node| node.pairs("linux,usable-memory-range", 2, 2, &limits));
+            root.node("ram@0", |node| {
+                node.text("device_type", "memory");
+                node.pairs("reg", 2, 2, &[(0, 1 << 40)]);
+                node.pairs("linux,usable-memory", 2, 2, &parts);
+            });
+            root.memory("ram@1", 2, 2, &[&other[..], &[IMAGE]].concat());
+            root.node("memory@2", |node| node.pairs("reg", 2, 2, &[(0, 1 << 40)]));
+        });
+        let is_in = |ranges: Ranges<'_>, at| ranges.iter().any(|&(b, s)| (b..b + s).contains(&at));
+        let usable = |at| {
+            let named = is_in(&parts, at) || is_in(&other, at);
+            is_in(&[IMAGE], at) || (named && is_in(&limits, at))
+        };
+        with_map(&machine(blob).unwrap(), |map, result| {
+            assert_eq!(result, Ok(()));
+            for frames in map.memory_frames().chain(map.free_frames()) {
+                let (start, end) = (frames.start.addr().0, frames.end.addr().0);
+                let halves = (start..end).step_by(0x800).take(0x1000);
+                assert!(halves.chain([end - 1]).all(usable), "{frames:?} of {limits:x?}");
+            }
         });
     }
 }

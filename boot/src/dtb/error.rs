@@ -85,6 +85,8 @@ pub enum DtbError<'a> {
     },
     /// No memory node has a range.
     NoMemory,
+    /// There is memory, and none that may be used.
+    NoUsableMemory,
 }
 
 impl fmt::Display for DtbError<'_> {
@@ -123,6 +125,7 @@ impl fmt::Display for DtbError<'_> {
                 write!(f, "device tree has more than {capacity} {what}")
             }
             Self::NoMemory => write!(f, "device tree describes no memory"),
+            Self::NoUsableMemory => write!(f, "device tree lets no memory be used"),
         }
     }
 }

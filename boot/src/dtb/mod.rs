@@ -18,6 +18,7 @@ mod cpus;
 mod devices;
 mod error;
 mod list;
+mod memory;
 mod node;
 mod read;
 mod uart;
@@ -157,7 +158,7 @@ impl Bcm2711 {
 pub struct Summary<'a> {
     /// The root's `model`, or an empty string.
     pub model: &'a str,
-    /// The ranges of every memory node, in the tree's order. At least one.
+    /// The usable ranges of every memory node, in the tree's order. At least one.
     pub memory: List<Span, MAX_RANGES>,
     /// The `/memreserve/` entries.
     pub memreserve: List<Span, MAX_RANGES>,

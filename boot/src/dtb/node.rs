@@ -34,31 +34,31 @@ impl Cells {
         Ok(Self { address, size })
     }
 
-    /// The pairs of a `reg` property as raw (address, size).
+    /// The pairs of a property such as `reg` as raw (address, size).
     pub(super) fn pairs<'v>(self, reg: &'v [u8]) -> impl Iterator<Item = (u64, u64)> + use<'v> {
         let split = self.address * 4;
         reg.chunks_exact(split + self.size * 4)
             .map(move |pair| (number(&pair[..split]), number(&pair[split..])))
     }
 
-    /// Whether `reg` holds whole pairs.
-    fn divides(self, reg: &[u8]) -> bool {
-        reg.len().is_multiple_of((self.address + self.size) * 4)
+    /// Whether a property holds whole pairs.
+    fn divides(self, ranges: &[u8]) -> bool {
+        ranges.len().is_multiple_of((self.address + self.size) * 4)
     }
 
-    /// The pairs of `node`'s `reg`, which must be whole; `None` without `reg`.
-    pub(super) fn reg<'a>(
+    /// The pairs of a property of `node`, which must be whole; `None` if it has no such one.
+    pub(super) fn ranges<'a>(
         self,
         node: &FdtNode<'a>,
+        property: &'static str,
     ) -> Result<Option<impl Iterator<Item = (u64, u64)> + use<'a>>, DtbError<'a>> {
-        let Some(reg) = value::<&'a [u8]>(node, "reg")? else { return Ok(None) };
-        if self.divides(reg) {
-            return Ok(Some(self.pairs(reg)));
+        let Some(ranges) = value::<&'a [u8]>(node, property)? else { return Ok(None) };
+        if self.divides(ranges) {
+            return Ok(Some(self.pairs(ranges)));
         }
-        let chunk = self.address + self.size;
-        let why =
-            dtoolkit::error::PropertyError::PropEncodedArraySizeMismatch { size: reg.len(), chunk };
-        Err(DtbError::BadProperty { node: node.name(), property: "reg", why })
+        let (size, chunk) = (ranges.len(), self.address + self.size);
+        let why = dtoolkit::error::PropertyError::PropEncodedArraySizeMismatch { size, chunk };
+        Err(DtbError::BadProperty { node: node.name(), property, why })
     }
 }
 

@@ -1,8 +1,9 @@
-//! Memory, reservations and what was chosen.
+//! Reservations, what was chosen, and the whole put together.
 
 use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};
 
+use super::memory::Memory;
 use super::node::{Cells, has, is_enabled, number, span, value};
 use super::{Bcm2711, DtbError, Gic, List, MAX_RANGES, Reserved, Span, Summary, cpus, devices};
 
@@ -18,9 +19,11 @@ impl<'a> Summary<'a> {
     pub fn read(blob: &'a [u8]) -> Result<Self, DtbError<'a>> {
         let tree = Fdt::new(blob).map_err(DtbError::Malformed)?;
         let root = tree.root();
+        let chosen = child(&root, "chosen");
+        let Memory { usable, all } = Memory::read(&root, chosen.as_ref())?;
         let mut summary = Summary {
             model: value(&root, "model")?.unwrap_or(""),
-            memory: memory(&root)?,
+            memory: usable,
             memreserve: memreserve(tree, &root)?,
             reserved: reserved(&root)?,
             bootargs: "",
@@ -36,13 +39,13 @@ impl<'a> Summary<'a> {
             psci: None,
             cpus: cpus::read(&root),
         };
-        if let Some(chosen) = child(&root, "chosen") {
+        if let Some(chosen) = chosen {
             summary.bootargs = value(&chosen, "bootargs")?.unwrap_or("");
             summary.initrd = initrd(&chosen)?;
             summary.stdout_path = value(&chosen, "stdout-path")?;
         }
         devices::find(tree, &mut summary);
-        registers(&summary)?;
+        registers(&summary, &all)?;
         Ok(summary)
     }
 }
@@ -50,19 +53,6 @@ impl<'a> Summary<'a> {
 /// The first child of that name, whatever its unit address.
 fn child<'a>(node: &FdtNode<'a>, name: &str) -> Option<FdtNode<'a>> {
     node.children().find(|child| child.name_without_address() == name)
-}
-
-/// Every range of every memory node.
-fn memory<'a>(root: &FdtNode<'a>) -> Result<List<Span, MAX_RANGES>, DtbError<'a>> {
-    let cells = Cells::of_memory(root)?;
-    let mut list = List::new();
-    let nodes = root.children().filter(|node| node.name_without_address() == "memory");
-    for node in nodes.filter(is_enabled) {
-        for (base, size) in cells.reg(&node)?.into_iter().flatten() {
-            add(&mut list, span(&node, base, size)?, "memory ranges")?;
-        }
-    }
-    if list.is_empty() { Err(DtbError::NoMemory) } else { Ok(list) }
 }
 
 fn memreserve<'a>(
@@ -85,7 +75,7 @@ fn reserved<'a>(root: &FdtNode<'a>) -> Result<List<Reserved, MAX_RANGES>, DtbErr
     let cells = Cells::of_memory(&parent)?;
     for node in parent.children().filter(is_enabled) {
         let no_map = has(&node, "no-map");
-        for (base, size) in cells.reg(&node)?.into_iter().flatten() {
+        for (base, size) in cells.ranges(&node, "reg")?.into_iter().flatten() {
             let span = span(&node, base, size)?;
             if span.size != 0 {
                 push(&mut list, Reserved { span, no_map }, "/reserved-memory ranges")?;
@@ -118,15 +108,15 @@ fn address<'a>(node: &FdtNode<'a>, property: &'static str) -> Result<Option<u64>
     }
 }
 
-/// Checks what the kernel will write to: a wrong address in memory would destroy what lies
-/// there, the kernel itself at worst.
-fn registers(summary: &Summary<'_>) -> Result<(), DtbError<'static>> {
+/// Checks what the kernel will write to: a wrong address in `memory`, usable or not, would
+/// destroy what lies there, the kernel itself at worst.
+fn registers(summary: &Summary<'_>, memory: &[Span]) -> Result<(), DtbError<'static>> {
     let consoles = summary.uarts.iter().map(|uart| ("console", uart.registers));
     let gic = summary.gic.map(Gic::parts).into_iter().flatten();
     let broadcom = summary.bcm2711.parts().into_iter().filter_map(|(what, at)| Some((what, at?)));
     for (what, at) in consoles.chain(gic).chain(broadcom) {
         let overlaps = |ram: &Span| ram.base < at.end() && at.base < ram.end();
-        if !at.base.is_multiple_of(WORD) || summary.memory.iter().any(overlaps) {
+        if !at.base.is_multiple_of(WORD) || memory.iter().any(overlaps) {
             return Err(DtbError::BadRegisters { what, at });
         }
     }

@@ -69,10 +69,7 @@ impl Pi<'_> {
             root.cells("interrupt-parent", &[1]);
             self.choices(root);
             pi_reserved(root);
-            root.node("memory@0", |node| {
-                node.text("device_type", "memory");
-                node.pairs("reg", 2, 1, self.memory);
-            });
+            root.memory("memory@0", 2, 1, self.memory);
             pi_cpus(root);
             timer(root);
             self.soc(root);
@@ -214,24 +211,39 @@ pub fn virt(bootargs: &str, nodes: &[Ranges<'_>], more: impl FnOnce(&mut Tree)) 
         });
         for (number, ranges) in nodes.iter().enumerate() {
             let base = ranges.first().map_or(number as u64, |range| range.0);
-            root.node(&format!("memory@{base:x}"), |node| {
-                node.text("device_type", "memory");
-                node.pairs("reg", 2, 2, ranges);
-            });
+            root.memory(&format!("memory@{base:x}"), 2, 2, ranges);
         }
-        timer(root);
-        root.node("psci", |psci| {
-            psci.text("compatible", "arm,psci-1.0\0arm,psci-0.2\0arm,psci");
-            psci.text("method", "hvc");
-        });
-        root.node("pl011@9000000", |uart| {
-            uart.text("compatible", "arm,pl011\0arm,primecell");
-            uart.pairs("reg", 2, 2, &[(0x0900_0000, 0x1000)]);
-        });
-        root.node("intc@8000000", |gic| {
-            gic.text("compatible", "arm,cortex-a15-gic");
-            gic.pairs("reg", 2, 2, &[(0x0800_0000, 0x1_0000), (0x0801_0000, 0x1_0000)]);
-        });
+        virt_devices(root);
         more(root);
     })
+}
+
+/// What `virt` has beside memory and the words for the kernel, with a GICv2.
+pub fn virt_devices(root: &mut Tree) {
+    virt_without_gic(root);
+    root.node("intc@8000000", |gic| {
+        gic.text("compatible", "arm,cortex-a15-gic");
+        gic.pairs("reg", 2, 2, &[(0x0800_0000, 0x1_0000), (0x0801_0000, 0x1_0000)]);
+    });
+}
+
+/// The same with a GICv3.
+pub fn virt_devices_v3(root: &mut Tree) {
+    virt_without_gic(root);
+    root.node("intc@8000000", |gic| {
+        gic.text("compatible", "arm,gic-v3");
+        gic.pairs("reg", 2, 2, &[(0x0800_0000, 0x1_0000), (0x080a_0000, 0xf6_0000)]);
+    });
+}
+
+fn virt_without_gic(root: &mut Tree) {
+    timer(root);
+    root.node("psci", |psci| {
+        psci.text("compatible", "arm,psci-1.0\0arm,psci-0.2\0arm,psci");
+        psci.text("method", "hvc");
+    });
+    root.node("pl011@9000000", |uart| {
+        uart.text("compatible", "arm,pl011\0arm,primecell");
+        uart.pairs("reg", 2, 2, &[(0x0900_0000, 0x1000)]);
+    });
 }

@@ -93,6 +93,14 @@ impl Tree {
         self.bytes(name, &pairs.iter().flat_map(pair).collect::<Vec<_>>());
     }
 
+    /// A memory node.
+    pub fn memory(&mut self, name: &str, address: usize, size: usize, ranges: &[(u64, u64)]) {
+        self.node(name, |node| {
+            node.text("device_type", "memory");
+            node.pairs("reg", address, size, ranges);
+        });
+    }
+
     fn word(&mut self, word: u32) {
         self.structure.extend(word.to_be_bytes());
     }

@@ -198,11 +198,11 @@ fn reschedule_if_due() {
 }
 
 /// The caller is about to do `what`, which may sleep: debug builds see to it that it holds
-/// no spin lock, also where it would not have slept.
+/// no spin lock and did not stop preemption, also where it would not have slept.
 #[inline(always)]
 pub fn might_sleep(what: &str) {
     #[cfg(debug_assertions)]
-    order::assert_none(what);
+    order::assert_may_sleep(what);
     #[cfg(not(debug_assertions))]
     let _ = what;
 }

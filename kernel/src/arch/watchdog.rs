@@ -12,7 +12,7 @@
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use boot::dtb::Span;
-use mm_reclaim::units::{Pfn, PhysAddr};
+use mm_reclaim::units::PhysAddr;
 use tock_registers::interfaces::{ReadWriteable, Writeable};
 use tock_registers::registers::ReadWrite;
 use tock_registers::{register_bitfields, register_structs};
@@ -59,7 +59,7 @@ static REGISTERS: AtomicUsize = AtomicUsize::new(0);
 pub fn init(power: Option<Span>) -> Result<(), MapError> {
     let Some(Span { base, .. }) = power else { return Ok(()) };
     let size = size_of::<Registers>() as u64;
-    let registers = mmu::map_device(PhysAddr(base), size, &mut || None::<Pfn>)?;
+    let registers = mmu::map_device(PhysAddr(base), size, &mut [])?;
     REGISTERS.store(registers.addr(), Relaxed);
     Ok(())
 }

@@ -20,4 +20,6 @@ pub mod tables;
 mod watch;
 
 #[cfg(target_os = "none")]
-pub use watch::{Watch, print_zones, set_columns, show_progress, was_killed_for_memory, watch};
+pub use watch::{
+    Monitor, Watch, prepare, print_zones, set_columns, show_progress, was_killed_for_memory,
+};

@@ -90,19 +90,31 @@ pub fn was_killed_for_memory(pid: u32) {
     }
 }
 
-/// A program that is being watched.
-pub struct Watch {
-    began: Nanos,
-}
+/// The task that draws, which sleeps until there is a program to watch.
+pub struct Monitor(());
 
-/// Draws the live line for the process `pid` from now on.
-pub fn watch(pid: u32) -> Watch {
-    WATCHED.store(pid, Relaxed);
-    println!("{LEGEND}");
+/// Makes it. To be called before there is any program: what the task takes of memory is then
+/// not missed by one that counts what is free.
+pub fn prepare() -> Monitor {
     if task::spawn_kernel("monitor", TaskFlags::empty(), draw).is_err() {
         println!("no memory for the live line");
     }
-    Watch { began: timer::now() }
+    Monitor(())
+}
+
+impl Monitor {
+    /// Draws the live line for the process `pid` from now on.
+    pub fn watch(self, pid: u32) -> Watch {
+        println!("{LEGEND}");
+        WATCHED.store(pid, Relaxed);
+        task::wake(WATCH_KEY);
+        Watch { began: timer::now() }
+    }
+}
+
+/// A program that is being watched.
+pub struct Watch {
+    began: Nanos,
 }
 
 impl Watch {
@@ -168,6 +180,8 @@ fn print_census(census: &Census) {
 
 /// The body of the task that draws.
 fn draw() -> ! {
+    let watched = &mut || WATCHED.load(Relaxed) != 0;
+    let _ = task::wait_until(WATCH_KEY, WaitMode::UNTIL_READY, watched);
     let plain = COLUMNS.load(Relaxed) == 0;
     let (mut pause, longest) = match plain {
         false => (FIRST_PAUSE, LONGEST_PAUSE),

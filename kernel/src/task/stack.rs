@@ -32,11 +32,11 @@ pub(super) fn new_stack() -> Option<u64> {
 /// Maps a stack. The frames that new tables may need are got beforehand: the allocator may
 /// sleep, and the kernel map is locked meanwhile.
 fn map_stack(frames: [Pfn; STACK_FRAMES]) -> Option<u64> {
-    if let Ok(top) = mmu::map_stack(frames, &mut || None) {
+    if let Ok(top) = mmu::map_stack(frames, &mut []) {
         return Some(top);
     }
     let mut spare = [page(), page()];
-    let top = mmu::map_stack(frames, &mut || spare.iter_mut().find_map(Option::take)).ok();
+    let top = mmu::map_stack(frames, &mut spare).ok();
     for frame in spare.into_iter().flatten() {
         give(&[frame]);
     }

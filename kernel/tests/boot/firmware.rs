@@ -1,11 +1,12 @@
 //! Firmware that leaves EL2 and EL1 in the worst state that it can (BOOT-01): everything is
 //! trapped, virtual time is far off, tables and a second stage of translation are set up,
-//! the timers are about to interrupt.
+//! the timers are about to interrupt. And a kernel that ran before and left its interrupts on.
 //!
 //! The stub before the image writes these registers at EL2 and goes on to the image. QEMU does
 //! what the registers say, so that a kernel that relies on any of them stops or goes astray.
 
-use super::trees::boards::{PI_1_GIB, Pi, virt};
+use super::trees::boards::{PI_1_GIB, Pi, virt, virt_devices_v3};
+use super::trees::builder::Tree;
 use super::watched::{Kind, Watched};
 
 /// A system register: op0, op1, CRn, CRm, op2.
@@ -49,11 +50,33 @@ const WORST: [(Register, u64); 22] = [
     ([2, 0, 0, 2, 2], 0xa001),
 ];
 
-/// The code of a stub that writes `registers`, then jumps to `image` with `x0`.
-fn stub(registers: &[(Register, u64)], x0: u64, image: u64) -> Vec<u8> {
-    // Two instructions each; then a barrier, two loads and the jump.
-    let instructions = registers.len() * 2 + 4;
-    let literals: Vec<u64> = registers.iter().map(|&(_, value)| value).chain([x0, image]).collect();
+/// What the kernel before left of a GICv3 and its devices: (address, word).
+const LEFT_BEHIND: [(u64, u64); 7] = [
+    // The first CPU's redistributor is awake, and lets every interrupt of its own through, as
+    // group 1; the hypervisor's timer, which is due, has one of these.
+    (0x080a_0014, 0),
+    (0x080b_0080, 0xffff_ffff),
+    (0x080b_0100, 0xffff_ffff),
+    // The distributor routes by affinity, and lets interrupts 32 to 63 through to that CPU, all
+    // of which are pending.
+    (0x0800_0000, 0x12),
+    (0x0800_0084, 0xffff_ffff),
+    (0x0800_0104, 0xffff_ffff),
+    (0x0800_0204, 0xffff_ffff),
+];
+
+/// CNTHP_CVAL_EL2 and CNTHP_CTL_EL2: the hypervisor's timer is due.
+const DUE: [(Register, u64); 2] = [([3, 4, 14, 2, 2], 0), ([3, 4, 14, 2, 1], 1)];
+
+/// The code of a stub that writes `registers` and `words` in memory, then jumps to `image` with
+/// `x0`.
+fn stub(registers: &[(Register, u64)], words: &[(u64, u64)], x0: u64, image: u64) -> Vec<u8> {
+    // Two instructions for each register and three for each word; then a barrier, two loads
+    // and the jump. The literals are aligned, as they must be while the MMU is off.
+    let instructions = (registers.len() * 2 + words.len() * 3 + 4).next_multiple_of(2);
+    let values = registers.iter().map(|&(_, value)| value);
+    let places = words.iter().flat_map(|&(place, word)| [place, word]);
+    let literals: Vec<u64> = values.chain(places).chain([x0, image]).collect();
     let mut code: Vec<u32> = Vec::new();
     // `ldr xN, literal`: the distance in words.
     let load = |code: &Vec<u32>, literal: usize, to: u32| {
@@ -64,18 +87,33 @@ fn stub(registers: &[(Register, u64)], x0: u64, image: u64) -> Vec<u8> {
         code.push(load(&code, number, 2));
         code.push(0xd500_0002 | op0 << 19 | op1 << 16 | crn << 12 | crm << 8 | op2 << 5);
     }
+    for number in 0..words.len() {
+        code.push(load(&code, registers.len() + 2 * number, 3));
+        code.push(load(&code, registers.len() + 2 * number + 1, 2));
+        code.push(0xb900_0062); // str w2, [x3]
+    }
     code.push(0xd503_3fdf); // isb
-    code.push(load(&code, registers.len(), 0));
-    code.push(load(&code, registers.len() + 1, 1));
+    code.push(load(&code, literals.len() - 2, 0));
+    code.push(load(&code, literals.len() - 1, 1));
     code.push(0xd61f_0020); // br x1
+    code.resize(instructions, 0xd503_201f); // nop
     let code = code.into_iter().flat_map(u32::to_le_bytes);
     code.chain(literals.into_iter().flat_map(u64::to_le_bytes)).collect()
 }
 
 /// What such a boot says, which must come to its regular end.
 fn survives(name: &str, kind: Kind, tree: &[u8], options: &[&str]) -> String {
-    let bad = |x0, image| stub(&WORST, x0, image);
-    let watched = Watched { stub: &bad, options, ..Watched::new(name, kind, tree) };
+    comes_to_its_end(name, kind, tree, options, &|x0, image| stub(&WORST, &[], x0, image))
+}
+
+fn comes_to_its_end(
+    name: &str,
+    kind: Kind,
+    tree: &[u8],
+    options: &[&str],
+    bad: &dyn Fn(u64, u64) -> Vec<u8>,
+) -> String {
+    let watched = Watched { stub: bad, options, ..Watched::new(name, kind, tree) };
     let seen = watched.run();
     let text = if kind == Kind::Virt { seen.pl011.clone() } else { seen.mini.clone() };
     seen.ends_with(&text, 0);
@@ -100,4 +138,18 @@ fn a_later_processor_boots_from_the_worst_state_of_el2() {
         let options = ["-M", "virtualization=on", "-cpu", cpu];
         survives(name, Kind::Virt, &tree, &options);
     }
+}
+
+/// BOOT-01, MEMB-02: interrupts that the kernel before had let through, as one that crashed
+/// does, and that will never be served, do not keep the CPU busy.
+#[test]
+fn interrupts_of_a_kernel_before_are_forgotten() {
+    let tree = Tree::build(|root| {
+        root.cell_counts(2, 2);
+        root.memory("memory@40000000", 2, 2, &[(0x4000_0000, 256 << 20)]);
+        virt_devices_v3(root);
+    });
+    let options = ["-M", "virtualization=on,gic-version=3"];
+    let bad = |x0, image| stub(&[&WORST[..], &DUE].concat(), &LEFT_BEHIND, x0, image);
+    comes_to_its_end("left-behind", Kind::Virt, &tree, &options, &bad);
 }

@@ -5,7 +5,7 @@ use super::board::{Board, IMAGE, PANIC, RAM, TREE};
 use super::trees::boards::{Ranges, virt};
 use super::trees::builder::Tree;
 
-const M: u64 = 1 << 20;
+pub const M: u64 = 1 << 20;
 
 fn board(name: &'static str, nodes: &[Ranges<'_>]) -> Board {
     board_with(name, "semihosting", nodes, |_| {})
@@ -21,17 +21,17 @@ fn board_with(
 }
 
 /// What the kernel said about a kind of addresses: the lines that begin with `word`.
-fn told(text: &str, word: &str) -> Vec<String> {
+pub fn told(text: &str, word: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.trim_end());
     lines.filter_map(|line| Some(line.strip_prefix(word)?.trim().to_string())).collect()
 }
 
-fn shown(base: u64, size: u64) -> String {
+pub fn shown(base: u64, size: u64) -> String {
     format!("{base:#x}..{:#x}", base + size)
 }
 
 /// The columns spanned, present and managed of zone DMA32.
-fn zone(text: &str) -> [u64; 3] {
+pub fn zone(text: &str) -> [u64; 3] {
     let line = text.lines().find(|line| line.starts_with("DMA32")).expect("a row of the zone");
     let mut numbers = line.split_whitespace().skip(1).map(|word| word.parse().unwrap());
     [(); 3].map(|()| numbers.next().unwrap())
@@ -97,12 +97,15 @@ fn memory_that_cannot_be_is_refused() {
     board("nothing", &[&[(RAM, 0)]]).is_refused("describes no memory");
     board("wrapping", &[&[(RAM, 256 * M), (u64::MAX - 1, 2)]]).is_refused("overflow");
     let ragged = board_with("ragged", "semihosting", &[&[(RAM, 256 * M)]], |root| {
-        root.node("memory@1", |node| node.cells("reg", &[0, 1, 2]));
+        root.node("memory@1", |node| {
+            node.text("device_type", "memory");
+            node.cells("reg", &[0, 1, 2]);
+        });
     });
     ragged.is_refused("\"memory@1\", property \"reg\"");
     let odd = Tree::build(|root| {
         root.cell_counts(3, 2);
-        root.node("memory@0", |node| node.pairs("reg", 2, 2, &[(RAM, 256 * M)]));
+        root.memory("memory@0", 2, 2, &[(RAM, 256 * M)]);
     });
     Board::new("cells", &odd).is_refused("#address-cells of 3 is not 1 or 2");
 }

@@ -13,6 +13,7 @@ mod layouts;
 mod mutated;
 mod pi;
 mod refused;
+mod usable;
 mod watched;
 
 #[allow(dead_code, reason = "each test program uses its part of what they share")]

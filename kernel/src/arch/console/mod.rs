@@ -30,7 +30,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use boot::dtb::{Span, Summary, Uart, UartKind};
 use boot::layout::PAGE_SIZE;
 use mm_reclaim::lock_order::KERNEL_OUTER;
-use mm_reclaim::units::{Pfn, PhysAddr};
+use mm_reclaim::units::PhysAddr;
 use semihosting::sys::arm_compat as host;
 
 use super::guess;
@@ -143,8 +143,7 @@ fn use_uart(uart: &Uart, gpio: Option<Span>, rate: Rate) -> Result<bool, MapErro
 }
 
 fn map(pa: u64) -> Result<*mut u8, MapError> {
-    let mut no_frames = || None::<Pfn>;
-    mmu::map_device(PhysAddr(pa), PAGE_SIZE - pa % PAGE_SIZE, &mut no_frames)
+    mmu::map_device(PhysAddr(pa), PAGE_SIZE - pa % PAGE_SIZE, &mut [])
 }
 
 fn pl011(registers: usize) -> Pl011 {

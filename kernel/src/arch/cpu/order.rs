@@ -5,6 +5,7 @@
 //! what it has taken before it returns, so that it leaves the counts as it found them.
 
 use core::arch::asm;
+use core::sync::atomic::Ordering::Relaxed;
 
 use mm_reclaim::lock_order::HeldLocks;
 
@@ -22,13 +23,13 @@ impl Held {
     }
 }
 
-/// This CPU's; `None` before it has its per-CPU data.
-fn here() -> Option<&'static HeldLocks> {
+/// This CPU's data; `None` before it has any.
+fn here() -> Option<&'static PerCpu> {
     let cpu: *const PerCpu;
     // Not assumed to be constant, as elsewhere: a lock may be taken before `init` too.
     // SAFETY: it only reads a register.
     unsafe { asm!("mrs {}, tpidr_el1", out(reg) cpu, options(nostack, preserves_flags)) };
-    PER_CPU.iter().find(|known| core::ptr::eq(*known, cpu)).map(|known| &known.held.0)
+    PER_CPU.iter().find(|known| core::ptr::eq(*known, cpu))
 }
 
 /// A lock of this rank is about to be taken.
@@ -36,8 +37,8 @@ fn here() -> Option<&'static HeldLocks> {
 /// # Panics
 /// If the order forbids it beside those that are held.
 pub fn lock_taken(rank: u8) {
-    if let Some(held) = here() {
-        held.taken(rank);
+    if let Some(cpu) = here() {
+        cpu.held.0.taken(rank);
     }
 }
 
@@ -46,17 +47,18 @@ pub fn lock_taken(rank: u8) {
 /// # Panics
 /// If none was held.
 pub fn lock_released(rank: u8) {
-    if let Some(held) = here() {
-        held.released(rank);
+    if let Some(cpu) = here() {
+        cpu.held.0.released(rank);
     }
 }
 
 /// What may sleep begins here.
 ///
 /// # Panics
-/// If a lock is held.
-pub(super) fn assert_none(what: &str) {
-    if let Some(held) = here() {
-        held.assert_none(what);
+/// If a lock is held, or preemption is off: who may not lose the CPU may not give it up.
+pub(super) fn assert_may_sleep(what: &str) {
+    if let Some(cpu) = here() {
+        cpu.held.0.assert_none(what);
+        assert!(cpu.preempt.load(Relaxed) == 0, "{what} with preemption off");
     }
 }

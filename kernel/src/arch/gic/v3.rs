@@ -21,6 +21,8 @@ use crate::arch::cpu::{self, CPUS};
 register_bitfields! { u32,
     /// Distributor control.
     DCTLR [ GROUP1 OFFSET(1) NUMBITS(1) [], ARE OFFSET(4) NUMBITS(1) [], RWP OFFSET(31) NUMBITS(1) [] ],
+    /// Redistributor control.
+    RCTLR [ RWP OFFSET(3) NUMBITS(1) [] ],
     /// Redistributor power.
     WAKER [ SLEEP OFFSET(1) NUMBITS(1) [], CHILDREN_ASLEEP OFFSET(2) NUMBITS(1) [] ]
 }
@@ -38,14 +40,21 @@ register_structs! {
     /// The distributor's registers.
     Distributor {
         (0x000 => ctlr: ReadWrite<u32, DCTLR::Register>),
-        (0x004 => @END),
+        (0x004 => typer: ReadOnly<u32>),
+        (0x008 => _reserved0),
+        (0x180 => icenabler: [ReadWrite<u32>; 32]),
+        (0x200 => _reserved1),
+        (0x280 => icpendr: [ReadWrite<u32>; 32]),
+        (0x300 => _reserved2),
+        (0x380 => icactiver: [ReadWrite<u32>; 32]),
+        (0x400 => @END),
     }
 }
 
 register_structs! {
     /// A redistributor's registers: its own, and those of interrupts 0 to 31.
     Redistributor {
-        (0x00000 => ctlr: ReadWrite<u32>),
+        (0x00000 => ctlr: ReadWrite<u32, RCTLR::Register>),
         (0x00004 => _reserved0),
         (0x00008 => typer: ReadOnly<u64, TYPER::Register>),
         (0x00010 => _reserved1),
@@ -55,6 +64,12 @@ register_structs! {
         (0x10084 => _reserved3),
         (0x10100 => isenabler0: ReadWrite<u32>),
         (0x10104 => _reserved4),
+        (0x10180 => icenabler0: ReadWrite<u32>),
+        (0x10184 => _reserved5),
+        (0x10280 => icpendr0: ReadWrite<u32>),
+        (0x10284 => _reserved6),
+        (0x10380 => icactiver0: ReadWrite<u32>),
+        (0x10384 => _reserved7),
         (0x10400 => ipriorityr: [ReadWrite<u32>; 8]),
         (0x10420 => @END),
     }
@@ -86,8 +101,30 @@ pub(super) unsafe fn init(distributor: usize, redistributors: usize, bytes: usiz
     let dist = unsafe { &*(distributor as *const Distributor) };
     dist.ctlr.write(DCTLR::ARE::SET);
     while dist.ctlr.is_set(DCTLR::RWP) {}
+    forget_shared(dist);
     dist.ctlr.write(DCTLR::ARE::SET + DCTLR::GROUP1::SET);
     while dist.ctlr.is_set(DCTLR::RWP) {}
+}
+
+/// Switches off the interrupts that no CPU owns, and forgets what firmware, or a kernel before
+/// this one, left pending or in the middle: nothing here would ever quiet their devices.
+fn forget_shared(dist: &Distributor) {
+    // ITLinesNumber: groups of 32 interrupts, less one; the first group is each CPU's own.
+    let groups = 1 + (dist.typer.get() as usize & 0x1f);
+    for group in 1..groups.min(32) {
+        dist.icenabler[group].set(u32::MAX);
+        dist.icpendr[group].set(u32::MAX);
+        dist.icactiver[group].set(u32::MAX);
+    }
+    while dist.ctlr.is_set(DCTLR::RWP) {}
+}
+
+/// The same for the interrupts of one CPU.
+fn forget_own(own: &Redistributor) {
+    own.icenabler0.set(u32::MAX);
+    while own.ctlr.is_set(RCTLR::RWP) {}
+    own.icpendr0.set(u32::MAX);
+    own.icactiver0.set(u32::MAX);
 }
 
 /// Switches the redistributor and the interface of the calling CPU on.
@@ -101,13 +138,16 @@ pub(super) fn init_cpu() {
     OWN[number].store(core::ptr::from_ref(own).cast_mut(), Relaxed);
     own.waker.modify(WAKER::SLEEP::CLEAR);
     while own.waker.is_set(WAKER::CHILDREN_ASLEEP) {}
+    forget_own(own);
     own.igroupr0.set(u32::MAX);
     own.ipriorityr.iter().for_each(|priority| priority.set(PRIORITY));
-    // ICC_SRE_EL1.SRE; then the mask, the binary point and group 1.
+    // ICC_SRE_EL1.SRE; then the mask, the binary point, and that the end of an interrupt is its
+    // whole end (ICC_CTLR_EL1.EOImode); then group 1.
     // SAFETY: the registers are this CPU's interface to interrupts, which are masked.
     unsafe {
         asm!("msr s3_0_c12_c12_5, {one}", "isb", "msr s3_0_c4_c6_0, {mask}",
-             "msr s3_0_c12_c12_3, xzr", "msr s3_0_c12_c12_7, {one}", "isb",
+             "msr s3_0_c12_c12_3, xzr", "msr s3_0_c12_c12_4, xzr",
+             "msr s3_0_c12_c12_7, {one}", "isb",
              one = in(reg) 1u64, mask = in(reg) u64::from(LOWEST_PRIORITY), options(nostack));
     }
     TARGETS[number].store(affinity + 1, Relaxed);

@@ -1,7 +1,9 @@
 //! The one kernel map, behind its lock.
 //!
 //! Device registers and stacks are mapped at any time; what they need for new tables comes
-//! from the caller, who knows whether memblock or the page allocator is in charge.
+//! from the caller, who knows whether memblock or the page allocator is in charge, and who
+//! has it ready: the page allocator takes locks and may sleep, which must not be under this
+//! map's lock.
 
 use core::arch::asm;
 use core::ops::Range;
@@ -17,7 +19,7 @@ use super::audit::Audit;
 use super::linear;
 use super::memory::KernelTables;
 use super::slots::{STACK_SIZE, Slots};
-use super::table::{self, MapError, Piece, TableFrames, Translation};
+use super::table::{self, MapError, Piece, SpareFrames, TableFrames, Translation};
 use crate::arch::lock::IrqLock;
 
 /// Bytes of the region for device registers: up to the end of the address space, less the
@@ -52,11 +54,12 @@ impl KernelMap {
         &mut self,
         bottom: u64,
         stack: [Pfn; 4],
-        frames: TableFrames<'_>,
+        spare: SpareFrames<'_>,
     ) -> Result<(), MapError> {
         for (va, frame) in (bottom..).step_by(PAGE_SIZE as usize).zip(stack) {
             let access = Access::ReadWrite;
-            self.map(Piece { va, pa: frame.addr().0, size: PAGE_SIZE, access }, frames)?;
+            let piece = Piece { va, pa: frame.addr().0, size: PAGE_SIZE, access };
+            self.map(piece, &mut || take(spare))?;
         }
         Ok(())
     }
@@ -124,7 +127,7 @@ fn show_dtb(first: u64, pages: Range<u64>) {
 }
 
 /// Adds the RAM in `ram` (physical addresses) to the linear map. The image's text and
-/// constants are read-only there too.
+/// constants are read-only there too. `frames` is called under the map's lock.
 ///
 /// # Errors
 /// [`MapError::NoFrame`], or [`MapError::Occupied`] when ranges overlap.
@@ -152,14 +155,21 @@ pub fn empty_root() -> PhysAddr {
     PhysAddr(MAP.lock().image.0 + image::empty_root_offset())
 }
 
-/// Maps the device registers at `pa`, `size` bytes, for ever.
+/// One of the frames that were got beforehand.
+fn take(spare: SpareFrames<'_>) -> Option<Pfn> {
+    spare.iter_mut().find_map(Option::take)
+}
+
+/// Maps the device registers at `pa`, `size` bytes, for ever. Of the frames in `spare`
+/// ([`most_tables`](super::most_tables) says how many are enough) those become tables that are
+/// needed; the others stay the caller's.
 ///
 /// The first 2 MiB of registers need no frame for a table, so that this works before any
 /// allocator does.
 ///
 /// # Errors
 /// [`MapError::NoSpace`], [`MapError::NoFrame`].
-pub fn map_device(pa: PhysAddr, size: u64, frames: TableFrames<'_>) -> Result<*mut u8, MapError> {
+pub fn map_device(pa: PhysAddr, size: u64, spare: SpareFrames<'_>) -> Result<*mut u8, MapError> {
     let mut map = MAP.lock();
     let first = pa.align_down(PAGE_SIZE).0;
     let offset = pa.0 - first;
@@ -170,18 +180,19 @@ pub fn map_device(pa: PhysAddr, size: u64, frames: TableFrames<'_>) -> Result<*m
         .ok_or(MapError::NoSpace { size })?;
     let va = DEVICE_BASE + map.devices;
     map.devices += bytes;
-    map.map(Piece { va, pa: first, size: bytes, access: Access::Device }, frames)?;
+    map.map(Piece { va, pa: first, size: bytes, access: Access::Device }, &mut || take(spare))?;
     Ok((va + offset) as *mut u8)
 }
 
-/// Maps four frames as a kernel stack with an unmapped guard below and returns its top.
+/// Maps four frames as a kernel stack with an unmapped guard below and returns its top. Tables
+/// are made of `spare`, as by [`map_device`].
 ///
 /// # Errors
-/// [`MapError::NoSpace`], [`MapError::NoFrame`]; the frames stay the caller's.
-pub fn map_stack(stack: [Pfn; 4], frames: TableFrames<'_>) -> Result<u64, MapError> {
+/// [`MapError::NoSpace`], [`MapError::NoFrame`]; the stack's frames stay the caller's.
+pub fn map_stack(stack: [Pfn; 4], spare: SpareFrames<'_>) -> Result<u64, MapError> {
     let mut map = MAP.lock();
     let bottom = map.stacks.take().ok_or(MapError::NoSpace { size: STACK_SIZE })?;
-    if let Err(error) = map.map_stack(bottom, stack, frames) {
+    if let Err(error) = map.map_stack(bottom, stack, spare) {
         map.unmap_stack(bottom);
         map.stacks.give_back(bottom);
         return Err(error);

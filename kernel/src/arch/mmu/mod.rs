@@ -11,8 +11,9 @@
 //!
 //! **Data.** The tables below the root that the entry code made. **Owner.** `kernel_map`.
 //! **Lock.** One interrupt-masking lock around all changes; it is a leaf: nothing else is
-//! locked under it, so the closures that supply table frames must not allocate under a
-//! lock of their own that is held elsewhere while mapping.
+//! locked under it and nothing sleeps. Frames for new tables are therefore got before it is
+//! taken, and `map_device` and `map_stack` take them as a slice, not as a way to get some.
+//! `map_ram` has its from memblock, which has no lock.
 //!
 //! **Order of a boot** (BOOT-03, BOOT-04): the entry code maps the image with its final
 //! permissions; `init` links the static tables of the fixmap and of the device region;
@@ -37,7 +38,7 @@ pub use boot::layout::{
     DEVICE_BASE, FIXMAP_BASE, KIMAGE_BASE, LINEAR_BASE, LINEAR_SIZE, VSTACK_BASE,
 };
 pub use slots::STACK_SIZE;
-pub use table::{MapError, Translation};
+pub use table::{MapError, Translation, most_tables};
 
 #[cfg(target_os = "none")]
 pub use kernel_map::{

@@ -35,6 +35,16 @@ pub trait TableMemory {
 /// Where frames for new tables come from.
 pub type TableFrames<'f> = &'f mut dyn FnMut() -> Option<Pfn>;
 
+/// Frames that may become tables, which were got beforehand; those that do are taken out.
+pub type SpareFrames<'f> = &'f mut [Option<Pfn>];
+
+/// The most frames that [`map`] may need for `size` bytes, wherever they are: one for each
+/// 2 MiB of addresses that the bytes can touch, and one for each 1 GiB.
+pub const fn most_tables(size: u64) -> usize {
+    let (below_two, below_one) = (Level::Two.size(), Level::One.size());
+    (size / below_two + 2 + size / below_one + 2) as usize
+}
+
 /// Why a mapping was not made. What was mapped before the failure stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MapError {
@@ -351,6 +361,23 @@ pub(super) mod tests {
         assert!(translate(&mut tables, ROOT, va + 0x1000).is_some());
         tables.map(Piece { va, pa: 0x9000, size: 0x1000, access: Access::Device }).unwrap();
         assert_eq!(translate(&mut tables, ROOT, va).unwrap().pa, PhysAddr(0x9000));
+    }
+
+    /// What is got beforehand is enough, wherever the piece is.
+    #[test]
+    fn no_mapping_needs_more_tables_than_it_may() {
+        const MIB: u64 = 1 << 20;
+        for size in [0x1000, 0x2000, 2 * MIB - 0x1000, 2 * MIB, 6 * MIB + 0x1000, 1025 * MIB] {
+            for place in [0, 0x1000, 2 * MIB - 0x1000, MIB, 1024 * MIB - 0x1000, 1023 * MIB] {
+                let mut tables = HostTables::new();
+                let (va, access) = (BASE + place, Access::Device);
+                // Its addresses are never aligned together, so that there are no blocks.
+                tables.map(Piece { va, pa: place + 0x1000, size, access }).unwrap();
+                let made = tables.tables.len() - 1;
+                assert!(made <= most_tables(size), "{made} for {size:#x} at {place:#x}");
+            }
+        }
+        assert_eq!(most_tables(0x1000), 4);
     }
 
     #[test]

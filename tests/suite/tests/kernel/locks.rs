@@ -1,5 +1,6 @@
 //! The order of the locks, which a debug build holds against what is done.
 
+use kernel::arch::cpu;
 use kernel::arch::lock::IrqLock;
 use kernel::println;
 use mm_reclaim::aspace::SpaceId;
@@ -31,6 +32,12 @@ pub const TESTS: &[Test] = &[
         "locks::who_holds_a_lock_of_the_kernel_must_not_sleep",
         "a wait with a kernel's leaf lock held",
         sleep_inside_a_leaf,
+    )
+    .only_if(is_debug),
+    Test::fatal(
+        "locks::who_stopped_preemption_must_not_do_what_may_sleep",
+        "what may sleep with preemption off",
+        exit_without_preemption,
     )
     .only_if(is_debug),
     Test::fatal(
@@ -74,4 +81,11 @@ fn sleep_inside_a_leaf() {
 fn exit_inside_tables() {
     let other = space();
     mm().with_tables(space(), |_| mm().destroy_space(other));
+}
+
+/// As above: where it would really have slept, the scheduler would refuse it anyway.
+fn exit_without_preemption() {
+    let other = space();
+    cpu::preempt_disable();
+    mm().destroy_space(other);
 }

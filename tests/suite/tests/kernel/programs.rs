@@ -1,11 +1,12 @@
 //! Programs of the initrd, as children of the test.
 
+use kernel::arch::cpu;
 use kernel::arch::frames::linear;
-use kernel::exec;
-use kernel::task::exited_with;
+use kernel::task::{self, exited_with};
+use kernel::{exec, monitor};
 use suite::Test;
 
-use crate::support::{books, join, machine, nothing_leaked_since};
+use crate::support::{books, join, machine, mm, nothing_leaked_since};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -13,6 +14,7 @@ pub const TESTS: &[Test] = &[
     Test::new("programs::floating_point_survives_other_programs", floating_point),
     Test::new("programs::hundreds_of_forks_come_and_go", forks),
     Test::new("programs::bad_calls_and_accesses_hurt_nobody_else", faults),
+    Test::new("programs::the_monitor_takes_nothing_once_a_program_runs", watched),
 ];
 
 /// The archive of programs.
@@ -52,4 +54,22 @@ fn forks() {
 
 fn faults() {
     run("faults", "", 0);
+}
+
+/// A program counts what is free at its start and at its end: from one to the other the
+/// monitor makes no task and takes no stack.
+fn watched() {
+    let before = books();
+    let monitor = monitor::prepare();
+    let pid = start("hello", "");
+    // On this CPU nothing else changes the counts meanwhile.
+    let taken = || (task::count(), mm().total_free());
+    cpu::preempt_disable();
+    let at_its_start = taken();
+    let watch = monitor.watch(pid);
+    let then = taken();
+    cpu::preempt_enable();
+    assert_eq!(at_its_start, then);
+    assert_eq!(watch.finish(join(pid)), 0);
+    nothing_leaked_since(&before);
 }
