@@ -121,8 +121,11 @@ impl<'m, E: Env> Mm<'m, E> {
         if !view.prot.contains(access.needs()) {
             return FaultEnd::BadAddress;
         }
-        if view.anon == 0 && !self.prepare_anon(&mut index, area, &mut view) {
-            return FaultEnd::Killed;
+        if view.anon == 0 {
+            let Some(anon) = self.prepare_anon(&mut index, area, view) else {
+                return FaultEnd::Killed;
+            };
+            view.anon = anon;
         }
         let end = self.fault_in(Site { space, area: view, vpn, access });
         // Counted before the area lock goes, so plain additions do.
@@ -195,17 +198,20 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Gives an area its family at the first touch (`anon_vma_prepare`): that of a neighbour
     /// with the same shift if it has one, so that the two can become one area later.
     #[cold]
-    fn prepare_anon(&self, index: &mut AreaIndex<'m>, area: &'m Area, view: &mut AreaView) -> bool {
-        let Some(anon) = self.neighbours_family(index, view).or_else(|| self.new_family()) else {
-            return false;
-        };
+    #[inline(never)]
+    fn prepare_anon(
+        &self,
+        index: &mut AreaIndex<'m>,
+        area: &'m Area,
+        view: AreaView,
+    ) -> Option<u32> {
+        let anon = self.neighbours_family(index, &view).or_else(|| self.new_family())?;
         let mut members = self.anons.at(anon).lock();
         area.set_anon(anon);
         members.link(&self.areas, area);
         drop(members);
         index.forget();
-        view.anon = anon;
-        true
+        Some(anon)
     }
 
     /// The family of an area near this one (`find_mergeable_anon_vma`), unless others than

@@ -17,7 +17,7 @@
 use core::ops::Range;
 
 use crate::aspace::{
-    Area, AreaFlags, AreaIndex, AreaView, SpaceError, SpaceId, USER_END, USER_START,
+    Area, AreaFlags, AreaIndex, AreaView, MAX_MAP_COUNT, SpaceError, SpaceId, USER_END, USER_START,
 };
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::mm::Mm;
@@ -90,7 +90,11 @@ impl<'m, E: Env> Mm<'m, E> {
         let range = checked_range(range)?;
         let mut index = space.areas.lock(self.env.tasks());
         self.refuse_reaped(space)?;
-        self.isolate_range(&mut index, id, &range)?;
+        if index.is_full() && is_inside_one_area(&mut index, &range) {
+            return Err(SpaceError::TableFull);
+        }
+        // What is unmapped goes in a moment: more areas than there may be until then.
+        self.isolate_range(&mut index, id, &range, u32::MAX)?;
         let mut gone = false;
         loop {
             let Some(area) = index.overlapping(range.clone()).next() else { break };
@@ -138,7 +142,7 @@ impl<'m, E: Env> Mm<'m, E> {
         if !index.covers(range.clone()) {
             return Err(SpaceError::BadRange { start: range.start, end: range.end });
         }
-        self.isolate_range(&mut index, id, &range)?;
+        self.isolate_range(&mut index, id, &range, MAX_MAP_COUNT)?;
         index.forget();
         for area in index.overlapping(range.clone()) {
             change(area, space);
@@ -147,16 +151,17 @@ impl<'m, E: Env> Mm<'m, E> {
         Ok(())
     }
 
-    /// Splits areas so that `range` begins and ends at area boundaries; if that fails, the
-    /// areas are as before.
+    /// Splits areas so that `range` begins and ends at area boundaries, with at most `most`
+    /// areas; if that fails, the areas are as before.
     fn isolate_range(
         &self,
         index: &mut AreaIndex<'m>,
         id: SpaceId,
         range: &Range<Vpn>,
+        most: u32,
     ) -> Result<(), SpaceError> {
-        self.split_at(index, id, range.start)?;
-        let end = self.split_at(index, id, range.end);
+        self.split_at(index, id, range.start, most)?;
+        let end = self.split_at(index, id, range.end, most);
         if end.is_err() {
             self.merge_around(index, range.start..range.start);
         }
@@ -164,12 +169,21 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// Splits the area around `at`, so that an area boundary lies there.
-    fn split_at(&self, index: &mut AreaIndex<'m>, id: SpaceId, at: Vpn) -> Result<(), SpaceError> {
+    fn split_at(
+        &self,
+        index: &mut AreaIndex<'m>,
+        id: SpaceId,
+        at: Vpn,
+        most: u32,
+    ) -> Result<(), SpaceError> {
         let Some((area, view)) = index.find(at) else { return Ok(()) };
         if view.start == at {
             return Ok(());
         }
-        let upper = self.take_area(index)?;
+        if index.len() >= most {
+            return Err(SpaceError::TableFull);
+        }
+        let upper = self.take_area()?;
         self.resize_area(index, area, view.start, at);
         self.enter_area(index, id, upper, view.part(at, view.end));
         Ok(())
@@ -177,11 +191,8 @@ impl<'m, E: Env> Mm<'m, E> {
 
     // ---- making and giving back ----
 
-    /// An area in no use, if the space may have one more.
-    fn take_area(&self, index: &AreaIndex<'m>) -> Result<&'m Area, SpaceError> {
-        if index.is_full() {
-            return Err(SpaceError::TableFull);
-        }
+    /// An area in no use.
+    fn take_area(&self) -> Result<&'m Area, SpaceError> {
         loop {
             if let Some((_, area)) = self.areas.take() {
                 return Ok(area);
@@ -198,7 +209,10 @@ impl<'m, E: Env> Mm<'m, E> {
         id: SpaceId,
         view: AreaView,
     ) -> Result<(), SpaceError> {
-        let area = self.take_area(index)?;
+        if index.is_full() {
+            return Err(SpaceError::TableFull);
+        }
+        let area = self.take_area()?;
         self.enter_area(index, id, area, view);
         Ok(())
     }
@@ -313,6 +327,12 @@ impl<'m, E: Env> Mm<'m, E> {
             frames[..len].iter().for_each(|frame| self.free_pages(*frame, Order::ZERO));
         }
     }
+}
+
+/// Whether an area reaches beyond both ends of `range`, so that unmapping leaves two.
+fn is_inside_one_area(index: &mut AreaIndex<'_>, range: &Range<Vpn>) -> bool {
+    let around = index.find(range.start);
+    around.is_some_and(|(_, view)| view.start < range.start && range.end < view.end)
 }
 
 /// The pages that a mapping is to take.

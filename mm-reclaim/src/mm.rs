@@ -179,7 +179,7 @@ impl<'m, E: Env> Mm<'m, E> {
     /// The zones that may serve a request of class `class`, best first: its zonelist.
     #[inline]
     pub(crate) fn zonelist(&self, class: ZoneId) -> impl Iterator<Item = &Zone<'m, E::Cpu>> {
-        self.zones[..=class.index()].iter().rev().filter(|z| z.managed() > 0)
+        self.zones[..class.index() + 1].iter().rev().filter(|z| z.managed() > 0)
     }
 
     /// The lists of a zone.

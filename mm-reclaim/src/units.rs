@@ -68,9 +68,11 @@ impl SpaceId {
         self.0
     }
 
-    /// The name that [`SpaceId::bits`] gave as a number; any other number names no space.
+    /// The name that [`SpaceId::bits`] gave as a number; any other number names no space, or
+    /// one that there is.
     pub const fn from_bits(bits: u64) -> Self {
-        Self(bits)
+        // The generation of a space is odd, that of a vacant place even.
+        Self(bits | 1 << 32)
     }
 
     /// The place in the directory of spaces.

@@ -171,7 +171,7 @@ fn check_books(mm: &KernelMm) -> bool {
 }
 
 fn print_census(census: &Census) {
-    let Census { free, kernel, reserved, mappings, swap_entries, lru } = census;
+    let Census { free, kernel, reserved, mappings, swap_entries, lru, .. } = census;
     let listed: u32 = lru.iter().sum();
     println!("books are right: every page frame is somewhere, and all counts agree");
     println!("  {free} are free, {kernel} the kernel's, {reserved} were never given out;");

@@ -97,6 +97,18 @@ pub struct AreaView {
     pub anon: u32,
 }
 
+/// Rights and flags in one word.
+#[inline(always)]
+pub(super) fn rights_word(prot: Prot, flags: AreaFlags) -> u32 {
+    u32::from(prot.bits()) | flags.bits()
+}
+
+/// The inverse of [`rights_word`].
+#[inline(always)]
+pub(super) fn rights_of(word: u32) -> (Prot, AreaFlags) {
+    (Prot::from_bits_truncate(word as u8), AreaFlags::from_bits_truncate(word))
+}
+
 impl AreaView {
     /// The linear index of a page of the area.
     pub const fn index_of(&self, vpn: Vpn) -> u32 {
@@ -153,13 +165,13 @@ impl Area {
 
     #[inline(always)]
     pub(crate) fn view(&self) -> AreaView {
-        let rights = self.rights.load(Ordering::Relaxed);
+        let (prot, flags) = rights_of(self.rights.load(Ordering::Relaxed));
         AreaView {
             start: self.start(),
             end: self.end(),
             shift: self.shift.load(Ordering::Relaxed),
-            prot: Prot::from_bits_truncate(rights as u8),
-            flags: AreaFlags::from_bits_truncate(rights),
+            prot,
+            flags,
             anon: self.anon(),
         }
     }
@@ -190,7 +202,7 @@ impl Area {
     }
 
     pub(crate) fn set_rights(&self, prot: Prot, flags: AreaFlags) {
-        self.rights.store(u32::from(prot.bits()) | flags.bits(), Ordering::Relaxed);
+        self.rights.store(rights_word(prot, flags), Ordering::Relaxed);
     }
 
     pub(crate) fn set_anon(&self, anon: u32) {

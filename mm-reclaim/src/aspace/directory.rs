@@ -59,8 +59,8 @@ impl<'m, C: Cpu> Directory<'m, C> {
     #[inline(always)]
     pub(crate) fn find(&self, id: SpaceId) -> Option<u32> {
         let word = self.words.get(id.index() as usize)?.load(Ordering::Acquire);
-        let is_it = (word >> 32) as u32 == id.generation() && id.generation() & 1 != 0;
-        is_it.then_some(word as u32)
+        // A name's generation is odd, so that a vacant place is none of any name.
+        ((word >> 32) as u32 == id.generation()).then_some(word as u32)
     }
 
     /// The names in use at this moment.

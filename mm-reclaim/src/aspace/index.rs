@@ -15,7 +15,7 @@ use core::ops::Range;
 
 use intrusive_collections::Bound;
 
-use super::area::{Area, AreaView};
+use super::area::{Area, AreaView, rights_of, rights_word};
 use super::tree::{self, AreaTree, Links};
 use super::{MMAP_TOP, USER_END, USER_START};
 use crate::pool::Window;
@@ -24,12 +24,47 @@ use crate::units::Vpn;
 /// Areas that one address space may have (`sysctl_max_map_count`).
 pub const MAX_MAP_COUNT: u32 = 65_530;
 
+/// The area found last, and its fields as they are: in words, so that they are compared and
+/// copied as such. Without an area no page lies within the bounds.
+#[derive(Clone, Copy)]
+struct Last<'m> {
+    area: Option<&'m Area>,
+    start: u32,
+    end: u32,
+    shift: u32,
+    rights: u32,
+    anon: u32,
+}
+
+impl<'m> Last<'m> {
+    const NONE: Self = Self { area: None, start: 0, end: 0, shift: 0, rights: 0, anon: 0 };
+
+    #[inline(always)]
+    fn of(area: &'m Area) -> Self {
+        let view = area.view();
+        Self {
+            area: Some(area),
+            start: view.start.0,
+            end: view.end.0,
+            shift: view.shift,
+            rights: rights_word(view.prot, view.flags),
+            anon: view.anon,
+        }
+    }
+
+    #[inline(always)]
+    fn view(&self) -> AreaView {
+        let (prot, flags) = rights_of(self.rights);
+        let (start, end) = (Vpn(self.start), Vpn(self.end));
+        AreaView { start, end, shift: self.shift, prot, flags, anon: self.anon }
+    }
+}
+
 /// Areas, sorted by start.
 pub(crate) struct AreaIndex<'m> {
     tree: AreaTree<'m>,
     len: u32,
-    /// The area found last, and what it looks like.
-    last: Option<(&'m Area, AreaView)>,
+    last: Last<'m>,
     /// Above this, holes are small.
     hole_top: Vpn,
     /// The most pages of a hole above `hole_top`.
@@ -40,7 +75,7 @@ impl<'m> AreaIndex<'m> {
     /// No areas; those to come lie in `window`.
     pub(crate) fn new(window: Window<'m>) -> Self {
         let tree = AreaTree::new(Links { window });
-        Self { tree, len: 0, last: None, hole_top: MMAP_TOP, skipped: 0 }
+        Self { tree, len: 0, last: Last::NONE, hole_top: MMAP_TOP, skipped: 0 }
     }
 
     /// How many areas there are.
@@ -86,25 +121,30 @@ impl<'m> AreaIndex<'m> {
     /// The area that contains `vpn`, and what it looks like.
     #[inline(always)]
     pub(crate) fn find(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
-        if let Some((area, view)) = self.last
-            && view.start <= vpn
-            && vpn < view.end
+        let last = &self.last;
+        if vpn.0.wrapping_sub(last.start) < last.end.wrapping_sub(last.start)
+            && let Some(area) = last.area
         {
-            debug_assert_eq!(view, area.view(), "an area was changed behind its index");
-            return Some((area, view));
+            debug_assert_eq!(last.view(), area.view(), "an area was changed behind its index");
+            return Some((area, last.view()));
         }
         self.search(vpn)
     }
 
+    #[cold]
+    #[inline(never)]
     fn search(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
         let area = self.tree.upper_bound(Bound::Included(&vpn)).clone_pointer()?;
-        self.last = (vpn < area.end()).then(|| (area, area.view()));
-        self.last
+        if vpn >= area.end() {
+            return None;
+        }
+        self.last = Last::of(area);
+        Some((area, self.last.view()))
     }
 
     /// An area is about to change, or has changed.
     pub(crate) fn forget(&mut self) {
-        self.last = None;
+        self.last = Last::NONE;
     }
 
     /// Whether areas cover `range` without a hole.

@@ -144,8 +144,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         let mut lists = self.lists.lock();
         while let Some(page) = pages.0.pop_front() {
             page.leave_isolation();
-            page.choose_evictability();
-            let list = page.lru_list();
+            let list = page.settle_list();
             if list.is_active() {
                 activated += page.nr_pages();
             }

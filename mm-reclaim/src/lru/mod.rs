@@ -134,8 +134,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     /// Links a page, which is on no list and not isolated, where its flags say.
     #[inline]
     fn link_new(&self, lists: &mut Lists<'m>, page: &'m Page) {
-        page.choose_evictability();
-        let list = page.lru_list();
+        let list = page.settle_list();
         page.enter_lru();
         lists.lists[list as usize].push_front(page);
         self.resize(list, page.nr_pages() as i32);

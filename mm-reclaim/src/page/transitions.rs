@@ -4,7 +4,7 @@
 //! stronger than relaxed name their counterparts.
 
 use super::{
-    CHECK_AT_FREE, MAPCOUNT_MAX, Page, PageFlags, PageLock, PageRef, UNLINKED, ZONE_SHIFT,
+    CHECK_AT_FREE, LruList, MAPCOUNT_MAX, Page, PageFlags, PageLock, PageRef, UNLINKED, ZONE_SHIFT,
 };
 use crate::sync::Ordering;
 use crate::units::Order;
@@ -254,16 +254,25 @@ impl Page {
         self.clear(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
     }
 
-    /// Chooses between the unevictable list and the others by the mark of locked memory, which
-    /// may have come or gone while the page was on no list. For the holder of the lruvec's
-    /// lock, who is about to link the page.
-    #[inline]
-    pub(crate) fn choose_evictability(&self) {
+    /// The list that the page is to be linked on, which its flags name from now on. The mark of
+    /// locked memory may have come or gone while the page was on no list. For the holder of
+    /// the lruvec's lock.
+    #[inline(always)]
+    pub(crate) fn settle_list(&self) -> LruList {
         let flags = self.flags();
+        if flags.intersects(PageFlags::MLOCKED.union(PageFlags::UNEVICTABLE)) {
+            return self.settle_evictability(flags);
+        }
+        LruList::of(flags)
+    }
+
+    #[cold]
+    fn settle_evictability(&self, flags: PageFlags) -> LruList {
         let (locked, away) = (PageFlags::MLOCKED, PageFlags::UNEVICTABLE);
         if flags.contains(locked) != flags.contains(away) {
             self.choose_list(false, flags.contains(locked));
         }
+        self.lru_list()
     }
 
     /// Chooses the list that the flags name; the caller owns the page's place.

@@ -1,6 +1,7 @@
 //! Random programs on random machines: whatever they do, every byte is the one written last.
 
 use mm_reclaim::advice::Advice;
+use mm_reclaim::aspace::SpaceError;
 use mm_reclaim::units::Vpn;
 use simulator::rng::Rng;
 use simulator::{Config, Death, DiskConfig, Machine, Program};
@@ -53,12 +54,22 @@ fn step(
             family.truncate(at.max(1));
             return Ok(());
         }
+        990..992 if may_fork => {
+            let _may_lack = family[at].lock(page..Vpn((page.0 + 8).min(area.0 + PAGES)), true);
+            return Ok(());
+        }
+        992..994 if may_fork => {
+            family[at].lock(area..area + PAGES, false).expect("an area");
+            return Ok(());
+        }
         990..994 => Advice::PageOut,
         994..997 => Advice::Cold,
         _ => Advice::DontNeed,
     };
-    family[at].advise(stretch, advice).expect("a range without holes");
-    Ok(())
+    match family[at].advise(stretch, advice) {
+        Ok(_) | Err(SpaceError::Locked { .. }) => Ok(()),
+        Err(why) => panic!("a range without holes: {why:?}"),
+    }
 }
 
 /// The life of one task: random steps until it has done them all or is killed.
