@@ -28,6 +28,7 @@ use crate::glue::{self, KernelEnv, KernelMm};
 use crate::ramdisk::extents::Extents;
 use crate::syscall::hooks;
 use crate::task::TaskId;
+use crate::task::fair::Class;
 use crate::task::family::Which;
 use crate::{monitor, println, ramdisk, smp, task};
 
@@ -173,10 +174,10 @@ fn tasks(machine: &Machine) {
     task::adopt_boot_task().unwrap_or_else(|error| panic!("no boot task: {error:?}"));
     cpu::irqs_on();
     let kswapd = || -> ! { glue::mm().kswapd() };
-    task::spawn_kernel("kswapd0", TaskFlags::KSWAPD, kswapd)
+    task::spawn_server(Class::Serves, "kswapd0", TaskFlags::KSWAPD, kswapd)
         .unwrap_or_else(|error| panic!("no kswapd: {error:?}"));
     let reaper = || -> ! { glue::mm().oom_reaper() };
-    task::spawn_kernel("oom_reaper", TaskFlags::empty(), reaper)
+    task::spawn_server(Class::Serves, "oom_reaper", TaskFlags::empty(), reaper)
         .unwrap_or_else(|error| panic!("no reaper: {error:?}"));
 }
 

@@ -21,6 +21,7 @@ use crate::arch::lock::{IrqLock, Yield};
 use crate::arch::{cpu, frames};
 use crate::bootargs::RamdiskArgs;
 use crate::glue;
+use crate::task::fair::Class;
 use crate::task::{self, SpawnError};
 
 /// Requests that fit into the queue.
@@ -82,7 +83,8 @@ pub unsafe fn start(place: Extents, args: &RamdiskArgs) -> Result<(DeviceId, u32
     disk.knobs.set_fault(Direction::Read, args.fail_read.unwrap_or(0));
     disk.knobs.set_fault(Direction::Write, args.fail_write.unwrap_or(0));
     disk.format();
-    task::spawn_kernel("ramdisk", TaskFlags::MEMALLOC, serve).map_err(StartError::NoServer)?;
+    task::spawn_server(Class::First, "ramdisk", TaskFlags::MEMALLOC, serve)
+        .map_err(StartError::NoServer)?;
     Ok((RAM_DISK, blocks))
 }
 

@@ -15,7 +15,7 @@ use mm_reclaim::env::{TaskFlags, WaitEnd, WaitMode};
 use super::family::{NAME_BYTES, NoChild, Which};
 use super::table::{Leave, Pokes, Sched};
 use super::{TaskId, killed_by, sched, signal, state, wait, wake};
-use crate::arch::{context, cpu, paging};
+use crate::arch::{context, cpu, paging, timer};
 use crate::glue;
 
 /// Ends the running task. `status` is what its parent's `wait4` reports.
@@ -90,7 +90,7 @@ fn kill_one(sched: &mut Sched, id: TaskId, number: u8, flags: TaskFlags) -> Poke
             pokes = 1 << cpu;
         }
     }
-    let (bucket, woken) = sched.wake_killed(id);
+    let (bucket, woken) = sched.wake_killed(id, timer::ticks());
     if let Some(bucket) = bucket {
         wake::one_left(bucket);
     }

@@ -1,7 +1,8 @@
-//! Tasks: kernel tasks, user processes, and the scheduler that runs them in turn.
+//! Tasks: kernel tasks, user processes, and the scheduler that shares the CPUs out to them.
 //!
 //! | file | what |
 //! | --- | --- |
+//! | [`fair`] | who runs next: the rules; pure, tested on the host |
 //! | [`queue`], [`table`], [`family`] | the scheduler's state; pure, tested on the host |
 //! | `current` | a task's own data, reached without a lock |
 //! | `state` | the scheduler's state behind its lock |
@@ -23,6 +24,7 @@
 //! fences, and then the waiter is taken out and does not sleep; or (a) precedes (2), and
 //! then it sees the condition. Timeouts and kills take a waiter out in the same way.
 
+pub mod fair;
 pub mod family;
 pub mod queue;
 pub mod table;
@@ -56,7 +58,7 @@ pub use sched::{idle, reschedule, timer_interrupt, yield_cpu};
 #[cfg(target_os = "none")]
 pub use spawn::{
     SpawnError, adopt_boot_task, adopt_idle_task, fork, idle_of, set_online, spawn_kernel,
-    spawn_kernel_on, spawn_user,
+    spawn_kernel_on, spawn_server, spawn_user,
 };
 #[cfg(target_os = "none")]
 pub use wait::{cond_resched, sleep, sleep_killable, wait_until};

@@ -1,4 +1,4 @@
-//! First-in, first-out queues of tasks, linked by task number.
+//! Queues of tasks in the order in which they came, linked by task number.
 //!
 //! Pure: the links are words of a table that the caller owns, one word a task and queue
 //! kind. A task is on at most one queue of a kind.
@@ -57,13 +57,9 @@ impl Queue {
         self.tail = id.0;
     }
 
-    /// Puts `id`, which is on no queue of this kind, before all others.
-    pub fn push_front(&mut self, links: &mut [Link], id: TaskId) {
-        links[id.index()] = Link(self.head);
-        if self.is_empty() {
-            self.tail = id.0;
-        }
-        self.head = id.0;
+    /// The tasks on it.
+    pub fn tasks(self, links: &[Link]) -> impl Iterator<Item = TaskId> {
+        core::iter::successors(self.first(), |id| Self::after(links, *id))
     }
 
     /// Takes the first task off.
@@ -75,6 +71,29 @@ impl Queue {
         }
         links[first.index()] = Link::NONE;
         Some(first)
+    }
+
+    /// Takes off the task whose rank is the least, of equals the one that came first. Linear
+    /// in the queue's length.
+    pub fn take_least<R: Ord>(
+        &mut self,
+        links: &mut [Link],
+        rank: impl Fn(TaskId) -> R,
+    ) -> Option<TaskId> {
+        if self.head == self.tail {
+            return self.pop(links);
+        }
+        let mut at = self.first()?;
+        let (mut least, mut before_least) = ((rank(at), at), None);
+        while let Some(next) = Self::after(links, at) {
+            let rank = rank(next);
+            if rank < least.0 {
+                (least, before_least) = ((rank, next), Some(at));
+            }
+            at = next;
+        }
+        self.unlink(links, before_least, least.1);
+        Some(least.1)
     }
 
     /// Takes `id` off, wherever it is; false if it is not on this queue. Linear in the
@@ -110,20 +129,43 @@ impl Queue {
 mod tests {
     use super::*;
 
+    /// A queue of these tasks.
+    fn queue_of(numbers: &[u16], links: &mut [Link]) -> Queue {
+        let mut queue = Queue::EMPTY;
+        for n in numbers {
+            queue.push_back(links, TaskId(*n));
+        }
+        queue
+    }
+
     fn drain(mut queue: Queue, links: &mut [Link]) -> Vec<u16> {
         std::iter::from_fn(|| queue.pop(links)).map(|t| t.0).collect()
     }
 
     /// Tasks of equal rank take turns.
     #[test]
-    fn tasks_leave_in_the_order_in_which_they_came() {
+    fn tasks_of_equal_rank_leave_in_the_order_in_which_they_came() {
         let mut links = [Link::NONE; 8];
-        let mut queue = Queue::EMPTY;
-        for n in [3, 1, 5] {
-            queue.push_back(&mut links, TaskId(n));
+        let queue = queue_of(&[3, 1, 5], &mut links);
+        assert_eq!(queue.tasks(&links).map(|t| t.0).collect::<Vec<_>>(), [3, 1, 5]);
+        assert_eq!(drain(queue, &mut links), [3, 1, 5]);
+    }
+
+    /// TASK-01: wherever it is, and the rest stays in order.
+    #[test]
+    fn the_least_leaves_first() {
+        for least in [3u16, 1, 5] {
+            let mut links = [Link::NONE; 8];
+            let mut queue = queue_of(&[3, 1, 5], &mut links);
+            let rank = |id: TaskId| u16::from(id.0 != least);
+            assert_eq!(queue.take_least(&mut links, rank), Some(TaskId(least)));
+            queue.push_back(&mut links, TaskId(7));
+            let rest: Vec<u16> = [3, 1, 5, 7].into_iter().filter(|n| *n != least).collect();
+            assert_eq!(drain(queue, &mut links), rest);
         }
-        queue.push_front(&mut links, TaskId(0));
-        assert_eq!(drain(queue, &mut links), [0, 3, 1, 5]);
+        let mut links = [Link::NONE; 8];
+        let mut queue = queue_of(&[3, 1, 5], &mut links);
+        assert_eq!(queue.take_least(&mut links, |_| 0), Some(TaskId(3)), "of equals the first");
     }
 
     /// Removing from any place keeps the rest in order and the ends right.
@@ -131,10 +173,7 @@ mod tests {
     fn removing_keeps_the_rest() {
         for gone in [3u16, 1, 5] {
             let mut links = [Link::NONE; 8];
-            let mut queue = Queue::EMPTY;
-            for n in [3, 1, 5] {
-                queue.push_back(&mut links, TaskId(n));
-            }
+            let mut queue = queue_of(&[3, 1, 5], &mut links);
             assert!(queue.remove(&mut links, TaskId(gone)));
             assert!(!queue.remove(&mut links, TaskId(gone)));
             queue.push_back(&mut links, TaskId(7));
@@ -147,8 +186,7 @@ mod tests {
     #[test]
     fn an_emptied_queue_starts_afresh() {
         let mut links = [Link::NONE; 2];
-        let mut queue = Queue::EMPTY;
-        queue.push_front(&mut links, TaskId(1));
+        let mut queue = queue_of(&[1], &mut links);
         assert_eq!(queue.pop(&mut links), Some(TaskId(1)));
         assert!(queue.is_empty());
         queue.push_back(&mut links, TaskId(0));

@@ -6,25 +6,20 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use mm_reclaim::units::Nanos;
-
 use super::state::{lock, poke};
-use super::table::Leave;
+use super::table::{Leave, Sched};
 use super::{TaskId, stack, wake};
 use crate::arch::cpu::{self, IrqGuard, PerCpu};
 use crate::arch::{context, timer};
 
-/// How long a task may run while others are ready.
-const SLICE: Nanos = Nanos::from_millis(10);
-
-/// Lets another task run, if one is ready. Preemption is allowed at the call.
+/// Lets another task run, if one deserves the CPU more. Preemption is allowed at the call.
 pub fn reschedule() {
     leave(Leave::Ready);
 }
 
-/// Gives up the rest of the time slice.
+/// Lets the next task run, if one is ready.
 pub fn yield_cpu() {
-    leave(Leave::Ready);
+    leave(Leave::Yielding);
 }
 
 /// Leaves the CPU, and returns when the task runs again; at once where nothing else is
@@ -43,11 +38,12 @@ pub(super) fn leave(how: Leave) {
     }
     let next = {
         let mut sched = lock();
-        if !sched.leave(prev.id(), how) {
+        let now = timer::ticks();
+        if !sched.leave(prev.id(), how, now) {
             return;
         }
-        let next = sched.pick(this.id.load(Relaxed) as usize);
-        start_slice(this, sched.next_deadline());
+        let next = sched.pick_after(prev.id());
+        start_slice(this, now, &sched);
         take_over(this, next);
         next.task()
     };
@@ -70,10 +66,10 @@ fn take_over(this: &PerCpu, next: TaskId) {
     this.work.store(if task.is_dying() { cpu::WORK_KILLED } else { 0 }, Relaxed);
 }
 
-fn start_slice(this: &PerCpu, next_deadline: u64) {
-    let end = timer::ticks() + timer::ticks_in(SLICE);
+fn start_slice(this: &PerCpu, now: u64, sched: &Sched) {
+    let end = now + sched.slice();
     this.slice_end.store(end, Relaxed);
-    timer::set_deadline(end.min(next_deadline));
+    timer::set_deadline(end.min(sched.next_deadline()));
 }
 
 /// The first thing that a task does when it runs: `last` ran before, and nobody uses its
@@ -108,10 +104,10 @@ pub fn timer_interrupt() {
     let mut sched = lock();
     let pokes = sched.expire(now, &mut wake::one_left);
     if now >= this.slice_end.load(Relaxed) {
-        if sched.has_ready(this.id.load(Relaxed) as usize) {
+        if sched.another_is_due(this.id.load(Relaxed) as usize, now) {
             this.add_work(cpu::WORK_RESCHED);
         }
-        start_slice(this, sched.next_deadline());
+        start_slice(this, now, &sched);
     } else {
         timer::set_deadline(this.slice_end.load(Relaxed).min(sched.next_deadline()));
     }

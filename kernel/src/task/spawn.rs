@@ -8,10 +8,11 @@ use core::mem::size_of;
 use mm_reclaim::aspace::{SpaceError, SpaceId};
 use mm_reclaim::env::TaskFlags;
 
+use super::fair::{Class, Pace};
 use super::{TaskId, sched, stack, state};
 use crate::arch::context::{self, Context, UserState};
-use crate::arch::cpu;
 use crate::arch::trap::TrapFrame;
+use crate::arch::{cpu, timer};
 use crate::glue;
 
 /// Why a task could not be made.
@@ -33,6 +34,7 @@ pub enum SpawnError {
 pub fn adopt_boot_task() -> Result<(), SpawnError> {
     {
         let mut sched = state::lock();
+        sched.set_pace(Pace::new(timer::ticks_in));
         let boot = sched.create(0, true).ok_or(SpawnError::TooManyTasks)?;
         debug_assert_eq!(boot, super::current_id(), "the boot code runs as the first task");
         sched.adopt(0, boot);
@@ -80,6 +82,22 @@ pub fn set_online(cpu: usize) {
 /// Without a free slot or stack.
 pub fn spawn_kernel(name: &str, flags: TaskFlags, body: fn() -> !) -> Result<TaskId, SpawnError> {
     spawn_kernel_on(0, name, flags, body)
+}
+
+/// Makes a kernel task that runs for others, as `class` says.
+///
+/// # Errors
+/// As [`spawn_kernel`].
+pub fn spawn_server(
+    class: Class,
+    name: &str,
+    flags: TaskFlags,
+    body: fn() -> !,
+) -> Result<TaskId, SpawnError> {
+    let id = create(Some(0), TaskFlags::KERNEL | flags, |top| Context::kernel(body, top))?;
+    state::lock().serve(id, class);
+    start(id, None, name.as_bytes(), true);
+    Ok(id)
 }
 
 /// The same on a CPU of the caller's choice, which runs.
@@ -189,7 +207,7 @@ fn start(id: TaskId, parent: Option<TaskId>, name: &[u8], kernel: bool) -> u32 {
         let mut sched = state::lock();
         sched.family.add(id, parent, name, kernel);
         let pid = sched.family.get(id).map_or(0, |p| p.pid);
-        (pid, sched.start(id))
+        (pid, sched.start(id, parent, timer::ticks()))
     };
     state::poke(pokes);
     cpu::preempt_enable();

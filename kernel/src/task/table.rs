@@ -11,12 +11,14 @@
 //! no wake-up took it out of the bucket meanwhile. Preemption while it looks makes it `Ready`
 //! like any other and does not touch the wait.
 //!
-//! **Who goes first.** Round robin; but a kernel task that is woken while a user task runs
-//! goes to the front and takes the CPU: kswapd has to run when it is woken and not a time
-//! slice later, or every allocation until then reclaims by itself. A kernel task that is
-//! woken by a kernel task queues up like all others, so that two which wake each other
-//! cannot keep the rest from running.
+//! **Who goes first** is decided by [`super::fair`] and kept up in `run`: the table has each
+//! task's virtual time and account, and a floor for each CPU. An account is another task's only
+//! while that one lives on the same CPU: it changes at a wake-up, and the exit of its owner
+//! gives whoever runs on it an account of their own.
 
+mod run;
+
+use super::fair::{Class, Pace, VirtualTime};
 use super::family::Family;
 use super::queue::{Link, Queue};
 use super::{CPUS, MAX_TASKS, TaskId};
@@ -48,6 +50,8 @@ pub enum State {
 pub enum Leave {
     /// It could go on.
     Ready,
+    /// It could go on, but lets the next one run first.
+    Yielding,
     /// It waits, unless it was woken meanwhile.
     Blocked,
     /// It never comes back.
@@ -75,7 +79,50 @@ struct Slot {
     cpu: u8,
     /// It runs no user program.
     kernel: bool,
+    class: Class,
+    /// The task whose virtual time grows while this one runs: itself, or, for one that
+    /// serves, the one that it serves.
+    account: TaskId,
+    time: VirtualTime,
     wait: Wait,
+}
+
+impl Slot {
+    const FREE: Self = Self::new(State::Free, TaskId(0), 0, true);
+
+    const fn new(state: State, id: TaskId, cpu: u8, kernel: bool) -> Self {
+        let (class, time) = (Class::Own, VirtualTime::START);
+        Self { state, cpu, kernel, class, account: id, time, wait: Wait::NONE }
+    }
+}
+
+/// What a CPU runs, and what it could run.
+#[derive(Clone, Copy, Debug)]
+struct RunQueue {
+    /// Tasks that come before all others.
+    urgent: Queue,
+    ready: Queue,
+    running: TaskId,
+    idle: TaskId,
+    /// The account of the running task.
+    account: TaskId,
+    /// Until when that task's time was counted, in counter ticks.
+    counted: u64,
+    /// The least virtual time of the tasks that could run, when it was last needed; it only
+    /// grows.
+    floor: VirtualTime,
+}
+
+impl RunQueue {
+    const EMPTY: Self = Self {
+        urgent: Queue::EMPTY,
+        ready: Queue::EMPTY,
+        running: TaskId(0),
+        idle: TaskId(0),
+        account: TaskId(0),
+        counted: 0,
+        floor: VirtualTime::START,
+    };
 }
 
 /// CPUs that should look at their run queues: bit n is CPU n.
@@ -86,10 +133,9 @@ pub struct Sched {
     slots: [Slot; MAX_TASKS],
     ready_links: [Link; MAX_TASKS],
     wait_links: [Link; MAX_TASKS],
-    ready: [Queue; CPUS],
+    cpus: [RunQueue; CPUS],
+    pace: Pace,
     buckets: [Queue; BUCKETS],
-    running: [TaskId; CPUS],
-    idle: [TaskId; CPUS],
     /// CPUs that run: bit n is CPU n.
     online: u32,
     /// No wait ends before, in counter ticks.
@@ -110,13 +156,12 @@ impl Sched {
     /// No tasks.
     pub const fn new() -> Self {
         Self {
-            slots: [Slot { state: State::Free, cpu: 0, kernel: true, wait: Wait::NONE }; MAX_TASKS],
+            slots: [Slot::FREE; MAX_TASKS],
             ready_links: [Link::NONE; MAX_TASKS],
             wait_links: [Link::NONE; MAX_TASKS],
-            ready: [Queue::EMPTY; CPUS],
+            cpus: [RunQueue::EMPTY; CPUS],
+            pace: Pace::NANOS,
             buckets: [Queue::EMPTY; BUCKETS],
-            running: [TaskId(0); CPUS],
-            idle: [TaskId(0); CPUS],
             online: 1,
             next_deadline: u64::MAX,
             top: 0,
@@ -127,9 +172,10 @@ impl Sched {
     /// A free slot becomes a task that belongs to `cpu` and does not run yet.
     pub fn create(&mut self, cpu: usize, kernel: bool) -> Option<TaskId> {
         let at = self.slots.iter().position(|s| s.state == State::Free)?;
-        self.slots[at] = Slot { state: State::New, cpu: cpu as u8, kernel, wait: Wait::NONE };
+        let id = TaskId(at as u16);
+        self.slots[at] = Slot::new(State::New, id, cpu as u8, kernel);
         self.top = self.top.max(at + 1);
-        Some(TaskId(at as u16))
+        Some(id)
     }
 
     /// The CPU for a new program, which it never leaves: the one with the fewest programs, and
@@ -151,7 +197,7 @@ impl Sched {
 
     /// The idle task of `cpu`.
     pub fn idle_of(&self, cpu: usize) -> TaskId {
-        self.idle[cpu]
+        self.cpus[cpu].idle
     }
 
     /// The slot of a task that was never started, or has been waited for, is free again.
@@ -163,14 +209,16 @@ impl Sched {
 
     /// `id` is what runs on `cpu` now, without having been picked.
     pub fn adopt(&mut self, cpu: usize, id: TaskId) {
-        self.slots[id.index()].state = State::Running;
-        self.running[cpu] = id;
+        let slot = &mut self.slots[id.index()];
+        slot.state = State::Running;
+        let queue = &mut self.cpus[cpu];
+        (queue.running, queue.account) = (id, slot.account);
     }
 
     /// `id` runs on `cpu` when nothing else does.
     pub fn set_idle(&mut self, cpu: usize, id: TaskId) {
         self.slots[id.index()].state = State::Ready;
-        self.idle[cpu] = id;
+        self.cpus[cpu].idle = id;
     }
 
     /// What the task is doing.
@@ -185,60 +233,12 @@ impl Sched {
 
     /// The CPU on which `id` runs at this moment.
     pub fn cpu_running(&self, id: TaskId) -> Option<usize> {
-        let cpu = usize::from(self.slots[id.index()].cpu);
-        (self.running[cpu] == id).then_some(cpu)
+        let cpu = self.cpu_of(id);
+        (self.cpus[cpu].running == id).then_some(cpu)
     }
 
-    /// Starts a new task.
-    pub fn start(&mut self, id: TaskId) -> Pokes {
-        debug_assert_eq!(self.state(id), State::New);
-        self.make_ready(id)
-    }
-
-    fn make_ready(&mut self, id: TaskId) -> Pokes {
-        let slot = &mut self.slots[id.index()];
-        slot.state = State::Ready;
-        let (cpu, kernel) = (usize::from(slot.cpu), slot.kernel);
-        let running = self.running[cpu];
-        let idle = running == self.idle[cpu];
-        let first = kernel && !self.slots[running.index()].kernel;
-        if first {
-            self.ready[cpu].push_front(&mut self.ready_links, id);
-        } else {
-            self.ready[cpu].push_back(&mut self.ready_links, id);
-        }
-        if first || idle { 1 << cpu } else { 0 }
-    }
-
-    /// Another task of `cpu` could run.
-    pub fn has_ready(&self, cpu: usize) -> bool {
-        !self.ready[cpu].is_empty()
-    }
-
-    /// The running task `id` gives up the CPU; false if it need not, since what it was to
-    /// wait for has happened.
-    pub fn leave(&mut self, id: TaskId, how: Leave) -> bool {
-        let slot = &mut self.slots[id.index()];
-        let cpu = usize::from(slot.cpu);
-        match how {
-            Leave::Blocked if !slot.wait.queued => return false,
-            Leave::Blocked => slot.state = State::Blocked,
-            Leave::Exited => slot.state = State::Exited,
-            Leave::Ready => {
-                slot.state = State::Ready;
-                if self.idle[cpu] != id {
-                    self.ready[cpu].push_back(&mut self.ready_links, id);
-                }
-            }
-        }
-        true
-    }
-
-    /// Chooses what `cpu` runs next.
-    pub fn pick(&mut self, cpu: usize) -> TaskId {
-        let next = self.ready[cpu].pop(&mut self.ready_links).unwrap_or(self.idle[cpu]);
-        self.adopt(cpu, next);
-        next
+    fn cpu_of(&self, id: TaskId) -> usize {
+        usize::from(self.slots[id.index()].cpu)
     }
 
     /// Puts the running task into the bucket of `key`: from now on no wake-up is lost.
@@ -262,12 +262,13 @@ impl Sched {
         Some(bucket)
     }
 
-    fn wake_one(&mut self, id: TaskId) -> Pokes {
-        if self.state(id) == State::Blocked { self.make_ready(id) } else { 0 }
+    fn wake_one(&mut self, id: TaskId, by: Option<TaskId>, now: u64) -> Pokes {
+        if self.state(id) == State::Blocked { self.make_ready(id, by, now) } else { 0 }
     }
 
-    /// Wakes every waiter of `key`: how many, and the CPUs to poke.
-    pub fn wake(&mut self, key: u64) -> (u32, Pokes) {
+    /// `by` wakes every waiter of `key`: how many, and the CPUs to poke. `now` is in counter
+    /// ticks.
+    pub fn wake(&mut self, key: u64, by: TaskId, now: u64) -> (u32, Pokes) {
         let (mut woken, mut pokes) = (0, 0);
         let bucket = bucket_of(key);
         let mut at = self.buckets[bucket].first();
@@ -275,7 +276,7 @@ impl Sched {
             at = Queue::after(&self.wait_links, id);
             if self.slots[id.index()].wait.key == key {
                 self.end_wait(id);
-                pokes |= self.wake_one(id);
+                pokes |= self.wake_one(id, Some(by), now);
                 woken += 1;
             }
         }
@@ -283,12 +284,12 @@ impl Sched {
     }
 
     /// Wakes `id` if it waits and a kill may end the wait. Returns its bucket.
-    pub fn wake_killed(&mut self, id: TaskId) -> (Option<usize>, Pokes) {
+    pub fn wake_killed(&mut self, id: TaskId, now: u64) -> (Option<usize>, Pokes) {
         if !self.slots[id.index()].wait.killable {
             return (None, 0);
         }
         match self.end_wait(id) {
-            Some(bucket) => (Some(bucket), self.wake_one(id)),
+            Some(bucket) => (Some(bucket), self.wake_one(id, None, now)),
             None => (None, 0),
         }
     }
@@ -317,7 +318,7 @@ impl Sched {
             if let Some(bucket) = self.end_wait(id) {
                 left(bucket);
             }
-            pokes |= self.wake_one(id);
+            pokes |= self.wake_one(id, None, now);
         }
         self.next_deadline = next;
         pokes
@@ -348,152 +349,4 @@ impl Default for Sched {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// CPU 0 with an idle task and `users` user tasks, of which the first runs.
-    fn machine(users: usize) -> (Box<Sched>, Vec<TaskId>) {
-        let mut sched = Box::new(Sched::new());
-        let idle = sched.create(0, true).unwrap();
-        sched.set_idle(0, idle);
-        sched.adopt(0, idle);
-        let tasks: Vec<_> = (0..users).map(|_| sched.create(0, false).unwrap()).collect();
-        for task in &tasks {
-            sched.start(*task);
-        }
-        assert!(sched.leave(idle, Leave::Ready));
-        sched.pick(0);
-        (sched, tasks)
-    }
-
-    /// BOOT-06: programs are spread over the CPUs that run.
-    #[test]
-    fn programs_are_spread_over_the_cpus_that_run() {
-        let mut sched = Box::new(Sched::new());
-        assert_eq!(sched.place(), 0, "no other runs");
-        (1..CPUS).for_each(|cpu| sched.set_online(cpu));
-        let placed = [(); 2 * CPUS].map(|()| {
-            let cpu = sched.place();
-            sched.create(cpu, false).map(|_| cpu).unwrap()
-        });
-        assert_eq!(placed, [3, 2, 1, 0, 3, 2, 1, 0]);
-    }
-
-    /// A task that was preempted on its way out is in a queue still: it must not be buried.
-    #[test]
-    #[should_panic(expected = "is buried alive")]
-    fn a_task_that_can_still_run_is_not_buried() {
-        let (mut sched, tasks) = machine(2);
-        assert!(sched.leave(tasks[0], Leave::Ready));
-        sched.finish_exit(tasks[0], true);
-    }
-
-    /// PAGE-01: a wake-up between the look at the condition and the sleep is not lost.
-    #[test]
-    fn a_task_woken_before_it_sleeps_does_not_sleep() {
-        let (mut sched, tasks) = machine(1);
-        sched.begin_wait(tasks[0], 42, u64::MAX, false);
-        assert_eq!(sched.wake(42).0, 1);
-        assert!(!sched.leave(tasks[0], Leave::Blocked));
-        assert_eq!(sched.state(tasks[0]), State::Running);
-    }
-
-    /// PAGE-01: a task that is preempted while it looks at its condition still runs, and
-    /// still is woken.
-    #[test]
-    fn preemption_during_the_look_is_not_sleep() {
-        let (mut sched, tasks) = machine(2);
-        sched.begin_wait(tasks[0], 42, u64::MAX, false);
-        assert!(sched.leave(tasks[0], Leave::Ready));
-        assert_eq!(sched.pick(0), tasks[1]);
-        assert_eq!(sched.wake(42).0, 1);
-        assert!(sched.leave(tasks[1], Leave::Ready));
-        assert_eq!(sched.pick(0), tasks[0]);
-        assert!(!sched.leave(tasks[0], Leave::Blocked));
-    }
-
-    /// PAGE-01: only the waiters of the key are woken, all of them, in order.
-    #[test]
-    fn a_wake_up_reaches_all_waiters_of_its_key_and_no_others() {
-        let (mut sched, tasks) = machine(4);
-        // 64 buckets: among 65 keys two collide; the test takes any colliding pair.
-        let other = (1..).find(|k| bucket_of(*k) == bucket_of(0)).unwrap();
-        for (task, key) in tasks.iter().zip([0, other, 0, other]) {
-            sched.begin_wait(*task, key, u64::MAX, false);
-            assert!(sched.leave(*task, Leave::Blocked));
-            sched.pick(0);
-        }
-        let (woken, pokes) = sched.wake(0);
-        assert_eq!((woken, pokes), (2, 1));
-        assert_eq!(sched.pick(0), tasks[0]);
-        assert!(sched.leave(tasks[0], Leave::Exited));
-        assert_eq!(sched.pick(0), tasks[2]);
-        assert_eq!(sched.state(tasks[1]), State::Blocked);
-    }
-
-    /// CTRL-01: kswapd, woken by a program, runs at once.
-    #[test]
-    fn a_woken_kernel_task_takes_the_cpu_from_a_user_task() {
-        let (mut sched, tasks) = machine(3);
-        let kswapd = sched.create(0, true).unwrap();
-        assert_eq!(sched.start(kswapd), 1);
-        assert!(sched.leave(tasks[0], Leave::Ready));
-        assert_eq!(sched.pick(0), kswapd);
-    }
-
-    /// OOM-02: kernel tasks that wake each other do not starve the others.
-    #[test]
-    fn a_kernel_task_woken_by_a_kernel_task_queues_up() {
-        let (mut sched, tasks) = machine(2);
-        let (first, second) = (sched.create(0, true).unwrap(), sched.create(0, true).unwrap());
-        sched.start(first);
-        assert!(sched.leave(tasks[0], Leave::Ready));
-        assert_eq!(sched.pick(0), first);
-        assert_eq!(sched.start(second), 0);
-        assert!(sched.leave(first, Leave::Exited));
-        assert_eq!(sched.pick(0), tasks[1]);
-    }
-
-    /// SHRZ-08: a sleep ends at its time, not before, and the next deadline is kept.
-    #[test]
-    fn waits_end_at_their_times() {
-        let (mut sched, tasks) = machine(2);
-        for (task, deadline) in tasks.iter().zip([100, 200]) {
-            sched.begin_wait(*task, 7, deadline, false);
-            assert!(sched.leave(*task, Leave::Blocked));
-            sched.pick(0);
-        }
-        let mut left = 0;
-        assert_eq!(sched.expire(99, &mut |_| left += 1), 0);
-        assert_ne!(sched.expire(100, &mut |_| left += 1), 0);
-        assert_eq!((left, sched.next_deadline()), (1, 200));
-        assert_eq!(sched.state(tasks[0]), State::Ready);
-        assert_eq!(sched.state(tasks[1]), State::Blocked);
-    }
-
-    /// BUDY-10: a kill ends a killable wait and leaves any other alone.
-    #[test]
-    fn a_kill_ends_killable_waits_only() {
-        let (mut sched, tasks) = machine(2);
-        for (task, killable) in tasks.iter().zip([true, false]) {
-            sched.begin_wait(*task, 7, u64::MAX, killable);
-            assert!(sched.leave(*task, Leave::Blocked));
-            sched.pick(0);
-        }
-        assert_eq!(sched.wake_killed(tasks[0]), (Some(bucket_of(7)), 1));
-        assert_eq!(sched.wake_killed(tasks[1]), (None, 0));
-        assert_eq!(sched.state(tasks[1]), State::Blocked);
-    }
-
-    /// The table ends, and says so.
-    #[test]
-    fn a_full_table_refuses_and_a_freed_slot_is_used_again() {
-        let (mut sched, tasks) = machine(1);
-        while sched.create(0, false).is_some() {}
-        sched.leave(tasks[0], Leave::Exited);
-        sched.finish_exit(tasks[0], true);
-        assert_eq!(sched.create(0, false), None);
-        sched.free(tasks[0]);
-        assert_eq!(sched.create(0, false), Some(tasks[0]));
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use mm_reclaim::env::WaitKey;
 
 use super::table::{BUCKETS, bucket_of};
 use super::{TaskId, state};
-use crate::arch::cpu;
+use crate::arch::{cpu, timer};
 
 static WAITERS: [AtomicU32; BUCKETS] = [const { AtomicU32::new(0) }; BUCKETS];
 
@@ -33,7 +33,8 @@ pub(super) fn one_left(bucket: usize) {
     WAITERS[bucket].fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Makes every task that waits for `key` look again.
+/// Makes every task that waits for `key` look again. Not for interrupt handlers: the running
+/// task pays for what a server does that it wakes.
 #[inline]
 pub fn wake(key: WaitKey) {
     // Pairs with the fence in `begin`: what the waiter waits for precedes this look.
@@ -46,7 +47,7 @@ pub fn wake(key: WaitKey) {
 #[inline(never)]
 fn wake_waiters(key: WaitKey) {
     cpu::preempt_disable();
-    let (woken, pokes) = state::lock().wake(key.0);
+    let (woken, pokes) = state::lock().wake(key.0, super::current_id(), timer::ticks());
     if woken != 0 {
         WAITERS[bucket_of(key.0)].fetch_sub(woken, Ordering::Relaxed);
         state::poke(pokes);

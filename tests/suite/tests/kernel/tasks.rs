@@ -19,6 +19,7 @@ use crate::support::{
 pub const TESTS: &[Test] = &[
     Test::new("tasks::a_spinning_kernel_task_is_preempted", spinning_kernel_task),
     Test::new("tasks::spinning_tasks_share_the_cpu", fair_shares),
+    Test::new("tasks::who_sleeps_runs_as_soon_as_it_wakes", sleeper_beside_spinners),
     Test::new("tasks::a_spinning_program_is_preempted_and_killed", spinning_program),
     Test::new("tasks::preemption_waits_until_it_is_allowed_again", preemption_off),
     Test::new("tasks::exits_give_back_what_the_task_had", exits_leak_nothing),
@@ -64,6 +65,24 @@ fn fair_shares() {
     let turns = [0, 1, 2].map(|n| TURNS[n].load(Relaxed));
     let (least, most) = (turns.iter().min().unwrap_or(&0), turns.iter().max().unwrap_or(&0));
     assert!(least * 3 > *most, "unfair: {turns:?}");
+}
+
+/// TASK-01: no turn of the three spinning tasks comes before a task that slept.
+fn sleeper_beside_spinners() {
+    const SLEEPS: usize = 21;
+    for number in 0..3 {
+        spawn(spin, number);
+    }
+    let mut took = [0; SLEEPS];
+    for took in &mut took {
+        let start = now_ms();
+        sleep_ms(1);
+        *took = now_ms() - start;
+    }
+    stop_spinning();
+    // The host may be busy now and then, but not half of the time.
+    took.sort_unstable();
+    assert!(took[SLEEPS / 2] < 8, "1 ms took {took:?}");
 }
 
 /// `1: b 1b`.
