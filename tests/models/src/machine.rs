@@ -22,6 +22,8 @@ use crate::world::{Stopped, World};
 pub const FIRST: Vpn = Vpn(16);
 /// Blocks of the swap device, its header among them.
 const BLOCKS: u32 = 64;
+/// Frames beside those that a model asks for: the zero page, and the crate's objects.
+const OWN: u32 = 6;
 /// Looks after which something is taken never to happen.
 const PATIENCE: usize = 3000;
 
@@ -75,6 +77,7 @@ impl<'m> Machine<'m> {
         prepare: impl for<'a> FnOnce(Machine<'a>) -> Vec<Body<'a>>,
     ) {
         own::forget_all();
+        let frames = frames + OWN;
         let world = World::new(frames, Disk::new(pace));
         let range = FrameRange { start: Pfn(0), end: Pfn(frames) };
         let config = Config { min_free_kbytes: Some(16), poison: true, ..Config::default() };
@@ -91,7 +94,7 @@ impl<'m> Machine<'m> {
         header::format(&mut page, BLOCKS);
         let usable = machine.mm.swapon(DeviceId(0), BLOCKS, &page, &mut slots, 0);
         assert_eq!(usable, Ok(BLOCKS - 1), "a new device has all but its header");
-        let free = machine.mm.total_free();
+        let free = machine.free_without_programs();
         shuttle::thread::scope(|scope| {
             scope.spawn(move || daemon(TaskFlags::KSWAPD, || machine.mm.kswapd()));
             if reaps {
@@ -117,9 +120,23 @@ impl<'m> Machine<'m> {
         assert_eq!(machine.mm.validate().map(drop), Ok(()), "the books are wrong");
         let map = machine.mm.memmap();
         let lost: Vec<_> = map.iter().filter(|(_, page)| page.refs() > 0).collect();
-        assert_eq!(machine.mm.total_free(), free, "pages were lost: {lost:?}");
+        assert_eq!(machine.free_without_programs(), free, "pages were lost: {lost:?}");
         let (all, left) = machine.mm.swap_pages();
         assert_eq!(all, left, "slots were lost");
+    }
+
+    /// Free frames while there is no program: all but the zero page's, which the first of all
+    /// programs brings.
+    fn free_without_programs(self) -> u32 {
+        let id = self.mm.create_space().expect("memory for a space");
+        self.mm.destroy_space(id).expect("made just now");
+        self.trim();
+        self.mm.total_free()
+    }
+
+    /// Gives back the frames that the crate keeps for its next objects.
+    pub fn trim(self) {
+        self.mm.trim_tables();
     }
 
     /// A program: an address space with so many pages, which nobody has touched.
@@ -207,13 +224,15 @@ impl<'m> Machine<'m> {
         let is_low = || zone.free() <= zone.mark(Mark::Low);
         let gfp = Gfp::NOWAIT;
         let mut taken = Vec::new();
-        while let Some(frame) = self.mm.alloc_pages(gfp, Order::ZERO) {
+        loop {
+            // The allocation after the one that reached the mark is the first to find it so.
+            let was_low = is_low();
+            let Some(frame) = self.mm.alloc_pages(gfp, Order::ZERO) else { return taken };
             taken.push(frame);
-            if is_low() {
-                break;
+            if was_low {
+                return taken;
             }
         }
-        taken
     }
 
     /// Takes a frame for the kernel.

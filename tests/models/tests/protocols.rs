@@ -29,6 +29,26 @@ fn isolate_against_free() {
     explore("isolate_against_free", &[], || Machine::run(40, Pace::AtOnce, tasks));
 }
 
+/// RMAP-01, BUDY-12: reclaim follows a page to its family while the last area goes, and the
+/// frame that the family lay in with it.
+#[test]
+fn walk_against_last_area() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let program = machine.program(3);
+        program.store_all(3);
+        machine.mm.lru_add_drain_all();
+        let goes = move |machine: Machine<'_>| {
+            program.unmap(0, 3);
+            machine.trim();
+            let _any = machine.take_one().map(|frame| machine.give(vec![frame]));
+            program.exit();
+            machine.trim();
+        };
+        vec![task(goes), task(|machine| machine.press(40))]
+    }
+    explore("walk_against_last_area", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
 /// SPL-16: reclaim freezes a clean page of the swap cache while a relative looks it up.
 #[test]
 fn freeze_against_get() {

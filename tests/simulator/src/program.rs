@@ -135,11 +135,17 @@ impl<'m> Program<'m> {
     /// # Errors
     /// As the crate says.
     pub fn advise(&mut self, range: Range<Vpn>, advice: Advice) -> Result<u32, SpaceError> {
-        let done = self.call(|mm| mm.madvise(self.space, range.clone(), advice))?;
+        let done = self.call(|mm| mm.madvise(self.space, range.clone(), advice));
         if advice == Advice::DontNeed {
-            self.forget(&range);
+            // Holes are reported after the rest was advised; a locked area ends the call.
+            let end = match done {
+                Err(SpaceError::Locked { start }) => start.max(range.start),
+                Err(SpaceError::Killed | SpaceError::NoSuchSpace) => range.start,
+                _ => range.end,
+            };
+            self.forget(&(range.start..end));
         }
-        Ok(done)
+        done
     }
 
     fn forget(&mut self, range: &Range<Vpn>) {
