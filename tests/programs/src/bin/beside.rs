@@ -5,8 +5,11 @@
 //! the time alone, and `least_share N`, what the worst-off spinner had in percent of its
 //! share, an equal part of the time that passed.
 //!
-//! `spinners=N` (1), `pages=N` that are swapped (1.25 × RAM), `sweep=N` that the work touches
-//! in turn (each of them once).
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | `spinners=` | 1 to 64 | the others that compute (1) |
+//! | `pages=` | 1 or more | the pages that are swapped (1.25 × RAM) |
+//! | `sweep=` | 1 or more | how many touches the work takes (each page once) |
 #![no_std]
 #![no_main]
 
