@@ -18,7 +18,7 @@
 //!
 //! Counterpart in Linux: `mm/memory.c`.
 
-use crate::aspace::{AnonVma, Area, AreaFlags, AreaIndex, AreaView, SpaceId};
+use crate::aspace::{AreaFlags, AreaView, SpaceId};
 use crate::env::{Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte, TlbEntry};
 use crate::gfp::Gfp;
 use crate::mm::Mm;
@@ -27,9 +27,6 @@ use crate::space_ops::SpaceOf;
 use crate::stat::VmEvent;
 use crate::sync::{AtomicU64, Ordering};
 use crate::units::{Order, Pfn, Vpn};
-
-/// How far away an area may lie whose family a first touch adopts.
-const NEAR: u32 = 4;
 
 /// What user mode tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -193,59 +190,6 @@ impl<'m, E: Env> Mm<'m, E> {
         page.init_anon(site.area.anon, site.area.index_of(site.vpn));
         site.space.add_resident(1);
         Some(page)
-    }
-
-    /// Gives an area its family at the first touch (`anon_vma_prepare`): that of a neighbour
-    /// with the same shift if it has one, so that the two can become one area later.
-    #[cold]
-    #[inline(never)]
-    fn prepare_anon(
-        &self,
-        index: &mut AreaIndex<'m>,
-        area: &'m Area,
-        view: AreaView,
-    ) -> Option<u32> {
-        let anon = self.neighbours_family(index, &view).or_else(|| self.new_family())?;
-        let mut members = self.anons.at(anon).lock();
-        area.set_anon(anon);
-        members.link(&self.areas, area);
-        drop(members);
-        index.forget();
-        Some(anon)
-    }
-
-    /// The family of an area near this one (`find_mergeable_anon_vma`), unless others than
-    /// this space's areas are in it: their walks would grow by this area's pages. Between the
-    /// two there may be a few areas that nothing has touched.
-    fn neighbours_family(&self, index: &AreaIndex<'m>, view: &AreaView) -> Option<u32> {
-        let (mut low, mut high) = (*view, *view);
-        for _ in 0..NEAR {
-            let below = index.below(low.start).map(Area::view).filter(|a| a.end == low.start);
-            let above = index.from(high.end).next().map(Area::view);
-            let above = above.filter(|a| a.start == high.end);
-            let near = below.into_iter().chain(above);
-            if let Some(family) = near.into_iter().find_map(|a| self.shareable_family(&a, view)) {
-                return Some(family);
-            }
-            (low, high) = (below.unwrap_or(low), above.unwrap_or(high));
-        }
-        None
-    }
-
-    fn shareable_family(&self, near: &AreaView, view: &AreaView) -> Option<u32> {
-        let family = (near.anon != 0 && near.shift == view.shift).then_some(near.anon)?;
-        let members = self.anons.at(family).lock();
-        members.is_of_one_space(&self.areas).then_some(family)
-    }
-
-    fn new_family(&self) -> Option<u32> {
-        loop {
-            if let Some((anon, _)) = self.anons.take() {
-                return Some(anon);
-            }
-            let (pfn, page) = self.table_frame().ok()?;
-            self.put_surplus(self.anons.add_chunk(pfn, page, AnonVma::blank));
-        }
     }
 
     /// The entry of untouched memory that was read.

@@ -25,11 +25,11 @@
 //! | zones | `zone`, `gfp` |
 //! | lists | `lru`, `swap`, `aspace` |
 //! | owner | `reclaim::verdict`, `plan`, `mm` |
-//! | mappings | `zero_page`, `space_ops`, `rmap`, `swap_cache` |
+//! | mappings | `zero_page`, `space_ops`, `anon_vma`, `rmap`, `swap_cache` |
 //! | reclaim | `reclaim` |
 //! | drivers | `kswapd`, `direct`, `oom` |
 //! | allocation | `alloc` |
-//! | address spaces | `mlock`, `zap`, `fault`, `fault_swap`, `map_ops`, `fork`, `advice`, `oom_reaper`, `swapoff` |
+//! | address spaces | `zap`, `fault`, `fault_swap`, `mlock`, `map_ops`, `fork`, `advice`, `oom_reaper`, `swapoff` |
 //! | proof | `validate` |
 //!
 //! <!-- /layers -->
@@ -42,6 +42,7 @@ extern crate std;
 
 pub mod advice;
 pub mod alloc;
+mod anon_vma;
 pub mod aspace;
 pub mod direct;
 pub mod env;

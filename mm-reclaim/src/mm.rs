@@ -23,7 +23,6 @@ use crate::swap::entry::MAX_SWAP_DEVICES;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Lock, Once, Ordering};
 use crate::units::{Nanos, Order, Pfn};
 use crate::wait::CallWord;
-use crate::zero_page::NO_ZERO_PAGE;
 use crate::zone::{CpuLists, FrameRange, MAX_ZONES, Pageblock, Zone, ZoneId};
 
 /// The tables that swap entries lead to.
@@ -77,6 +76,9 @@ pub struct Mm<'m, E: Env> {
     pub(crate) swappiness: AtomicU8,
     pub(crate) swapon_lock: Lock<E::Cpu, (), SWAPON>,
 }
+
+/// In [`Mm::zero_page`]: there is none yet.
+pub(crate) const NO_ZERO_PAGE: u32 = u32::MAX;
 
 /// kswapd sleeps here.
 pub(crate) const KSWAPD_WAIT: WaitKey = WaitKey(1 << 62);

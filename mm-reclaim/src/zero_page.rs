@@ -22,12 +22,9 @@
 
 use crate::aspace::SpaceError;
 use crate::env::Env;
-use crate::mm::Mm;
+use crate::mm::{Mm, NO_ZERO_PAGE};
 use crate::sync::Ordering;
 use crate::units::Pfn;
-
-/// In [`Mm::zero_page`]: there is none yet.
-pub(crate) const NO_ZERO_PAGE: u32 = u32::MAX;
 
 impl<E: Env> Mm<'_, E> {
     /// Makes sure that there is a zero page.
