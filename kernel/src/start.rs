@@ -177,7 +177,8 @@ fn tasks(machine: &Machine) {
     task::spawn_server(Class::Serves, "kswapd0", TaskFlags::KSWAPD, kswapd)
         .unwrap_or_else(|error| panic!("no kswapd: {error:?}"));
     let reaper = || -> ! { glue::mm().oom_reaper() };
-    task::spawn_server(Class::Serves, "oom_reaper", TaskFlags::empty(), reaper)
+    // Before all others: the memory that it brings is waited for, and it comes at once.
+    task::spawn_server(Class::First, "oom_reaper", TaskFlags::empty(), reaper)
         .unwrap_or_else(|error| panic!("no reaper: {error:?}"));
 }
 
