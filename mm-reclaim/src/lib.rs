@@ -23,9 +23,9 @@
 //! | pages | `page`, `workingset` |
 //! | structures | `memmap`, `list`, `storage`, `table`, `wait`, `stat`, `tlb`, `memblock` |
 //! | zones | `zone`, `gfp` |
-//! | lists | `lru`, `swap`, `aspace` |
+//! | lists | `lru`, `swap`, `aspace`, `turnover` |
 //! | owner | `reclaim::verdict`, `plan`, `mm` |
-//! | mappings | `rmap`, `swap_cache` |
+//! | mappings | `rmap`, `swap_cache`, `swap_move` |
 //! | reclaim | `reclaim` |
 //! | drivers | `kswapd`, `direct`, `oom` |
 //! | allocation | `alloc` |
@@ -67,12 +67,14 @@ pub mod stat;
 mod storage;
 pub mod swap;
 mod swap_cache;
+mod swap_move;
 mod swapoff;
 mod sync;
 mod table;
 #[cfg(test)]
 mod tests;
 mod tlb;
+mod turnover;
 pub mod units;
 pub mod validate;
 mod wait;

@@ -54,6 +54,8 @@ bitflags! {
         const HEAD = 1 << 19;
         /// Reading or writing its contents failed. (P)
         const ERROR = 1 << 20;
+        /// Read ahead of a fault that nobody has had yet. (A)
+        const READAHEAD = 1 << 21;
     }
 }
 

@@ -47,6 +47,9 @@ pub fn on<R>(disk: DiskConfig, body: impl FnOnce(Machine<'_>) -> R) -> R {
 pub fn prove(machine: Machine<'_>) {
     machine.validate();
     assert_eq!(machine.mm.check_counters(), Ok(()));
+    let cached = machine.mm.memmap().iter().filter(|(_, p)| p.has(PageFlags::SWAPCACHE)).count();
+    let kept = machine.mm.zones().map(|z| machine.mm.lru().in_zone(z.id()).swapcached()).sum();
+    assert_eq!(cached as u32, kept, "pages in the swap cache, and how many are counted");
 }
 
 /// The reasons that decided since, and how often.
