@@ -14,6 +14,7 @@
 //! | `semihosting` | console without a UART, and the exit status, by semihosting |
 //! | `end=halt`, `end=reset`, `end=off` | what becomes of the machine after a run without semihosting |
 //! | `uart_clock=HZ` | the rate of the console UART's clock, where nobody else tells it |
+//! | `laptop_mode` | reclaim writes nothing before it is in trouble |
 //! | `page_cluster=N` | a swap-in reads 2^N neighbours; 0 just the one (0 to 5) |
 //! | `anon_rule=second-chance`, `anon_rule=activate` | what one reference to an anonymous page earns |
 //! | `--` | what follows are the program's arguments |
@@ -85,6 +86,8 @@ pub struct BootArgs<'a> {
     pub max_cpus: Option<u32>,
     /// `test.hooks`
     pub test_hooks: bool,
+    /// `laptop_mode`
+    pub laptop_mode: bool,
     /// `semihosting`
     pub semihosting: bool,
     /// `end=`
@@ -190,6 +193,7 @@ impl<'a> BootArgs<'a> {
             "semihosting" => self.semihosting = true,
             "ramdisk.async" => self.ramdisk.queued = true,
             "test.hooks" => self.test_hooks = true,
+            "laptop_mode" => self.laptop_mode = true,
             _ => return false,
         }
         true
@@ -325,7 +329,7 @@ mod tests {
 
     #[test]
     fn every_word_is_understood() {
-        let line = "init=hog maxcpus=2 test.hooks semihosting ramdisk=64M,async,delay=100,bw=2000 page_cluster=0 anon_rule=activate \
+        let line = "init=hog maxcpus=2 test.hooks laptop_mode semihosting ramdisk=64M,async,delay=100,bw=2000 page_cluster=0 anon_rule=activate \
                     ramdisk.fail_read=3 ramdisk.fail_write=5 zones=1088M,1152M mem=1G \
                     min_free_kbytes=1024 swappiness=200 end=off uart_clock=250000000 -- 7 two  words";
         let args = BootArgs::parse(line).unwrap();
@@ -334,6 +338,7 @@ mod tests {
         assert!(args.semihosting);
         assert_eq!((args.end, args.uart_clock), (Some(End::Off), Some(250_000_000)));
         assert_eq!((args.max_cpus, args.test_hooks), (Some(2), true));
+        assert!(args.laptop_mode);
         let ramdisk = RamdiskArgs {
             size: 64 << 20,
             queued: true,
