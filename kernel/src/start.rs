@@ -105,6 +105,7 @@ fn memory_management(
     if let Some(cluster) = machine.args.page_cluster {
         mm.set_page_cluster(cluster);
     }
+    mm.set_laptop_mode(machine.args.laptop_mode);
     if let Some(rule) = machine.args.anon_rule {
         mm.set_reference_rule(rule);
     }

@@ -2,7 +2,9 @@
 //!
 //! Fast path: the first zone of the zonelist that keeps its LOW mark after the request.
 //! Slow path, round by round: wake kswapd; try against MIN with whatever privileges the
-//! caller has; reclaim directly; try again; and after 16 rounds without progress, kill.
+//! caller has; reclaim directly; try again; and after 16 rounds without progress, kill, if a
+//! last look finds no block above MIN. Rounds that only turn the same few pages round are
+//! none of progress ([`crate::turnover`]).
 //!
 //! ```text
 //!   get_page_from_freelist(LOW) --ok--> page
@@ -19,13 +21,12 @@
 //!
 //! Counterpart in Linux: `__alloc_pages_slowpath`.
 
-use crate::env::{Clock, Env, FrameMemory, TaskFlags, Tasks};
+use crate::env::{Cpu, Env, FrameMemory, TaskFlags, Tasks, WaitEnd};
 use crate::gfp::Gfp;
 use crate::kswapd::MAX_RECLAIM_RETRIES;
 use crate::mm::Mm;
 use crate::oom::OomEnd;
 use crate::page::Page;
-use crate::stat::VmEvent;
 use crate::units::{Order, Pfn};
 use crate::zone::{Mark, Reach, Watermarks, Zone, ZoneId, min_free_kbytes};
 
@@ -99,7 +100,7 @@ impl<'m, E: Env> Mm<'m, E> {
     ) -> Option<&'m Page> {
         let class = gfp.class_zone();
         for zone in self.zonelist(class) {
-            if !zone.watermark_ok(order, zone.mark(mark), class, reach) {
+            if !zone.watermark_ok(order, mark_for_allocation(zone, mark), class, reach) {
                 continue;
             }
             let page = zone.take_block(order, gfp.migrate_type());
@@ -126,6 +127,11 @@ impl<'m, E: Env> Mm<'m, E> {
             if !may_reclaim(gfp, flags) {
                 return None;
             }
+            match self.instead_of_circling(gfp, order) {
+                None => {}
+                Some(true) => continue,
+                Some(false) => return None,
+            }
             let progress = self.reclaim_for(gfp, order);
             self.drain_pcp_if_low(progress);
             // The caller may have been killed meanwhile: it has more right to the reserve,
@@ -139,8 +145,10 @@ impl<'m, E: Env> Mm<'m, E> {
                 return None;
             }
             fruitless = if progress > 0 && order <= Order::COSTLY { 0 } else { fruitless + 1 };
-            if self.should_reclaim_retry(gfp, order, fruitless) {
-                self.env.tasks().yield_now();
+            // A kill needs more than that reclaim cannot help: others may free memory.
+            let too_early = may_kill(gfp, order) && fruitless <= MAX_RECLAIM_RETRIES;
+            if too_early || self.should_reclaim_retry(gfp, order, fruitless) {
+                self.wait_before_retry(progress);
                 continue;
             }
             if !self.last_resort(gfp, order) {
@@ -153,10 +161,7 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Reclaims as a task that may use the reserves meanwhile and does not recurse.
     fn reclaim_for(&self, gfp: Gfp, order: Order) -> u64 {
         let before = self.env.tasks().set_memalloc(true);
-        let start = self.env.clock().now();
         let progress = self.try_to_free_pages(gfp, order);
-        let delay = self.env.clock().now().0.saturating_sub(start.0);
-        self.count(VmEvent::ReclaimDelay, delay / 1000);
         self.env.tasks().set_memalloc(before);
         progress
     }
@@ -165,6 +170,16 @@ impl<'m, E: Env> Mm<'m, E> {
     fn drain_pcp_if_low(&self, progress: u64) {
         if progress == 0 {
             self.zones().for_each(|zone| _ = zone.drain_pcp());
+        }
+    }
+
+    /// Lets others run between two rounds. After one that freed nothing while pages are being
+    /// written, the next one would only meet these again: it waits until one is through.
+    fn wait_before_retry(&self, progress: u64) {
+        if progress == 0 && self.pages_under_writeback() > 0 {
+            let _: WaitEnd = self.congestion_wait();
+        } else {
+            self.env.tasks().yield_now();
         }
     }
 
@@ -177,15 +192,38 @@ impl<'m, E: Env> Mm<'m, E> {
         let class = gfp.class_zone();
         self.zonelist(class).any(|zone| {
             let could_be_free = zone.free() + self.reclaimable_pages(zone);
-            let need = zone.mark(Mark::Min) + zone.lowmem_reserve(class) + order.pages();
+            let need = zone.true_mark(Mark::Min) + zone.lowmem_reserve(class) + order.pages();
             could_be_free > need
         })
     }
 
+    /// Where reclaim frees only what comes back at once, and little else could be freed in the
+    /// zones of the request, the killer is asked instead of one more round; whether to try
+    /// again, if it was asked.
+    fn instead_of_circling(&self, gfp: Gfp, order: Order) -> Option<bool> {
+        let reclaimable = || self.reclaimable_for(gfp.class_zone());
+        let is_due = may_kill(gfp, order)
+            && self.turnover.is_in_circles(reclaimable)
+            && !self.is_block_usable(gfp, order);
+        is_due.then(|| {
+            self.turnover.restart();
+            self.last_resort(gfp, order)
+        })
+    }
+
+    /// Whether the request would get its block now: the killer's last look. What the CPUs
+    /// keep at hand comes back first.
+    pub(crate) fn is_block_usable(&self, gfp: Gfp, order: Order) -> bool {
+        let reach = reach_of(gfp, self.env.tasks().flags());
+        let class = gfp.class_zone();
+        self.zones().for_each(|zone| _ = zone.drain_pcp());
+        self.zonelist(class)
+            .any(|zone| zone.watermark_ok(order, zone.true_mark(Mark::Min), class, reach))
+    }
+
     /// The killer, if the request may call it; whether to try again.
     fn last_resort(&self, gfp: Gfp, order: Order) -> bool {
-        let may_kill = order <= Order::COSTLY && !gfp.contains(Gfp::RETRY_MAYFAIL);
-        let killed = may_kill && self.out_of_memory(gfp, order) != OomEnd::Nobody;
+        let killed = may_kill(gfp, order) && self.out_of_memory(gfp, order) != OomEnd::Nobody;
         if gfp.contains(Gfp::NOFAIL) {
             self.env.tasks().yield_now();
         }
@@ -215,6 +253,22 @@ impl<'m, E: Env> Mm<'m, E> {
     pub fn total_managed(&self) -> u32 {
         self.zones.iter().map(Zone::managed).sum()
     }
+}
+
+/// The boost asks kswapd for more free pages. Of an allocation it makes a call of kswapd
+/// where LOW would not, and nothing else: below that, the marks count as they are.
+#[inline(always)]
+fn mark_for_allocation<C: Cpu>(zone: &Zone<'_, C>, mark: Mark) -> u32 {
+    match mark {
+        Mark::Min => zone.true_mark(mark),
+        Mark::Low | Mark::High => zone.mark(mark),
+    }
+}
+
+/// Whether somebody may be killed for the request: not for a costly order, nor for one that
+/// can do without.
+fn may_kill(gfp: Gfp, order: Order) -> bool {
+    order <= Order::COSTLY && !gfp.contains(Gfp::RETRY_MAYFAIL)
 }
 
 /// How far below MIN the caller may go.

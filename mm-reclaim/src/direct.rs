@@ -6,11 +6,11 @@
 //! Counterpart in Linux: `try_to_free_pages`, `do_try_to_free_pages`,
 //! `throttle_direct_reclaim`.
 
-use crate::env::{Env, TaskFlags, Tasks, WaitEnd, WaitMode};
+use crate::env::{Clock, Env, TaskFlags, Tasks, WaitEnd, WaitMode};
 use crate::gfp::Gfp;
 use crate::kswapd::MAX_RECLAIM_RETRIES;
 use crate::mm::{Mm, PFMEMALLOC_WAIT};
-use crate::reclaim::{DEF_PRIORITY, ScanProgress, ScanRequest};
+use crate::reclaim::{DEF_PRIORITY, May, ScanProgress, ScanRequest};
 use crate::stat::VmEvent;
 use crate::sync::Ordering;
 use crate::units::{Nanos, Order};
@@ -28,12 +28,16 @@ impl<'m, E: Env> Mm<'m, E> {
         if self.throttle_direct_reclaim(gfp) {
             return 1;
         }
-        let request = ScanRequest::direct(gfp, order);
+        let laptop = self.laptop_mode();
+        let request = ScanRequest::direct(gfp, order).without(May::WRITEPAGE, laptop);
         let reclaimed = self.do_try_to_free_pages(&request);
-        if reclaimed > 0 {
-            self.note_reclaim_success();
-        }
+        self.turnover.note_round(|| self.reclaimable_for(request.class), || self.read_clocks());
         reclaimed
+    }
+
+    /// Pages that reclaim could get at in the zones of a class.
+    pub(crate) fn reclaimable_for(&self, class: ZoneId) -> u32 {
+        self.zonelist(class).map(|zone| self.reclaimable_pages(zone)).sum()
     }
 
     /// Sleeps while the reserves are low; true if the caller was killed meanwhile.
@@ -84,8 +88,7 @@ impl<'m, E: Env> Mm<'m, E> {
     fn do_try_to_free_pages(&self, request: &ScanRequest) -> u64 {
         let mut progress = ScanProgress::default();
         loop {
-            self.count(allocstall(request.class), 1);
-            self.reclaim_by_priority(request, &mut progress);
+            self.attempt(request, &mut progress);
             self.snapshot_refaults();
             if progress.reclaimed > 0 {
                 return progress.reclaimed;
@@ -96,8 +99,22 @@ impl<'m, E: Env> Mm<'m, E> {
             if !progress.skipped_deactivate {
                 return 0;
             }
-            progress = ScanProgress { force_deactivate: true, ..ScanProgress::default() };
+            let force_writepage = progress.force_writepage;
+            progress =
+                ScanProgress { force_deactivate: true, force_writepage, ..ScanProgress::default() };
         }
+    }
+
+    /// One attempt, from the gentlest priority to the hardest: counted, if the machine's
+    /// shortage is the cause, and accounted as delay of the caller in any case.
+    fn attempt(&self, request: &ScanRequest, progress: &mut ScanProgress) {
+        if request.is_global() {
+            self.count(allocstall(request.class), 1);
+        }
+        let start = self.env.clock().now();
+        self.reclaim_by_priority(request, progress);
+        let delay = self.env.clock().now().0.saturating_sub(start.0);
+        self.count(VmEvent::ReclaimDelay, delay / 1000);
     }
 
     fn reclaim_by_priority(&self, request: &ScanRequest, progress: &mut ScanProgress) {
@@ -113,8 +130,9 @@ impl<'m, E: Env> Mm<'m, E> {
         }
     }
 
-    /// Remembers the refault activations: if they move, the next reclaim may deactivate.
-    fn snapshot_refaults(&self) {
+    /// Remembers the refault activations of every group's lists, below the target there is no
+    /// other: if they move, the next reclaim may deactivate.
+    pub(crate) fn snapshot_refaults(&self) {
         for zone in self.zones() {
             let lruvec = self.lru.in_zone(zone.id());
             for (seen, now) in lruvec.refaults_seen.iter().zip(&lruvec.refaults) {

@@ -121,6 +121,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let page = lock.page();
         let entry = SwapEntry::from_raw(page.private());
         page.leave_swap_cache();
+        self.lru.of(page).add_swapcached(-1);
         self.swap_uncache(entry, self.map.pfn(page), None);
         let last = page.put();
         debug_assert!(!last, "the caller holds a reference");
@@ -189,7 +190,7 @@ impl<'m, E: Env> Mm<'m, E> {
             let Some(page) = self.alloc_page(gfp, Order::ZERO) else {
                 return Err(FaultEnd::Killed);
             };
-            if let Some(page) = self.start_swap_read(entry, page) {
+            if let Some(page) = self.start_swap_read(entry, page, false) {
                 self.read_ahead(entry);
                 return Ok(Some(SwappedIn { page, read: true, need }));
             }
@@ -198,15 +199,19 @@ impl<'m, E: Env> Mm<'m, E> {
 
     /// Enters a fresh page into the cache and starts reading; `None` if another page was
     /// quicker or the slot is gone (the fresh page is freed then).
-    fn start_swap_read(&self, entry: SwapEntry, page: &'m Page) -> Option<PageRef<'m>> {
+    fn start_swap_read(
+        &self,
+        entry: SwapEntry,
+        page: &'m Page,
+        ahead: bool,
+    ) -> Option<PageRef<'m>> {
         let held = PageRef::adopt(page);
-        let Some(lock) = page.try_lock() else { unreachable!("nobody knows a fresh page") };
-        page.set_swapbacked();
         // The cache's reference, and the entry in the page, before anybody can find it.
         page.get().leak();
-        page.enter_swap_cache(entry.raw());
+        let lock = page.begin_in_swap_cache(entry.raw(), ahead);
         match self.swap_device(entry).cache(entry.slot(), self.map.pfn(page)) {
             Ok(shadow) => {
+                self.lru.of(page).add_swapcached(1);
                 if let Some(shadow) = shadow {
                     self.workingset_refault(page, Shadow::decode(shadow));
                 }
@@ -229,7 +234,11 @@ impl<'m, E: Env> Mm<'m, E> {
     fn workingset_refault(&self, page: &Page, shadow: Shadow) {
         self.count(VmEvent::WorkingsetRefaultAnon, 1);
         let lruvec = self.lru.in_zone(ZoneId::ALL[shadow.zone as usize % ZoneId::ALL.len()]);
-        let distance = shadow.distance(lruvec.clock.load(Ordering::Relaxed));
+        let now = lruvec.clock.load(Ordering::Relaxed);
+        let distance = shadow.distance(now);
+        if self.turnover.is_watching() {
+            self.turnover.note_refault(shadow, now);
+        }
         let size = |list| lruvec.size(list);
         if distance > workingset_size(PageType::Anon, size, self.has_free_swap()) {
             return;
@@ -254,6 +263,7 @@ impl<'m, E: Env> Mm<'m, E> {
             return;
         }
         let first = entry.slot() & !((1 << cluster) - 1);
+        let mut ahead = 0;
         self.env.blocks().plug();
         for slot in (first..first + (1 << cluster)).filter(|s| *s != entry.slot()) {
             if slot >= device.blocks() || !is_stored(device.state(slot)) {
@@ -261,12 +271,13 @@ impl<'m, E: Env> Mm<'m, E> {
             }
             let gfp = Gfp::MOVABLE | Gfp::NOWARN;
             let Some(page) = self.alloc_page(gfp, Order::ZERO) else { break };
-            page.mark_readahead();
-            if let Some(held) = self.start_swap_read(SwapEntry::new(entry.device(), slot), page) {
-                self.count(VmEvent::SwapRa, 1);
+            let entry = SwapEntry::new(entry.device(), slot);
+            if let Some(held) = self.start_swap_read(entry, page, true) {
+                ahead += 1;
                 self.put(held);
             }
         }
+        self.count(VmEvent::SwapRa, ahead);
         self.env.blocks().unplug();
     }
 

@@ -14,7 +14,7 @@
 
 use crate::env::{Env, Tasks, WaitMode};
 use crate::mm::{KSWAPD_WAIT, Mm, PFMEMALLOC_WAIT};
-use crate::reclaim::{SWAP_CLUSTER_MAX, ScanProgress, ScanRequest};
+use crate::reclaim::{May, SWAP_CLUSTER_MAX, ScanProgress, ScanRequest};
 use crate::stat::VmEvent;
 use crate::sync::Ordering;
 use crate::units::Order;
@@ -103,16 +103,17 @@ impl<'m, E: Env> Mm<'m, E> {
             if order > Order::ZERO && progress.reclaimed >= u64::from(order.pages()) * 2 {
                 order = Order::ZERO;
             }
-            let raise = !round.scanned_enough || progress.reclaimed == 0;
+            let raise = !round.scanned_enough || !round.freed;
             let priority = progress.priority - u8::from(raise);
             progress = ScanProgress { priority, ..ScanProgress::default() };
         }
+        self.snapshot_refaults();
         self.finish_balance(call, total);
     }
 
     /// One round over the zones up to the class zone, lowest first.
     fn kswapd_round(&self, order: Order, class: ZoneId, progress: &mut ScanProgress) -> Round {
-        let mut round = Round { scanned_enough: false };
+        let mut round = Round { scanned_enough: false, freed: false };
         progress.force_writepage = progress.priority < 10;
         for zone in self.zones[..=class.index()].iter().filter(|z| z.managed() > 0) {
             if self.is_zone_balanced(zone, order, class) {
@@ -120,10 +121,13 @@ impl<'m, E: Env> Mm<'m, E> {
             }
             let target = zone.mark(Mark::High).max(SWAP_CLUSTER_MAX);
             let request =
-                ScanRequest { nr_to_reclaim: target, ..ScanRequest::kswapd(order, class) };
+                ScanRequest { nr_to_reclaim: target, ..ScanRequest::kswapd(order, class) }
+                    .without(May::WRITEPAGE, self.laptop_mode());
             let before = progress.scanned;
-            self.shrink_zone(zone, &request, progress);
+            round.freed |= self.shrink_zone(zone, &request, progress);
             round.scanned_enough |= progress.scanned - before >= u64::from(target);
+            // What it said of the tail, the visit has worked off or will say again.
+            zone.clear_flags(ZoneFlags::WRITEBACK);
             if self.is_zone_balanced(zone, order, class) {
                 zone.clear_flags(ZoneFlags::all());
             }
@@ -161,5 +165,8 @@ impl<'m, E: Env> Mm<'m, E> {
 
 /// What one round over the zones came to.
 struct Round {
+    /// Some zone scanned as much as it was to free.
     scanned_enough: bool,
+    /// Some zone freed a page.
+    freed: bool,
 }

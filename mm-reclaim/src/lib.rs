@@ -23,9 +23,9 @@
 //! | pages | `page`, `workingset` |
 //! | structures | `memmap`, `list`, `storage`, `pool`, `wait`, `stat`, `tlb`, `memblock` |
 //! | zones | `zone`, `gfp` |
-//! | lists | `lru`, `swap`, `aspace` |
+//! | lists | `lru`, `swap`, `aspace`, `turnover` |
 //! | owner | `reclaim::verdict`, `plan`, `mm` |
-//! | mappings | `zero_page`, `space_ops`, `anon_vma`, `rmap`, `swap_cache` |
+//! | mappings | `zero_page`, `space_ops`, `anon_vma`, `rmap`, `swap_cache`, `swap_move` |
 //! | reclaim | `reclaim` |
 //! | drivers | `kswapd`, `direct`, `oom` |
 //! | allocation | `alloc` |
@@ -71,11 +71,13 @@ pub mod stat;
 mod storage;
 pub mod swap;
 mod swap_cache;
+mod swap_move;
 mod swapoff;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod tlb;
+mod turnover;
 pub mod units;
 pub mod validate;
 mod wait;

@@ -21,6 +21,7 @@ use crate::storage::Storage;
 use crate::swap::SwapDevice;
 use crate::swap::entry::MAX_SWAP_DEVICES;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Lock, Once, Ordering};
+use crate::turnover::{Reading, Turnover};
 use crate::units::{Nanos, Order, Pfn};
 use crate::wait::CallWord;
 use crate::zone::{CpuLists, FrameRange, MAX_ZONES, Pageblock, Zone, ZoneId};
@@ -52,6 +53,10 @@ pub(crate) struct ReclaimState {
     pub(crate) writes_done: AtomicU32,
     /// Reclaimers that wait for a write to complete.
     pub(crate) stalled: AtomicU32,
+    /// Reclaimers that wait for others to put isolated pages back.
+    pub(crate) isolation_stalled: AtomicU32,
+    /// Reclaim writes as little as it can (`laptop_mode`).
+    pub(crate) laptop_mode: AtomicBool,
 }
 
 /// The machine's memory.
@@ -73,6 +78,7 @@ pub struct Mm<'m, E: Env> {
     pub(crate) events: &'m VmEvents,
     pub(crate) verdicts: &'m VerdictCounters,
     pub(crate) reclaim: ReclaimState,
+    pub(crate) turnover: Turnover,
     pub(crate) swappiness: AtomicU8,
     pub(crate) swapon_lock: Lock<E::Cpu, (), SWAPON>,
 }
@@ -88,6 +94,8 @@ pub(crate) const PFMEMALLOC_WAIT: WaitKey = WaitKey(1 << 62 | 1);
 pub(crate) const NAP_WAIT: WaitKey = WaitKey(1 << 62 | 2);
 /// Reclaimers that wait for the devices to catch up sleep here.
 pub(crate) const WRITEBACK_WAIT: WaitKey = WaitKey(1 << 62 | 3);
+/// Reclaimers that find too many pages isolated sleep here.
+pub(crate) const ISOLATION_WAIT: WaitKey = WaitKey(1 << 62 | 5);
 /// The reaper sleeps here.
 pub(crate) const REAPER_WAIT: WaitKey = WaitKey(1 << 62 | 4);
 
@@ -151,7 +159,10 @@ impl<'m, E: Env> Mm<'m, E> {
                 writeback: AtomicU32::new(0),
                 writes_done: AtomicU32::new(0),
                 stalled: AtomicU32::new(0),
+                isolation_stalled: AtomicU32::new(0),
+                laptop_mode: AtomicBool::new(false),
             },
+            turnover: Turnover::new(),
             swappiness: AtomicU8::new(config.swappiness),
             swapon_lock: Lock::new(()),
         }
@@ -417,6 +428,25 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Empties the batches of every CPU, so that each page is on its list.
     pub fn lru_add_drain_all(&self) {
         self.batches.drain_all(&self.lru, |r| self.put(r));
+    }
+
+    /// Where the lists of all zones stand, for [`Turnover`].
+    pub(crate) fn read_clocks(&self) -> Reading {
+        Reading {
+            clocks: ZoneId::ALL.map(|id| self.lru.in_zone(id).clock.load(Ordering::Relaxed)),
+            evictions: self.zones.iter().map(|zone| zone.reclaim_counts().1).sum(),
+        }
+    }
+
+    /// Whether reclaim spares the device: it writes nothing until it is in trouble (below
+    /// priority 10), so that a disk may stand still.
+    pub fn laptop_mode(&self) -> bool {
+        self.reclaim.laptop_mode.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`Mm::laptop_mode`].
+    pub fn set_laptop_mode(&self, on: bool) {
+        self.reclaim.laptop_mode.store(on, Ordering::Relaxed);
     }
 
     /// How strongly reclaim prefers swapping, 0 to 200.

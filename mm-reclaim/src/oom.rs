@@ -42,6 +42,8 @@ pub enum OomEnd {
     Underway,
     /// There is nobody to kill.
     Nobody,
+    /// Nobody need be killed: there is memory after all.
+    NotNeeded,
 }
 
 /// Why an `oom_score_adj` was not set.
@@ -61,16 +63,20 @@ struct Shortage {
 }
 
 impl<'m, E: Env> Mm<'m, E> {
-    /// Kills the owner of the worst address space, unless one is dying already.
+    /// Kills the owner of the worst address space, unless one is dying already or a last
+    /// look finds a block that the request may have.
     pub(crate) fn out_of_memory(&self, gfp: Gfp, order: Order) -> OomEnd {
         // Acquire and Release: one killer sees what the one before it has done.
         if self.reclaim.oom_running.swap(true, Ordering::Acquire) {
             let _ = self.nap(VICTIM_NAP, true);
             return OomEnd::Underway;
         }
-        let end = self.choose_and_kill(Shortage { gfp, order });
+        let end = match self.is_block_usable(gfp, order) {
+            true => OomEnd::NotNeeded,
+            false => self.choose_and_kill(Shortage { gfp, order }),
+        };
         self.reclaim.oom_running.store(false, Ordering::Release);
-        if end != OomEnd::Nobody {
+        if matches!(end, OomEnd::Killed(_) | OomEnd::Underway) {
             let _ = self.nap(VICTIM_NAP, true);
         }
         end
@@ -171,6 +177,29 @@ fn oom_badness(stat: SpaceStat, adj: i16, total: u32) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Config;
+    use crate::tests::{frames, with_mm};
+
+    /// OOM-02: a last look comes before a kill, at the true MIN and with what the CPUs keep at
+    /// hand; a costly block that is not there is none.
+    #[test]
+    fn nobody_is_killed_while_a_block_is_to_be_had() {
+        with_mm(&[frames(0, 4096)], Config::default(), |mm| {
+            let ask = || mm.out_of_memory(Gfp::KERNEL, Order::ZERO);
+            assert_eq!(ask(), OomEnd::NotNeeded);
+            let mut taken = Vec::new();
+            while let Some(pfn) = mm.alloc_pages(Gfp::NOWAIT, Order::ZERO) {
+                taken.push(pfn);
+            }
+            let end = ask();
+            let at_hand = mm.alloc_pages(Gfp::NOWAIT, Order::ZERO).is_some();
+            assert_eq!(end == OomEnd::NotNeeded, at_hand, "{end:?}");
+            while mm.alloc_pages(Gfp::NOWAIT, Order::ZERO).is_some() {}
+            assert_eq!(mm.out_of_memory(Gfp::KERNEL, Order::MAX), OomEnd::Nobody);
+            taken.drain(..40).for_each(|pfn| mm.free_pages(pfn, Order::ZERO));
+            assert_eq!(ask(), OomEnd::NotNeeded, "given back to the CPU's lists");
+        });
+    }
 
     /// OOM-01: resident pages, swap and tables count alike; a point of `oom_score_adj` is a
     /// thousandth of all memory; -1000 exempts.

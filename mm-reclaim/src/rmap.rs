@@ -13,7 +13,7 @@
 
 use core::ops::ControlFlow;
 
-use crate::aspace::{Area, AreaFlags};
+use crate::aspace::{Area, AreaFlags, Members};
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::mm::Mm;
 use crate::page::{Page, PageLock};
@@ -53,6 +53,19 @@ pub enum Unmap {
 }
 
 impl<'m, E: Env> Mm<'m, E> {
+    /// Runs `look` on the areas of the page's family, if it has one, under the family's lock.
+    /// The last area may go at this moment, and the family with it: its frame is held.
+    #[inline]
+    pub(crate) fn with_family(&self, page: &Page, look: impl FnOnce(&Members)) {
+        match self.anons.hold(page.mapping()) {
+            Ok(frame) => {
+                look(&self.anons.at(page.mapping()).lock());
+                self.put(frame);
+            }
+            Err(other) => self.put_surplus(other),
+        }
+    }
+
     /// Visits every mapping of `page`, until told to stop or all are met.
     #[inline]
     pub(crate) fn rmap_walk(
@@ -60,29 +73,20 @@ impl<'m, E: Env> Mm<'m, E> {
         page: &Page,
         visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
     ) {
-        let family = page.mapping();
-        if page.mapcount() == 0 || family == 0 {
-            return;
+        if page.is_mapped() {
+            self.with_family(page, |members| self.walk_members(members, page, visit));
         }
-        // The last mapping may go at this moment, and the family with it: its frame is held.
-        let frame = match self.anons.hold(family) {
-            Ok(frame) => frame,
-            Err(other) => return self.put_surplus(other),
-        };
-        self.walk_family(page, family, visit);
-        self.put(frame);
     }
 
     #[inline]
-    fn walk_family(
+    fn walk_members(
         &self,
+        members: &Members,
         page: &Page,
-        family: u32,
         mut visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
     ) {
         let mut left = page.mapcount();
         let (pfn, index) = (self.map.pfn(page), page.index());
-        let members = self.anons.at(family).lock();
         for area in members.iter(&self.areas) {
             let Some(vpn) = area.page_of(index) else { continue };
             let space = self.spaces.at(area.space());

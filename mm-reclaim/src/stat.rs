@@ -45,6 +45,8 @@ events! {
     PgDeactivate = "pgdeactivate",
     /// Pages of active lists that were scanned.
     PgRefill = "pgrefill",
+    /// Of these, the base pages that had been used since the look before.
+    NrRotated = "nr_rotated",
     /// Inactive pages scanned by kswapd.
     PgScanKswapd = "pgscan_kswapd",
     /// Inactive pages scanned by direct reclaim.
@@ -73,7 +75,7 @@ events! {
     AllocStallDma32 = "allocstall_dma32",
     /// Direct reclaims, by class zone.
     AllocStallNormal = "allocstall_normal",
-    /// Microseconds that allocations spent in direct reclaim.
+    /// Microseconds of the attempts of direct reclaim, without what its callers were throttled.
     ReclaimDelay = "direct_reclaim_us",
     /// Times that kswapd set out to balance the node.
     PageOutRun = "pageoutrun",

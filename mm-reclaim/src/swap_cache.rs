@@ -161,7 +161,7 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// Gives an anonymous page a slot and enters it into the cache; it is dirty from then
-    /// on. False if no slot is free.
+    /// on. False if no slot is free. The caller keeps count of the pages in the cache.
     pub(crate) fn add_to_swap(&self, lock: &PageLock<'m>) -> bool {
         let page = lock.page();
         let Some(entry) = self.allocate_slot(self.map.pfn(page), page.memcg()) else {
@@ -179,6 +179,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let page = lock.page();
         let entry = SwapEntry::from_raw(page.private());
         page.leave_swap_cache();
+        self.lru.of(page).add_swapcached(-1);
         page.set_dirty();
         self.swap_uncache(entry, self.map.pfn(page), None);
         let last = page.put();
@@ -214,8 +215,13 @@ impl<'m, E: Env> Mm<'m, E> {
 
     /// Writing to the slot of a page in the cache has failed.
     pub(crate) fn is_slot_broken(&self, page: &Page) -> bool {
-        let entry = SwapEntry::from_raw(page.private());
-        self.swap_device(entry).state(entry.slot()).broken
+        self.has_write_failed(SwapEntry::from_raw(page.private()))
+    }
+
+    /// Writing to a slot has failed, be it in use still or retired since.
+    pub(crate) fn has_write_failed(&self, entry: SwapEntry) -> bool {
+        let state = self.swap_device(entry).state(entry.slot());
+        state.broken || state.held == Held::Bad
     }
 
     /// One page-table entry less names `entry`; what the slot was before.
@@ -240,8 +246,8 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// Takes a page, to which the caller has a reference, out of the cache if no page-table
-    /// entry leads to it. With swap full nobody else would: without a free slot reclaim
-    /// leaves anonymous pages alone. One that is locked is left to whoever has the lock.
+    /// entry leads to it: its slot need not wait until reclaim comes by. One that is locked
+    /// is left to whoever has the lock.
     pub(crate) fn drop_unwanted(&self, page: &'m Page) {
         if page.is_mapped() || !page.has(PageFlags::SWAPCACHE) {
             return;
@@ -351,10 +357,7 @@ impl<'m, E: Env> Mm<'m, E> {
         // The cache's reference lasts until write-back ends; this one a little longer.
         let held = page.get();
         if !ok {
-            page.set_dirty();
-            self.swap_device(entry).mark_broken(entry.slot());
-            self.count(VmEvent::SwapWriteError, 1);
-            self.lru.of(page).relocate(page, Relocation::Activate);
+            self.write_failed(page, entry);
         }
         let was = page.end_writeback();
         self.reclaim.writeback.fetch_sub(page.nr_pages(), Ordering::Relaxed);
@@ -362,12 +365,27 @@ impl<'m, E: Env> Mm<'m, E> {
         if ok && was.contains(PageFlags::RECLAIM) && was.contains(PageFlags::LRU) {
             let moved = self.lru.of(page).relocate(page, Relocation::InactiveTail);
             self.count(VmEvent::PgRotated, u64::from(moved));
+            // What reclaim has looked at was not in vain: this page can be freed now.
+            self.zones[page.zone_index()].forget_vain_looks();
         }
         if page.take_waiters() {
             self.wake_waiters(page);
         }
         self.drop_if_last_user_went(page);
         self.put(held);
+    }
+
+    /// SWAP-07: the page stays, dirty and active. One that is off its list at the moment is
+    /// marked, and becomes active when it is put back.
+    #[cold]
+    fn write_failed(&self, page: &'m Page, entry: SwapEntry) {
+        self.swap_device(entry).mark_broken(entry.slot());
+        self.count(VmEvent::SwapWriteError, 1);
+        page.note_write_error();
+        let lruvec = self.lru.of(page);
+        if lruvec.relocate(page, Relocation::Activate) || page.has(PageFlags::LRU) {
+            page.take_write_error();
+        }
     }
 }
 

@@ -75,6 +75,8 @@ pub struct BootArgs<'a> {
     pub max_cpus: Option<u32>,
     /// `test.hooks`
     pub test_hooks: bool,
+    /// `laptop_mode`
+    pub laptop_mode: bool,
     /// `semihosting`
     pub semihosting: bool,
     /// `end=`
@@ -156,6 +158,7 @@ impl<'a> BootArgs<'a> {
             "semihosting" => self.semihosting = true,
             "ramdisk.async" => self.ramdisk.queued = true,
             "test.hooks" => self.test_hooks = true,
+            "laptop_mode" => self.laptop_mode = true,
             "init=" => self.init = Some(value),
             "page_cluster=" => self.page_cluster = Some(number(value)?),
             "anon_rule=" => self.anon_rule = anon_rule(value),
@@ -242,7 +245,7 @@ mod tests {
 
     #[test]
     fn every_word_is_understood() {
-        let line = "init=hog maxcpus=2 test.hooks semihosting ramdisk=64M,async,delay=100,bw=2000 page_cluster=0 anon_rule=activate \
+        let line = "init=hog maxcpus=2 test.hooks laptop_mode semihosting ramdisk=64M,async,delay=100,bw=2000 page_cluster=0 anon_rule=activate \
                     ramdisk.fail_read=3 ramdisk.fail_write=5 zones=1088M,1152M mem=1G \
                     min_free_kbytes=1024 swappiness=200 columns=0 end=off uart_clock=250000000 -- 7 two  words";
         let args = BootArgs::parse(line).unwrap();
@@ -251,6 +254,7 @@ mod tests {
         assert!(args.semihosting);
         assert_eq!((args.end, args.uart_clock), (Some(End::Off), Some(250_000_000)));
         assert_eq!((args.max_cpus, args.test_hooks, args.columns), (Some(2), true, Some(0)));
+        assert!(args.laptop_mode);
         let ramdisk = RamdiskArgs {
             size: 64 << 20,
             queued: true,

@@ -14,6 +14,7 @@ mod directory;
 mod index;
 mod tree;
 
+pub(crate) use area::Members;
 pub use area::{AnonVma, Area, AreaFlags, AreaView};
 pub(crate) use area::{AnonVmas, Areas, SPACE};
 pub(crate) use directory::Directory;

@@ -20,6 +20,8 @@ bitflags! {
         const UNMAPPED = 1;
         /// Leave dirty pages and those under write-back: they may not be written.
         const CLEAN = 2;
+        /// Leave pages that have no slot in swap: there is none for them.
+        const WITH_SLOT = 4;
     }
 }
 
@@ -27,7 +29,8 @@ impl IsolateMode {
     fn wants(self, page: &Page) -> bool {
         let unwritten = PageFlags::DIRTY | PageFlags::WRITEBACK;
         !(self.contains(Self::UNMAPPED) && page.is_mapped()
-            || self.contains(Self::CLEAN) && page.flags().intersects(unwritten))
+            || self.contains(Self::CLEAN) && page.flags().intersects(unwritten)
+            || self.contains(Self::WITH_SLOT) && !page.has(PageFlags::SWAPCACHE))
     }
 }
 
@@ -131,7 +134,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     }
 
     /// Returns pages to the head of the lists that their flags now name
-    /// (`move_pages_to_lru`). Pages whose last reference went away meanwhile come back for
+    /// (`move_pages_to_lru`); one whose write failed meanwhile is active (SWAP-07). Pages whose last reference went away meanwhile come back for
     /// the caller to free; they are on no list.
     pub(crate) fn putback(
         &self,
@@ -145,6 +148,13 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         while let Some(page) = pages.0.pop_front() {
             page.leave_isolation();
             let list = page.settle_list();
+            let list = match page.take_write_error() && !page.has(PageFlags::UNEVICTABLE) {
+                true => {
+                    page.choose_list(true, false);
+                    page.lru_list()
+                }
+                false => list,
+            };
             if list.is_active() {
                 activated += page.nr_pages();
             }

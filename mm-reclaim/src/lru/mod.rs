@@ -55,6 +55,10 @@ pub struct Lruvec<'m, C: Cpu> {
     cost: [AtomicU64; 2],
     /// Ticks on evictions and activations (`nonresident_age`).
     pub(crate) clock: AtomicU32,
+    /// Base pages in the swap cache: they have a slot, so that they need no other to go. A
+    /// batch of reclaim enters what it did at its end, so that the count may be behind for
+    /// a moment, even below zero (two's complement).
+    swapcached: AtomicU32,
     /// Refault activations, by type, and their state at the last snapshot.
     pub(crate) refaults: [AtomicU32; 2],
     pub(crate) refaults_seen: [AtomicU32; 2],
@@ -69,6 +73,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
             isolated: [const { AtomicU32::new(0) }; 2],
             cost: [const { AtomicU64::new(0) }; 2],
             clock: AtomicU32::new(0),
+            swapcached: AtomicU32::new(0),
             refaults: [const { AtomicU32::new(0) }; 2],
             refaults_seen: [const { AtomicU32::new(0) }; 2],
         }
@@ -116,6 +121,19 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     fn add_isolated(&self, kind: PageType, delta: i32) {
         // Wrapping addition of a negative number subtracts.
         self.isolated[kind as usize].fetch_add(delta as u32, Ordering::Relaxed);
+    }
+
+    /// Base pages in the swap cache (`nr_swapcached`), mapped or not.
+    #[inline(always)]
+    pub fn swapcached(&self) -> u32 {
+        self.swapcached.load(Ordering::Relaxed).cast_signed().max(0).unsigned_abs()
+    }
+
+    /// Pages entered or left the swap cache.
+    #[inline(always)]
+    pub(crate) fn add_swapcached(&self, delta: i32) {
+        // Wrapping addition of a negative number subtracts.
+        self.swapcached.fetch_add(delta as u32, Ordering::Relaxed);
     }
 
     /// The workingset's clock goes on by `pages` evictions or activations.

@@ -34,7 +34,7 @@ impl<E: Env> OomReport<'_, '_, E> {
         for zone in self.mm.zones() {
             let lruvec = self.mm.lru().in_zone(zone.id());
             let size = |lists: &[LruList]| lists.iter().map(|l| lruvec.size(*l)).sum::<u32>();
-            let (free, min) = (zone.free() + zone.pcp_pages(), zone.mark(Mark::Min));
+            let (free, min) = (zone.free() + zone.pcp_pages(), zone.true_mark(Mark::Min));
             write!(out, "{:<8}{free:>9}{min:>9}{:>9}", zone.id().name(), zone.managed())?;
             let inactive = size(&[LruList::InactiveAnon, LruList::InactiveFile]);
             let active = size(&[LruList::ActiveAnon, LruList::ActiveFile]);

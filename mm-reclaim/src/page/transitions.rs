@@ -154,7 +154,40 @@ impl Page {
         self.set(if ok { PageFlags::UPTODATE } else { PageFlags::ERROR });
     }
 
+    /// Writing the contents failed: they are nowhere but here.
+    pub(crate) fn note_write_error(&self) {
+        self.set(PageFlags::DIRTY.union(PageFlags::ERROR));
+    }
+
+    /// Takes the mark of a failed write away; true if it was there.
+    #[inline]
+    pub(crate) fn take_write_error(&self) -> bool {
+        let mark = PageFlags::DIRTY.union(PageFlags::ERROR);
+        self.has(mark) && self.clear(PageFlags::ERROR).contains(PageFlags::ERROR)
+    }
+
+    /// A fresh page, which nobody else knows, becomes an anonymous one in the swap cache under
+    /// `entry`, whose contents are still to come; `ahead` says that no fault waits for them.
+    /// The cache holds a reference from now on, and the caller the page lock.
+    #[inline]
+    pub(crate) fn begin_in_swap_cache(&self, entry: u32, ahead: bool) -> PageLock<'_> {
+        let mut flags = PageFlags::LOCKED | PageFlags::SWAPBACKED | PageFlags::SWAPCACHE;
+        flags.set(PageFlags::READAHEAD, ahead);
+        self.private.store(entry, Ordering::Relaxed);
+        let now = self.flags.load(Ordering::Relaxed);
+        self.flags.store(now | flags.bits(), Ordering::Relaxed);
+        PageLock::new(self)
+    }
+
+    /// Takes the mark of a page that was read ahead away; true if it was there.
+    #[inline]
+    pub(crate) fn take_readahead(&self) -> bool {
+        self.has(PageFlags::READAHEAD)
+            && self.clear(PageFlags::READAHEAD).contains(PageFlags::READAHEAD)
+    }
+
     /// A fresh page becomes an anonymous one whose contents are still to come.
+    #[cfg(test)]
     pub(crate) fn set_swapbacked(&self) {
         self.set(PageFlags::SWAPBACKED);
     }
@@ -389,19 +422,6 @@ impl Page {
     #[inline(always)]
     pub(crate) fn is_table(&self, kind: u32) -> bool {
         self.flags.load(Ordering::Acquire) & PageFlags::TABLE.bits() != 0 && self.index() == kind
-    }
-
-    // ---- read-ahead ----
-
-    /// Brought in by read-ahead.
-    pub(crate) fn mark_readahead(&self) {
-        self.set(PageFlags::READAHEAD);
-    }
-
-    /// Asked for: true if read-ahead had brought it and this is the first to ask.
-    pub(crate) fn take_readahead(&self) -> bool {
-        self.has(PageFlags::READAHEAD)
-            && self.clear(PageFlags::READAHEAD).contains(PageFlags::READAHEAD)
     }
 
     // ---- seeded damage, for the tests of `validate()` ----

@@ -18,7 +18,7 @@ pub struct ScanView {
     pub swappiness: u8,
     /// From 12 down to 0.
     pub priority: u8,
-    /// Swapping is allowed and a slot is free.
+    /// Swapping is allowed, and a slot is free or some page has one already.
     pub can_swap: bool,
     /// The machine is short, not a group.
     pub global: bool,

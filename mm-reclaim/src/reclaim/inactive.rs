@@ -4,16 +4,17 @@
 //! batch tells about the device becomes zone flags and, for those who may wait, a stall.
 
 use super::{BatchStat, ReclaimKind, SWAP_CLUSTER_MAX, ScanProgress, ScanRequest};
-use crate::env::{Env, TaskFlags, Tasks, WaitEnd};
+use crate::env::{Env, TaskFlags, Tasks, WaitEnd, WaitMode};
 use crate::gfp::Gfp;
 use crate::lru::{IsolateMode, IsolatedList, Lruvec};
-use crate::mm::Mm;
+use crate::mm::{ISOLATION_WAIT, Mm};
 use crate::page::{LruList, PageType};
 use crate::stat::VmEvent;
+use crate::sync::Ordering;
 use crate::units::Nanos;
 use crate::zone::{Zone, ZoneFlags};
 
-/// How long a reclaimer waits for others to return what they isolated.
+/// How long a reclaimer waits at most for others to return what they isolated.
 const ISOLATION_STALL: Nanos = Nanos::from_millis(100);
 
 impl<'m, E: Env> Mm<'m, E> {
@@ -29,10 +30,11 @@ impl<'m, E: Env> Mm<'m, E> {
         let kind = list.page_type().unwrap_or(PageType::Anon);
         let lruvec = self.lru.in_zone(zone.id());
         if let Some(answer) = self.stall_while_isolated(kind, lruvec, request) {
+            progress.reclaimed += u64::from(answer);
             return answer;
         }
         self.lru_add_drain();
-        let mode = progress.isolate_mode(request);
+        let mode = self.isolate_mode(kind, request, progress);
         let mut batch = lruvec.isolate(self.map, list, want, mode);
         self.count_scan(request.kind, kind, batch.scanned);
         if batch.taken == 0 {
@@ -43,6 +45,7 @@ impl<'m, E: Env> Mm<'m, E> {
         lruvec.putback(&mut batch.pages, kind, batch.taken, |page| {
             self.free_cold_after_last_put(page);
         });
+        self.note_putback();
         lruvec.note_cost(kind, stat.pageout);
         self.count_steal(request.kind, kind, stat.reclaimed);
         zone.note_reclaim(batch.scanned, stat.reclaimed);
@@ -53,7 +56,8 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// SHRZ-07: too many pages isolated at once would starve the allocator of what they
-    /// hold: wait once, then give up; the dying do not wait.
+    /// hold: wait once, until they are back or the time is up, then give up. The dying do not wait: their own memory is about to
+    /// come, and is counted as if it had.
     fn stall_while_isolated(
         &self,
         kind: PageType,
@@ -63,12 +67,42 @@ impl<'m, E: Env> Mm<'m, E> {
         if !self.too_many_isolated(kind, lruvec, request) {
             return None;
         }
-        let end = self.nap(ISOLATION_STALL, true);
-        let dying = self.env.tasks().flags().contains(TaskFlags::DYING);
-        if dying || end == WaitEnd::Killed {
+        if self.env.tasks().flags().contains(TaskFlags::DYING) {
             return Some(SWAP_CLUSTER_MAX);
         }
-        self.too_many_isolated(kind, lruvec, request).then_some(0)
+        let stalled = &self.reclaim.isolation_stalled;
+        stalled.fetch_add(1, Ordering::Relaxed);
+        let mode = WaitMode { timeout: Some(ISOLATION_STALL), killable: true };
+        let end = self.env.tasks().wait_until(ISOLATION_WAIT, mode, &mut || {
+            !self.too_many_isolated(kind, lruvec, request)
+        });
+        stalled.fetch_sub(1, Ordering::Relaxed);
+        match end {
+            WaitEnd::Ready => None,
+            WaitEnd::TimedOut => Some(0),
+            WaitEnd::Killed => Some(SWAP_CLUSTER_MAX),
+        }
+    }
+
+    /// Isolated pages were put back: whoever waits for that looks again. A task that begins
+    /// to wait just now may be missed; its wait ends by itself.
+    fn note_putback(&self) {
+        if self.reclaim.isolation_stalled.load(Ordering::Relaxed) != 0 {
+            self.env.tasks().wake(ISOLATION_WAIT);
+        }
+    }
+
+    /// Which pages of a list are not worth taking off it now. Without a free slot these are
+    /// all that have none: nothing could be done with them.
+    pub(super) fn isolate_mode(
+        &self,
+        kind: PageType,
+        request: &ScanRequest,
+        progress: &ScanProgress,
+    ) -> IsolateMode {
+        let mut mode = progress.isolate_mode(request);
+        mode.set(IsolateMode::WITH_SLOT, kind == PageType::Anon && !self.has_free_swap());
+        mode
     }
 
     fn too_many_isolated(
@@ -155,6 +189,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let stat = self.shrink_page_list(pages, zone, request, progress);
         let lruvec = self.lru.in_zone(zone.id());
         lruvec.putback(pages, PageType::Anon, taken, |page| self.free_cold_after_last_put(page));
+        self.note_putback();
         self.count_steal(request.kind, PageType::Anon, stat.reclaimed);
         zone.note_reclaim(taken, stat.reclaimed);
         stat

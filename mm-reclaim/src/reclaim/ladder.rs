@@ -41,6 +41,8 @@ pub(super) struct Judge<'a, 'm, E: Env> {
     pub(super) stat: BatchStat,
     /// Scan pressure of the batch.
     pub(super) pressure: u64,
+    /// Base pages that entered the swap cache, less those that left it.
+    pub(super) cached: i32,
     pub(super) stale: TlbBatch,
 }
 
@@ -163,20 +165,29 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         }
     }
 
-    /// SPL-09: an anonymous page gets a slot. A lazily freed page (SPL-10) takes none;
-    /// its type is `File`, so it passes. SPL-11, splitting a huge page that finds no
-    /// contiguous slots, has its place here: user pages are base pages so far.
+    /// SPL-09: an anonymous page gets a slot, and another one if that is broken. A lazily
+    /// freed page (SPL-10) takes none; its type is `File`, so it passes. SPL-11, splitting a
+    /// huge page that finds no contiguous slots, has its place here: user pages are base
+    /// pages so far.
     fn swap_slot(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let flags = page.page().flags();
-        if flags.page_type() != PageType::Anon || flags.contains(PageFlags::SWAPCACHE) {
+        let is_cached = flags.contains(PageFlags::SWAPCACHE);
+        // Only a page that could not be written, and so is dirty, has a broken slot.
+        let has_slot =
+            is_cached && !(flags.contains(PageFlags::DIRTY) && self.mm.is_slot_broken(page.page()));
+        if flags.page_type() != PageType::Anon || has_slot {
             return Continue(page);
         }
         if !self.request.gfp.contains(Gfp::IO) {
             return self.keep(page, KeepReason::NoIo);
         }
+        if is_cached && !self.mm.leave_broken_slot(page.lock()) {
+            return self.activate(page, ActivateReason::PageoutFailed);
+        }
         if !self.mm.add_to_swap(page.lock()) {
             return self.activate(page, ActivateReason::NoSlot);
         }
+        self.cached += 1;
         Continue(page)
     }
 
@@ -211,7 +222,10 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         reason: FreeReason,
     ) -> Stage<'m, core::convert::Infallible> {
         match self.mm.remove_mapping(page) {
-            Ok(frozen) => Break(Verdict::Free(frozen, reason)),
+            Ok(frozen) => {
+                self.cached -= 1;
+                Break(Verdict::Free(frozen, reason))
+            }
             Err((page, why)) => {
                 let (page, lock) = page.split();
                 self.mm.unlock(lock);

@@ -102,7 +102,7 @@ impl<'m, E: Env> Mm<'m, E> {
         progress: &mut ScanProgress,
     ) {
         let lruvec = self.lru.in_zone(zone.id());
-        if self.has_free_swap() && lruvec.inactive_is_low(PageType::Anon) {
+        if self.can_reclaim_anon(zone) && lruvec.inactive_is_low(PageType::Anon) {
             let list = LruList::ActiveAnon;
             self.shrink_active_list(SWAP_CLUSTER_MAX, list, zone, request, progress);
         }
@@ -150,7 +150,7 @@ impl<'m, E: Env> Mm<'m, E> {
             costs: self.lru.in_zone(zone.id()).costs(),
             swappiness: self.swappiness(),
             priority: progress.priority,
-            can_swap: request.may.contains(May::SWAP) && self.has_free_swap(),
+            can_swap: request.may.contains(May::SWAP) && self.can_reclaim_anon(zone),
             global: request.is_global(),
             file_is_tiny: progress.file_is_tiny,
             cache_trim: progress.cache_trim,

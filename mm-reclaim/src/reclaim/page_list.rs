@@ -35,6 +35,7 @@ impl<'m, E: Env> Mm<'m, E> {
             may: progress.may(request),
             stat: BatchStat::default(),
             pressure: 0,
+            cached: 0,
             stale: TlbBatch::new(),
         };
         let mut back = IsolatedList::new(self.map);
@@ -47,6 +48,7 @@ impl<'m, E: Env> Mm<'m, E> {
         }
         judge.stale.flush(&self.env);
         self.env.blocks().unplug();
+        self.lru.in_zone(zone.id()).add_swapcached(judge.cached);
         let mut stat = judge.stat;
         progress.scanned += judge.pressure;
         stat.reclaimed = freed.len();

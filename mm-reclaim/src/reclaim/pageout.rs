@@ -7,10 +7,10 @@
 use core::ops::ControlFlow::{Break, Continue};
 
 use super::ladder::Judge;
-use super::{ActivateReason, FreeReason, KeepReason, May, ReclaimKind, Stage};
+use super::{ActivateReason, FreeReason, KeepReason, May, ReclaimKind, Stage, Verdict};
 use crate::env::Env;
 use crate::mm::Mm;
-use crate::page::{FrozenPage, LockedPage, PageFlags, PageType};
+use crate::page::{FrozenPage, IsolatedPage, LockedPage, PageFlags, PageType};
 use crate::stat::VmEvent;
 use crate::swap::SwapEntry;
 use crate::sync::{NoPreempt, Ordering};
@@ -70,37 +70,39 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             self.mm.try_to_free_swap(page.lock());
             return self.keep(page, KeepReason::SlotUnused);
         }
-        if self.mm.is_slot_broken(page.page()) {
-            // The page has no other place while entries name this slot; the next touch frees it.
-            return self.activate(page, ActivateReason::PageoutFailed);
-        }
         // A CPU may still store through a stale translation while the device reads.
         self.stale.flush_writable(self.mm.env());
         self.stat.pageout += page.page().nr_pages();
+        let entry = SwapEntry::from_raw(page.page().private());
         let (page, lock) = page.split();
         self.mm.swap_writepage(lock);
-        let flags = page.page().flags();
-        if flags.contains(PageFlags::WRITEBACK) {
-            return Break(super::Verdict::Keep(page, KeepReason::InFlight));
-        }
-        if flags.contains(PageFlags::DIRTY) {
-            return Break(super::Verdict::Keep(page, KeepReason::DirtyAgain));
+        self.after_write(page, entry)
+    }
+
+    /// What has become of a page that was submitted to the slot of `entry`.
+    fn after_write(&mut self, page: IsolatedPage<'m>, entry: SwapEntry) -> Stage<'m> {
+        if page.page().has(PageFlags::WRITEBACK) {
+            return Break(Verdict::Keep(page, KeepReason::InFlight));
         }
         let page = match page.try_lock() {
             Ok(locked) => locked,
-            Err(page) => return Break(super::Verdict::Keep(page, KeepReason::LockLost)),
+            Err(page) => return Break(Verdict::Keep(page, KeepReason::LockLost)),
         };
-        let busy = PageFlags::DIRTY | PageFlags::WRITEBACK;
-        if page.page().flags().intersects(busy) {
-            return self.keep(page, KeepReason::DirtyAgain);
+        let flags = page.page().flags();
+        if !flags.intersects(PageFlags::DIRTY | PageFlags::WRITEBACK) {
+            return Continue(page);
         }
-        Continue(page)
+        if flags.contains(PageFlags::DIRTY) && self.mm.has_write_failed(entry) {
+            return self.activate(page, ActivateReason::WriteFailed);
+        }
+        self.keep(page, KeepReason::DirtyAgain)
     }
 }
 
 impl<'m, E: Env> Mm<'m, E> {
     /// Takes a clean page out of its cache for good, if the isolation and the cache hold
-    /// its only references (SPL-16); the slot keeps a shadow of it.
+    /// its only references (SPL-16); the slot keeps a shadow of it. The caller keeps count of
+    /// the pages in the cache.
     ///
     /// # Errors
     /// The page comes back, with the reason.

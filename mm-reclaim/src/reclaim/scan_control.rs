@@ -109,6 +109,14 @@ impl ScanRequest {
         }
     }
 
+    /// The request without a right, where `wanted` says so.
+    pub const fn without(mut self, right: May, wanted: bool) -> Self {
+        if wanted {
+            self.may = self.may.difference(right);
+        }
+        self
+    }
+
     /// Whether the whole machine's shortage is the cause.
     pub const fn is_global(&self) -> bool {
         matches!(self.target, Target::Global)

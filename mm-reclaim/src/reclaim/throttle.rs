@@ -17,7 +17,7 @@ const LIMIT: Nanos = Nanos::from_millis(100);
 
 impl<'m, E: Env> Mm<'m, E> {
     /// Sleeps until a write has completed, 100 ms at most.
-    pub(super) fn congestion_wait(&self) -> WaitEnd {
+    pub(crate) fn congestion_wait(&self) -> WaitEnd {
         let state = &self.reclaim;
         let before = state.writes_done.load(Ordering::SeqCst);
         state.stalled.fetch_add(1, Ordering::SeqCst);
@@ -70,10 +70,12 @@ impl<'m, E: Env> Mm<'m, E> {
         }
     }
 
-    /// Pages that could be dirty: free ones and the file cache.
+    /// Pages that could be dirty: free ones, the file cache, and anonymous pages. What is
+    /// under write-back are mostly these. Compared with what is free alone, hardly any could
+    /// be: then each reclaimer would wait, at each priority, until the device is idle.
     fn dirtyable_pages(&self) -> u32 {
         let free: u32 = self.zones.iter().map(Zone::free).sum();
-        free + self.lru.total(LruList::InactiveFile) + self.lru.total(LruList::ActiveFile)
+        free + LruList::EVICTABLE.iter().map(|list| self.lru.total(*list)).sum::<u32>()
     }
 }
 

@@ -73,8 +73,11 @@ reasons! {
         UnmapFailed,
         /// A dirty file page, left to the flusher (SPL-13).
         DirtyFile,
-        /// Writing it could not be started (SPL-14).
+        /// Writing it could not be started: its store refuses, or its slot is broken and it
+        /// could not leave it (SPL-14).
         PageoutFailed,
+        /// The device could not write it: it stays, dirty (SWAP-07).
+        WriteFailed,
         /// Its private data could not be released (SPL-15).
         PrivateBusy,
         /// Lazily freed, then written again (SPL-10).

@@ -17,25 +17,35 @@ impl<'m, E: Env> Mm<'m, E> {
     /// come first, as they serve most requests.
     pub(crate) fn shrink_zones(&self, request: &ScanRequest, progress: &mut ScanProgress) {
         for zone in self.zonelist(request.class) {
-            if progress.priority < DEF_PRIORITY && self.is_unreclaimable(zone) {
+            let may_skip = request.is_global() && progress.priority < DEF_PRIORITY;
+            if may_skip && self.is_unreclaimable(zone) {
                 continue;
             }
-            self.shrink_zone(zone, request, progress);
+            if self.shrink_zone(zone, request, progress) {
+                self.note_reclaim_success();
+            }
         }
     }
 
-    /// Nothing on the zone's lists could be reclaimed.
     fn is_unreclaimable(&self, zone: &Zone<'m, E::Cpu>) -> bool {
-        self.reclaimable_pages(zone) == 0
+        is_unreclaimable(zone.looked_at_in_vain(), self.reclaimable_pages(zone))
     }
 
-    /// Pages that reclaim could get at: file pages, and anonymous ones while swap lasts.
+    /// Pages that reclaim could get at: file pages, and anonymous ones as far as they have a
+    /// slot or there is one for them.
     pub(crate) fn reclaimable_pages(&self, zone: &Zone<'m, E::Cpu>) -> u32 {
         let lruvec = self.lru.in_zone(zone.id());
         let size = |list| lruvec.size(list);
         let file = size(LruList::InactiveFile) + size(LruList::ActiveFile);
         let anon = size(LruList::InactiveAnon) + size(LruList::ActiveAnon);
-        file + if self.has_free_swap() { anon } else { 0 }
+        let (_, free_slots) = self.swap_pages();
+        file + anon.min(free_slots.saturating_add(lruvec.swapcached()))
+    }
+
+    /// Whether an anonymous page of the zone could be reclaimed (`can_reclaim_anon_pages`):
+    /// one that has a slot needs none, so that they count when swap is full.
+    pub(super) fn can_reclaim_anon(&self, zone: &Zone<'m, E::Cpu>) -> bool {
+        self.has_free_swap() || self.lru.in_zone(zone.id()).swapcached() > 0
     }
 
     /// Reclaims from one zone until the order's need is met or a round was fruitless
@@ -53,7 +63,7 @@ impl<'m, E: Env> Mm<'m, E> {
             let freed = (progress.reclaimed - before) as u32;
             any |= freed > 0;
             let lruvec = self.lru.in_zone(zone.id());
-            let swap = self.has_free_swap();
+            let swap = self.can_reclaim_anon(zone);
             let anon = if swap { lruvec.size(LruList::InactiveAnon) } else { 0 };
             let left = lruvec.size(LruList::InactiveFile) + anon;
             if !should_continue_reclaim(request.order, progress.priority, freed, left) {
@@ -61,6 +71,12 @@ impl<'m, E: Env> Mm<'m, E> {
             }
         }
     }
+}
+
+/// SHRZ-01: there is nothing to reclaim in a zone, or six times as much was looked at since a
+/// page was last freed there.
+fn is_unreclaimable(looked_at: u32, reclaimable: u32) -> bool {
+    u64::from(looked_at) >= 6 * u64::from(reclaimable)
 }
 
 /// SHRZ-09, without compaction to ask: `freed` by the last round, `inactive` pages left.
@@ -73,6 +89,16 @@ fn should_continue_reclaim(order: Order, priority: u8, freed: u32, inactive: u32
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// SHRZ-01: nothing to reclaim, or six times as much looked at in vain.
+    #[test]
+    fn a_zone_is_unreclaimable_after_six_times_its_pages() {
+        for (looked_at, reclaimable, want) in
+            [(0, 0, true), (0, 1, false), (5, 1, false), (6, 1, true), (599, 100, false)]
+        {
+            assert_eq!(is_unreclaimable(looked_at, reclaimable), want, "{looked_at} {reclaimable}");
+        }
+    }
 
     /// SHRZ-09: each condition on its own ends the loop.
     #[test]

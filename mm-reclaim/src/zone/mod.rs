@@ -13,6 +13,7 @@
 //! could have been served higher up.
 
 mod buddy;
+mod looks;
 mod migrate;
 mod partial;
 mod pcp;
@@ -171,6 +172,8 @@ pub struct Zone<'m, C: Cpu> {
     /// Base pages of this zone that reclaim looked at and freed, ever.
     scanned: AtomicU64,
     stolen: AtomicU64,
+    /// Base pages that reclaim looked at since a page was last freed here.
+    in_vain: AtomicU32,
     /// Buckets of the hashed wait table; a power of two.
     wait_buckets: u32,
     map: MemMap<'m>,
@@ -208,6 +211,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
             returned: AtomicU64::new(0),
             scanned: AtomicU64::new(0),
             stolen: AtomicU64::new(0),
+            in_vain: AtomicU32::new(0),
             wait_buckets: (span.pages() / 256).next_power_of_two().clamp(4, 4096),
             map,
         }
@@ -262,16 +266,23 @@ impl<'m, C: Cpu> Zone<'m, C> {
         self.buddy.lock().blocks_of_type(order, kind)
     }
 
-    /// The marks, without boost.
+    /// The marks as they are, without boost: what an allocation may count on.
     pub fn watermarks(&self) -> Watermarks {
         let at = |mark: Mark| self.marks[mark as usize].load(Ordering::Relaxed);
         Watermarks { min: at(Mark::Min), low: at(Mark::Low), high: at(Mark::High) }
     }
 
-    /// One mark, with the boost.
+    /// One mark as it is, without the boost.
+    #[inline(always)]
+    pub fn true_mark(&self, mark: Mark) -> u32 {
+        self.marks[mark as usize].load(Ordering::Relaxed)
+    }
+
+    /// One mark, with the boost: below LOW kswapd is woken, up to HIGH it works. How deep an
+    /// allocation may go is [`Zone::true_mark`]'s say.
     #[inline(always)]
     pub fn mark(&self, mark: Mark) -> u32 {
-        self.marks[mark as usize].load(Ordering::Relaxed) + self.boost.load(Ordering::Relaxed)
+        self.true_mark(mark) + self.boost.load(Ordering::Relaxed)
     }
 
     /// What the zone holds back from requests of `class`.
@@ -311,17 +322,6 @@ impl<'m, C: Cpu> Zone<'m, C> {
         watermark_ok(FreeView { free: self.free(), reserve, blocks: &blocks }, order, mark, reach)
     }
 
-    /// Base pages that reclaim looked at and freed here, ever.
-    pub fn reclaim_counts(&self) -> (u64, u64) {
-        (self.scanned.load(Ordering::Relaxed), self.stolen.load(Ordering::Relaxed))
-    }
-
-    /// A batch of reclaim is over.
-    pub(crate) fn note_reclaim(&self, scanned: u32, stolen: u32) {
-        self.scanned.fetch_add(u64::from(scanned), Ordering::Relaxed);
-        self.stolen.fetch_add(u64::from(stolen), Ordering::Relaxed);
-    }
-
     /// What reclaim noticed.
     pub fn flags(&self) -> ZoneFlags {
         ZoneFlags::from_bits_truncate(self.flags.load(Ordering::Relaxed))
@@ -349,6 +349,9 @@ impl<'m, C: Cpu> Zone<'m, C> {
     fn publish(&self, delta: i32) {
         let free = self.free.load(Ordering::Relaxed).wrapping_add_signed(delta);
         self.free.store(free, Ordering::Relaxed);
+        if delta > 0 {
+            self.forget_vain_looks();
+        }
     }
 
     /// Takes a block, its first page with one reference.

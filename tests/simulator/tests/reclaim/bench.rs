@@ -65,6 +65,9 @@ pub fn free_between_programs(machine: Machine<'_>) -> u32 {
 pub fn prove(machine: Machine<'_>) {
     machine.validate();
     assert_eq!(machine.mm.check_counters(), Ok(()));
+    let cached = machine.mm.memmap().iter().filter(|(_, p)| p.has(PageFlags::SWAPCACHE)).count();
+    let kept = machine.mm.zones().map(|z| machine.mm.lru().in_zone(z.id()).swapcached()).sum();
+    assert_eq!(cached as u32, kept, "pages in the swap cache, and how many are counted");
 }
 
 /// The reasons that decided since, and how often.

@@ -175,17 +175,19 @@ fn without_fs_the_wait_ends_after_a_second() {
         let waits = |gfp| {
             let times = std::sync::Mutex::new(0);
             machine.crowd(1, |machine, _| {
+                let before = event(machine, VmEvent::ReclaimDelay);
                 let (got, took) = time(machine, || take(machine, gfp | Gfp::NORETRY));
                 release(machine, got.into_iter().collect());
-                *times.lock().unwrap() = took;
+                let delay = (event(machine, VmEvent::ReclaimDelay) - before) * 1000;
+                *times.lock().unwrap() = took - delay;
             });
             times.into_inner().unwrap()
         };
         let restricted = waits(Gfp::NOFS);
-        assert!((1000 * MS..6000 * MS).contains(&restricted), "{restricted} ns");
+        assert!((1000 * MS..1200 * MS).contains(&restricted), "{restricted} ns");
         taken.extend(spend_reserve(machine));
         let patient = waits(Gfp::KERNEL);
-        assert!(patient > 6000 * MS, "{patient} ns");
+        assert!(patient > 2000 * MS, "{patient} ns");
         assert_eq!(event(machine, VmEvent::PgScanDirectThrottle), 2);
         release(machine, taken);
         prove(machine);
@@ -414,13 +416,10 @@ fn a_batch_of_dirty_pages_flags_the_zone() {
 #[test]
 fn kswapd_stalls_in_a_zone_that_drowns_in_write_back() {
     on(slow(1024), |machine| {
-        let (program, area, written) = in_flight(machine, 4);
-        direct_round(machine, Gfp::KERNEL);
-        assert!(machine.mm.zone(ZoneId::Dma).flags().contains(ZoneFlags::WRITEBACK));
-        // The aging of an active list that is too long has brought them back.
-        let still = mm_reclaim::page::PageFlags::WRITEBACK;
-        assert!(written.iter().all(|pfn| crate::bench::has(machine, *pfn, still)));
-        assert!(on_list(machine, LruList::InactiveAnon) >= 2);
+        // At the tail, more than a batch of them; what else there is keeps the limit of
+        // write-back out of the way.
+        let (program, area, _) = in_flight(machine, 100);
+        let (other, rest) = cold(machine, 600);
         let tally = crate::bench::Tally::new(machine);
         let taken = exhaust(machine);
         take(machine, Gfp::NOWAIT);
@@ -432,6 +431,7 @@ fn kswapd_stalls_in_a_zone_that_drowns_in_write_back() {
         release(machine, taken);
         prove(machine);
         program.check_all(area);
+        other.check_all(rest);
     });
 }
 

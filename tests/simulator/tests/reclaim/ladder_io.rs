@@ -6,7 +6,7 @@ use mm_reclaim::page::{LruList, PageFlags};
 use mm_reclaim::reclaim::{ActivateReason as Activate, FreeReason, KeepReason as Keep, Reason};
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::zone::ZoneFlags;
-use simulator::{DiskConfig, FIRST_DISK, Machine};
+use simulator::{DiskConfig, FIRST_DISK, Machine, Pace};
 
 use crate::bench::{
     HeldLock, anything, chill, cold, direct, direct_round, frame, frames, half_way, has, hot,
@@ -142,21 +142,34 @@ fn a_page_that_nobody_wants_is_not_written() {
     });
 }
 
-/// SPL-14: a page that is dirty again because its write failed is kept.
+/// SWAP-07, SPL-14: a page whose write failed stays, dirty and active, and says why; so it
+/// does where the device answers later, be the page on a list by then or not.
 #[test]
-fn a_page_whose_write_failed_is_kept() {
-    on(DiskConfig { fail_write: 1, ..DISK }, |machine| {
-        let (program, area) = cold(machine, 1);
-        let pfn = frame(machine, &program, area.start);
-        let seen = look(machine, &[pfn], anything());
-        assert_eq!(seen.verdicts, [(Reason::Keep(Keep::DirtyAgain), 1)]);
-        assert!(has(machine, pfn, PageFlags::DIRTY | PageFlags::SWAPCACHE));
-        assert_eq!(machine.mm.event(VmEvent::SwapWriteError), 1);
-        machine.world.disks.configure(FIRST_DISK, |disk| disk.fail_write = 0);
-        prove(machine);
-        program.check_all(area);
-        prove(machine);
-    });
+fn a_page_whose_write_failed_is_dirty_and_active() {
+    let at_once = Pace::Async { latency: 0..1, per_page: 0 };
+    let at_once = DiskConfig { pace: at_once, ..DISK };
+    for disk in [DISK, DiskConfig::later(256), at_once, slow(256)] {
+        let verdict = match disk.pace {
+            Pace::Sync => Reason::Activate(Activate::WriteFailed),
+            Pace::Async { .. } => IN_FLIGHT,
+        };
+        on(DiskConfig { fail_write: 1, ..disk }, |machine| {
+            let (program, area) = cold(machine, 3);
+            let all = frames(machine, &program, area.clone());
+            let seen = look(machine, &all, anything());
+            assert_eq!(seen.verdicts, [(verdict, 3)]);
+            machine.settle();
+            let state = PageFlags::DIRTY | PageFlags::SWAPCACHE | PageFlags::ACTIVE;
+            assert!(all.iter().all(|pfn| has(machine, *pfn, state)), "{verdict:?}");
+            assert!(!all.iter().any(|pfn| has(machine, *pfn, PageFlags::ERROR)));
+            assert_eq!(on_list(machine, LruList::ActiveAnon), 3);
+            assert_eq!(machine.mm.event(VmEvent::SwapWriteError), 3);
+            machine.world.disks.configure(FIRST_DISK, |disk| disk.fail_write = 0);
+            prove(machine);
+            program.check_all(area);
+            prove(machine);
+        });
+    }
 }
 
 /// SPL-20: submitting clears dirty, sets write-back and the mark, and drops the lock;

@@ -1,5 +1,7 @@
 //! Locked memory: what is marked has a locked mapping, and what is locked costs a store nothing.
 
+use std::sync::Mutex;
+
 use mm_reclaim::advice::Advice;
 use mm_reclaim::aspace::{AreaFlags, SpaceError};
 use mm_reclaim::env::{DeviceId, Prot};
@@ -7,6 +9,7 @@ use mm_reclaim::page::{LruList, PageFlags};
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::Vpn;
 use mm_reclaim::{Place, SwapOffError};
+use simulator::rng::Rng;
 use simulator::{Config, DiskConfig, Machine, Program};
 
 use crate::bench::{
@@ -90,7 +93,7 @@ fn the_mark_stays_while_another_mapping_is_locked() {
         drop(program);
         prove(machine);
         assert!(shared.iter().all(|f| has(machine, *f, PageFlags::MLOCKED)));
-        child.lock(area.clone(), false).expect("mapped");
+        child.lock(area, false).expect("mapped");
         prove(machine);
         assert!(shared.iter().all(|f| !has(machine, *f, PageFlags::MLOCKED)));
     });
@@ -213,9 +216,25 @@ fn advice_is_refused_where_memory_is_locked_and_reported_where_there_is_none() {
             }
             let nothing = program.advise(area.start..middle, Advice::Normal);
             assert_eq!(nothing, Ok(0));
-            assert!(program.advise(area.clone(), Advice::Normal).is_err());
+            assert!(program.advise(area, Advice::Normal).is_err());
             prove(machine);
         });
+    }
+}
+
+/// One random step of a program that locks, unlocks, stores, reads and pages out.
+fn step(rng: &mut Rng, program: &mut Program<'_>, area: Vpn) {
+    let start = area + rng.below(60) as u32;
+    let stretch = start..start + 4;
+    match rng.below(6) {
+        0 => program.lock(stretch, true).expect("memory"),
+        1 | 2 => program.lock(stretch, false).expect("an area"),
+        3 => match program.advise(stretch, Advice::PageOut) {
+            Ok(_) | Err(SpaceError::Locked { .. }) => {}
+            Err(why) => panic!("an area: {why:?}"),
+        },
+        4 => program.write_all(stretch),
+        _ => program.check_all(stretch),
     }
 }
 
@@ -228,41 +247,20 @@ fn marks_and_locks_agree_after_any_schedule() {
         config.hardware.cpus = 4;
         config.hardware.preempt_every = [3, 17, 120][seed as usize % 3];
         Machine::run(&config, |machine| {
-            let mut rng = simulator::rng::Rng::new(seed);
             let (mut program, area) = hot(machine, 64);
-            let children: Vec<Program<'_>> =
+            let mut family: Vec<Program<'_>> =
                 (0..3).map(|_| program.fork().expect("a child")).collect();
             program.write_all(area.clone());
-            let slots: Vec<std::sync::Mutex<Option<Program<'_>>>> =
-                children.into_iter().chain([program]).map(|p| Some(p).into()).collect();
-            let seeds: Vec<u64> = slots.iter().map(|_| rng.below(u64::MAX)).collect();
+            family.push(program);
+            let slots: Vec<Mutex<Program<'_>>> = family.into_iter().map(Mutex::new).collect();
             machine.crowd(slots.len(), |_, number| {
-                let mut program = slots[number].lock().unwrap().take().expect("its own");
-                let mut rng = simulator::rng::Rng::new(seeds[number]);
-                for _ in 0..200 {
-                    let start = area.start + rng.below(60) as u32;
-                    let stretch = start..start + 4;
-                    let _any = match rng.below(6) {
-                        0 => program.lock(stretch, true).map(|()| 0),
-                        1 | 2 => program.lock(stretch, false).map(|()| 0),
-                        3 => program.advise(stretch, Advice::PageOut),
-                        4 => {
-                            program.write_all(stretch);
-                            Ok(0)
-                        }
-                        _ => {
-                            program.check_all(stretch);
-                            Ok(0)
-                        }
-                    };
-                }
-                *slots[number].lock().unwrap() = Some(program);
+                let mut rng = Rng::new(seed * 16 + number as u64);
+                let mut program = slots[number].lock().expect("its own");
+                (0..200).for_each(|_| step(&mut rng, &mut program, area.start));
             });
             prove(machine);
-            for slot in &slots {
-                drop(slot.lock().unwrap().take());
-                prove(machine);
-            }
+            drop(slots);
+            prove(machine);
             assert_eq!(machine.mm.lru().total(LruList::Unevictable), 0);
         });
     }

@@ -216,6 +216,7 @@ fn read_ahead_brings_the_cluster_or_nothing() {
             assert_eq!(stat(machine).reads, 64);
             assert_eq!(machine.mm.event(VmEvent::PgMajFault), faults, "cluster {cluster}");
             assert_eq!(machine.mm.event(VmEvent::SwapRa), 64 - faults);
+            assert_eq!(machine.mm.event(VmEvent::SwapRaHit), 64 - faults, "each was wanted");
             prove(machine);
         });
     }

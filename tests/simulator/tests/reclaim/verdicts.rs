@@ -69,7 +69,6 @@ const DISK: DiskConfig = DiskConfig::sync(64);
 
 fn keep_rows() -> Vec<Row> {
     let row = |why, disk, make, request| Row { reason: Reason::Keep(why), disk, make, request };
-    let failing = DiskConfig { fail_write: 1, ..DISK };
     let no_write = without(anything(), May::WRITEPAGE);
     vec![
         row(Keep::LockedElsewhere, DISK, locked_elsewhere, anything()),
@@ -80,12 +79,12 @@ fn keep_rows() -> Vec<Row> {
         row(Keep::MayNotWrite, DISK, cold_page, no_write),
         row(Keep::SlotUnused, DISK, slot_without_user, anything()),
         row(Keep::InFlight, slow(64), cold_page, anything()),
-        row(Keep::DirtyAgain, failing, cold_page, anything()),
         row(Keep::ExtraReference, DISK, held_elsewhere, anything()),
     ]
 }
 
 fn activate_rows() -> Vec<Row> {
+    let failing = DiskConfig { fail_write: 1, ..DISK };
     let row = |why, disk, make, request| Row { reason: Reason::Activate(why), disk, make, request };
     vec![
         row(Activate::Referenced, DISK, referenced_twice, anything()),
@@ -93,6 +92,7 @@ fn activate_rows() -> Vec<Row> {
         row(Activate::UnderWriteback, slow(64), page_in_flight, anything()),
         row(Activate::NoSlot, DiskConfig::sync(2), swap_is_full, anything()),
         row(Activate::UnmapFailed, DISK, slot_count_full, anything()),
+        row(Activate::WriteFailed, failing, cold_page, anything()),
     ]
 }
 
@@ -109,12 +109,16 @@ fn other_rows() -> Vec<Row> {
 /// Reasons that no page can meet yet, and why.
 const UNREACHABLE: &[(Reason, &str)] = &[
     (Reason::Keep(Keep::ReferencedDirty), "only file pages are reclaimed only if clean"),
+    (Reason::Keep(Keep::DirtyAgain), "needs a second CPU inside an inline completion"),
     (Reason::Keep(Keep::LockLost), "needs a second CPU inside an inline completion"),
     (Reason::Keep(Keep::NoMapping), "an anonymous page got a slot on the rung before"),
     (Reason::Keep(Keep::FoundDirty), "needs a second CPU between the write and the freeze"),
     (Reason::Keep(Keep::LazyFreeBusy), "no page is lazily freed"),
     (Reason::Activate(Activate::DirtyFile), "there are no file pages"),
-    (Reason::Activate(Activate::PageoutFailed), "only a file system could refuse to write"),
+    (
+        Reason::Activate(Activate::PageoutFailed),
+        "needs a file system, or a split of the area under the look",
+    ),
     (Reason::Activate(Activate::PrivateBusy), "no page has private data"),
     (Reason::Activate(Activate::LazyFreeDirty), "no page is lazily freed"),
     (Reason::Free(Free::LazyFreed), "no page is lazily freed"),
