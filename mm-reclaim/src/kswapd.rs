@@ -163,3 +163,6 @@ impl<'m, E: Env> Mm<'m, E> {
 struct Round {
     scanned_enough: bool,
 }
+
+#[cfg(test)]
+mod tests;
