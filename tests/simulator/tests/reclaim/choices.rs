@@ -8,7 +8,7 @@ use mm_reclaim::reclaim::SWAP_CLUSTER_MAX;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::{Nanos, Order, Pfn};
 use mm_reclaim::zone::ZoneId;
-use simulator::{DiskConfig, Machine};
+use simulator::{DiskConfig, Machine, Program};
 
 use crate::bench::{
     ALONE, HeldLock, HeldPage, cold, direct_round, event, exhaust, frame, frames, hot, on, on_list,
@@ -345,5 +345,22 @@ fn a_page_that_others_hold_is_copied() {
         assert_eq!(counts(), [1, 1], "nobody holds this one");
         prove(machine);
         program.check_all(area);
+    });
+}
+
+/// OBS-01: when a program ends, the faults that it took are counted: all of them, and those
+/// among them for which a page was read.
+#[test]
+fn the_faults_of_a_program_are_counted_at_its_end() {
+    on(DISK, |machine| {
+        let mut program = Program::new(machine);
+        let area = program.map(5);
+        program.write_all(area.clone());
+        program.advise(area.start..area.start + 3, Advice::PageOut).expect("an area");
+        program.check_all(area);
+        program.exit();
+        let counts = [VmEvent::PgFault, VmEvent::PgMajFault].map(|e| event(machine, e));
+        assert_eq!(counts, [5 + 3, 3]);
+        prove(machine);
     });
 }

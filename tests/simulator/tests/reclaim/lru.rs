@@ -93,6 +93,36 @@ fn locking_twice_keeps_memory_locked() {
     });
 }
 
+/// LRU-10: a child inherits no lock: what it copies can be reclaimed.
+#[test]
+fn a_child_inherits_no_lock() {
+    on(DISK, |machine| {
+        let (program, area) = hot(machine, 4);
+        program.lock(area.clone(), true).expect("memory");
+        let mut child = program.fork().expect("memory");
+        child.write_all(area.clone());
+        assert_eq!(on_list(machine, LruList::Unevictable), 4, "the parent's");
+        child.advise(area.clone(), Advice::PageOut).expect("an area");
+        assert!(pages(area.clone()).all(|vpn| !is_present(machine, &child, vpn)));
+        prove(machine);
+        child.check_all(area.clone());
+        program.check_all(area);
+    });
+}
+
+/// LAZY-01: advice that memory is cold tells how many pages it took off the active list.
+#[test]
+fn cold_advice_counts_the_pages_that_it_moved() {
+    on(DISK, |machine| {
+        let (mut program, area) = hot(machine, 20);
+        activate(machine, &mut program, area.start..area.start + 6);
+        let moved = program.advise(area.clone(), Advice::Cold);
+        assert_eq!((moved, on_list(machine, LruList::ActiveAnon)), (Ok(6), 0));
+        prove(machine);
+        program.check_all(area);
+    });
+}
+
 /// LRU-05: a scan takes from the tail, the oldest pages first, and no more than it needs.
 #[test]
 fn a_scan_takes_the_oldest_and_no_more_than_it_may() {
