@@ -125,7 +125,7 @@ report_sample() {
     echo
     if [[ ${#missed[@]} -gt 0 ]]; then
         printf '| %s | %s |\n' missed where '---' '---'
-        printf '%s\n' "${missed[@]}" | sed -E 's/^([^ ]*): (.*)$/| \2 | \1 |/'
+        printf '%s\n' "${missed[@]}" | sed -E 's/\|/\\|/g; s/^([^ ]*): (.*)$/| \2 | \1 |/'
     fi
     [[ ${#listed[@]} -eq 0 ]] || printf 'equivalent: %s\n' "${listed[@]}"
     echo "seed $seed: $viable viable of ${#drawn[@]}: $caught caught, ${#missed[@]} missed," \
