@@ -170,3 +170,6 @@ struct Round {
     /// Some zone freed a page.
     freed: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,6 +180,19 @@ mod tests {
         assert_eq!(plan.span, range(0x0800, 0x2000));
     }
 
+    /// ZONE-01, BUDY-01: a tag for every pageblock that a zone touches, and for no more.
+    #[test]
+    fn a_zone_has_the_pageblocks_that_it_touches() {
+        for (start, end, blocks) in
+            [(0x800, 0xa00, 1), (0x800, 0xa01, 2), (0x7ff, 0xa01, 3), (0x9ff, 0xa00, 1)]
+        {
+            let ranges = [range(start, end)];
+            let plan = Plan::new(&ranges, Config::default()).expect("a plan");
+            assert_eq!(plan.pageblocks(0), blocks, "{start:#x} to {end:#x}");
+            assert_eq!(plan.pageblocks(2), 0);
+        }
+    }
+
     /// ZONE-02: a descriptor takes 32 bytes.
     #[test]
     fn descriptors_cost_32_bytes_a_frame() {

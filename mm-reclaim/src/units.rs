@@ -235,3 +235,16 @@ impl Add for Nanos {
 pub const fn isqrt(n: u64) -> u64 {
     n.isqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// BOOT-05: a report shows addresses as one looks for them.
+    #[test]
+    fn addresses_are_shown_in_hexadecimal() {
+        assert_eq!(std::format!("{:?}", PhysAddr(0x4020_0000)), "0x40200000");
+        assert_eq!(std::format!("{:?}", Pfn(0x4_0200)), "pfn 0x40200");
+        assert_eq!(std::format!("{:?}", Vpn(0x10)), "vpn 0x10");
+    }
+}

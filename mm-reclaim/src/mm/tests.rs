@@ -25,6 +25,24 @@ fn with_three_zones(body: impl for<'m> FnOnce(&Mm<'m, TestEnv>)) {
     with_mm(&[MEMORY], three_zones(), body);
 }
 
+/// PAGE-01: who waits for different things never shares a key, with each other or with those
+/// who wait for a page.
+#[test]
+fn wait_keys_tell_the_sleepers_apart() {
+    let keys = [
+        super::KSWAPD_WAIT,
+        super::PFMEMALLOC_WAIT,
+        super::NAP_WAIT,
+        super::WRITEBACK_WAIT,
+        super::REAPER_WAIT,
+    ];
+    let mut distinct: Vec<u64> = keys.iter().map(|key| key.0).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), keys.len());
+    assert!(distinct.iter().all(|key| key >> 62 == 1), "{distinct:x?}");
+}
+
 fn order(order: u8) -> Order {
     Order::new(order).expect("an order")
 }

@@ -208,6 +208,15 @@ mod tests {
         assert_eq!(quotas, [0, 0, 690 - 100, 690 - 50]);
     }
 
+    /// SHRZ-04: with as much left of both types it is file that ends.
+    #[test]
+    fn of_two_equal_rests_file_ends() {
+        let mut quotas = [50, 0, 50, 0];
+        assert!(cut_to_proportion(&[100, 0, 200, 0], &mut quotas));
+        // 50 of 200 file pages are left: 24 %; anon may go to 76.
+        assert_eq!(quotas, [76 - 50, 0, 0, 0]);
+    }
+
     /// SHRZ-04: never below zero, and nothing to do once a type is spent.
     #[test]
     fn a_spent_type_stops_and_a_late_cut_leaves_nothing() {

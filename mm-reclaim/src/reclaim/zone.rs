@@ -107,6 +107,7 @@ mod tests {
         assert!(should_continue_reclaim(order(4), 12, 1, 1000));
         assert!(should_continue_reclaim(order(1), 9, 1, 1000));
         assert!(!should_continue_reclaim(order(1), 10, 1, 1000));
+        assert!(!should_continue_reclaim(order(3), 12, 1, 1000));
         assert!(!should_continue_reclaim(order(0), 0, 1, 1000));
         assert!(!should_continue_reclaim(order(4), 12, 0, 1000));
         assert!(!should_continue_reclaim(order(4), 12, 32, 1000));

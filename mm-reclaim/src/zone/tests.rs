@@ -338,6 +338,28 @@ fn a_fallback_within_a_pageblock_boosts_the_marks() {
     });
 }
 
+/// BUDY-03, BUDY-07: the same where a CPU's list is filled, with single pages or with blocks.
+#[test]
+fn a_fallback_for_a_cpus_list_boosts_the_marks_too() {
+    for order in [0, 2] {
+        let order = Order::new(order).expect("an order");
+        with_zone(&[frames(2048, 2048 + 4096)], |zone, map| {
+            zone.set_watermarks(Watermarks { min: 64, low: 80, high: 96 });
+            let take = |kind| zone.take_block(order, kind);
+            assert!(take(MigrateType::Unmovable).is_some(), "a whole block is taken over");
+            assert_eq!(zone.mark(Mark::High), 96);
+            while zone.take(Order::MAX, MigrateType::Movable).is_some() {}
+            let unmovable = || zone.take(Order::ZERO, MigrateType::Unmovable);
+            let held: Vec<&Page> = std::iter::from_fn(unmovable).collect();
+            let of_one_block = |page: &&&Page| map.pfn(page).0 >> 2 == map.pfn(held[500]).0 >> 2;
+            held.iter().filter(of_one_block).for_each(|page| free_one(zone, page, Order::ZERO));
+            assert_eq!((zone.free(), zone.mark(Mark::High)), (4, 96));
+            assert!(take(MigrateType::Movable).is_some());
+            assert_eq!(zone.mark(Mark::High), 96 + 512, "{order:?}");
+        });
+    }
+}
+
 /// BUDY-03, ZONE-03: for single pages the short cut says what the whole rule says.
 #[test]
 fn the_short_cut_for_single_pages_agrees_with_the_rule() {

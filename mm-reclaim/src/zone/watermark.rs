@@ -198,6 +198,9 @@ mod tests {
         assert!(!ok(&|o| u32::from(o < order), 10, Reach::empty()));
         assert!(ok(&|o| u32::from(o > order), 10, Reach::empty()));
         assert!(!ok(&|_| 0, 10, Reach::NO_WATERMARKS));
+        assert!(!ok(&|o| u32::from(o < order), 0, Reach::NO_WATERMARKS));
+        assert!(ok(&|o| u32::from(o > order), 0, Reach::NO_WATERMARKS), "one to be split");
+        assert!(ok(&|o| u32::from(o == order), 0, Reach::NO_WATERMARKS));
     }
 
     #[test]

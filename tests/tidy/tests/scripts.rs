@@ -365,6 +365,11 @@ fn a_wrong_value_is_one_line_and_status_2_before_anything_is_done() {
         ("bench", &["--workload", "absent"]),
         ("bench", &["--cpus", "5"]),
         ("profile", &["--by", "x"]),
+        ("mutants", &["--only", "none"]),
+        ("mutants", &["--sample", "3"]),
+        ("mutants", &["--sample", "few", "--seed", "1"]),
+        ("mutants", &["--seed", "1"]),
+        ("mutants", &["--sample", "3", "--seed", "1", "--only", "SPL-08"]),
     ];
     for (script, arguments) in wrong {
         let output = machine.run(script, arguments);
@@ -385,4 +390,13 @@ fn every_script_has_help() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.starts_with("Usage: scripts/"), "{script}: {said}");
     }
+}
+
+/// A mutation by hand that does not apply any more proves nothing.
+#[test]
+fn every_mutation_by_hand_applies() {
+    let output = Machine::new("mutants").run("mutants", &["--list"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.lines().count() > 90, "{said}");
 }

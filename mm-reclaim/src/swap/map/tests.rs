@@ -248,6 +248,22 @@ fn a_batch_goes_on_where_the_last_one_ended() {
     });
 }
 
+/// SWAP-02: the next empty cluster is taken, and not one that has become empty behind: a slot
+/// rests before it is written again.
+#[test]
+fn the_search_goes_on_from_where_it_is() {
+    with_device(1 + 4 * CLUSTER, &[], |device| {
+        let first = take(&device, 2 * CLUSTER - 1);
+        assert_eq!(first.last(), Some(&(2 * CLUSTER - 1)));
+        first.iter().for_each(|slot| free(&device, *slot));
+        assert_eq!(take(&device, 2), [2 * CLUSTER, 2 * CLUSTER + 1]);
+        // A cluster that is begun is finished though a slot of it is in use further on.
+        let taken = take(&device, CLUSTER - 3);
+        free(&device, taken[0]);
+        assert_eq!(take(&device, 2), [3 * CLUSTER - 1, 3 * CLUSTER]);
+    });
+}
+
 /// SWAP-02: a cluster with a bad block is never empty, so it comes after those that are;
 /// the batch goes around the bad block then.
 #[test]

@@ -129,6 +129,41 @@ fn the_largest_order_changes_two_pageblocks() {
     });
 }
 
+/// BUDY-07: several pages at once come in one block of at most so many; a larger one is only
+/// split if it is to be, and else stays whole where it is.
+#[test]
+fn packed_pages_come_whole_unless_a_split_is_wanted() {
+    let [none, single] = [None, Some(0)];
+    // The free block's order, the pages wanted, whether it may be split, the order taken.
+    let table = [
+        (3, 16, false, Some(3)),
+        (3, 16, true, Some(3)),
+        (3, 8, false, Some(3)),
+        (3, 8, true, Some(3)),
+        (3, 7, false, none),
+        (3, 7, true, Some(2)),
+        (3, 1, false, none),
+        (3, 1, true, single),
+        (0, 1, false, single),
+        (10, 16, false, none),
+        (10, 16, true, Some(4)),
+    ];
+    for (have, most, split, want) in table {
+        with_buddy([Movable; BLOCKS], |mut buddy, map| {
+            give(&mut buddy, 1024, have);
+            let taken = buddy.take_packed(most, split, Movable);
+            let place = taken.map(|(page, order)| (map.pfn(page), order));
+            let case = (have, most, split);
+            assert_eq!(place, want.map(|of| (Pfn(1024), order(of))), "{case:?}");
+            let lists = Order::all().map(|o| buddy.blocks_of(o) << o.get());
+            let left = (1 << have) - want.map_or(0, |of| 1 << of);
+            assert_eq!(lists.sum::<u32>(), left, "{case:?}");
+            assert_eq!(buddy.blocks_of(order(have)), u32::from(want.is_none()), "{case:?}");
+            buddy.check_partial();
+        });
+    }
+}
+
 /// BUDY-01: the high-atomic reserve and isolated blocks serve no ordinary request, and do
 /// not count as free blocks for one.
 #[test]

@@ -174,6 +174,36 @@ fn small_blocks_are_kept_at_hand_too() {
     }
 }
 
+/// BUDY-07: a refill takes blocks as they come, a batch at most, and splits one only as long
+/// as it has less than half a batch: the rest is for the next refill.
+#[test]
+fn a_refill_splits_a_block_only_for_more_than_half_a_batch() {
+    // Free blocks, the smallest first in a pageblock; the pages that a refill brings of them.
+    for (orders, brought) in [
+        (&[4][..], 16),
+        (&[2, 4], 4 + 8),
+        (&[3, 4], 8),
+        (&[3, 3, 4], 8 + 8),
+        (&[2, 2, 2, 4], 4 + 4 + 4),
+        (&[0, 5], 1 + 8),
+        (&[6], 16),
+    ] {
+        with_zone(|zone, map| {
+            while zone.take(Order::ZERO, MigrateType::Movable).is_some() {}
+            // Each in a stretch of its own, so that none of them join.
+            for (number, order) in orders.iter().enumerate() {
+                for frame in 0..1 << order {
+                    let page = map.page(Pfn(128 * number as u32 + frame));
+                    assert!(page.put());
+                    zone.give(FrozenPage::after_last_put(page), Order::ZERO);
+                }
+            }
+            take(zone);
+            assert_eq!(zone.pcp_pages() + 1, brought, "of {orders:?}");
+        });
+    }
+}
+
 /// BUDY-07: who finds a list in use, because it preempted its user or drains another CPU's,
 /// goes to the zone, and loses nothing.
 #[test]

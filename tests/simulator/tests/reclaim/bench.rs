@@ -12,8 +12,8 @@ use mm_reclaim::page::{LruList, Page, PageFlags, PageRef};
 use mm_reclaim::reclaim::{BatchStat, May, Reason, ReclaimKind, ScanProgress, ScanRequest};
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::swap::SwapEntry;
-use mm_reclaim::units::{Order, Pfn, Vpn};
-use mm_reclaim::zone::ZoneId;
+use mm_reclaim::units::{Order, Pfn, PhysAddr, Vpn};
+use mm_reclaim::zone::{ZoneId, ZoneLimits};
 use simulator::{Config, DiskConfig, Machine, Pace, Program};
 
 /// Frames of the small machine.
@@ -311,4 +311,51 @@ pub fn in_flight<'m>(machine: Machine<'m>, count: u32) -> (Program<'m>, Range<Vp
     assert_eq!(seen.stat.pageout, count);
     assert!(all.iter().all(|pfn| has(machine, *pfn, PageFlags::WRITEBACK)));
     (program, area, all)
+}
+
+/// A kernel's request that reclaims for itself, and rather fails than tries again.
+pub const ALONE: Gfp = Gfp::DIRECT_RECLAIM.union(Gfp::IO).union(Gfp::FS).union(Gfp::NORETRY);
+
+/// How often something has happened so far.
+pub fn event(machine: Machine<'_>, event: VmEvent) -> u64 {
+    machine.mm.event(event)
+}
+
+/// Takes a single page for the kernel.
+pub fn take(machine: Machine<'_>, gfp: Gfp) -> Option<Pfn> {
+    machine.mm.alloc_pages(gfp, Order::ZERO)
+}
+
+/// The small machine with so many frames of a zone DMA below zone NORMAL.
+pub fn two_zones(disk: DiskConfig, dma: u32) -> Config {
+    let mut config = small(disk);
+    let end = PhysAddr(u64::from(dma) << 12);
+    config.mm.zone_limits = ZoneLimits { dma_end: end, dma32_end: end };
+    config
+}
+
+/// The zone that a frame lies in.
+pub fn zone_of(machine: Machine<'_>, pfn: Pfn) -> ZoneId {
+    ZoneId::ALL[page(machine, pfn).zone_index()]
+}
+
+/// Takes pages of zone NORMAL until requests fall back to a lower zone.
+pub fn fill_normal(machine: Machine<'_>) -> Vec<Pfn> {
+    let mut taken = Vec::new();
+    loop {
+        let pfn = take(machine, Gfp::empty()).expect("a zone that is not full");
+        if zone_of(machine, pfn) != ZoneId::Normal {
+            release(machine, vec![pfn]);
+            return taken;
+        }
+        taken.push(pfn);
+    }
+}
+
+/// Takes pages of a zone, without any watermark, until so many are left.
+pub fn spend(machine: Machine<'_>, id: ZoneId, left: u32) -> Vec<Pfn> {
+    let zone = machine.mm.zone(id);
+    let gfp = if id == ZoneId::Dma { Gfp::MEMALLOC | Gfp::DMA } else { Gfp::MEMALLOC };
+    let spent = || zone.free() + zone.pcp_pages() <= left;
+    std::iter::from_fn(|| if spent() { None } else { take(machine, gfp) }).collect()
 }

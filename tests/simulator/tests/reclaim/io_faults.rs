@@ -61,7 +61,13 @@ fn run(n: u64, reads: bool, writes: bool, helpers: usize) {
         assert_eq!(Books::of(machine, 1), before, "{tally:?}");
         prove_fairness(machine, tally);
         let stat = machine.world.disks.stat(FIRST_DISK);
-        assert!(n > 200 || stat.failures > 0, "too little happens: {stat:?}");
+        match n {
+            // Zero is a seed like any other: of such a device no request fails.
+            0 => assert_eq!(stat.failures, 0, "{stat:?}"),
+            1..=200 => assert!(stat.failures > 0, "too little happens: {stat:?}"),
+            // So few requests fail that there may be none among them.
+            _ => {}
+        }
     });
 }
 

@@ -72,6 +72,58 @@ fn uses_count_in_a_batch_and_not_for_locked_pages() {
     });
 }
 
+/// LRU-10: memory that is locked once more is still locked.
+#[test]
+fn locking_twice_keeps_memory_locked() {
+    on(DISK, |machine| {
+        let (mut program, area) = hot(machine, 4);
+        (0..2).for_each(|_| program.lock(area.clone(), true).expect("memory"));
+        // Copies of its own: whether they are locked is asked of the area.
+        let child = program.fork().expect("memory");
+        program.write_all(area.clone());
+        child.exit();
+        let all = frames(machine, &program, area.clone());
+        assert_eq!(on_list(machine, LruList::Unevictable), 4);
+        look(machine, &all, anything());
+        assert!(pages(area.clone()).all(|vpn| is_present(machine, &program, vpn)));
+        prove(machine);
+        program.lock(area.clone(), false).expect("the same range");
+        assert_eq!(on_list(machine, LruList::Unevictable), 0);
+        prove(machine);
+        program.check_all(area);
+    });
+}
+
+/// LRU-10: a child inherits no lock: what it copies can be reclaimed.
+#[test]
+fn a_child_inherits_no_lock() {
+    on(DISK, |machine| {
+        let (program, area) = hot(machine, 4);
+        program.lock(area.clone(), true).expect("memory");
+        let mut child = program.fork().expect("memory");
+        child.write_all(area.clone());
+        assert_eq!(on_list(machine, LruList::Unevictable), 4, "the parent's");
+        child.advise(area.clone(), Advice::PageOut).expect("an area");
+        assert!(pages(area.clone()).all(|vpn| !is_present(machine, &child, vpn)));
+        prove(machine);
+        child.check_all(area.clone());
+        program.check_all(area);
+    });
+}
+
+/// LAZY-01: advice that memory is cold tells how many pages it took off the active list.
+#[test]
+fn cold_advice_counts_the_pages_that_it_moved() {
+    on(DISK, |machine| {
+        let (mut program, area) = hot(machine, 20);
+        activate(machine, &mut program, area.start..area.start + 6);
+        let moved = program.advise(area.clone(), Advice::Cold);
+        assert_eq!((moved, on_list(machine, LruList::ActiveAnon)), (Ok(6), 0));
+        prove(machine);
+        program.check_all(area);
+    });
+}
+
 /// LRU-05: a scan takes from the tail, the oldest pages first, and no more than it needs.
 #[test]
 fn a_scan_takes_the_oldest_and_no_more_than_it_may() {
@@ -184,7 +236,7 @@ fn a_refault_of_the_workingset_costs() {
 }
 
 /// Puts pages on the active list, as two uses do.
-fn activate(
+pub fn activate(
     machine: Machine<'_>,
     program: &mut Program<'_>,
     range: std::ops::Range<mm_reclaim::units::Vpn>,
@@ -221,6 +273,30 @@ fn only_a_quick_refault_enters_the_active_list() {
         prove(machine);
         program.check_all(area);
     });
+}
+
+/// LRU-09: a refault whose distance is just the workingset's size is activated, one that is a
+/// page further is not.
+#[test]
+fn a_distance_of_the_workingsets_size_fits() {
+    // The clock also ticks for the page itself.
+    for (others, activated) in [(8, 1), (9, 1), (10, 0)] {
+        on(DISK, |machine| {
+            let (mut program, area) = hot(machine, 100);
+            activate(machine, &mut program, area.start + 50..area.start + 60);
+            let first = area.start..area.start + 1;
+            program.advise(first.clone(), Advice::PageOut).expect("an area");
+            let next = area.start + 1..area.start + 1 + others;
+            program.advise(next, Advice::PageOut).expect("an area");
+            program.check_all(first);
+            assert_eq!(machine.mm.event(VmEvent::WorkingsetRefaultAnon), 1);
+            let got = machine.mm.event(VmEvent::WorkingsetActivateAnon);
+            assert_eq!(got, activated, "{others} pages went since, 10 are active");
+            assert_eq!(u64::from(on_list(machine, LruList::ActiveAnon)), 10 + activated);
+            prove(machine);
+            program.check_all(area);
+        });
+    }
 }
 
 /// LRU-01, LRU-11, SHRZ-06: pages of an active list that is too long come back to the

@@ -157,6 +157,27 @@ fn the_report_names_memory_candidates_and_the_victim() {
     });
 }
 
+/// OOM-01: a point of `oom_score_adj` is a thousandth of memory and swap together.
+#[test]
+fn the_adjustment_is_a_share_of_memory_and_swap() {
+    let mut config = tight(0);
+    config.hardware.disks = vec![DiskConfig::sync(1501)];
+    Machine::run(&config, |machine| {
+        let mut program = Program::new(machine);
+        let area = program.map(4000);
+        assert_eq!(machine.mm.set_oom_score_adj(program.space, -100), Ok(()));
+        assert_eq!(pages(area).try_for_each(|vpn| program.write(vpn)), Err(Death::Killed));
+        let report = machine.world.last_oom_report().expect("a report");
+        let start = format!("{} ", program.space);
+        let line = report.lines().find(|l| l.starts_with(&start)).expect("a line");
+        let figures: Vec<i64> = line.split_whitespace().skip(1).flat_map(str::parse).collect();
+        let [resident, swapped, tables, adj, badness] = figures[..] else { panic!("{line}") };
+        let base = i64::from(machine.mm.total_managed()) + 1500;
+        assert_eq!((swapped, adj), (1500, -100));
+        assert_eq!(badness, resident + swapped + tables - 100 * base / 1000, "{line}");
+    });
+}
+
 /// BUDY-05, OOM-02: a request that may fail does so, without a kill and in bounded time.
 #[test]
 fn a_request_that_may_fail_fails_without_a_kill() {
