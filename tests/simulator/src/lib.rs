@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | [`arena`] | the frames, and whether freed ones are left alone |
 //! | [`mmu`], [`tables`] | TLBs, translation tables in frames, what a CPU does with an address |
-//! | [`sched`] | tasks, the baton, virtual time, deadlocks |
+//! | [`sched`] | tasks, the baton, virtual time, deadlocks; all threads of a machine on one core |
 //! | [`disk`] | swap devices: latency, bandwidth, failures, congestion |
 //! | [`faults`] | what may fail, what is promised then, and what makes it fail |
 //! | [`world`] | these together, as an [`mm_reclaim::env::Env`] |
@@ -18,6 +18,7 @@
 #![deny(unsafe_code)]
 
 pub mod arena;
+mod cores;
 mod current;
 pub mod disk;
 pub mod faults;

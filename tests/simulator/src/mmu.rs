@@ -16,7 +16,7 @@
 //! ASIDs are given in turn. When the numbers are used up, every TLB is emptied and the
 //! numbers in use are skipped from then on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mm_reclaim::env::{Asid, Prot, TlbEntry};
@@ -24,6 +24,21 @@ use mm_reclaim::units::{Pfn, Vpn};
 
 /// Lines of a TLB, each for the pages whose number hashes to it.
 const LINES: usize = 512;
+
+/// Walks that a CPU keeps.
+const WALKS: usize = 64;
+
+/// A cached walk: which table translates for a block of pages.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    asid: Asid,
+    block: u32,
+    table: Pfn,
+}
+
+const fn walk_of(asid: Asid, block: u32) -> usize {
+    (block as usize).wrapping_add(asid.0 as usize * 7) % WALKS
+}
 
 /// One cached translation.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +62,8 @@ pub struct Mmu {
 #[derive(Debug)]
 struct State {
     tlbs: Vec<Vec<Option<Line>>>,
-    /// Tables of the lowest level, by ASID and block.
-    walks: Vec<BTreeMap<(u16, u32), Pfn>>,
+    /// Tables of the lowest level, each in the place that its block hashes to.
+    walks: Vec<[Option<Walk>; WALKS]>,
     last_asid: u16,
     max_asid: u16,
     in_use: BTreeSet<u16>,
@@ -65,7 +80,7 @@ impl Mmu {
     pub fn new(cpus: usize, max_asid: u16, sets_flags: bool) -> Self {
         let state = State {
             tlbs: vec![vec![None; LINES]; cpus],
-            walks: vec![BTreeMap::new(); cpus],
+            walks: vec![[None; WALKS]; cpus],
             last_asid: 0,
             max_asid,
             in_use: BTreeSet::new(),
@@ -89,11 +104,12 @@ impl Mmu {
 
     /// The table of the lowest level that the CPU remembers for a block of pages.
     pub(crate) fn walk_cached(&self, cpu: usize, asid: Asid, block: u32) -> Option<Pfn> {
-        self.state().walks[cpu].get(&(asid.0, block)).copied()
+        let walk = self.state().walks[cpu][walk_of(asid, block)];
+        walk.filter(|w| w.asid == asid && w.block == block).map(|w| w.table)
     }
 
     pub(crate) fn cache_walk(&self, cpu: usize, asid: Asid, block: u32, table: Pfn) {
-        self.state().walks[cpu].insert((asid.0, block), table);
+        self.state().walks[cpu][walk_of(asid, block)] = Some(Walk { asid, block, table });
     }
 
     pub(crate) fn drop_line(&self, cpu: usize, asid: Asid, vpn: Vpn) {
@@ -112,7 +128,8 @@ impl Mmu {
     /// Drops every translation of one space from every TLB, and every walk.
     pub(crate) fn flush_space(&self, asid: Asid) {
         let mut state = self.state();
-        state.walks.iter_mut().for_each(|walks| walks.retain(|(of, _), _| *of != asid.0));
+        let walks = state.walks.iter_mut().flatten();
+        walks.filter(|w| w.is_some_and(|w| w.asid == asid)).for_each(|w| *w = None);
         let lines = state.tlbs.iter_mut().flatten();
         lines.filter(|l| l.is_some_and(|l| l.asid == asid)).for_each(|l| *l = None);
         state.flushed_spaces += 1;
@@ -132,7 +149,7 @@ impl Mmu {
             if state.last_asid == state.max_asid {
                 state.last_asid = 0;
                 state.tlbs.iter_mut().flatten().for_each(|line| *line = None);
-                state.walks.iter_mut().for_each(BTreeMap::clear);
+                state.walks.iter_mut().flatten().for_each(|walk| *walk = None);
             }
             state.last_asid += 1;
             if state.in_use.insert(state.last_asid) {

@@ -25,9 +25,10 @@ use std::thread;
 use mm_reclaim::env::{Clock, TaskFlags, WaitEnd, WaitKey, WaitMode};
 use mm_reclaim::units::{Nanos, SpaceId};
 
+use crate::cores::Core;
 use crate::current;
 pub use crate::tasks::Limits;
-use crate::tasks::{End, State, TaskState};
+use crate::tasks::{Baton, End, State, TaskState};
 
 /// What a change of task costs, in nanoseconds.
 pub const SLICE: u64 = 1_000;
@@ -79,6 +80,7 @@ impl Sched {
     /// # Panics
     /// If a task panics, or nobody can run any more.
     pub fn run<R>(self: &Arc<Self>, main: impl FnOnce() -> R, daemons: Vec<TaskSpec<'_>>) -> R {
+        let _core = Core::take();
         let me = self.state().admit("main", TaskFlags::KERNEL);
         assert_eq!(me, 0, "a machine runs once");
         let result = thread::scope(|scope| {
@@ -153,15 +155,15 @@ impl Sched {
         }
         self.state().tasks[id].state = TaskState::Done;
         self.wake(WaitKey(ENDED + id as u64));
-        let mut state = self.state();
-        self.pass_baton(&mut state);
+        let next = self.pass_baton(&mut self.state());
+        next.pass();
     }
 
     /// Ends the machine, the first reason counts, and lets every thread find out.
     fn end(&self, end: End) {
         let mut state = self.state();
         state.end.get_or_insert(end);
-        state.tasks.iter().for_each(|task| task.baton.notify_all());
+        state.tasks.iter().for_each(|task| task.baton.pass());
     }
 
     fn failure(&self) -> Option<String> {
@@ -171,8 +173,9 @@ impl Sched {
         }
     }
 
-    /// Chooses who runs next; ends the machine if nobody ever can.
-    fn pass_baton(&self, state: &mut State) {
+    /// Chooses who runs next, which is to be woken when the lock is free; ends the machine if
+    /// nobody ever can.
+    fn pass_baton(&self, state: &mut State) -> Arc<Baton> {
         state.switches += 1;
         let now = self.now.fetch_add(SLICE, Relaxed) + SLICE;
         let chosen = match state.choose(now) {
@@ -186,21 +189,21 @@ impl Sched {
             None => Err("nobody can ever run again"),
         };
         match chosen {
-            Ok(id) => {
-                state.running = id;
-                state.tasks[id].baton.notify_all();
-            }
+            Ok(id) => state.running = id,
             Err(why) => {
                 state.end.get_or_insert(End::Failed(format!("{why}{}", state.report())));
-                state.tasks.iter().for_each(|task| task.baton.notify_all());
+                state.tasks.iter().for_each(|task| task.baton.pass());
             }
         }
+        Arc::clone(&state.tasks[state.running].baton)
     }
 
-    fn wait_for_baton(&self, me: usize, mut state: MutexGuard<'_, State>) {
+    fn wait_for_baton<'a>(&'a self, me: usize, mut state: MutexGuard<'a, State>) {
         let baton = Arc::clone(&state.tasks[me].baton);
         while state.running != me && state.end.is_none() {
-            state = baton.wait(state).unwrap_or_else(PoisonError::into_inner);
+            drop(state);
+            baton.wait();
+            state = self.state();
         }
         if state.end.is_some() {
             drop(state);
@@ -217,7 +220,12 @@ impl Sched {
         let mut state = self.state();
         if state.end.is_none() {
             state.tasks[me].state = to;
-            self.pass_baton(&mut state);
+            let next = self.pass_baton(&mut state);
+            if state.running != me {
+                drop(state);
+                next.pass();
+                state = self.state();
+            }
         }
         self.wait_for_baton(me, state);
     }

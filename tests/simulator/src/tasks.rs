@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::sync::{Arc, Condvar};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use mm_reclaim::env::{TaskFlags, WaitEnd, WaitKey, WaitMode};
 use mm_reclaim::units::{Nanos, SpaceId};
@@ -57,7 +57,32 @@ pub(crate) struct Task {
     /// The key that a wait, begun but not yet asleep, is about; and whether it was woken.
     pub(crate) watching: Option<WaitKey>,
     pub(crate) woken: bool,
-    pub(crate) baton: Arc<Condvar>,
+    pub(crate) baton: Arc<Baton>,
+}
+
+/// Where a task waits for the baton. It has a lock of its own, so that whoever passes the baton
+/// on holds none that the next one needs.
+#[derive(Debug, Default)]
+pub(crate) struct Baton {
+    here: Mutex<bool>,
+    came: Condvar,
+}
+
+impl Baton {
+    /// Wakes the task.
+    pub(crate) fn pass(&self) {
+        *self.here.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.came.notify_one();
+    }
+
+    /// Sleeps until the task was woken since it last slept.
+    pub(crate) fn wait(&self) {
+        let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*here {
+            here = self.came.wait(here).unwrap_or_else(PoisonError::into_inner);
+        }
+        *here = false;
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -100,7 +125,7 @@ impl State {
             state: TaskState::Ready,
             watching: None,
             woken: false,
-            baton: Arc::new(Condvar::new()),
+            baton: Arc::default(),
         });
         self.tasks.len() - 1
     }
