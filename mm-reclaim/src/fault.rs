@@ -441,7 +441,7 @@ enum SetEnd {
 
 /// Adds one to a count that the area lock guards.
 #[inline(always)]
-fn bump(count: &AtomicU64) {
+pub(crate) fn bump(count: &AtomicU64) {
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 

@@ -15,7 +15,7 @@
 
 use crate::aspace::AreaFlags;
 use crate::env::{BlockDevice, Env, Mapping, PageTables, Prot, Pte, WaitEnd};
-use crate::fault::{FaultEnd, Need, Site};
+use crate::fault::{FaultEnd, Need, Site, bump};
 use crate::gfp::Gfp;
 use crate::mm::Mm;
 use crate::page::{Page, PageFlags, PageLock, PageRef, PageType};
@@ -42,7 +42,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let found = match self.swap_lookup(entry) {
             Some(page) => {
                 if need == Need::Touch && page.page().take_readahead() {
-                    self.count(VmEvent::SwapRaHit, 1);
+                    bump(&site.space.ra_hits);
                 }
                 SwappedIn { page, read: false, need }
             }
@@ -172,8 +172,9 @@ impl<'m, E: Env> Mm<'m, E> {
         }
     }
 
-    /// Reads a slot into a new page of the cache, unless another does so first; `None` if
-    /// the slot is not stored any more. Read-ahead brings its neighbours too.
+    /// Reads a slot, whose page was not in the cache just now, into a new page of the cache,
+    /// unless another does so first; `None` if the slot is not stored any more. Read-ahead
+    /// brings its neighbours too.
     fn swap_read(&self, entry: SwapEntry, need: Need) -> Result<Option<SwappedIn<'m>>, FaultEnd> {
         let device = self.swap_device(entry);
         let gfp = match need {
@@ -181,9 +182,6 @@ impl<'m, E: Env> Mm<'m, E> {
             Need::Unuse => Gfp::HIGHUSER_MOVABLE | Gfp::RETRY_MAYFAIL,
         };
         loop {
-            if let Some(page) = self.swap_lookup(entry) {
-                return Ok(Some(SwappedIn { page, read: false, need }));
-            }
             if device.state(entry.slot()).uses == 0 {
                 return Ok(None);
             }
@@ -193,6 +191,10 @@ impl<'m, E: Env> Mm<'m, E> {
             if let Some(page) = self.start_swap_read(entry, page, false) {
                 self.read_ahead(entry);
                 return Ok(Some(SwappedIn { page, read: true, need }));
+            }
+            // Another page was quicker, or the slot is gone.
+            if let Some(page) = self.swap_lookup(entry) {
+                return Ok(Some(SwappedIn { page, read: false, need }));
             }
         }
     }

@@ -7,7 +7,7 @@
 
 use core::mem::MaybeUninit;
 
-use crate::aspace::{AnonVmas, Areas, Directory, SpaceStat, Spaces};
+use crate::aspace::{AddressSpace, AnonVmas, Areas, Directory, Spaces};
 use crate::env::{Env, FrameMemory, MAX_CPUS, Tasks, WaitEnd, WaitKey, WaitMode};
 use crate::lock_order::SWAPON;
 use crate::lru::{LruBatches, LruSet, Relocation};
@@ -206,16 +206,17 @@ impl<'m, E: Env> Mm<'m, E> {
         let elsewhere = match event {
             VmEvent::PgAlloc => self.zones.iter().map(|z| z.traffic().0).sum(),
             VmEvent::PgFree => self.zones.iter().map(|z| z.traffic().1).sum(),
-            VmEvent::PgFault => self.live_faults(|s| s.min_faults + s.maj_faults),
-            VmEvent::PgMajFault => self.live_faults(|s| s.maj_faults),
+            VmEvent::PgFault => self.of_live_spaces(|s| s.stat().min_faults + s.stat().maj_faults),
+            VmEvent::PgMajFault => self.of_live_spaces(|s| s.stat().maj_faults),
+            VmEvent::SwapRaHit => self.of_live_spaces(|s| s.ra_hits.load(Ordering::Relaxed)),
             _ => 0,
         };
         self.events.read(event as usize) + elsewhere
     }
 
-    fn live_faults(&self, figure: impl Fn(SpaceStat) -> u64) -> u64 {
+    fn of_live_spaces(&self, figure: impl Fn(&AddressSpace<'m, E::Cpu, E::Tables>) -> u64) -> u64 {
         let live = self.held_spaces().filter(|held| held.space.live.load(Ordering::Acquire));
-        live.map(|held| figure(held.space.stat())).sum()
+        live.map(|held| figure(held.space)).sum()
     }
 
     #[inline(always)]

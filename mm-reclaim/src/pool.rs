@@ -292,7 +292,9 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
         PageRef::adopt(page)
     }
 
-    fn frame_of(&self, handle: u32) -> Pfn {
+    /// The frame that `handle` leads to.
+    #[inline(always)]
+    pub(crate) fn frame_of(&self, handle: u32) -> Pfn {
         self.map.base() + handle / LINES
     }
 
@@ -308,9 +310,18 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
         if page.is_table(KIND) { Ok(held) } else { Err(Some(held)) }
     }
 
+    /// The object that lies where `handle` leads, for the holder of its frame
+    /// ([`Pool::hold`]). The frame may be on its way out by now: its slots still hold objects.
+    #[inline(always)]
+    pub(crate) fn at_held(&self, handle: u32) -> &'m T {
+        debug_assert!(self.map.page(self.frame_of(handle)).refs() > 0, "the frame is not held");
+        // SAFETY: the frame was a chunk of this pool when it was held, and while it is held
+        // nothing else is made of it.
+        unsafe { self.window.at(handle) }
+    }
+
     /// The object that `handle` names, for a caller who knows that it is there: its owner, or
-    /// the holder of a lock that its owner takes before giving it back, or of its frame
-    /// ([`Pool::hold`]).
+    /// the holder of a lock that its owner takes before giving it back.
     #[inline(always)]
     pub(crate) fn at(&self, handle: u32) -> &'m T {
         debug_assert!(

@@ -13,13 +13,13 @@
 
 use core::ops::ControlFlow;
 
-use crate::aspace::{Area, AreaFlags, Members};
+use crate::aspace::{AnonVma, Area, AreaFlags, Members};
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::mm::Mm;
-use crate::page::{Page, PageLock};
+use crate::page::{Page, PageLock, PageRef};
 use crate::space_ops::SpaceOf;
 use crate::tlb::TlbBatch;
-use crate::units::Vpn;
+use crate::units::{Pfn, Vpn};
 
 /// One mapping of a page, under its page-table lock.
 pub(crate) struct Hit<'a, 'm, E: Env> {
@@ -28,6 +28,35 @@ pub(crate) struct Hit<'a, 'm, E: Env> {
     pub(crate) area: &'m Area,
     pub(crate) vpn: Vpn,
     pub(crate) mapping: Mapping,
+}
+
+/// The frame of families that a walk followed, held for the next one: the pages of a batch
+/// mostly have families in one frame. To be let go by [`Mm::let_go_family`].
+pub(crate) struct FamilyFrame<'m> {
+    held: Option<(Pfn, PageRef<'m>)>,
+}
+
+impl FamilyFrame<'_> {
+    /// None is held.
+    pub(crate) const NONE: Self = Self { held: None };
+}
+
+/// What the walks of one batch leave to be done: translations to flush, a frame to let go.
+pub(crate) struct RmapBatch<'m> {
+    pub(crate) stale: TlbBatch,
+    frame: FamilyFrame<'m>,
+}
+
+impl<'m> RmapBatch<'m> {
+    pub(crate) const fn new() -> Self {
+        Self { stale: TlbBatch::new(), frame: FamilyFrame::NONE }
+    }
+
+    /// Flushes what is left to be flushed.
+    pub(crate) fn finish<E: Env>(mut self, mm: &Mm<'m, E>) {
+        self.stale.flush(&mm.env);
+        mm.let_go_family(self.frame);
+    }
 }
 
 /// What a look at all mappings of a page found (`page_referenced`).
@@ -54,27 +83,63 @@ pub enum Unmap {
 
 impl<'m, E: Env> Mm<'m, E> {
     /// Runs `look` on the areas of the page's family, if it has one, under the family's lock.
-    /// The last area may go at this moment, and the family with it: its frame is held.
-    #[inline]
     pub(crate) fn with_family(&self, page: &Page, look: impl FnOnce(&Members)) {
-        match self.anons.hold(page.mapping()) {
-            Ok(frame) => {
-                look(&self.anons.at(page.mapping()).lock());
-                self.put(frame);
+        let mut frame = FamilyFrame::NONE;
+        if let Some(family) = self.hold_family(page, &mut frame) {
+            look(&family.lock());
+        }
+        self.let_go_family(frame);
+    }
+
+    /// The page's family, if it has one, in a frame that `frame` holds from now on. The last
+    /// area may go at this moment, and the family with it: then it is any family of that frame.
+    #[inline(always)]
+    fn hold_family(&self, page: &Page, frame: &mut FamilyFrame<'m>) -> Option<&'m AnonVma<E::Cpu>> {
+        let handle = page.mapping();
+        let there = self.anons.frame_of(handle);
+        if !matches!(&frame.held, Some((held, _)) if *held == there) {
+            self.hold_frame(handle, there, frame)?;
+        }
+        (handle != 0).then(|| self.anons.at_held(handle))
+    }
+
+    #[cold]
+    fn hold_frame(&self, handle: u32, there: Pfn, frame: &mut FamilyFrame<'m>) -> Option<()> {
+        let before = core::mem::replace(frame, FamilyFrame::NONE);
+        self.let_go_family(before);
+        match self.anons.hold(handle) {
+            Ok(held) => {
+                frame.held = Some((there, held));
+                Some(())
             }
-            Err(other) => self.put_surplus(other),
+            Err(other) => {
+                self.put_surplus(other);
+                None
+            }
         }
     }
 
-    /// Visits every mapping of `page`, until told to stop or all are met.
+    /// Nothing is followed through `frame` any more.
+    #[inline]
+    pub(crate) fn let_go_family(&self, mut frame: FamilyFrame<'m>) {
+        if let Some((_, held)) = frame.held.take() {
+            self.put(held);
+        }
+    }
+
+    /// Visits every mapping of `page`, until the visitor breaks or all are met. `frame` goes
+    /// from one walk of a batch to the next.
     #[inline]
     pub(crate) fn rmap_walk(
         &self,
         page: &Page,
+        frame: &mut FamilyFrame<'m>,
         visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
     ) {
-        if page.is_mapped() {
-            self.with_family(page, |members| self.walk_members(members, page, visit));
+        if page.is_mapped()
+            && let Some(family) = self.hold_family(page, frame)
+        {
+            self.walk_members(&family.lock(), page, visit);
         }
     }
 
@@ -105,10 +170,11 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// Takes the access flag off every mapping and says what was found. The translations
-    /// join `stale`: once it is flushed, the next access sets the flag again.
-    pub(crate) fn page_referenced(&self, page: &Page, stale: &mut TlbBatch) -> References {
+    /// join `batch`: once it is flushed, the next access sets the flag again.
+    pub(crate) fn page_referenced(&self, page: &Page, batch: &mut RmapBatch<'m>) -> References {
         let mut found = References::default();
-        self.rmap_walk(page, |hit| {
+        let RmapBatch { stale, frame } = batch;
+        self.rmap_walk(page, frame, |hit| {
             let view = hit.area.view();
             if view.flags.contains(AreaFlags::LOCKED) {
                 found.locked = true;
@@ -127,11 +193,12 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Turns every mapping of a page in the swap cache into its swap entry.
     ///
     /// The caller holds the page lock and two references at least. A dirty mapping makes
-    /// the page dirty. The translations join `stale`.
-    pub(crate) fn try_to_unmap(&self, lock: &PageLock<'m>, stale: &mut TlbBatch) -> Unmap {
+    /// the page dirty. The translations join `batch`.
+    pub(crate) fn try_to_unmap(&self, lock: &PageLock<'m>, batch: &mut RmapBatch<'m>) -> Unmap {
         let page = lock.page();
         let mut end = Unmap::Done;
-        self.rmap_walk(page, |hit| {
+        let RmapBatch { stale, frame } = batch;
+        self.rmap_walk(page, frame, |hit| {
             if hit.area.view().flags.contains(AreaFlags::LOCKED) {
                 // Marked under the page-table lock: whoever unlocks the area looks later.
                 page.set_mlocked(true);
@@ -175,11 +242,12 @@ impl<'m, E: Env> Mm<'m, E> {
 
     /// Whether some area that maps `page` is locked into memory.
     pub(crate) fn is_mapped_locked(&self, page: &Page) -> bool {
-        let mut locked = false;
-        self.rmap_walk(page, |hit| {
+        let (mut locked, mut frame) = (false, FamilyFrame::NONE);
+        self.rmap_walk(page, &mut frame, |hit| {
             locked = hit.area.view().flags.contains(AreaFlags::LOCKED);
             if locked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
+        self.let_go_family(frame);
         locked
     }
 }

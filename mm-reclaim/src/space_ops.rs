@@ -37,7 +37,7 @@ impl<E: Env> HeldSpace<'_, '_, E> {
     /// while the lock is held and there are tables.
     pub(crate) fn is_current(&self) -> bool {
         let handle = self.mm.space_ids.find(self.id);
-        handle.is_some_and(|handle| core::ptr::eq(self.mm.spaces.at(handle), self.space))
+        handle == Some(self.mm.spaces.handle_of(self.space))
     }
 }
 
@@ -72,7 +72,7 @@ impl<'m, E: Env> Mm<'m, E> {
                 return None;
             }
         };
-        let space = self.spaces.at(handle);
+        let space = self.spaces.at_held(handle);
         let held = HeldSpace { mm: self, id, space, frame: Some(frame) };
         held.is_current().then_some(held)
     }
@@ -162,6 +162,7 @@ impl<'m, E: Env> Mm<'m, E> {
         space.live.store(false, Ordering::Release);
         self.count(VmEvent::PgFault, stat.min_faults + stat.maj_faults);
         self.count(VmEvent::PgMajFault, stat.maj_faults);
+        self.count(VmEvent::SwapRaHit, space.ra_hits.load(Ordering::Relaxed));
         let tables = space.tables.lock().take();
         if let Some(mut tables) = tables {
             self.env.flush_tlb_space(tables.asid());

@@ -130,13 +130,21 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Whether a page could get a slot now.
     #[inline]
     pub(crate) fn has_free_swap(&self) -> bool {
-        self.swap_devices().any(|(_, d)| d.is_on() && d.free() > 0)
+        let has_free = |d: &SwapDevice<'m, E::Cpu>| d.is_on() && d.free() > 0;
+        if self.swap.count.load(Ordering::Acquire) > 1 {
+            return self.swap_devices().any(|(_, d)| has_free(d));
+        }
+        self.swap.devices[0].get().is_some_and(has_free)
     }
 
     /// Whether more than half of swap is used, so that slots are given back early.
+    #[inline]
     pub(crate) fn vm_swap_full(&self) -> bool {
-        let (total, free) = self.swap_pages();
-        free < total / 2
+        if self.swap.count.load(Ordering::Acquire) > 1 {
+            let (total, free) = self.swap_pages();
+            return free < total / 2;
+        }
+        self.swap.devices[0].get().is_some_and(|d| d.is_on() && d.free() < d.usable() / 2)
     }
 
     /// A slot of the device with the highest priority that has one.
@@ -273,13 +281,13 @@ impl<'m, E: Env> Mm<'m, E> {
     pub(crate) fn swap_lookup(&self, entry: SwapEntry) -> Option<PageRef<'m>> {
         let device = self.swap_device(entry);
         loop {
-            let Held::Page(pfn) = device.state(entry.slot()).held else { return None };
+            let pfn = device.cached(entry.slot())?;
             let Some(found) = self.map.page(pfn).get_unless_zero() else {
                 // Frozen: on its way out of the cache or back; look again.
                 <<E::Cpu as Cpu>::Relax as RelaxStrategy>::relax();
                 continue;
             };
-            if device.state(entry.slot()).held == Held::Page(pfn) {
+            if device.cached(entry.slot()) == Some(pfn) {
                 return Some(found);
             }
             self.put(found);

@@ -88,6 +88,8 @@ pub struct AddressSpace<'m, C: Cpu, T: PageTables> {
     pub(crate) table_frames: AtomicU32,
     pub(crate) min_faults: AtomicU64,
     pub(crate) maj_faults: AtomicU64,
+    /// Faults that found what read-ahead had brought; changed under the area lock.
+    pub(crate) ra_hits: AtomicU64,
     /// A process uses it; the killer considers it.
     pub(crate) live: AtomicBool,
     /// Its process is on its way out: memory is about to come.
@@ -126,6 +128,7 @@ impl<'m, C: Cpu, T: PageTables> AddressSpace<'m, C, T> {
             table_frames: AtomicU32::new(0),
             min_faults: AtomicU64::new(0),
             maj_faults: AtomicU64::new(0),
+            ra_hits: AtomicU64::new(0),
             live: AtomicBool::new(false),
             dying: AtomicBool::new(false),
             victim: AtomicBool::new(false),
@@ -141,6 +144,7 @@ impl<'m, C: Cpu, T: PageTables> AddressSpace<'m, C, T> {
         }
         self.min_faults.store(0, Ordering::Relaxed);
         self.maj_faults.store(0, Ordering::Relaxed);
+        self.ra_hits.store(0, Ordering::Relaxed);
         for mark in [&self.dying, &self.victim, &self.reaped] {
             mark.store(false, Ordering::Relaxed);
         }

@@ -13,8 +13,8 @@ use crate::env::{Env, Tasks};
 use crate::lru::IsolatedList;
 use crate::mm::Mm;
 use crate::page::{IsolatedPage, LruList, PageFlags, PageType};
+use crate::rmap::RmapBatch;
 use crate::stat::VmEvent;
-use crate::tlb::TlbBatch;
 use crate::zone::Zone;
 
 impl<'m, E: Env> Mm<'m, E> {
@@ -35,15 +35,15 @@ impl<'m, E: Env> Mm<'m, E> {
         self.count(VmEvent::PgRefill, u64::from(batch.scanned));
         zone.note_looked_at(batch.scanned);
         let mut back = IsolatedList::new(self.map);
-        let mut stale = TlbBatch::new();
+        let mut walks = RmapBatch::new();
         let mut looks = Looks::default();
         while let Some(page) = batch.pages.pop() {
             self.env.tasks().yield_now();
-            let fate = self.active_page(&page, &mut stale, &mut looks);
+            let fate = self.active_page(&page, &mut walks, &mut looks);
             self.send(&page, fate, &mut looks);
             back.push(page);
         }
-        stale.flush(&self.env);
+        walks.finish(self);
         lruvec.putback(&mut back, kind, batch.taken, |page| self.free_cold_after_last_put(page));
         self.count(VmEvent::PgDeactivate, u64::from(looks.deactivated));
         self.count(VmEvent::NrRotated, u64::from(looks.rotated));
@@ -52,14 +52,14 @@ impl<'m, E: Env> Mm<'m, E> {
     fn active_page(
         &self,
         page: &IsolatedPage<'m>,
-        stale: &mut TlbBatch,
+        walks: &mut RmapBatch<'m>,
         looks: &mut Looks,
     ) -> Fate {
         let flags = page.page().flags();
         if flags.contains(PageFlags::MLOCKED) {
             return Fate::Unevictable;
         }
-        let found = self.page_referenced(page.page(), stale);
+        let found = self.page_referenced(page.page(), walks);
         if found.mappings == 0 {
             return Fate::Deactivate;
         }

@@ -27,9 +27,8 @@ use crate::env::{BlockDevice, Env};
 use crate::gfp::Gfp;
 use crate::mm::Mm;
 use crate::page::{IsolatedPage, LockedPage, Page, PageFlags, PageType};
-use crate::rmap::Unmap;
+use crate::rmap::{RmapBatch, Unmap};
 use crate::swap::SwapEntry;
-use crate::tlb::TlbBatch;
 use crate::zone::{Zone, ZoneFlags};
 
 /// What the rungs share for one batch.
@@ -43,7 +42,7 @@ pub(super) struct Judge<'a, 'm, E: Env> {
     pub(super) pressure: u64,
     /// Base pages that entered the swap cache, less those that left it.
     pub(super) cached: i32,
-    pub(super) stale: TlbBatch,
+    pub(super) walks: RmapBatch<'m>,
 }
 
 impl<'m, E: Env> Judge<'_, 'm, E> {
@@ -144,7 +143,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if self.request.force {
             return Continue((page, false));
         }
-        let found = self.mm.page_referenced(page.page(), &mut self.stale);
+        let found = self.mm.page_referenced(page.page(), &mut self.walks);
         let marked = page.page().take_referenced();
         let kind = page.page().flags().page_type();
         match check_references(found, marked, kind, self.mm.reference_rule()) {
@@ -196,7 +195,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if !page.page().is_mapped() {
             return Continue(page);
         }
-        match self.mm.try_to_unmap(page.lock(), &mut self.stale) {
+        match self.mm.try_to_unmap(page.lock(), &mut self.walks) {
             Unmap::Done => Continue(page),
             Unmap::Locked => self.cull(page, CullReason::LockedMapping),
             Unmap::Failed => {

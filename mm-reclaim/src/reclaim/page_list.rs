@@ -12,9 +12,9 @@ use crate::list::PageList;
 use crate::lru::IsolatedList;
 use crate::mm::Mm;
 use crate::page::FrozenPage;
+use crate::rmap::RmapBatch;
 use crate::stat::VmEvent;
 use crate::sync::Ordering;
-use crate::tlb::TlbBatch;
 use crate::units::Order;
 use crate::zone::Zone;
 
@@ -36,7 +36,7 @@ impl<'m, E: Env> Mm<'m, E> {
             stat: BatchStat::default(),
             pressure: 0,
             cached: 0,
-            stale: TlbBatch::new(),
+            walks: RmapBatch::new(),
         };
         let mut back = IsolatedList::new(self.map);
         let mut freed = PageList::new(self.map);
@@ -46,11 +46,11 @@ impl<'m, E: Env> Mm<'m, E> {
             let verdict = judge.judge(page);
             self.carry_out(verdict, &mut back, &mut freed);
         }
-        judge.stale.flush(&self.env);
+        let Judge { mut stat, pressure, cached, walks, .. } = judge;
+        walks.finish(self);
         self.env.blocks().unplug();
-        self.lru.in_zone(zone.id()).add_swapcached(judge.cached);
-        let mut stat = judge.stat;
-        progress.scanned += judge.pressure;
+        self.lru.in_zone(zone.id()).add_swapcached(cached);
+        progress.scanned += pressure;
         stat.reclaimed = freed.len();
         self.free_batch(freed);
         let activated = u64::from(stat.activate[0] + stat.activate[1]);

@@ -71,7 +71,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             return self.keep(page, KeepReason::SlotUnused);
         }
         // A CPU may still store through a stale translation while the device reads.
-        self.stale.flush_writable(self.mm.env());
+        self.walks.stale.flush_writable(self.mm.env());
         self.stat.pageout += page.page().nr_pages();
         let entry = SwapEntry::from_raw(page.page().private());
         let (page, lock) = page.split();

@@ -193,10 +193,12 @@ fn a_split_area_still_leads_to_its_pages() {
         for i in [0, 1, 2, 3, 5, 6, 7, 8] {
             assert_eq!((page(i).mapping(), page(i).index()), before[i as usize]);
             let mut hits = Vec::new();
-            mm.rmap_walk(page(i), |hit| {
+            let mut frame = crate::rmap::FamilyFrame::NONE;
+            mm.rmap_walk(page(i), &mut frame, |hit| {
                 hits.push(hit.vpn);
                 core::ops::ControlFlow::Continue(())
             });
+            mm.let_go_family(frame);
             assert_eq!(hits, [start + i]);
         }
         drop(space);

@@ -39,6 +39,8 @@ const BROKEN: u64 = 1 << 13;
 /// The most page-table entries that may name one slot.
 pub const MAX_USES: u32 = COUNT_MASK as u32;
 const KIND_SHIFT: u32 = 14;
+const PAGE_KIND: u64 = 1;
+const SHADOW_KIND: u64 = 2;
 const MEMCG_SHIFT: u32 = 16;
 const VALUE_SHIFT: u32 = 32;
 
@@ -79,8 +81,8 @@ impl SlotState {
     const fn encode(self) -> u64 {
         let (kind, value) = match self.held {
             Held::Nothing => (0, 0),
-            Held::Page(pfn) => (1, pfn.0),
-            Held::Shadow(shadow) => (2, shadow),
+            Held::Page(pfn) => (PAGE_KIND, pfn.0),
+            Held::Shadow(shadow) => (SHADOW_KIND, shadow),
             Held::Bad => (3, 0),
         };
         self.uses as u64
@@ -200,6 +202,32 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         SlotState::decode(self.slots[slot as usize].0.load(Ordering::Acquire))
     }
 
+    #[inline(always)]
+    fn word(&self, slot: u32) -> u64 {
+        // Acquire, as in `state`.
+        self.slots[slot as usize].0.load(Ordering::Acquire)
+    }
+
+    /// Puts `new` in the place of `word`, if that is what still is there.
+    #[inline(always)]
+    fn swap_word(&self, slot: u32, word: u64, new: u64) -> bool {
+        // AcqRel, as in `update`.
+        let word = self.slots[slot as usize].0.compare_exchange(
+            word,
+            new,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        word.is_ok()
+    }
+
+    /// The page of the swap cache that a slot holds.
+    #[inline(always)]
+    pub(crate) fn cached(&self, slot: u32) -> Option<Pfn> {
+        let word = self.word(slot);
+        (kind_of(word) == PAGE_KIND).then_some(Pfn((word >> VALUE_SHIFT) as u32))
+    }
+
     /// Every slot's state.
     pub fn iter(&self) -> impl Iterator<Item = (u32, SlotState)> + '_ {
         (0..self.slots.len() as u32).map(|i| (i, self.state(i)))
@@ -292,7 +320,21 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
 
     /// One page-table entry less; what the slot was before. If that was all, it is free now,
     /// after `discard`.
+    #[inline]
     pub(crate) fn put_use(&self, slot: u32, discard: impl FnOnce()) -> SlotState {
+        // Mostly a page of the cache has one use less: only the count changes, in the low bits.
+        let word = self.word(slot);
+        if kind_of(word) == PAGE_KIND
+            && word & COUNT_MASK > 0
+            && self.swap_word(slot, word, word - 1)
+        {
+            return SlotState::decode(word);
+        }
+        self.put_use_slowly(slot, discard)
+    }
+
+    #[cold]
+    fn put_use_slowly(&self, slot: u32, discard: impl FnOnce()) -> SlotState {
         let after = |s: SlotState| {
             debug_assert!(s.uses > 0, "slot {slot} has no use to put: {s:?}");
             let uses = s.uses - 1;
@@ -303,7 +345,10 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
             }
         };
         let was = self.update(slot, |s| Some(after(s))).unwrap_or(SlotState::FREE);
-        self.settle(slot, was, after(was), discard);
+        // A page in the cache decides what becomes of its slot.
+        if !matches!(was.held, Held::Page(_)) {
+            self.settle(slot, was, after(was), discard);
+        }
         was
     }
 
@@ -312,7 +357,21 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
     ///
     /// # Errors
     /// The state, if the slot is not a stored one.
+    #[inline]
     pub(crate) fn cache(&self, slot: u32, frame: Pfn) -> Result<Option<u32>, SlotState> {
+        // Mostly the slot is as it was looked at: the frame takes the shadow's place.
+        let word = self.word(slot);
+        let rest = word & !(3 << KIND_SHIFT) & ((1 << VALUE_SHIFT) - 1);
+        let new = rest | PAGE_KIND << KIND_SHIFT | u64::from(frame.0) << VALUE_SHIFT;
+        if kind_of(word) == SHADOW_KIND && word & COUNT_MASK > 0 && self.swap_word(slot, word, new)
+        {
+            return Ok(Some((word >> VALUE_SHIFT) as u32));
+        }
+        self.cache_slowly(slot, frame)
+    }
+
+    #[cold]
+    fn cache_slowly(&self, slot: u32, frame: Pfn) -> Result<Option<u32>, SlotState> {
         let was = self.update(slot, |s| match s.held {
             Held::Nothing | Held::Shadow(_) if s.uses > 0 => {
                 Some(SlotState { held: Held::Page(frame), ..s })
@@ -355,6 +414,11 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
     pub fn corrupt(&self, slot: u32, state: SlotState) {
         self.slots[slot as usize].0.store(state.encode(), Ordering::Relaxed);
     }
+}
+
+#[inline(always)]
+const fn kind_of(word: u64) -> u64 {
+    word >> KIND_SHIFT & 3
 }
 
 /// Makes every word a free slot.

@@ -4,6 +4,7 @@ use super::{Census, Violation};
 use crate::env::Env;
 use crate::mm::Mm;
 use crate::page::{LruList, Page, PageFlags, PageType};
+use crate::rmap::FamilyFrame;
 use crate::units::{Order, Pfn};
 use crate::zone::Zone;
 use core::ops::ControlFlow;
@@ -122,10 +123,12 @@ impl<'m, E: Env> Mm<'m, E> {
             return if held { Ok(()) } else { Err(Violation::LostPage(pfn)) };
         }
         let mut found = 0;
-        self.rmap_walk(page, |_| {
+        let mut frame = FamilyFrame::NONE;
+        self.rmap_walk(page, &mut frame, |_| {
             found += 1;
             ControlFlow::Continue(())
         });
+        self.let_go_family(frame);
         let counts = page.mapcount();
         if counts != found {
             return Err(Violation::WrongMapcount { pfn, counts, found });
