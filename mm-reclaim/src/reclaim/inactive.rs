@@ -56,8 +56,8 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// SHRZ-07: too many pages isolated at once would starve the allocator of what they
-    /// hold: wait once, until they are back or the time is up, then give up. The dying do not wait: their own memory is about to
-    /// come, and is counted as if it had.
+    /// hold: wait once, until they are back or the time is up, then give up. The dying do not
+    /// wait: their own memory is about to come, and is counted as if it had.
     fn stall_while_isolated(
         &self,
         kind: PageType,

@@ -34,17 +34,17 @@ fn isolate_against_free() {
 #[test]
 fn walk_against_last_area() {
     fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
-        let program = machine.program(3);
-        program.store_all(3);
+        let program = machine.program(6);
+        program.store_all(6);
         machine.mm.lru_add_drain_all();
         let goes = move |machine: Machine<'_>| {
-            program.unmap(0, 3);
+            // Reclaim has begun.
+            machine.wait_for(|| machine.mm.event(VmEvent::PgScanAnon) > 0);
+            program.unmap(0, 6);
             machine.trim();
-            let _any = machine.take_one().map(|frame| machine.give(vec![frame]));
             program.exit();
-            machine.trim();
         };
-        vec![task(goes), task(|machine| machine.press(40))]
+        vec![task(goes), task(|machine| machine.press(60)), task(|machine| machine.press(60))]
     }
     explore("walk_against_last_area", &[], || Machine::run(40, Pace::AtOnce, tasks));
 }
