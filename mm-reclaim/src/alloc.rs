@@ -4,7 +4,7 @@
 //! Slow path, round by round: wake kswapd; try against MIN with whatever privileges the
 //! caller has; reclaim directly; try again; and after 16 rounds without progress, kill, if a
 //! last look finds no block above MIN. Rounds that only turn the same few pages round are
-//! none of progress ([`crate::turnover`]).
+//! none of progress (`turnover.rs`).
 //!
 //! ```text
 //!   get_page_from_freelist(LOW) --ok--> page

@@ -1,7 +1,7 @@
 //! Address spaces: areas, translation tables, and what a process costs.
 //!
 //! Data: an [`AddressSpace`] owns its tree of areas, its tables and its counters. It lives in
-//! a pool ([`crate::pool`]), and the directory leads from its name, a [`SpaceId`], to it.
+//! a pool (`pool.rs`), and the directory leads from its name, a [`SpaceId`], to it.
 //!
 //! Locks, outermost first: the area lock (sleeping; faults hold it across I/O and
 //! reclaim), the family locks, the page-table lock (spin). An rmap walk comes from below:
