@@ -59,6 +59,6 @@ pub fn lock_released(rank: u8) {
 pub(super) fn assert_may_sleep(what: &str) {
     if let Some(cpu) = here() {
         cpu.held.0.assert_none(what);
-        assert!(cpu.preempt.load(Relaxed) == 0, "{what} with preemption off");
+        assert!(cpu.preempt.load(Relaxed) == 0, "{what} while preemption is off");
     }
 }

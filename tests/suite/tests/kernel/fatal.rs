@@ -54,7 +54,7 @@ pub const TESTS: &[Test] = &[
     Test::fatal("fatal::a_free_of_another_order", "freed, but", wrong_order),
     Test::fatal(
         "fatal::sleeping_with_preemption_off",
-        "leaves the CPU while preemption is off",
+        "while preemption is off",
         sleep_with_a_lock,
     ),
 ];

@@ -36,7 +36,7 @@ pub const TESTS: &[Test] = &[
     .only_if(is_debug),
     Test::fatal(
         "locks::who_stopped_preemption_must_not_do_what_may_sleep",
-        "what may sleep with preemption off",
+        "what may sleep while preemption is off",
         exit_without_preemption,
     )
     .only_if(is_debug),
