@@ -8,6 +8,7 @@
 #   host PACKAGE      by cargo on the host, as do those of kernel:lib, kernel:memory, kernel:boot
 #   model             by scripts/models
 #   suite             in a QEMU of its own, in the kernel
+#   debug-suite       there, where only a debug build has it
 #   workload          a row of tests/workloads.txt
 
 shopt -s globstar nullglob
@@ -32,17 +33,20 @@ matching() {
             return "host " file
         }
         function is_meant(name, text) { return ROW ? index(text, WORD) : index(name, WORD) }
-        # What a test of the suite is called, by its function.
-        function learn_name(line,    parts) {
-            if (split(line, parts, "\"") < 3) return
-            sub(/[^a-z0-9_]*$/, "", line)
-            sub(/.*[^a-z0-9_]/, "", line)
-            listed[line] = parts[2]
+        # A whole entry of a list of the suite: what a test is called, and its function.
+        function learn_name(entry,    parts, in_debug) {
+            in_debug = sub(/\.only_if\(is_debug\),$/, "", entry)
+            sub(/\.only_if\([a-z_]*\),$/, "", entry)
+            split(entry, parts, "\"")
+            sub(/[, )]*$/, "", entry)
+            sub(/.*[^a-z0-9_]/, "", entry)
+            suites[parts[2]] = in_debug ? "debug-suite" : "suite"
+            listed[entry] = parts[2]
         }
         function finish(    name) {
             if (kind == "suite") {
                 name = listed[title]
-                if (name != "" && is_meant(name, text)) print kind, name
+                if (name != "" && is_meant(name, text)) print suites[name], name
             } else if (tests && is_meant(title, text)) {
                 print kind, title
             }
@@ -50,7 +54,15 @@ matching() {
         }
         BEGIN { WORD = ENVIRON["WORD"]; ROW = ENVIRON["ROW"]; if (!ROW) gsub(/[ -]/, "_", WORD) }
         FNR == 1 { kind = kind_of(FILENAME); title = ""; text = ""; tests = 0; split("", listed) }
-        kind == "suite" && /Test::(new|long|fatal)\(".*[a-z0-9_]\)/ { sub(/\)(\.only_if.*)?,?$/, ""); learn_name($0) }
+        kind == "suite" && /^ *Test::(new|long|fatal)\(/ { match($0, /^ */); indent = RLENGTH; entry = "" ; open = 1 }
+        open {
+            entry = entry $0
+            match($0, /^ */)
+            if (/\),$/ && (RLENGTH == indent || /^ *\.only_if/)) { learn_name(entry); open = 0 }
+            next
+        }
+        # The contract of the environment, which the suite holds against the kernel.
+        FILENAME ~ /conformance\/src\/lib.rs$/ && split($0, parts, "\"") == 3 { suites[parts[2]] = "suite" }
         title == "" && /^ *(\/\/|#\[)/ { text = text "\n" $0; if (/#\[test\]/) tests = 1; next }
         title == "" && /^ *(pub )?fn [a-z0-9_]+/ {
             match($0, /^ */)
@@ -64,6 +76,8 @@ matching() {
         }
         title != "" { text = text "\n" $0; if ($0 == end) { finish(); text = ""; tests = 0 }; next }
         { text = ""; tests = 0 }
+        # Also those whose function is written on the spot.
+        END { if (!ROW) for (name in suites) if (is_meant(name, "")) print suites[name], name }
     ' {mm-reclaim,boot,kernel}/{src,tests}/**/*.rs tests/**/*.rs
     WORD=$1 ROW=$row awk -F '|' '
         BEGIN { WORD = ENVIRON["WORD"]; ROW = ENVIRON["ROW"] }

@@ -266,6 +266,12 @@ fn a_name_chooses_tests_of_every_kind() {
         list("a chain of frames"),
         "host kernel:lib a_chain_of_frames_is_followed_to_its_end\n"
     );
+    assert_eq!(list("sleeping_with_preemption_off"), "suite fatal::sleeping_with_preemption_off\n");
+    assert_eq!(
+        list("an inversion names both locks").lines().next(),
+        Some("debug-suite locks::an_inversion_names_both_locks")
+    );
+    assert_eq!(list("tables_begin_empty"), "suite tables_begin_empty\n");
     let workload = list("mlocker");
     assert!(workload.contains("workload mlock under pressure\n"), "{workload}");
     assert!(list("RMAP-05").contains("workload mlock under pressure\n"));
