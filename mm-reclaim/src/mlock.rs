@@ -76,7 +76,7 @@ impl<'m, E: Env> Mm<'m, E> {
         self.refuse_reaped(space)?;
         let bad = SpaceError::BadRange { start: vpn, end: vpn + 1 };
         let (_, area) = index.find(vpn).ok_or(bad)?;
-        // Unlocked again meanwhile, or without any right: nothing to bring in.
+        // Unlocked again meanwhile: nothing to bring in.
         if !area.flags.contains(AreaFlags::LOCKED) {
             return Ok(true);
         }

@@ -201,7 +201,7 @@ impl<'m, E: Env> Mm<'m, E> {
         self.rmap_walk(page, frame, |hit| {
             if hit.area.view().flags.contains(AreaFlags::LOCKED) {
                 // Marked under the page-table lock: whoever unlocks the area looks later.
-                page.set_mlocked(true);
+                self.mark_mlocked(page);
                 end = Unmap::Locked;
                 return ControlFlow::Break(());
             }

@@ -54,7 +54,7 @@ impl<'m, E: Env> Mm<'m, E> {
         }
         let view = area.view();
         if view.flags.contains(AreaFlags::LOCKED) {
-            page.set_mlocked(true);
+            self.mark_mlocked(page);
         }
         let prot = view.prot - Prot::WRITE;
         let pfn = self.map.pfn(page);

@@ -255,7 +255,6 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     fn cull(&mut self, page: LockedPage<'m>, why: CullReason) -> Stage<'m> {
         self.mm.try_to_free_swap(page.lock());
-        page.page().set_mlocked(true);
         let (page, lock) = page.split();
         self.mm.unlock(lock);
         Break(Verdict::Cull(page, why))

@@ -8,6 +8,7 @@ use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::env::{DeviceId, Prot, TaskFlags};
 use mm_reclaim::fault::{Access, FaultEnd};
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::page::{Page, PageFlags};
 use mm_reclaim::plan::{Config, Plan};
 use mm_reclaim::swap::header;
 use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, Vpn};
@@ -235,6 +236,12 @@ impl<'m> Machine<'m> {
         }
     }
 
+    /// The pages that are marked as locked into memory.
+    pub fn marked_as_locked(self) -> Vec<Pfn> {
+        let marked = |page: &Page| page.has(PageFlags::MLOCKED);
+        self.mm.memmap().iter().filter(|(_, page)| marked(page)).map(|(pfn, _)| pfn).collect()
+    }
+
     /// Takes a frame for the kernel.
     pub fn take_one(self) -> Option<Pfn> {
         self.mm.alloc_pages(Gfp::NOWAIT, Order::ZERO)
@@ -329,6 +336,13 @@ impl<'m> Program<'m> {
         let range = FIRST + page..FIRST + page + 1;
         let done = self.machine.mm.madvise(self.space, range, Advice::PageOut);
         assert!(done.is_ok(), "{done:?}");
+    }
+
+    /// Locks pages into memory, and lets them go again.
+    pub fn lock_for_a_moment(self, first: u32, pages: u32) {
+        let range = FIRST + first..FIRST + first + pages;
+        assert_eq!(self.machine.mm.mlock(self.space, range.clone()), Ok(()));
+        assert_eq!(self.machine.mm.munlock(self.space, range), Ok(()));
     }
 
     /// Unmaps pages.

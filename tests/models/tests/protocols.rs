@@ -6,10 +6,13 @@
 //! which shuttle tells.
 #![cfg(shuttle)]
 
+use std::sync::Arc;
+
 use mm_reclaim::stat::VmEvent;
 use models::disk::Pace;
 use models::explore::explore;
 use models::machine::{Body, Machine, Program, task};
+use shuttle::sync::atomic::{AtomicU32, Ordering};
 
 /// LRU-05: reclaim takes pages off a list while their program gives them up.
 #[test]
@@ -250,6 +253,36 @@ fn exit_against_reclaim_of_its_pages() {
         vec![task(ends), task(stays), task(|machine| machine.press(34))]
     }
     explore("exit_against_reclaim_of_its_pages", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
+/// SPL-02, LRU-10: reclaim finds a page locked that is unlocked at that moment. No mark of it
+/// stays.
+#[test]
+fn unlock_against_cull() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let program = machine.program(8);
+        program.store_all(8);
+        machine.mm.lru_add_drain_all();
+        let at_work = Arc::new(AtomicU32::new(2));
+        let ends = move |machine: Machine<'_>, at_work: &AtomicU32| {
+            if at_work.fetch_sub(1, Ordering::AcqRel) == 1 {
+                assert_eq!(machine.marked_as_locked(), [], "nothing is locked");
+                program.check_all(8);
+                program.exit();
+            }
+        };
+        let seen = Arc::clone(&at_work);
+        let locks = move |machine: Machine<'_>| {
+            (0..4).for_each(|_| program.lock_for_a_moment(0, 8));
+            ends(machine, &seen);
+        };
+        let presses = move |machine: Machine<'_>| {
+            machine.press(34);
+            ends(machine, &at_work);
+        };
+        vec![task(locks), task(presses)]
+    }
+    explore("unlock_against_cull", &[173], || Machine::run(40, Pace::AtOnce, tasks));
 }
 
 /// OOM-01: the reaper gives a victim up, which ends at that moment, and another program gets
