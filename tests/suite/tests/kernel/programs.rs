@@ -6,7 +6,7 @@ use kernel::task::{self, exited_with};
 use kernel::{exec, monitor};
 use suite::Test;
 
-use crate::support::{books, join, machine, mm, nothing_leaked_since};
+use crate::support::{books, join, machine, mm, nothing_leaked_since, sleep_ms};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -62,8 +62,17 @@ fn watched() {
     let before = books();
     let monitor = monitor::prepare();
     let pid = start("hello", "");
-    // On this CPU nothing else changes the counts meanwhile.
     let taken = || (task::count(), mm().total_free());
+    // Wherever the program runs, it comes to its end, where it waits to be joined. Then nothing
+    // changes the counts but what happens on this CPU.
+    let mut seen = taken();
+    loop {
+        sleep_ms(100);
+        if taken() == seen {
+            break;
+        }
+        seen = taken();
+    }
     cpu::preempt_disable();
     let at_its_start = taken();
     let watch = monitor.watch(pid);
