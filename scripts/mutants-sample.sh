@@ -6,8 +6,8 @@
 equivalents=$root/tests/mutants-equivalent.txt
 # What the sample is drawn from is the core that reclaims. Left out: the boot allocator, what
 # checks and reports (it has tests that damage the books), and other builds' primitives.
-left_out=('mm-reclaim/src/memblock/**' 'mm-reclaim/src/validate/**' 'mm-reclaim/src/oom/report.rs'
-    mm-reclaim/src/lock_order.rs 'mm-reclaim/src/sync/**' mm-reclaim/src/sync.rs '**/tests.rs')
+left_out=('mm-reclaim/src/boot/memblock/**' 'mm-reclaim/src/validate/**' 'mm-reclaim/src/oom/report.rs'
+    mm-reclaim/src/base/lock_order.rs 'mm-reclaim/src/base/sync/**' mm-reclaim/src/base/sync.rs '**/tests.rs')
 least_caught=95
 most_equivalent=8
 

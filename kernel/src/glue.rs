@@ -9,11 +9,11 @@
 use core::fmt;
 
 use mm_reclaim::Mm;
+use mm_reclaim::block::{Bio, Completion};
 use mm_reclaim::env::{
     Asid, BlockDevice, Clock, Cpu, DeviceId, Env, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey,
     WaitMode,
 };
-use mm_reclaim::swap::io::{Bio, Completion};
 use mm_reclaim::units::{Nanos, Pfn, SpaceId};
 use spin::once::Once;
 
@@ -53,6 +53,7 @@ pub fn try_mm() -> Option<&'static KernelMm> {
 }
 
 /// What the crate's environment consists of.
+#[derive(Clone, Copy)]
 pub struct KernelEnv {
     frames: LinearFrames,
     tasks: Scheduler,
@@ -147,6 +148,7 @@ impl Cpu for ThisCpu {
 }
 
 /// The tasks of [`crate::task`].
+#[derive(Clone, Copy)]
 pub struct Scheduler;
 
 impl Tasks for Scheduler {
@@ -200,6 +202,7 @@ impl Tasks for Scheduler {
 }
 
 /// The swap devices of [`crate::ramdisk`].
+#[derive(Clone, Copy)]
 pub struct Disks;
 
 impl BlockDevice for Disks {
@@ -232,6 +235,7 @@ impl BlockDevice for Disks {
 }
 
 /// The generic timer.
+#[derive(Clone, Copy)]
 pub struct GenericTimer;
 
 impl Clock for GenericTimer {

@@ -4,7 +4,7 @@
 //! Slow path, round by round: wake kswapd; try against MIN with whatever privileges the
 //! caller has; reclaim directly; try again; and after 16 rounds without progress, kill, if a
 //! last look finds no block above MIN. Rounds that only turn the same few pages round are
-//! none of progress (`turnover.rs`).
+//! none of progress (`lru/turnover.rs`).
 //!
 //! ```text
 //!   get_page_from_freelist(LOW) --ok--> page
@@ -21,23 +21,50 @@
 //!
 //! Counterpart in Linux: `__alloc_pages_slowpath`.
 
-use crate::env::{Cpu, Env, FrameMemory, TaskFlags, Tasks, WaitEnd};
-use crate::gfp::Gfp;
-use crate::kswapd::MAX_RECLAIM_RETRIES;
-use crate::mm::Mm;
-use crate::oom::OomEnd;
-use crate::page::Page;
-use crate::units::{Order, Pfn};
-use crate::zone::{Mark, Reach, Watermarks, Zone, ZoneId, min_free_kbytes};
+use crate::base::units::{Order, Pfn};
+use crate::block::writeback::Writeback;
+use crate::env::{Env, FrameMemory, TaskFlags, Tasks, WaitEnd};
+use crate::lru::Lru;
+use crate::lru::turnover::Turnover;
+use crate::oom::{Oom, OomEnd};
+use crate::page::memmap::MemMap;
+use crate::page::{Page, PageRef};
+use crate::reclaim::{MAX_RECLAIM_RETRIES, Reclaim};
+use crate::space::SpaceError;
+use crate::zone::gfp::Gfp;
+use crate::zone::{Mark, Reach, Zones};
 
-impl<'m, E: Env> Mm<'m, E> {
+/// The page allocator: what the zones have, and what it takes to get more.
+pub(crate) struct Alloc<'m, E: Env> {
+    env: E,
+    map: MemMap<'m>,
+    zones: &'m Zones<'m, E>,
+    lru: &'m Lru<'m, E>,
+    writeback: &'m Writeback<E>,
+    reclaim: &'m Reclaim<'m, E>,
+    oom: &'m Oom<'m, E>,
+    turnover: &'m Turnover,
+}
+
+impl<'m, E: Env> Alloc<'m, E> {
+    pub(crate) fn new(
+        lru: &'m Lru<'m, E>,
+        writeback: &'m Writeback<E>,
+        reclaim: &'m Reclaim<'m, E>,
+        oom: &'m Oom<'m, E>,
+        turnover: &'m Turnover,
+    ) -> Self {
+        let zones = lru.zones;
+        Self { env: zones.env, map: zones.map, zones, lru, writeback, reclaim, oom, turnover }
+    }
+
     /// Allocates a block of 2^`order` frames for the kernel; its first frame. A block of
     /// several frames is a compound page. `None` if `gfp` allows it to fail and it must.
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Option<Pfn> {
         let page = self.alloc_page(gfp, order)?;
         let pfn = self.map.pfn(page);
         if order != Order::ZERO {
-            self.make_compound(page, order);
+            self.zones.make_compound(page, order);
         }
         if gfp.contains(Gfp::ZERO) {
             (0..order.pages()).for_each(|i| self.env.frames().zero(pfn + i));
@@ -54,14 +81,15 @@ impl<'m, E: Env> Mm<'m, E> {
         assert!(page.refs() > 0, "double free of {pfn:?}: {page:?}");
         assert!(page.nr_pages() == order.pages(), "order {order:?} freed, but {page:?}");
         if page.put() {
-            self.free_after_last_put(page);
+            self.lru.free_after_last_put(page);
         }
     }
 
-    fn make_compound(&self, head: &Page, order: Order) {
-        let first = self.map.pfn(head);
-        head.make_head(order);
-        (1..order.pages()).for_each(|i| self.map.page(first + i).make_tail(first.0));
+    /// A zeroed frame for a table or for objects of the crate's own. Not called in reclaim.
+    pub(crate) fn table_frame(&self) -> Result<(Pfn, PageRef<'m>), SpaceError> {
+        let gfp = Gfp::KERNEL | Gfp::ZERO;
+        let pfn = self.alloc_pages(gfp, Order::ZERO).ok_or(SpaceError::NoMemory)?;
+        Ok((pfn, PageRef::adopt(self.map.page(pfn))))
     }
 
     /// A block of frames, its first page with one reference; contents as they are.
@@ -73,7 +101,7 @@ impl<'m, E: Env> Mm<'m, E> {
         {
             return None;
         }
-        match self.get_page_from_freelist(gfp, order, Mark::Low, Reach::empty()) {
+        match self.zones.get_page_from_freelist(gfp, order, Mark::Low, Reach::empty()) {
             Some(page) => Some(page),
             None => self.alloc_slowpath(gfp, order),
         }
@@ -86,29 +114,7 @@ impl<'m, E: Env> Mm<'m, E> {
         if self.env.alloc_faults().is_some() {
             return None;
         }
-        self.get_page_from_freelist(gfp, Order::ZERO, Mark::Low, Reach::empty())
-    }
-
-    /// BUDY-04: the first zone that keeps `mark` gives the block.
-    #[inline(always)]
-    fn get_page_from_freelist(
-        &self,
-        gfp: Gfp,
-        order: Order,
-        mark: Mark,
-        reach: Reach,
-    ) -> Option<&'m Page> {
-        let class = gfp.class_zone();
-        for zone in self.zonelist(class) {
-            if !zone.watermark_ok(order, mark_for_allocation(zone, mark), class, reach) {
-                continue;
-            }
-            let page = zone.take_block(order, gfp.migrate_type());
-            if page.is_some() {
-                return page;
-            }
-        }
-        None
+        self.zones.get_page_from_freelist(gfp, Order::ZERO, Mark::Low, Reach::empty())
     }
 
     /// BUDY-05.
@@ -117,11 +123,11 @@ impl<'m, E: Env> Mm<'m, E> {
         let mut fruitless = 0;
         loop {
             if gfp.contains(Gfp::KSWAPD_RECLAIM) {
-                self.wakeup_kswapd(order, gfp.class_zone());
+                self.reclaim.wakeup_kswapd(order, gfp.class_zone());
             }
             let flags = self.env.tasks().flags();
-            let reach = reach_of(gfp, flags);
-            if let Some(page) = self.get_page_from_freelist(gfp, order, Mark::Min, reach) {
+            let reach = gfp.reach(flags);
+            if let Some(page) = self.zones.get_page_from_freelist(gfp, order, Mark::Min, reach) {
                 return Some(page);
             }
             if !may_reclaim(gfp, flags) {
@@ -137,8 +143,8 @@ impl<'m, E: Env> Mm<'m, E> {
             // The caller may have been killed meanwhile: it has more right to the reserve,
             // and must not reclaim any more.
             let flags = self.env.tasks().flags();
-            let reach = reach_of(gfp, flags);
-            if let Some(page) = self.get_page_from_freelist(gfp, order, Mark::Min, reach) {
+            let reach = gfp.reach(flags);
+            if let Some(page) = self.zones.get_page_from_freelist(gfp, order, Mark::Min, reach) {
                 return Some(page);
             }
             if gives_up(gfp, order, flags) {
@@ -161,7 +167,7 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Reclaims as a task that may use the reserves meanwhile and does not recurse.
     fn reclaim_for(&self, gfp: Gfp, order: Order) -> u64 {
         let before = self.env.tasks().set_memalloc(true);
-        let progress = self.try_to_free_pages(gfp, order);
+        let progress = self.reclaim.try_to_free_pages(gfp, order);
         self.env.tasks().set_memalloc(before);
         progress
     }
@@ -169,15 +175,15 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Reclaim found nothing: what other CPUs keep at hand comes back to the zones.
     fn drain_pcp_if_low(&self, progress: u64) {
         if progress == 0 {
-            self.zones().for_each(|zone| _ = zone.drain_pcp());
+            self.zones.drain_pcp();
         }
     }
 
     /// Lets others run between two rounds. After one that freed nothing while pages are being
     /// written, the next one would only meet these again: it waits until one is through.
     fn wait_before_retry(&self, progress: u64) {
-        if progress == 0 && self.pages_under_writeback() > 0 {
-            let _: WaitEnd = self.congestion_wait();
+        if progress == 0 && self.writeback.pages() > 0 {
+            let _: WaitEnd = self.writeback.wait();
         } else {
             self.env.tasks().yield_now();
         }
@@ -190,8 +196,8 @@ impl<'m, E: Env> Mm<'m, E> {
             return false;
         }
         let class = gfp.class_zone();
-        self.zonelist(class).any(|zone| {
-            let could_be_free = zone.free() + self.reclaimable_pages(zone);
+        self.zones.zonelist(class).any(|zone| {
+            let could_be_free = zone.free() + self.reclaim.reclaimable_pages(zone);
             let need = zone.true_mark(Mark::Min) + zone.lowmem_reserve(class) + order.pages();
             could_be_free > need
         })
@@ -201,67 +207,23 @@ impl<'m, E: Env> Mm<'m, E> {
     /// zones of the request, the killer is asked instead of one more round; whether to try
     /// again, if it was asked.
     fn instead_of_circling(&self, gfp: Gfp, order: Order) -> Option<bool> {
-        let reclaimable = || self.reclaimable_for(gfp.class_zone());
+        let reclaimable = || self.reclaim.reclaimable_for(gfp.class_zone());
         let is_due = may_kill(gfp, order)
             && self.turnover.is_in_circles(reclaimable)
-            && !self.is_block_usable(gfp, order);
+            && !self.zones.is_block_usable(gfp, order);
         is_due.then(|| {
             self.turnover.restart();
             self.last_resort(gfp, order)
         })
     }
 
-    /// Whether the request would get its block now: the killer's last look. What the CPUs
-    /// keep at hand comes back first.
-    pub(crate) fn is_block_usable(&self, gfp: Gfp, order: Order) -> bool {
-        let reach = reach_of(gfp, self.env.tasks().flags());
-        let class = gfp.class_zone();
-        self.zones().for_each(|zone| _ = zone.drain_pcp());
-        self.zonelist(class)
-            .any(|zone| zone.watermark_ok(order, zone.true_mark(Mark::Min), class, reach))
-    }
-
     /// The killer, if the request may call it; whether to try again.
     fn last_resort(&self, gfp: Gfp, order: Order) -> bool {
-        let killed = may_kill(gfp, order) && self.out_of_memory(gfp, order) != OomEnd::Nobody;
+        let killed = may_kill(gfp, order) && self.oom.out_of_memory(gfp, order) != OomEnd::Nobody;
         if gfp.contains(Gfp::NOFAIL) {
             self.env.tasks().yield_now();
         }
         killed || gfp.contains(Gfp::NOFAIL)
-    }
-
-    /// BUDY-03, ZONE-03: marks and reserves from the managed pages.
-    pub(crate) fn init_watermarks(&self) {
-        let lowmem: u32 = self.zones.iter().map(Zone::managed).sum();
-        let kbytes = u64::from(lowmem) * 4;
-        let min_kbytes = self.config.min_free_kbytes.unwrap_or_else(|| min_free_kbytes(kbytes));
-        for zone in self.zones {
-            zone.set_watermarks(Watermarks::new(min_kbytes / 4, zone.managed(), lowmem));
-            for class in ZoneId::ALL {
-                let above = self.zones.iter().filter(|z| z.id() > zone.id() && z.id() <= class);
-                zone.set_lowmem_reserve(class, above.map(Zone::managed).sum());
-            }
-        }
-    }
-
-    /// Free pages, those on the per-CPU lists included.
-    pub fn total_free(&self) -> u32 {
-        self.zones.iter().map(|zone| zone.free() + zone.pcp_pages()).sum()
-    }
-
-    /// Pages that the allocator manages.
-    pub fn total_managed(&self) -> u32 {
-        self.zones.iter().map(Zone::managed).sum()
-    }
-}
-
-/// The boost asks kswapd for more free pages. Of an allocation it makes a call of kswapd
-/// where LOW would not, and nothing else: below that, the marks count as they are.
-#[inline(always)]
-fn mark_for_allocation<C: Cpu>(zone: &Zone<'_, C>, mark: Mark) -> u32 {
-    match mark {
-        Mark::Min => zone.true_mark(mark),
-        Mark::Low | Mark::High => zone.mark(mark),
     }
 }
 
@@ -269,20 +231,6 @@ fn mark_for_allocation<C: Cpu>(zone: &Zone<'_, C>, mark: Mark) -> u32 {
 /// can do without.
 fn may_kill(gfp: Gfp, order: Order) -> bool {
     order <= Order::COSTLY && !gfp.contains(Gfp::RETRY_MAYFAIL)
-}
-
-/// How far below MIN the caller may go.
-fn reach_of(gfp: Gfp, flags: TaskFlags) -> Reach {
-    if !gfp.contains(Gfp::NOMEMALLOC)
-        && (gfp.contains(Gfp::MEMALLOC) || flags.contains(TaskFlags::MEMALLOC))
-    {
-        return Reach::NO_WATERMARKS;
-    }
-    let mut reach = Reach::empty();
-    reach.set(Reach::HIGH, gfp.contains(Gfp::HIGH));
-    reach.set(Reach::HARDER, gfp.contains(Gfp::ATOMIC));
-    reach.set(Reach::OOM, flags.contains(TaskFlags::OOM_VICTIM));
-    reach
 }
 
 /// A caller that may not block never reclaims; one that is reclaiming never recurses.
@@ -317,7 +265,7 @@ mod tests {
             (Gfp::KERNEL, TaskFlags::OOM_VICTIM | TaskFlags::DYING, Reach::OOM),
         ];
         for (gfp, flags, want) in table {
-            assert_eq!(reach_of(gfp, flags), want, "{gfp:?} {flags:?}");
+            assert_eq!(gfp.reach(flags), want, "{gfp:?} {flags:?}");
         }
     }
 

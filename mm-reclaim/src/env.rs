@@ -20,15 +20,15 @@ use core::fmt;
 use core::ops::Range;
 use core::ptr::NonNull;
 
-pub use crate::swap::io::DeviceId;
-use crate::swap::io::{Bio, Completion};
-use crate::units::{Nanos, Order, Pfn, SpaceId, Vpn};
+use crate::base::units::{Nanos, Order, Pfn, SpaceId, Vpn};
+pub use crate::block::bio::DeviceId;
+use crate::block::bio::{Bio, Completion};
 
 /// The most CPUs that a machine may have.
 pub const MAX_CPUS: usize = 8;
 
 /// The environment as one type.
-pub trait Env: Sync + Sized {
+pub trait Env: Copy + Sync + Sized {
     /// CPUs, preemption and spinning.
     type Cpu: Cpu;
     /// Access to the contents of frames.
@@ -92,7 +92,7 @@ pub trait Cpu: 'static {
     fn current() -> usize;
 
     /// Debug builds tell of each spin lock that is about to be taken, by its rank, so that
-    /// [`crate::lock_order::HeldLocks`] can hold the order against it. Preemption is off.
+    /// [`crate::base::lock_order::HeldLocks`] can hold the order against it. Preemption is off.
     #[inline(always)]
     fn lock_taken(_rank: u8) {}
     /// Debug builds tell of each spin lock that was given back. Preemption is still off.

@@ -16,21 +16,24 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | units | `units`, `lock_order` |
-//! | requests | `swap::entry`, `swap::io` |
+//! | base | `base::units`, `base::lock_order`, `swap::entry`, `block::bio` |
 //! | environment | `env` |
-//! | sync | `sync` |
-//! | pages | `page`, `workingset` |
-//! | structures | `memmap`, `list`, `storage`, `pool`, `wait`, `stat`, `tlb`, `memblock` |
-//! | zones | `zone`, `gfp` |
-//! | lists | `lru`, `swap`, `aspace`, `turnover` |
-//! | owner | `reclaim::verdict`, `plan`, `mm` |
-//! | mappings | `zero_page`, `space_ops`, `anon_vma`, `rmap`, `swap_cache`, `swap_move` |
+//! | locks and counters | `base::sync`, `base::storage`, `base::stat`, `base::wait`, `base::tlb`, `base` |
+//! | block | `block` |
+//! | page | `page` |
+//! | boot | `boot` |
+//! | zone | `zone` |
+//! | lru | `lru` |
+//! | swap | `swap` |
+//! | space | `space` |
+//! | rmap | `rmap` |
 //! | reclaim | `reclaim` |
-//! | drivers | `kswapd`, `direct`, `oom` |
-//! | allocation | `alloc` |
-//! | address spaces | `zap`, `fault`, `fault_swap`, `mlock`, `map_ops`, `fork`, `advice`, `oom_reaper`, `swapoff` |
-//! | proof | `validate` |
+//! | oom | `oom` |
+//! | alloc | `alloc` |
+//! | fault | `fault` |
+//! | mmap | `mmap` |
+//! | validate | `validate` |
+//! | mm | `mm` |
 //!
 //! <!-- /layers -->
 
@@ -40,57 +43,36 @@
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
-pub mod advice;
-pub mod alloc;
-mod anon_vma;
-pub mod aspace;
-pub mod direct;
+mod alloc;
+mod base;
+pub mod block;
+mod boot;
 pub mod env;
 pub mod fault;
-mod fault_swap;
-mod fork;
-pub mod gfp;
-mod kswapd;
-mod list;
-pub mod lock_order;
 pub mod lru;
-pub mod map_ops;
-pub mod memblock;
-pub mod memmap;
-mod mlock;
 mod mm;
+pub mod mmap;
 pub mod oom;
-mod oom_reaper;
 pub mod page;
-pub mod plan;
-mod pool;
 pub mod reclaim;
 pub mod rmap;
-mod space_ops;
-pub mod stat;
-mod storage;
+pub mod space;
 pub mod swap;
-mod swap_cache;
-mod swap_move;
-mod swapoff;
-mod sync;
 #[cfg(test)]
 mod tests;
-mod tlb;
-mod turnover;
-pub mod units;
 pub mod validate;
-mod wait;
-pub mod workingset;
-mod zap;
-mod zero_page;
 pub mod zone;
 
-pub use map_ops::Place;
-pub use mm::Mm;
-pub use plan::{Config, Plan, PlanError};
-pub use swap_cache::SwapOnError;
-pub use swapoff::SwapOffError;
 #[cfg(shuttle)]
-pub use sync::{pass, pass_acts, pass_points};
+pub use base::sync::{pass, pass_acts, pass_points};
+pub use base::{lock_order, stat, units};
+pub use boot::{memblock, plan};
+pub use fault::SwapOffError;
+pub use lru::workingset;
+pub use mm::Mm;
+pub use mmap::Place;
+pub use page::memmap;
+pub use plan::{Config, Plan, PlanError};
+pub use swap::SwapOnError;
 pub use validate::{Census, Violation};
+pub use zone::gfp;

@@ -22,19 +22,19 @@ use std::vec::Vec;
 use proptest::test_runner::Config as ProptestConfig;
 
 use crate::Mm;
-use crate::aspace::USER_END;
+use crate::base::sync::{AtomicBool, AtomicU8, AtomicU64, Lock, Ordering, RelaxStrategy};
+use crate::base::units::{Nanos, PAGE_SIZE, Pfn, SpaceId, Vpn};
+use crate::block::{Bio, Completion};
+use crate::boot::plan::{Config, Plan};
 use crate::env::{
     Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, Mapping, NoTable, PageTables, Pte,
     TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
-use crate::memmap::MemMap;
 use crate::page::Page;
-use crate::plan::{Config, Plan};
+use crate::page::memmap::MemMap;
+use crate::space::USER_END;
 use crate::swap::header;
-use crate::swap::io::{Bio, Completion};
 use crate::swap::map::words_for;
-use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Lock, Ordering, RelaxStrategy};
-use crate::units::{Nanos, PAGE_SIZE, Pfn, SpaceId, Vpn};
 use crate::zone::FrameRange;
 
 /// So many cases of a property, a few under Miri; nothing is written to the source tree.
@@ -214,11 +214,14 @@ impl TestEnv {
     }
 }
 
+/// A machine on the fakes.
+pub(crate) type TestMm<'m> = Mm<'m, &'m TestEnv>;
+
 /// Boots a machine on the fakes, with the memory in `ranges` all free, for `body`.
 pub(crate) fn with_mm(
     ranges: &[FrameRange],
     config: Config,
-    body: impl for<'m> FnOnce(&Mm<'m, TestEnv>),
+    body: impl for<'m> FnOnce(&TestMm<'m>),
 ) {
     with_swap(ranges, config, &[], body);
 }
@@ -228,14 +231,15 @@ pub(crate) fn with_swap(
     ranges: &[FrameRange],
     config: Config,
     devices: &[(u32, i16)],
-    body: impl for<'m> FnOnce(&Mm<'m, TestEnv>),
+    body: impl for<'m> FnOnce(&TestMm<'m>),
 ) {
     let plan = Plan::new(ranges, config).expect("memory that can be managed");
-    let layout = plan.storage_layout::<TestEnv>();
+    let layout = plan.storage_layout::<&TestEnv>();
     let words = |(blocks, _): &(u32, i16)| Box::new_uninit_slice(words_for(*blocks));
     let mut slots: Vec<_> = devices.iter().map(words).collect();
     let mut block = Box::new_uninit_slice(layout.size() + layout.align());
-    let mm = Mm::new(TestEnv::with_memory(plan.span.pages() as usize), plan, &mut block);
+    let env = TestEnv::with_memory(plan.span.pages() as usize);
+    let mm = Mm::new(&env, plan, &mut block);
     ranges.iter().for_each(|range| mm.free_bootmem(*range));
     for (id, ((blocks, priority), slots)) in devices.iter().zip(&mut slots).enumerate() {
         let mut page = [0; PAGE_SIZE];
@@ -246,27 +250,27 @@ pub(crate) fn with_swap(
     body(&mm);
 }
 
-impl Env for TestEnv {
+impl Env for &TestEnv {
     type Cpu = TestCpu;
-    type Frames = Self;
+    type Frames = TestEnv;
     type Tables = TestTables;
-    type Tasks = Self;
-    type Blocks = Self;
-    type Clock = Self;
+    type Tasks = TestEnv;
+    type Blocks = TestEnv;
+    type Clock = TestEnv;
 
-    fn frames(&self) -> &Self {
+    fn frames(&self) -> &TestEnv {
         self
     }
 
-    fn tasks(&self) -> &Self {
+    fn tasks(&self) -> &TestEnv {
         self
     }
 
-    fn blocks(&self) -> &Self {
+    fn blocks(&self) -> &TestEnv {
         self
     }
 
-    fn clock(&self) -> &Self {
+    fn clock(&self) -> &TestEnv {
         self
     }
 

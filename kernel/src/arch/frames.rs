@@ -30,6 +30,7 @@ pub const fn frame_address(frame: Pfn) -> *mut u8 {
 }
 
 /// Frames by the linear map.
+#[derive(Clone, Copy)]
 pub struct LinearFrames {
     /// DCZID_EL0 describes blocks of 64 bytes that user and kernel may zero.
     fast_zero: bool,

@@ -10,8 +10,8 @@
 use core::fmt;
 
 use mm_reclaim::Place;
-use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::env::{Prot, WaitKey, WaitMode};
+use mm_reclaim::space::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::units::Vpn;
 
 use super::image::{Image, ImageError, Segment};

@@ -7,9 +7,9 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use mm_reclaim::block::{Bio, Completion, Direction, IoError};
 use mm_reclaim::env::{DeviceId, TaskFlags, WaitKey, WaitMode};
 use mm_reclaim::swap::header;
-use mm_reclaim::swap::io::{Bio, Completion, Direction, IoError};
 use mm_reclaim::units::{Nanos, PAGE_SIZE, PhysAddr};
 use spin::once::Once;
 

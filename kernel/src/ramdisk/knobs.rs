@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-use mm_reclaim::swap::io::Direction;
+use mm_reclaim::block::Direction;
 use mm_reclaim::units::{Nanos, PAGE_SIZE};
 
 /// The knobs of one device. A value of 0 means off.

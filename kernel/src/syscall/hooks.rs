@@ -5,9 +5,9 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use mm_reclaim::block::Direction;
 use mm_reclaim::env::DeviceId;
 use mm_reclaim::gfp::Gfp;
-use mm_reclaim::swap::io::Direction;
 use mm_reclaim::units::Order;
 
 use super::errno::{EINVAL, ENOENT, ENOMEM, EPERM, Errno};

@@ -5,10 +5,10 @@
 use core::ops::Range;
 
 use mm_reclaim::Place;
-use mm_reclaim::advice::Advice;
-use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId, USER_START};
 use mm_reclaim::env::Prot;
 use mm_reclaim::fault::{Access, FaultEnd};
+use mm_reclaim::mmap::Advice;
+use mm_reclaim::space::{AreaFlags, SpaceError, SpaceId, USER_START};
 use mm_reclaim::units::{PAGE_SIZE, Vpn};
 
 use super::args::{self, MapFlags};

@@ -1,6 +1,6 @@
 //! Processes: `fork`, `wait4`, `kill`, `exit`, names and numbers.
 
-use mm_reclaim::aspace::SpaceError;
+use mm_reclaim::space::SpaceError;
 
 use super::errno::{EAGAIN, ECHILD, EFAULT, EINTR, EINVAL, ENOMEM, ESRCH, Errno};
 use super::{hooks, mem};

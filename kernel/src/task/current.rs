@@ -8,8 +8,8 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
-use mm_reclaim::aspace::SpaceId;
 use mm_reclaim::env::TaskFlags;
+use mm_reclaim::space::SpaceId;
 
 use super::family::NAME_BYTES;
 use super::{MAX_TASKS, TaskId};

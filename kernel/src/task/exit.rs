@@ -9,8 +9,8 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use mm_reclaim::aspace::SpaceId;
 use mm_reclaim::env::{TaskFlags, WaitEnd, WaitMode};
+use mm_reclaim::space::SpaceId;
 
 use super::family::{NAME_BYTES, NoChild, Which};
 use super::table::{Leave, Pokes, Sched};

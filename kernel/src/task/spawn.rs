@@ -5,8 +5,8 @@
 
 use core::mem::size_of;
 
-use mm_reclaim::aspace::{SpaceError, SpaceId};
 use mm_reclaim::env::TaskFlags;
+use mm_reclaim::space::{SpaceError, SpaceId};
 
 use super::fair::{Class, Pace};
 use super::{TaskId, sched, stack, state};

@@ -1,18 +1,15 @@
 //! Faults for which there is no memory: nothing is left behind.
 
 use super::{Access, FaultEnd};
-use crate::Mm;
-use crate::aspace::{AreaFlags, SpaceId};
+use crate::base::sync::Ordering;
+use crate::base::units::{Order, Pfn, Vpn};
+use crate::boot::plan::Config;
 use crate::env::{Prot, TaskFlags};
-use crate::gfp::Gfp;
-use crate::map_ops::Place;
+use crate::mmap::Place;
 use crate::page::LruList;
-use crate::plan::Config;
-use crate::sync::Ordering;
-use crate::tests::{TestEnv, frames, with_mm};
-use crate::units::{Order, Pfn, Vpn};
-
-type TestMm<'m> = Mm<'m, TestEnv>;
+use crate::space::{AreaFlags, SpaceId};
+use crate::tests::{TestMm, frames, with_mm};
+use crate::zone::gfp::Gfp;
 
 /// Pages enough for a page and a table, although the first request takes a batch of them.
 const PLENTY: u32 = 40;

@@ -9,10 +9,10 @@
 //! every list complete (`validate()`, mlock) drains all of them.
 
 use super::LruSet;
+use crate::base::lock_order;
+use crate::base::sync::Lock;
 use crate::env::{Cpu, MAX_CPUS};
-use crate::lock_order;
 use crate::page::{Page, PageRef};
-use crate::sync::Lock;
 
 /// Pages in a batch.
 pub(crate) const BATCH: usize = 15;
@@ -67,11 +67,13 @@ impl<'m> Batch<'m> {
     fn drain<C: Cpu>(&mut self, lru: &LruSet<'m, C>, put: impl Fn(PageRef<'m>)) {
         let mut start = 0;
         while start < self.len {
-            let run = self.run_from(start);
-            let pages = self.pages[start..start + run].iter().copied().flatten();
-            if let Some(first) = self.pages[start] {
-                lru.of(first).add_new(pages);
-            }
+            let Some(first) = self.pages[start] else { break };
+            let lruvec = lru.of(first);
+            let same = |slot: &&Option<&'m Page>| {
+                slot.is_some_and(|page| core::ptr::eq(lru.of(page), lruvec))
+            };
+            let run = self.pages[start..self.len].iter().take_while(same).count();
+            lruvec.add_new(self.pages[start..start + run].iter().copied().flatten());
             start += run;
         }
         let len = core::mem::take(&mut self.len);
@@ -80,13 +82,6 @@ impl<'m> Batch<'m> {
                 put(PageRef::adopt(page));
             }
         }
-    }
-
-    /// How many pages from `start` on share a zone, and so a lruvec.
-    fn run_from(&self, start: usize) -> usize {
-        let zone = |slot: &Option<&Page>| slot.map(Page::zone_index);
-        let first = zone(&self.pages[start]);
-        self.pages[start..self.len].iter().take_while(|slot| zone(slot) == first).count()
     }
 }
 

@@ -8,8 +8,8 @@ use bitflags::bitflags;
 
 use super::{Lists, Lruvec};
 use crate::env::Cpu;
-use crate::list::PageList;
-use crate::memmap::MemMap;
+use crate::page::list::PageList;
+use crate::page::memmap::MemMap;
 use crate::page::{IsolatedPage, LruList, Page, PageFlags, PageType};
 
 bitflags! {

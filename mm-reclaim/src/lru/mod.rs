@@ -4,7 +4,8 @@
 //! pages, and unevictable) under one spin lock, their sizes in base pages mirrored in
 //! atomics, the isolated counts, and the costs by which reclaim balances the two types.
 //! There is one for every memory control group and zone; so far there is one group.
-//! Nothing reaches a lruvec through its zone: [`LruSet::of`] resolves it from the page.
+//! [`LruSet::of`] resolves it from a page; a scan is handed it; whoever means all groups of a
+//! zone loops over `LruSet::of_zone`.
 //!
 //! Flow: a new page waits in a batch of its CPU, enters a list at the head, is looked at
 //! by reclaim at the tail, and is isolated (held by a token) while reclaim decides:
@@ -25,18 +26,22 @@
 
 mod batch;
 mod isolate;
+mod pages;
+pub(crate) mod turnover;
+pub mod workingset;
 
 pub(crate) use batch::LruBatches;
 pub use isolate::IsolateMode;
 pub(crate) use isolate::IsolatedList;
+pub(crate) use pages::Lru;
 
+use crate::base::lock_order::LRUVEC;
+use crate::base::sync::{AtomicU32, AtomicU64, Lock, Ordering};
+use crate::base::units::isqrt;
 use crate::env::Cpu;
-use crate::list::PageList;
-use crate::lock_order::LRUVEC;
-use crate::memmap::MemMap;
+use crate::page::list::PageList;
+use crate::page::memmap::MemMap;
 use crate::page::{IsolatedPage, LruList, Page, PageFlags, PageType};
-use crate::sync::{AtomicU32, AtomicU64, Lock, Ordering};
-use crate::units::isqrt;
 use crate::zone::{MAX_ZONES, ZoneId};
 
 /// The lists themselves, inside the lruvec's lock.
@@ -46,6 +51,7 @@ pub(crate) struct Lists<'m> {
 
 /// The lists of one memory control group in one zone.
 pub struct Lruvec<'m, C: Cpu> {
+    zone: ZoneId,
     lists: Lock<C, Lists<'m>, LRUVEC>,
     /// Base pages on each list. Changed under the lock, read by anybody.
     sizes: [AtomicU32; LruList::COUNT],
@@ -65,9 +71,10 @@ pub struct Lruvec<'m, C: Cpu> {
 }
 
 impl<'m, C: Cpu> Lruvec<'m, C> {
-    fn new(map: MemMap<'m>) -> Self {
+    fn new(map: MemMap<'m>, zone: ZoneId) -> Self {
         let lists = Lists { lists: core::array::from_fn(|_| PageList::new(map)) };
         Self {
+            zone,
             lists: Lock::new(lists),
             sizes: [const { AtomicU32::new(0) }; LruList::COUNT],
             isolated: [const { AtomicU32::new(0) }; 2],
@@ -77,6 +84,12 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
             refaults: [const { AtomicU32::new(0) }; 2],
             refaults_seen: [const { AtomicU32::new(0) }; 2],
         }
+    }
+
+    /// The zone that its pages lie in.
+    #[inline(always)]
+    pub fn zone(&self) -> ZoneId {
+        self.zone
     }
 
     /// Base pages on a list.
@@ -257,7 +270,7 @@ impl Relocation {
 
 /// The ratio rule on bare numbers of 4 KiB pages.
 pub(crate) fn inactive_is_low(inactive: u32, active: u32) -> bool {
-    let gib = (u64::from(inactive) + u64::from(active)) >> (30 - crate::units::PAGE_SHIFT);
+    let gib = (u64::from(inactive) + u64::from(active)) >> (30 - crate::base::units::PAGE_SHIFT);
     let ratio = if gib == 0 { 1 } else { isqrt(10 * gib) };
     u64::from(inactive) * ratio < u64::from(active)
 }
@@ -269,7 +282,7 @@ pub struct LruSet<'m, C: Cpu> {
 
 impl<'m, C: Cpu> LruSet<'m, C> {
     pub(crate) fn new(map: MemMap<'m>) -> Self {
-        Self { vecs: core::array::from_fn(|_| Lruvec::new(map)) }
+        Self { vecs: ZoneId::ALL.map(|zone| Lruvec::new(map, zone)) }
     }
 
     /// The lruvec of a page. With several groups a page can be moved meanwhile: whoever
@@ -279,9 +292,14 @@ impl<'m, C: Cpu> LruSet<'m, C> {
         &self.vecs[page.zone_index()]
     }
 
-    /// The lruvec of a zone, for the only group that there is.
+    /// The lruvec of the root group in a zone.
     pub fn in_zone(&self, zone: ZoneId) -> &Lruvec<'m, C> {
         &self.vecs[zone.index()]
+    }
+
+    /// The lruvecs of all groups in a zone; so far there is one group.
+    pub(crate) fn of_zone(&self, zone: ZoneId) -> impl Iterator<Item = &Lruvec<'m, C>> {
+        core::iter::once(self.in_zone(zone))
     }
 
     /// The sum of a figure over all lruvecs.

@@ -3,14 +3,14 @@
 use std::vec::Vec;
 
 use super::Mm;
+use crate::base::stat::VmEvent;
+use crate::base::sync::{AtomicU32, Ordering};
+use crate::base::units::{Order, Pfn, PhysAddr};
+use crate::boot::plan::{Config, Plan};
 use crate::env::TaskFlags;
-use crate::gfp::Gfp;
 use crate::page::{Page, PageFlags};
-use crate::plan::{Config, Plan};
-use crate::stat::VmEvent;
-use crate::sync::{AtomicU32, Ordering};
-use crate::tests::{Asked, TestEnv, frames, panic_of, with_mm};
-use crate::units::{Order, Pfn, PhysAddr};
+use crate::tests::{Asked, TestEnv, TestMm, frames, panic_of, with_mm};
+use crate::zone::gfp::Gfp;
 use crate::zone::{FrameRange, Mark, ZoneId, ZoneLimits};
 
 /// Zones of 4, 8 and 20 MiB.
@@ -21,26 +21,8 @@ fn three_zones() -> Config {
 
 const MEMORY: FrameRange = FrameRange { start: Pfn(0), end: Pfn(8192) };
 
-fn with_three_zones(body: impl for<'m> FnOnce(&Mm<'m, TestEnv>)) {
+fn with_three_zones(body: impl for<'m> FnOnce(&TestMm<'m>)) {
     with_mm(&[MEMORY], three_zones(), body);
-}
-
-/// PAGE-01: who waits for different things never shares a key, with each other or with those
-/// who wait for a page.
-#[test]
-fn wait_keys_tell_the_sleepers_apart() {
-    let keys = [
-        super::KSWAPD_WAIT,
-        super::PFMEMALLOC_WAIT,
-        super::NAP_WAIT,
-        super::WRITEBACK_WAIT,
-        super::REAPER_WAIT,
-    ];
-    let mut distinct: Vec<u64> = keys.iter().map(|key| key.0).collect();
-    distinct.sort_unstable();
-    distinct.dedup();
-    assert_eq!(distinct.len(), keys.len());
-    assert!(distinct.iter().all(|key| key >> 62 == 1), "{distinct:x?}");
 }
 
 fn order(order: u8) -> Order {
@@ -51,7 +33,7 @@ fn order(order: u8) -> Order {
 #[test]
 fn zonelists_go_downwards_from_the_class_zone() {
     with_three_zones(|mm| {
-        let list = |class| mm.zonelist(class).map(|zone| zone.id()).collect::<Vec<_>>();
+        let list = |class| mm.zones.zonelist(class).map(|zone| zone.id()).collect::<Vec<_>>();
         assert_eq!(list(ZoneId::Normal), [ZoneId::Normal, ZoneId::Dma32, ZoneId::Dma]);
         assert_eq!(list(ZoneId::Dma32), [ZoneId::Dma32, ZoneId::Dma]);
         assert_eq!(list(ZoneId::Dma), [ZoneId::Dma]);
@@ -62,7 +44,7 @@ fn zonelists_go_downwards_from_the_class_zone() {
 #[test]
 fn an_empty_zone_is_passed_over() {
     with_mm(&[frames(0, 1024), frames(3072, 8192)], three_zones(), |mm| {
-        let list = mm.zonelist(ZoneId::Normal).map(|zone| zone.id());
+        let list = mm.zones.zonelist(ZoneId::Normal).map(|zone| zone.id());
         assert!(list.eq([ZoneId::Normal, ZoneId::Dma]));
         assert_eq!(mm.zone(ZoneId::Dma32).present(), 0);
     });
@@ -134,9 +116,10 @@ fn managed_and_reserved_make_up_what_is_present() {
     let memory = [frames(100, 5000), frames(5500, 8192)];
     let free = [frames(300, 1030), frames(1031, 1040), frames(2000, 4999), frames(6000, 8192)];
     let plan = Plan::new(&memory, three_zones()).expect("a plan");
-    let layout = plan.storage_layout::<TestEnv>();
+    let layout = plan.storage_layout::<&TestEnv>();
     let mut block = Box::new_uninit_slice(layout.size() + layout.align());
-    let mm = Mm::new(TestEnv::with_memory(plan.span.pages() as usize), plan, &mut block);
+    let env = TestEnv::with_memory(plan.span.pages() as usize);
+    let mm = Mm::new(&env, plan, &mut block);
     assert_eq!((mm.total_managed(), mm.total_free()), (0, 0));
     free.iter().for_each(|range| mm.free_bootmem(*range));
     let inside = |range: FrameRange, sets: &[FrameRange]| -> u32 {
@@ -210,7 +193,7 @@ fn a_compound_page_lives_as_long_as_its_last_reference() {
         let held = mm.map.page(pfn).get();
         mm.free_pages(pfn, Order::COSTLY);
         assert_eq!(mm.total_free(), free - Order::COSTLY.pages());
-        mm.put(held);
+        mm.lru.put(held);
         assert_eq!(mm.total_free(), free);
     });
 }
@@ -265,16 +248,16 @@ fn a_zeroed_block_is_zeroed_frame_by_frame() {
 }
 
 /// Takes and gives a page's lock so many times, counting without an atomic addition.
-fn lock_often<'m>(mm: &Mm<'m, TestEnv>, page: &'m Page, count: &AtomicU32, rounds: u32) {
+fn lock_often<'m>(mm: &TestMm<'m>, page: &'m Page, count: &AtomicU32, rounds: u32) {
     let held = page.get();
     for _ in 0..rounds {
-        let lock = mm.lock_page(&held).expect("nobody kills");
+        let lock = mm.zones.lock_page(&held).expect("nobody kills");
         let before = count.load(Ordering::Relaxed);
         std::thread::yield_now();
         count.store(before + 1, Ordering::Relaxed);
-        mm.unlock(lock);
+        mm.zones.unlock(lock);
     }
-    mm.put(held);
+    mm.lru.put(held);
 }
 
 /// PAGE-01: sleepers for a page lock get it one after the other; no wake-up is lost, also
@@ -284,7 +267,7 @@ fn sleepers_for_page_locks_all_get_their_turn() {
     let rounds = if cfg!(miri) { 5 } else { 300 };
     with_mm(&[frames(0, 2048)], Config::default(), |mm| {
         let zone = mm.zone(ZoneId::Dma);
-        let mut fresh = core::iter::from_fn(|| mm.alloc_page(Gfp::KERNEL, Order::ZERO));
+        let mut fresh = core::iter::from_fn(|| mm.alloc.alloc_page(Gfp::KERNEL, Order::ZERO));
         let first = fresh.next().expect("a page");
         let same = |page: &&Page| zone.wait_key(page) == zone.wait_key(first);
         let other = fresh.find(same).expect("another page of the bucket");
@@ -308,11 +291,11 @@ fn an_unlock_without_waiters_wakes_nobody() {
         let pfn = mm.alloc_pages(Gfp::KERNEL, Order::ZERO).expect("a page");
         mm.env.take_asked();
         let lock = mm.map.page(pfn).try_lock().expect("free");
-        mm.unlock(lock);
+        mm.zones.unlock(lock);
         assert_eq!(mm.env.take_asked(), []);
         let lock = mm.map.page(pfn).try_lock().expect("free");
         mm.map.page(pfn).announce_waiter();
-        mm.unlock(lock);
+        mm.zones.unlock(lock);
         let key = mm.zone(ZoneId::Normal).wait_key(mm.map.page(pfn));
         assert_eq!(mm.env.take_asked(), [Asked::Wake(key)]);
     });

@@ -5,25 +5,24 @@
 
 use core::fmt;
 
-use super::Shortage;
-use crate::aspace::SpaceId;
+use super::{Oom, Shortage};
 use crate::env::{Env, Tasks};
-use crate::mm::Mm;
 use crate::page::LruList;
+use crate::space::SpaceId;
 use crate::zone::Mark;
 
 /// Candidates that are listed; the rest are counted.
 const MOST_LISTED: usize = 32;
 
 pub(super) struct OomReport<'a, 'm, E: Env> {
-    mm: &'a Mm<'m, E>,
+    oom: &'a Oom<'m, E>,
     shortage: Shortage,
     victim: SpaceId,
 }
 
-impl<'m, E: Env> Mm<'m, E> {
+impl<'m, E: Env> Oom<'m, E> {
     pub(super) fn oom_report(&self, shortage: Shortage, victim: SpaceId) -> OomReport<'_, 'm, E> {
-        OomReport { mm: self, shortage, victim }
+        OomReport { oom: self, shortage, victim }
     }
 }
 
@@ -31,8 +30,8 @@ impl<E: Env> OomReport<'_, '_, E> {
     fn write_zones(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:<8}{:>9}{:>9}{:>9}", "zone", "free", "min", "managed")?;
         writeln!(out, "{:>9}{:>9}{:>9}", "inactive", "active", "unevict")?;
-        for zone in self.mm.zones() {
-            let lruvec = self.mm.lru().in_zone(zone.id());
+        for zone in self.oom.zones.iter() {
+            let lruvec = self.oom.lru.set.in_zone(zone.id());
             let size = |lists: &[LruList]| lists.iter().map(|l| lruvec.size(*l)).sum::<u32>();
             let (free, min) = (zone.free() + zone.pcp_pages(), zone.true_mark(Mark::Min));
             write!(out, "{:<8}{free:>9}{min:>9}{:>9}", zone.id().name(), zone.managed())?;
@@ -41,29 +40,29 @@ impl<E: Env> OomReport<'_, '_, E> {
             let unevictable = size(&[LruList::Unevictable]);
             writeln!(out, "{inactive:>9}{active:>9}{unevictable:>9}")?;
         }
-        let (total, free) = self.mm.swap_pages();
+        let (total, free) = self.oom.swap.pages();
         writeln!(out, "swap: {free} of {total} slots free")
     }
 
     fn write_candidates(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:<8}{:>9}{:>9}{:>9}", "space", "resident", "swapped", "tables")?;
         writeln!(out, "{:>7}{:>9}  owner", "adj", "badness")?;
-        for (id, badness) in self.mm.oom_candidates().take(MOST_LISTED) {
-            let stat = self.mm.space_stat(id);
+        for (id, badness) in self.oom.oom_candidates().take(MOST_LISTED) {
+            let stat = self.oom.spaces.stat(id);
             write!(out, "{:<8}{:>9}{:>9}", id, stat.resident, stat.swapped)?;
-            let adj = self.mm.oom_score_adj(id).unwrap_or_default();
+            let adj = self.oom.oom_score_adj(id).unwrap_or_default();
             write!(out, "{:>9}{adj:>7}{badness:>9}  ", stat.table_frames)?;
             self.write_owner(id, out)?;
             writeln!(out)?;
         }
-        match self.mm.oom_candidates().skip(MOST_LISTED).count() {
+        match self.oom.oom_candidates().skip(MOST_LISTED).count() {
             0 => Ok(()),
             more => writeln!(out, "and {more} more"),
         }
     }
 
     fn write_owner(&self, id: SpaceId, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.mm.env().tasks().write_owner(id, out)
+        self.oom.env.tasks().write_owner(id, out)
     }
 }
 

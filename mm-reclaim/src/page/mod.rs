@@ -38,6 +38,9 @@
 //! and both change only under that lruvec's lock.*
 
 mod flags;
+pub(crate) mod list;
+pub mod memmap;
+pub(crate) mod pool;
 mod token;
 mod transitions;
 
@@ -46,7 +49,7 @@ pub use token::{FrozenPage, IsolatedPage, LockedPage, PageLock, PageRef};
 
 use core::fmt;
 
-use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::base::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// The two top bits of the flag word name the zone. (C)
 const ZONE_SHIFT: u32 = 30;

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::{CHECK_AT_FREE, MAPCOUNT_MAX, Page, PageFlags, PageLock};
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::base::units::Order;
 use crate::tests::{cases, panic_of};
-use crate::units::Order;
 
 /// The highest zone, so that a lost zone bit shows.
 const ZONE: u8 = 2;

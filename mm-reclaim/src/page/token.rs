@@ -15,8 +15,8 @@
 use core::mem;
 
 use super::{Page, PageFlags};
+use crate::base::sync::NoPreempt;
 use crate::env::Cpu;
-use crate::sync::NoPreempt;
 
 /// Panics in `Drop`, unless the thread is unwinding already.
 fn bomb(what: &str, page: &Page) {

@@ -6,8 +6,8 @@
 use super::{
     CHECK_AT_FREE, LruList, MAPCOUNT_MAX, Page, PageFlags, PageLock, PageRef, UNLINKED, ZONE_SHIFT,
 };
-use crate::sync::Ordering;
-use crate::units::Order;
+use crate::base::sync::Ordering;
+use crate::base::units::Order;
 
 impl Page {
     #[inline(always)]
@@ -77,7 +77,7 @@ impl Page {
         let was = self.refs.fetch_sub(1, Ordering::Release);
         debug_assert!(was != 0, "put of a free or frozen {self:?}");
         if was == 1 {
-            crate::sync::fence(Ordering::Acquire);
+            crate::base::sync::fence(Ordering::Acquire);
         }
         was == 1
     }

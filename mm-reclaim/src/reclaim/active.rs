@@ -8,45 +8,35 @@
 //! Left out until such pages exist: stripping private data, and executable file pages
 //! (an anonymous page is never kept for being executable).
 
-use super::{ScanProgress, ScanRequest};
+use super::{Reclaim, Scan};
+use crate::base::stat::VmEvent;
 use crate::env::{Env, Tasks};
 use crate::lru::IsolatedList;
-use crate::mm::Mm;
 use crate::page::{IsolatedPage, LruList, PageFlags, PageType};
 use crate::rmap::RmapBatch;
-use crate::stat::VmEvent;
-use crate::zone::Zone;
 
-impl<'m, E: Env> Mm<'m, E> {
+impl<'m, E: Env> Scan<'_, 'm, E> {
     /// Looks at up to `want` pages of an active list.
-    pub(super) fn shrink_active_list(
-        &self,
-        want: u32,
-        list: LruList,
-        zone: &Zone<'m, E::Cpu>,
-        request: &ScanRequest,
-        progress: &ScanProgress,
-    ) {
+    pub(super) fn shrink_active_list(&self, want: u32, list: LruList) {
         let kind = list.page_type().unwrap_or(PageType::Anon);
-        let lruvec = self.lru.in_zone(zone.id());
-        self.lru_add_drain();
-        let mode = self.isolate_mode(kind, request, progress);
-        let mut batch = lruvec.isolate(self.map, list, want, mode);
-        self.count(VmEvent::PgRefill, u64::from(batch.scanned));
-        zone.note_looked_at(batch.scanned);
-        let mut back = IsolatedList::new(self.map);
+        let Reclaim { env, map, lru, rmap, events, .. } = self.reclaim;
+        lru.drain();
+        let mut batch = self.lruvec.isolate(*map, list, want, self.isolate_mode(kind));
+        events.count(VmEvent::PgRefill, u64::from(batch.scanned));
+        self.zone.note_looked_at(batch.scanned);
+        let mut back = IsolatedList::new(*map);
         let mut walks = RmapBatch::new();
         let mut looks = Looks::default();
         while let Some(page) = batch.pages.pop() {
-            self.env.tasks().yield_now();
+            env.tasks().yield_now();
             let fate = self.active_page(&page, &mut walks, &mut looks);
             self.send(&page, fate, &mut looks);
             back.push(page);
         }
-        walks.finish(self);
-        lruvec.putback(&mut back, kind, batch.taken, |page| self.free_cold_after_last_put(page));
-        self.count(VmEvent::PgDeactivate, u64::from(looks.deactivated));
-        self.count(VmEvent::NrRotated, u64::from(looks.rotated));
+        rmap.finish(walks);
+        lru.putback(self.lruvec, &mut back, kind, batch.taken);
+        events.count(VmEvent::PgDeactivate, u64::from(looks.deactivated));
+        events.count(VmEvent::NrRotated, u64::from(looks.rotated));
     }
 
     fn active_page(
@@ -59,7 +49,7 @@ impl<'m, E: Env> Mm<'m, E> {
         if flags.contains(PageFlags::MLOCKED) {
             return Fate::Unevictable;
         }
-        let found = self.page_referenced(page.page(), walks);
+        let found = self.reclaim.rmap.page_referenced(page.page(), walks);
         if found.mappings == 0 {
             return Fate::Deactivate;
         }

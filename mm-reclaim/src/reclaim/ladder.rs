@@ -20,20 +20,19 @@ use core::ops::ControlFlow::{Break, Continue};
 
 use super::references::{PageReferences, check_references};
 use super::{
-    ActivateReason, BatchStat, CullReason, FreeReason, KeepReason, May, ReclaimKind, ScanRequest,
-    Stage, Verdict,
+    ActivateReason, BatchStat, CullReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind,
+    ScanRequest, Stage, Verdict,
 };
 use crate::env::{BlockDevice, Env};
-use crate::gfp::Gfp;
-use crate::mm::Mm;
 use crate::page::{IsolatedPage, LockedPage, Page, PageFlags, PageType};
 use crate::rmap::{RmapBatch, Unmap};
 use crate::swap::SwapEntry;
+use crate::zone::gfp::Gfp;
 use crate::zone::{Zone, ZoneFlags};
 
 /// What the rungs share for one batch.
 pub(super) struct Judge<'a, 'm, E: Env> {
-    pub(super) mm: &'a Mm<'m, E>,
+    pub(super) reclaim: &'a Reclaim<'m, E>,
     pub(super) request: &'a ScanRequest,
     pub(super) zone: &'a Zone<'m, E::Cpu>,
     pub(super) may: May,
@@ -119,8 +118,8 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     fn is_congested(&self, page: &Page, flags: PageFlags) -> bool {
         flags.contains(PageFlags::SWAPCACHE) && {
             let entry = SwapEntry::from_raw(page.private());
-            let device = self.mm.swap_device(entry).id;
-            self.mm.env().blocks().is_congested(device)
+            let device = self.reclaim.swap.device(entry).id;
+            self.reclaim.env.blocks().is_congested(device)
         }
     }
 
@@ -143,10 +142,10 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if self.request.force {
             return Continue((page, false));
         }
-        let found = self.mm.page_referenced(page.page(), &mut self.walks);
+        let found = self.reclaim.rmap.page_referenced(page.page(), &mut self.walks);
         let marked = page.page().take_referenced();
         let kind = page.page().flags().page_type();
-        match check_references(found, marked, kind, self.mm.reference_rule()) {
+        match check_references(found, marked, kind, self.reclaim.reference_rule()) {
             PageReferences::Reclaim => Continue((page, false)),
             PageReferences::ReclaimClean => Continue((page, true)),
             PageReferences::Activate => match self.activate(page, ActivateReason::Referenced) {
@@ -172,18 +171,18 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         let flags = page.page().flags();
         let is_cached = flags.contains(PageFlags::SWAPCACHE);
         // Only a page that could not be written, and so is dirty, has a broken slot.
-        let has_slot =
-            is_cached && !(flags.contains(PageFlags::DIRTY) && self.mm.is_slot_broken(page.page()));
+        let has_slot = is_cached
+            && !(flags.contains(PageFlags::DIRTY) && self.reclaim.swap.is_slot_broken(page.page()));
         if flags.page_type() != PageType::Anon || has_slot {
             return Continue(page);
         }
         if !self.request.gfp.contains(Gfp::IO) {
             return self.keep(page, KeepReason::NoIo);
         }
-        if is_cached && !self.mm.leave_broken_slot(page.lock()) {
+        if is_cached && !self.reclaim.rmap.leave_broken_slot(page.lock()) {
             return self.activate(page, ActivateReason::PageoutFailed);
         }
-        if !self.mm.add_to_swap(page.lock()) {
+        if !self.reclaim.swap.add_to_swap(page.lock()) {
             return self.activate(page, ActivateReason::NoSlot);
         }
         self.cached += 1;
@@ -195,7 +194,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if !page.page().is_mapped() {
             return Continue(page);
         }
-        match self.mm.try_to_unmap(page.lock(), &mut self.walks) {
+        match self.reclaim.rmap.try_to_unmap(page.lock(), &mut self.walks) {
             Unmap::Done => Continue(page),
             Unmap::Locked => self.cull(page, CullReason::LockedMapping),
             Unmap::Failed => {
@@ -220,14 +219,14 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         page: LockedPage<'m>,
         reason: FreeReason,
     ) -> Stage<'m, core::convert::Infallible> {
-        match self.mm.remove_mapping(page) {
+        match self.reclaim.remove_mapping(page) {
             Ok(frozen) => {
                 self.cached -= 1;
                 Break(Verdict::Free(frozen, reason))
             }
             Err((page, why)) => {
                 let (page, lock) = page.split();
-                self.mm.unlock(lock);
+                self.reclaim.zones.unlock(lock);
                 Break(Verdict::Keep(page, why))
             }
         }
@@ -237,26 +236,26 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     pub(super) fn keep(&mut self, page: LockedPage<'m>, why: KeepReason) -> Stage<'m> {
         let (page, lock) = page.split();
-        self.mm.unlock(lock);
+        self.reclaim.zones.unlock(lock);
         Break(Verdict::Keep(page, why))
     }
 
     /// SPL-17: with swap more than half full, an activated page gives its slot back.
     pub(super) fn activate(&mut self, page: LockedPage<'m>, why: ActivateReason) -> Stage<'m> {
         let page_type = page.page().flags().page_type();
-        if page.page().has(PageFlags::SWAPCACHE) && self.mm.vm_swap_full() {
-            self.mm.try_to_free_swap(page.lock());
+        if page.page().has(PageFlags::SWAPCACHE) && self.reclaim.swap.is_full() {
+            self.reclaim.swap.try_to_free_swap(page.lock());
         }
         self.stat.activate[page_type as usize] += page.page().nr_pages();
         let (page, lock) = page.split();
-        self.mm.unlock(lock);
+        self.reclaim.zones.unlock(lock);
         Break(Verdict::Activate(page, why))
     }
 
     fn cull(&mut self, page: LockedPage<'m>, why: CullReason) -> Stage<'m> {
-        self.mm.try_to_free_swap(page.lock());
+        self.reclaim.swap.try_to_free_swap(page.lock());
         let (page, lock) = page.split();
-        self.mm.unlock(lock);
+        self.reclaim.zones.unlock(lock);
         Break(Verdict::Cull(page, why))
     }
 }

@@ -6,12 +6,11 @@
 //! same fraction of its quota.
 
 use super::balance::{AllowanceView, ScanView, allowance, get_scan_count};
-use super::{DEF_PRIORITY, May, ReclaimKind, SWAP_CLUSTER_MAX, ScanProgress, ScanRequest};
+use super::{DEF_PRIORITY, May, ReclaimKind, SWAP_CLUSTER_MAX, Scan};
+use crate::base::sync::Ordering;
 use crate::env::{BlockDevice, Env, Tasks};
-use crate::mm::Mm;
 use crate::page::{LruList, PageType};
-use crate::sync::Ordering;
-use crate::zone::{Mark, Zone};
+use crate::zone::Mark;
 
 /// Quotas of the four evictable lists, by [`LruList`].
 type Quotas = [u32; 4];
@@ -19,138 +18,103 @@ type Quotas = [u32; 4];
 const ANON: [usize; 2] = [LruList::InactiveAnon as usize, LruList::ActiveAnon as usize];
 const FILE: [usize; 2] = [LruList::InactiveFile as usize, LruList::ActiveFile as usize];
 
-impl<'m, E: Env> Mm<'m, E> {
-    /// Scans the lists of a zone by their quotas; the base pages freed.
-    pub(super) fn shrink_lruvec(
-        &self,
-        zone: &Zone<'m, E::Cpu>,
-        request: &ScanRequest,
-        progress: &mut ScanProgress,
-    ) -> u32 {
-        self.prepare_allowance(zone, request, progress);
-        let targets = get_scan_count(&self.scan_view(zone, request, progress));
+impl<'m, E: Env> Scan<'_, 'm, E> {
+    /// Scans the lists by their quotas; the base pages freed.
+    pub(super) fn shrink_lruvec(&mut self) -> u32 {
+        self.prepare_allowance();
+        let targets = get_scan_count(&self.scan_view());
         let mut quotas = targets;
         let mut reclaimed = 0;
         // The first pass of direct reclaim scans its whole quota: the lists age evenly.
-        let mut keep_proportions = !(request.is_global()
-            && request.kind == ReclaimKind::Direct
-            && progress.priority == DEF_PRIORITY);
-        self.env.blocks().plug();
+        let mut keep_proportions = !(self.request.is_global()
+            && self.request.kind == ReclaimKind::Direct
+            && self.progress.priority == DEF_PRIORITY);
+        self.reclaim.env.blocks().plug();
         while wants_more(&quotas) {
-            reclaimed += self.shrink_round(&mut quotas, zone, request, progress);
-            self.env.tasks().yield_now();
-            if keep_proportions && reclaimed >= request.nr_to_reclaim {
+            reclaimed += self.shrink_round(&mut quotas);
+            self.reclaim.env.tasks().yield_now();
+            if keep_proportions && reclaimed >= self.request.nr_to_reclaim {
                 if !cut_to_proportion(&targets, &mut quotas) {
                     break;
                 }
                 keep_proportions = false;
             }
         }
-        self.env.blocks().unplug();
-        self.age_active_anon(zone, request, progress);
-        self.throttle_vm_writeout(request);
+        self.reclaim.env.blocks().unplug();
+        self.age_active_anon();
+        self.reclaim.throttle_vm_writeout(self.request);
         reclaimed
     }
 
     /// One batch of each list that has quota left.
-    fn shrink_round(
-        &self,
-        quotas: &mut Quotas,
-        zone: &Zone<'m, E::Cpu>,
-        request: &ScanRequest,
-        progress: &mut ScanProgress,
-    ) -> u32 {
+    fn shrink_round(&mut self, quotas: &mut Quotas) -> u32 {
         let mut reclaimed = 0;
         for list in LruList::EVICTABLE {
             let quota = &mut quotas[list as usize];
             if *quota > 0 {
                 let want = (*quota).min(SWAP_CLUSTER_MAX);
                 *quota -= want;
-                reclaimed += self.shrink_list(want, list, zone, request, progress);
+                reclaimed += self.shrink_list(want, list);
             }
         }
         reclaimed
     }
 
     /// SHRZ-05: an active list is touched only while its type may be deactivated.
-    fn shrink_list(
-        &self,
-        want: u32,
-        list: LruList,
-        zone: &Zone<'m, E::Cpu>,
-        request: &ScanRequest,
-        progress: &mut ScanProgress,
-    ) -> u32 {
+    fn shrink_list(&mut self, want: u32, list: LruList) -> u32 {
         if !list.is_active() {
-            return self.shrink_inactive_list(want, list, zone, request, progress);
+            return self.shrink_inactive_list(want, list);
         }
         let kind = list.page_type().unwrap_or(PageType::Anon);
-        let low = self.lru.in_zone(zone.id()).inactive_is_low(kind);
-        if low || progress.may_deactivate[kind as usize] {
-            self.shrink_active_list(want, list, zone, request, progress);
+        if self.lruvec.inactive_is_low(kind) || self.progress.may_deactivate[kind as usize] {
+            self.shrink_active_list(want, list);
         } else {
-            progress.skipped_deactivate = true;
+            self.progress.skipped_deactivate = true;
         }
         0
     }
 
     /// Anonymous pages age even while only file pages are reclaimed.
-    fn age_active_anon(
-        &self,
-        zone: &Zone<'m, E::Cpu>,
-        request: &ScanRequest,
-        progress: &mut ScanProgress,
-    ) {
-        let lruvec = self.lru.in_zone(zone.id());
-        if self.can_reclaim_anon(zone) && lruvec.inactive_is_low(PageType::Anon) {
-            let list = LruList::ActiveAnon;
-            self.shrink_active_list(SWAP_CLUSTER_MAX, list, zone, request, progress);
+    fn age_active_anon(&mut self) {
+        let low = self.lruvec.inactive_is_low(PageType::Anon);
+        if low && self.reclaim.can_reclaim_anon(self.lruvec) {
+            self.shrink_active_list(SWAP_CLUSTER_MAX, LruList::ActiveAnon);
         }
     }
 
-    fn evictable_sizes(&self, zone: &Zone<'m, E::Cpu>) -> [u32; 4] {
-        let lruvec = self.lru.in_zone(zone.id());
-        LruList::EVICTABLE.map(|list| lruvec.size(list))
+    fn evictable_sizes(&self) -> [u32; 4] {
+        LruList::EVICTABLE.map(|list| self.lruvec.size(list))
     }
 
-    fn prepare_allowance(
-        &self,
-        zone: &Zone<'m, E::Cpu>,
-        request: &ScanRequest,
-        progress: &mut ScanProgress,
-    ) {
-        let lruvec = self.lru.in_zone(zone.id());
+    fn prepare_allowance(&mut self) {
+        let lruvec = self.lruvec;
         let moved = |kind: PageType| {
             let at = kind as usize;
             lruvec.refaults[at].load(Ordering::Relaxed)
                 != lruvec.refaults_seen[at].load(Ordering::Relaxed)
         };
         let got = allowance(&AllowanceView {
-            sizes: self.evictable_sizes(zone),
-            free: zone.free(),
-            high: zone.mark(Mark::High),
-            priority: progress.priority,
+            sizes: self.evictable_sizes(),
+            free: self.zone.free(),
+            high: self.zone.mark(Mark::High),
+            priority: self.progress.priority,
             refaults_moved: PageType::ALL.map(moved),
             inactive_is_low: PageType::ALL.map(|kind| lruvec.inactive_is_low(kind)),
-            force_deactivate: progress.force_deactivate,
+            force_deactivate: self.progress.force_deactivate,
         });
-        progress.may_deactivate = got.may_deactivate;
-        progress.cache_trim = got.cache_trim;
-        progress.file_is_tiny = got.file_is_tiny && request.is_global();
+        self.progress.may_deactivate = got.may_deactivate;
+        self.progress.cache_trim = got.cache_trim;
+        self.progress.file_is_tiny = got.file_is_tiny && self.request.is_global();
     }
 
-    fn scan_view(
-        &self,
-        zone: &Zone<'m, E::Cpu>,
-        request: &ScanRequest,
-        progress: &ScanProgress,
-    ) -> ScanView {
+    fn scan_view(&self) -> ScanView {
+        let (request, progress) = (self.request, &*self.progress);
         ScanView {
-            sizes: self.evictable_sizes(zone),
-            costs: self.lru.in_zone(zone.id()).costs(),
-            swappiness: self.swappiness(),
+            sizes: self.evictable_sizes(),
+            costs: self.lruvec.costs(),
+            swappiness: self.reclaim.swappiness(),
             priority: progress.priority,
-            can_swap: request.may.contains(May::SWAP) && self.can_reclaim_anon(zone),
+            can_swap: request.may.contains(May::SWAP) && self.reclaim.can_reclaim_anon(self.lruvec),
             global: request.is_global(),
             file_is_tiny: progress.file_is_tiny,
             cache_trim: progress.cache_trim,

@@ -6,62 +6,63 @@
 
 use super::ladder::Judge;
 use super::references::ReferenceRule;
-use super::{BatchStat, Reason, ScanProgress, ScanRequest, Verdict};
+use super::{BatchStat, Reason, Reclaim, Scan, Verdict};
+use crate::base::stat::VmEvent;
+use crate::base::sync::Ordering;
 use crate::env::{BlockDevice, Env, Tasks};
-use crate::list::PageList;
 use crate::lru::IsolatedList;
-use crate::mm::Mm;
 use crate::page::FrozenPage;
+use crate::page::list::PageList;
 use crate::rmap::RmapBatch;
-use crate::stat::VmEvent;
-use crate::sync::Ordering;
-use crate::units::Order;
-use crate::zone::Zone;
 
-impl<'m, E: Env> Mm<'m, E> {
-    /// Reclaims what it can of `pages`; the others are left there, each with the flags of
-    /// the list that it now belongs to.
-    pub(super) fn shrink_page_list(
-        &self,
-        pages: &mut IsolatedList<'m>,
-        zone: &Zone<'m, E::Cpu>,
-        request: &ScanRequest,
-        progress: &mut ScanProgress,
-    ) -> BatchStat {
+impl<'m, E: Env> Scan<'_, 'm, E> {
+    /// Reclaims what it can of `pages`, which are of the scan's lruvec; the others are left
+    /// there, each with the flags of the list that it now belongs to.
+    pub(super) fn shrink_page_list(&mut self, pages: &mut IsolatedList<'m>) -> BatchStat {
+        let reclaim = self.reclaim;
         let mut judge = Judge {
-            mm: self,
-            request,
-            zone,
-            may: progress.may(request),
+            reclaim,
+            request: self.request,
+            zone: self.zone,
+            may: self.may(),
             stat: BatchStat::default(),
             pressure: 0,
             cached: 0,
             walks: RmapBatch::new(),
         };
-        let mut back = IsolatedList::new(self.map);
-        let mut freed = PageList::new(self.map);
-        self.env.blocks().plug();
+        let mut back = IsolatedList::new(reclaim.map);
+        let mut freed = PageList::new(reclaim.map);
+        reclaim.env.blocks().plug();
         while let Some(page) = pages.pop() {
-            self.env.tasks().yield_now();
+            reclaim.env.tasks().yield_now();
             let verdict = judge.judge(page);
-            self.carry_out(verdict, &mut back, &mut freed);
+            reclaim.carry_out(verdict, &mut back, &mut freed);
         }
         let Judge { mut stat, pressure, cached, walks, .. } = judge;
-        walks.finish(self);
-        self.env.blocks().unplug();
-        self.lru.in_zone(zone.id()).add_swapcached(cached);
-        progress.scanned += pressure;
+        reclaim.rmap.finish(walks);
+        reclaim.env.blocks().unplug();
+        self.lruvec.add_swapcached(cached);
+        self.progress.scanned += pressure;
         stat.reclaimed = freed.len();
-        self.free_batch(freed);
-        let activated = u64::from(stat.activate[0] + stat.activate[1]);
-        if activated > 0 {
-            self.count(VmEvent::PgActivate, activated);
+        if stat.reclaimed > 0 {
+            let frozen = || freed.pop_front().map(FrozenPage::after_last_put);
+            reclaim.zones.free_batch(self.zone, core::iter::from_fn(frozen));
         }
-        if stat.pageout > 0 {
-            self.count(VmEvent::NrVmscanWrite, u64::from(stat.pageout));
-        }
+        reclaim.count_batch(&stat);
         *pages = back;
         stat
+    }
+}
+
+impl<'m, E: Env> Reclaim<'m, E> {
+    fn count_batch(&self, stat: &BatchStat) {
+        let activated = u64::from(stat.activate[0] + stat.activate[1]);
+        if activated > 0 {
+            self.events.count(VmEvent::PgActivate, activated);
+        }
+        if stat.pageout > 0 {
+            self.events.count(VmEvent::NrVmscanWrite, u64::from(stat.pageout));
+        }
     }
 
     /// Moves a page where its verdict sends it, and counts the reason.
@@ -85,7 +86,7 @@ impl<'m, E: Env> Mm<'m, E> {
             Verdict::Cull(page, why) => {
                 page.page().choose_list(false, true);
                 back.push(page);
-                self.count(VmEvent::UnevictablePgsCulled, 1);
+                self.events.count(VmEvent::UnevictablePgsCulled, 1);
                 Reason::Cull(why)
             }
             Verdict::Free(page, why) => {
@@ -93,33 +94,21 @@ impl<'m, E: Env> Mm<'m, E> {
                 Reason::Free(why)
             }
         };
-        self.verdicts.add::<E::Cpu>(reason.index(), 1);
-    }
-
-    /// Gives frozen pages of one zone back in one go.
-    fn free_batch(&self, mut freed: PageList<'m>) {
-        if freed.is_empty() {
-            return;
-        }
-        let Some(zone) = freed.back().map(|p| &self.zones[p.zone_index()]) else { return };
-        if self.config.poison {
-            freed.iter().for_each(|page| self.poison(page, Order::ZERO));
-        }
-        zone.give_batch(core::iter::from_fn(|| freed.pop_front().map(FrozenPage::after_last_put)));
+        self.verdicts.add(reason.index(), 1);
     }
 
     /// What one reference to an anonymous page earns it.
     pub fn reference_rule(&self) -> ReferenceRule {
-        match self.reclaim.activate_anon.load(Ordering::Relaxed) {
+        match self.activate_anon.load(Ordering::Relaxed) {
             true => ReferenceRule::ActivateAnon,
             false => ReferenceRule::SecondChance,
         }
     }
 
-    /// Sets [`Mm::reference_rule`].
+    /// Sets [`Reclaim::reference_rule`].
     pub fn set_reference_rule(&self, rule: ReferenceRule) {
         let activate = rule == ReferenceRule::ActivateAnon;
-        self.reclaim.activate_anon.store(activate, Ordering::Relaxed);
+        self.activate_anon.store(activate, Ordering::Relaxed);
     }
 
     /// How often each reason decided about a page.

@@ -7,14 +7,13 @@
 use core::ops::ControlFlow::{Break, Continue};
 
 use super::ladder::Judge;
-use super::{ActivateReason, FreeReason, KeepReason, May, ReclaimKind, Stage, Verdict};
+use super::{ActivateReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind, Stage, Verdict};
+use crate::base::stat::VmEvent;
+use crate::base::sync::{NoPreempt, Ordering};
 use crate::env::Env;
-use crate::mm::Mm;
+use crate::lru::workingset::Shadow;
 use crate::page::{FrozenPage, IsolatedPage, LockedPage, PageFlags, PageType};
-use crate::stat::VmEvent;
 use crate::swap::SwapEntry;
-use crate::sync::{NoPreempt, Ordering};
-use crate::workingset::Shadow;
 use crate::zone::ZoneFlags;
 
 impl<'m, E: Env> Judge<'_, 'm, E> {
@@ -37,7 +36,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     fn may_write(&mut self, page: LockedPage<'m>, flags: PageFlags, clean_only: bool) -> Stage<'m> {
         if flags.page_type() == PageType::File && !self.may_write_file(flags) {
             page.page().mark_reclaim();
-            self.mm.count(VmEvent::NrVmscanImmediateReclaim, 1);
+            self.reclaim.events.count(VmEvent::NrVmscanImmediateReclaim, 1);
             return self.activate(page, ActivateReason::DirtyFile);
         }
         if clean_only {
@@ -66,16 +65,16 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             // A file page would be written by its file system here.
             return self.activate(page, ActivateReason::PageoutFailed);
         }
-        if self.mm.slot_uses(page.page()) == 0 {
-            self.mm.try_to_free_swap(page.lock());
+        if self.reclaim.swap.slot_uses(page.page()) == 0 {
+            self.reclaim.swap.try_to_free_swap(page.lock());
             return self.keep(page, KeepReason::SlotUnused);
         }
         // A CPU may still store through a stale translation while the device reads.
-        self.walks.stale.flush_writable(self.mm.env());
+        self.walks.stale.flush_writable(&self.reclaim.env);
         self.stat.pageout += page.page().nr_pages();
         let entry = SwapEntry::from_raw(page.page().private());
         let (page, lock) = page.split();
-        self.mm.swap_writepage(lock);
+        self.reclaim.swap.writepage(lock);
         self.after_write(page, entry)
     }
 
@@ -92,14 +91,14 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if !flags.intersects(PageFlags::DIRTY | PageFlags::WRITEBACK) {
             return Continue(page);
         }
-        if flags.contains(PageFlags::DIRTY) && self.mm.has_write_failed(entry) {
+        if flags.contains(PageFlags::DIRTY) && self.reclaim.swap.has_write_failed(entry) {
             return self.activate(page, ActivateReason::WriteFailed);
         }
         self.keep(page, KeepReason::DirtyAgain)
     }
 }
 
-impl<'m, E: Env> Mm<'m, E> {
+impl<'m, E: Env> Reclaim<'m, E> {
     /// Takes a clean page out of its cache for good, if the isolation and the cache hold
     /// its only references (SPL-16); the slot keeps a shadow of it. The caller keeps count of
     /// the pages in the cache.
@@ -127,7 +126,7 @@ impl<'m, E: Env> Mm<'m, E> {
         let entry = SwapEntry::from_raw(frozen.page().private());
         let shadow = self.workingset_eviction(&frozen);
         let pfn = self.map.pfn(frozen.page());
-        self.swap_uncache(entry, pfn, Some(shadow));
+        self.swap.uncache(entry, pfn, Some(shadow));
         Ok(frozen.settle())
     }
 

@@ -5,32 +5,28 @@
 //! frames, so that each rung meets the state that it is there for, and sees what the batch
 //! came to and the scan pressure. Nothing in the crate calls this.
 
-use super::{BatchStat, ScanProgress, ScanRequest};
+use super::{BatchStat, Reclaim, ScanProgress, ScanRequest};
+use crate::base::units::Pfn;
 use crate::env::Env;
 use crate::lru::IsolatedList;
-use crate::mm::Mm;
-use crate::units::Pfn;
 
-impl<'m, E: Env> Mm<'m, E> {
+impl<'m, E: Env> Reclaim<'m, E> {
     /// Isolates those of `frames` that are on a list, judges them in their order, and puts
-    /// back what is not freed. The frames lie in one zone and hold anonymous pages.
-    #[doc(hidden)]
-    pub fn probe_pages(
+    /// back what is not freed. The frames are of one lruvec and hold anonymous pages.
+    pub(crate) fn probe_pages(
         &self,
         frames: &[Pfn],
         request: &ScanRequest,
         progress: &mut ScanProgress,
     ) -> BatchStat {
-        self.lru_add_drain_all();
+        self.lru.drain_all();
         let mut pages = IsolatedList::new(self.map);
         let on_lists = frames.iter().map(|pfn| self.map.page(*pfn));
         on_lists
             .filter_map(|page| self.lru.of(page).isolate_page(page))
             .for_each(|p| pages.push(p));
-        let Some(zone) = frames.first().map(|pfn| &self.zones[self.map.page(*pfn).zone_index()])
-        else {
-            return BatchStat::default();
-        };
-        self.reclaim_isolated(&mut pages, zone, request, progress)
+        let Some(first) = frames.first() else { return BatchStat::default() };
+        let lruvec = self.lru.of(self.map.page(*first));
+        self.shrink_isolated(&mut pages, lruvec, request, progress)
     }
 }

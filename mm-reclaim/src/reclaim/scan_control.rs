@@ -7,9 +7,9 @@
 use bitflags::bitflags;
 
 use super::{DEF_PRIORITY, SWAP_CLUSTER_MAX};
-use crate::gfp::Gfp;
-use crate::units::Order;
+use crate::base::units::Order;
 use crate::zone::ZoneId;
+use crate::zone::gfp::Gfp;
 
 /// Who reclaims.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,8 +178,6 @@ pub struct ScanProgress {
     pub force_writepage: bool,
     /// Compaction could satisfy the order by now.
     pub compaction_ready: bool,
-    /// Batches summed up since the start, for zone flags and traces.
-    pub last_batch: BatchStat,
 }
 
 impl ScanProgress {
@@ -196,19 +194,6 @@ impl ScanProgress {
             file_is_tiny: false,
             force_writepage: false,
             compaction_ready: false,
-            last_batch: BatchStat {
-                dirty: 0,
-                unqueued: 0,
-                congested: 0,
-                writeback: 0,
-                immediate: 0,
-                activate: [0; 2],
-                ref_keep: 0,
-                unmap_fail: 0,
-                pageout: 0,
-                lazyfree_fail: 0,
-                reclaimed: 0,
-            },
         }
     }
 }

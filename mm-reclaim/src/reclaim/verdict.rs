@@ -5,8 +5,8 @@
 
 use core::ops::ControlFlow;
 
+use crate::base::stat::Counters;
 use crate::page::{FrozenPage, IsolatedPage, LockedPage};
-use crate::stat::Counters;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident,)* })*) => {
@@ -146,7 +146,7 @@ impl Reason {
 }
 
 /// How often each reason decided.
-pub type VerdictCounters = Counters<{ Reason::COUNT }>;
+pub type VerdictCounters<C> = Counters<C, { Reason::COUNT }>;
 
 /// What becomes of a page.
 #[must_use = "a verdict owns its page"]

@@ -1,22 +1,22 @@
 //! `shrink_zones` and `shrink_zone`: from the zonelist down to one zone's lists.
 //!
-//! Places for what is to come: memory control groups are visited here, shrinkers run here
-//! after the lists, and compaction is asked here whether it could already satisfy the
-//! order. There is one group, no shrinker and no compaction yet; for orders above zero
-//! reclaim goes by [`should_continue_reclaim`] alone.
+//! Here the later parts attach: memory control groups are the lruvecs that the loop of
+//! [`Reclaim::shrink_zone`] visits, shrinkers run behind that loop, and compaction is asked
+//! before it whether it could already satisfy the order. There is one group, no shrinker and no
+//! compaction yet; for orders above zero reclaim goes by [`should_continue_reclaim`] alone.
 
-use super::{DEF_PRIORITY, ScanProgress, ScanRequest};
+use super::{BatchStat, DEF_PRIORITY, Reclaim, Scan, ScanProgress, ScanRequest};
+use crate::base::units::Order;
 use crate::env::Env;
-use crate::mm::Mm;
+use crate::lru::{IsolatedList, Lruvec};
 use crate::page::LruList;
-use crate::units::Order;
-use crate::zone::Zone;
+use crate::zone::{Zone, ZoneId};
 
-impl<'m, E: Env> Mm<'m, E> {
+impl<'m, E: Env> Reclaim<'m, E> {
     /// Walks the zonelist up to the class zone (SHRZ-01); the zones nearest to the class
     /// come first, as they serve most requests.
     pub(crate) fn shrink_zones(&self, request: &ScanRequest, progress: &mut ScanProgress) {
-        for zone in self.zonelist(request.class) {
+        for zone in self.zones.zonelist(request.class) {
             let may_skip = request.is_global() && progress.priority < DEF_PRIORITY;
             if may_skip && self.is_unreclaimable(zone) {
                 continue;
@@ -31,25 +31,41 @@ impl<'m, E: Env> Mm<'m, E> {
         is_unreclaimable(zone.looked_at_in_vain(), self.reclaimable_pages(zone))
     }
 
-    /// Pages that reclaim could get at: file pages, and anonymous ones as far as they have a
-    /// slot or there is one for them.
+    /// Pages that reclaim could get at in a zone: file pages, and anonymous ones as far as they
+    /// have a slot or there is one for them.
     pub(crate) fn reclaimable_pages(&self, zone: &Zone<'m, E::Cpu>) -> u32 {
-        let lruvec = self.lru.in_zone(zone.id());
-        let size = |list| lruvec.size(list);
-        let file = size(LruList::InactiveFile) + size(LruList::ActiveFile);
-        let anon = size(LruList::InactiveAnon) + size(LruList::ActiveAnon);
-        let (_, free_slots) = self.swap_pages();
-        file + anon.min(free_slots.saturating_add(lruvec.swapcached()))
+        let (_, free_slots) = self.swap.pages();
+        let reclaimable = |lruvec: &Lruvec<'m, E::Cpu>| {
+            let size = |list| lruvec.size(list);
+            let file = size(LruList::InactiveFile) + size(LruList::ActiveFile);
+            let anon = size(LruList::InactiveAnon) + size(LruList::ActiveAnon);
+            file + anon.min(free_slots.saturating_add(lruvec.swapcached()))
+        };
+        self.lru.set.of_zone(zone.id()).map(reclaimable).sum()
     }
 
-    /// Whether an anonymous page of the zone could be reclaimed (`can_reclaim_anon_pages`):
+    /// Pages that reclaim could get at in the zones of a class.
+    pub(crate) fn reclaimable_for(&self, class: ZoneId) -> u32 {
+        self.zones.zonelist(class).map(|zone| self.reclaimable_pages(zone)).sum()
+    }
+
+    /// Whether an anonymous page of the lruvec could be reclaimed (`can_reclaim_anon_pages`):
     /// one that has a slot needs none, so that they count when swap is full.
-    pub(super) fn can_reclaim_anon(&self, zone: &Zone<'m, E::Cpu>) -> bool {
-        self.has_free_swap() || self.lru.in_zone(zone.id()).swapcached() > 0
+    pub(super) fn can_reclaim_anon(&self, lruvec: &Lruvec<'m, E::Cpu>) -> bool {
+        self.swap.has_free() || lruvec.swapcached() > 0
     }
 
-    /// Reclaims from one zone until the order's need is met or a round was fruitless
-    /// (SHRZ-02's loop); true if any round freed something.
+    fn inactive_pages(&self, zone: &Zone<'m, E::Cpu>) -> u32 {
+        let inactive = |lruvec: &Lruvec<'m, E::Cpu>| {
+            let anon = self.can_reclaim_anon(lruvec);
+            let anon = if anon { lruvec.size(LruList::InactiveAnon) } else { 0 };
+            lruvec.size(LruList::InactiveFile) + anon
+        };
+        self.lru.set.of_zone(zone.id()).map(inactive).sum()
+    }
+
+    /// Reclaims from the lists of one zone, group by group, until the order's need is met or a
+    /// round was fruitless (SHRZ-02's loop); true if any round freed something.
     pub(crate) fn shrink_zone(
         &self,
         zone: &Zone<'m, E::Cpu>,
@@ -59,17 +75,39 @@ impl<'m, E: Env> Mm<'m, E> {
         let mut any = false;
         loop {
             let before = progress.reclaimed;
-            self.shrink_lruvec(zone, request, progress);
+            for lruvec in self.lru.set.of_zone(zone.id()) {
+                Scan { reclaim: self, zone, lruvec, request, progress }.shrink_lruvec();
+            }
             let freed = (progress.reclaimed - before) as u32;
             any |= freed > 0;
-            let lruvec = self.lru.in_zone(zone.id());
-            let swap = self.can_reclaim_anon(zone);
-            let anon = if swap { lruvec.size(LruList::InactiveAnon) } else { 0 };
-            let left = lruvec.size(LruList::InactiveFile) + anon;
+            let left = self.inactive_pages(zone);
             if !should_continue_reclaim(request.order, progress.priority, freed, left) {
                 return any;
             }
         }
+    }
+
+    /// Reclaims just the given pages of one lruvec, which are anonymous, whatever their
+    /// references, and puts the others back (`reclaim_pages`).
+    pub(crate) fn reclaim_pages(
+        &self,
+        pages: &mut IsolatedList<'m>,
+        lruvec: &Lruvec<'m, E::Cpu>,
+    ) -> u32 {
+        let (request, mut progress) = (ScanRequest::proactive(), ScanProgress::default());
+        self.shrink_isolated(pages, lruvec, &request, &mut progress).reclaimed
+    }
+
+    /// A scan of isolated pages with the request and the progress of the caller.
+    pub(super) fn shrink_isolated(
+        &self,
+        pages: &mut IsolatedList<'m>,
+        lruvec: &Lruvec<'m, E::Cpu>,
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) -> BatchStat {
+        let zone = self.zones.zone(lruvec.zone());
+        Scan { reclaim: self, zone, lruvec, request, progress }.shrink_isolated(pages)
     }
 }
 

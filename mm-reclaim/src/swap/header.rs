@@ -11,7 +11,7 @@
 //! | 1536 | the bad pages |
 //! | 4086 | `SWAPSPACE2` |
 
-use crate::units::PAGE_SIZE;
+use crate::base::units::PAGE_SIZE;
 
 const VERSION: usize = 1024;
 const LAST_PAGE: usize = 1028;

@@ -26,11 +26,11 @@ pub use drain::DeviceUse;
 
 use core::mem::MaybeUninit;
 
+use crate::base::lock_order::SWAP_DEVICE;
+use crate::base::storage;
+use crate::base::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Lock, Ordering};
+use crate::base::units::Pfn;
 use crate::env::{Cpu, DeviceId};
-use crate::lock_order::SWAP_DEVICE;
-use crate::storage;
-use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Lock, Ordering};
-use crate::units::Pfn;
 
 /// Slots in a cluster.
 pub const CLUSTER: u32 = 256;

@@ -8,11 +8,76 @@
 //! Locks: a slot's word changes by compare-and-swap; the lock of a device guards the
 //! search for free slots. It nests inside everything but the zone's.
 
+mod cache;
 pub mod entry;
 pub mod header;
-pub mod io;
 pub mod map;
+mod on_off;
+mod slots;
+mod transfer;
 
 pub use entry::SwapEntry;
 pub use header::HeaderError;
 pub use map::{Slot, SwapDevice};
+pub use on_off::SwapOnError;
+
+use crate::base::lock_order::SWAPON;
+use crate::base::stat::VmEvents;
+use crate::base::sync::{AtomicU8, AtomicU32, Lock, Once, Ordering};
+use crate::block::writeback::Writeback;
+use crate::env::Env;
+use crate::lru::Lru;
+use crate::page::memmap::MemMap;
+use crate::zone::Zones;
+use entry::MAX_SWAP_DEVICES;
+
+/// The swap devices of the machine, and the pages that have slots.
+pub(crate) struct Swap<'m, E: Env> {
+    env: E,
+    map: MemMap<'m>,
+    zones: &'m Zones<'m, E>,
+    lru: &'m Lru<'m, E>,
+    writeback: &'m Writeback<E>,
+    events: &'m VmEvents<E::Cpu>,
+    /// Devices by position; a position is taken once.
+    devices: [Once<SwapDevice<'m, E::Cpu>>; MAX_SWAP_DEVICES],
+    /// Positions that are taken.
+    count: AtomicU32,
+    /// Where the round among equal priorities goes on.
+    turn: AtomicU32,
+    /// Pages of a read-ahead cluster, as a power of two; 0 switches it off.
+    page_cluster: AtomicU8,
+    /// Held while a device is taken into use.
+    on_off: Lock<E::Cpu, (), SWAPON>,
+}
+
+impl<'m, E: Env> Swap<'m, E> {
+    /// No device yet.
+    pub(crate) fn new(lru: &'m Lru<'m, E>, writeback: &'m Writeback<E>) -> Self {
+        let zones = lru.zones;
+        Self {
+            env: zones.env,
+            map: zones.map,
+            zones,
+            lru,
+            writeback,
+            events: lru.events,
+            devices: [const { Once::new() }; MAX_SWAP_DEVICES],
+            count: AtomicU32::new(0),
+            turn: AtomicU32::new(0),
+            page_cluster: AtomicU8::new(3),
+            on_off: Lock::new(()),
+        }
+    }
+
+    /// Pages that a swap-in reads around the one it needs, as a power of two; 0 for just the
+    /// one.
+    pub(crate) fn page_cluster(&self) -> u8 {
+        self.page_cluster.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`Swap::page_cluster`].
+    pub(crate) fn set_page_cluster(&self, cluster: u8) {
+        self.page_cluster.store(cluster.min(5), Ordering::Relaxed);
+    }
+}

@@ -9,19 +9,20 @@
 //! The first violation found is returned; which one that is, is a matter of order, so a
 //! test that damages something expects a name, not a place in the order.
 
-mod damage;
 mod pages;
 mod spaces;
 mod swap;
 
-use crate::aspace::SpaceId;
+use crate::base::stat::VmEvent;
+use crate::base::units::{Order, Pfn, Vpn};
 use crate::env::Env;
-use crate::mm::Mm;
+use crate::lru::Lru;
 use crate::page::LruList;
-use crate::stat::VmEvent;
-use crate::swap::SwapEntry;
-use crate::units::{Order, Pfn, Vpn};
-use crate::zone::ZoneId;
+use crate::page::memmap::MemMap;
+use crate::rmap::Rmap;
+use crate::space::{SpaceId, Spaces};
+use crate::swap::{Swap, SwapEntry};
+use crate::zone::{ZoneId, Zones};
 
 /// What is wrong, with the evidence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -211,15 +212,30 @@ pub struct Census {
     pub families: u32,
 }
 
-impl<E: Env> Mm<'_, E> {
+/// What is compared with each other.
+pub(crate) struct Books<'a, 'm, E: Env> {
+    pub(crate) env: E,
+    pub(crate) map: MemMap<'m>,
+    pub(crate) zones: &'a Zones<'m, E>,
+    pub(crate) lru: &'a Lru<'m, E>,
+    pub(crate) swap: &'a Swap<'m, E>,
+    pub(crate) spaces: &'a Spaces<'m, E>,
+    pub(crate) rmap: &'a Rmap<'m, E>,
+    /// How often an event happened.
+    pub(crate) event: &'a dyn Fn(VmEvent) -> u64,
+}
+
+impl<E: Env> Books<'_, '_, E> {
     /// Checks everything; where the pages are. It does not sleep, so that a kernel may call it
     /// with everybody else stopped.
     ///
     /// # Errors
     /// The first violation found.
-    pub fn validate(&self) -> Result<Census, Violation> {
-        self.lru_add_drain_all();
-        if let Some(zone) = self.zones.iter().find(|zone| !zone.drain_pcp()) {
+    pub(crate) fn validate(&self) -> Result<Census, Violation> {
+        self.lru.drain_all();
+        if let Some(zone) =
+            ZoneId::ALL.map(|id| self.zones.zone(id)).into_iter().find(|zone| !zone.drain_pcp())
+        {
             return Err(Violation::BusyLists(zone.id()));
         }
         let mut census = Census::default();
@@ -236,8 +252,8 @@ impl<E: Env> Mm<'_, E> {
     ///
     /// # Errors
     /// The identity that does not hold.
-    pub fn check_counters(&self) -> Result<(), Violation> {
-        let n = |event| self.event(event);
+    pub(crate) fn check_counters(&self) -> Result<(), Violation> {
+        let n = |event| (self.event)(event);
         let by_caller = |k, d, p| n(k) + n(d) + n(p);
         let scanned =
             by_caller(VmEvent::PgScanKswapd, VmEvent::PgScanDirect, VmEvent::PgScanProactive);

@@ -1,17 +1,16 @@
 //! Descriptors, free lists and LRU lists against each other.
 
-use super::{Census, Violation};
+use super::{Books, Census, Violation};
+use crate::base::units::{Order, Pfn};
 use crate::env::Env;
-use crate::mm::Mm;
 use crate::page::{LruList, Page, PageFlags, PageType};
 use crate::rmap::FamilyFrame;
-use crate::units::{Order, Pfn};
 use crate::zone::Zone;
 use core::ops::ControlFlow;
 
-impl<'m, E: Env> Mm<'m, E> {
+impl<'m, E: Env> Books<'_, 'm, E> {
     pub(super) fn check_free_lists(&self, census: &mut Census) -> Result<(), Violation> {
-        for zone in self.zones() {
+        for zone in self.zones.iter() {
             let (mut counted, mut bad) = (0, None);
             let kept = zone.for_each_free(|page, order, _| {
                 counted += order.pages();
@@ -47,7 +46,7 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     pub(super) fn check_lru_lists(&self, census: &mut Census) -> Result<(), Violation> {
-        for zone in self.zones() {
+        for zone in self.zones.iter() {
             for list in LruList::ALL {
                 census.lru[list as usize] += self.check_list(zone, list)?;
             }
@@ -61,7 +60,7 @@ impl<'m, E: Env> Mm<'m, E> {
                 return Err(Violation::StaleLruFlag { list, flagged, linked });
             }
         }
-        let isolated = |kind| self.lru.in_all_zones(|v| v.isolated(kind));
+        let isolated = |kind| self.lru.set.in_all_zones(|v| v.isolated(kind));
         let counted = PageType::ALL.into_iter().map(isolated).sum();
         let flagged = self.map.iter().filter(|(_, p)| p.has(PageFlags::ISOLATED)).count() as u32;
         if flagged != 0 || counted != 0 {
@@ -71,7 +70,7 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     fn check_list(&self, zone: &Zone<'m, E::Cpu>, list: LruList) -> Result<u32, Violation> {
-        let lruvec = self.lru.in_zone(zone.id());
+        let lruvec = self.lru.set.in_zone(zone.id());
         let (mut counted, mut bad) = (0, None);
         lruvec.for_each(list, |page| {
             counted += page.nr_pages();
@@ -124,16 +123,16 @@ impl<'m, E: Env> Mm<'m, E> {
         }
         let mut found = 0;
         let mut frame = FamilyFrame::NONE;
-        self.rmap_walk(page, &mut frame, |_| {
+        self.rmap.rmap_walk(page, &mut frame, |_| {
             found += 1;
             ControlFlow::Continue(())
         });
-        self.let_go_family(frame);
+        self.rmap.let_go_family(frame);
         let counts = page.mapcount();
         if counts != found {
             return Err(Violation::WrongMapcount { pfn, counts, found });
         }
-        if flags.contains(PageFlags::MLOCKED) && !self.is_mapped_locked(page) {
+        if flags.contains(PageFlags::MLOCKED) && !self.rmap.is_mapped_locked(page) {
             return Err(Violation::StaleMlock(pfn));
         }
         let cached = u32::from(flags.contains(PageFlags::SWAPCACHE));

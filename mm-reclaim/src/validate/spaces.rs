@@ -1,24 +1,23 @@
 //! Address spaces: areas, entries, and that every mapping leads back.
 
-use super::{Census, Violation};
-use crate::aspace::{AreaFlags, AreaView, SpaceId};
+use super::{Books, Census, Violation};
+use crate::base::sync::Ordering;
+use crate::base::units::{Pfn, Vpn};
 use crate::env::{Env, PageTables, Prot, Pte};
-use crate::mm::Mm;
-use crate::space_ops::SpaceOf;
+use crate::space::SpaceOf;
+use crate::space::{AreaFlags, AreaView, SpaceId};
 use crate::swap::SwapEntry;
-use crate::sync::Ordering;
-use crate::units::{Pfn, Vpn};
 
-impl<'m, E: Env> Mm<'m, E> {
+impl<'m, E: Env> Books<'_, 'm, E> {
     pub(super) fn check_spaces(&self, census: &mut Census) -> Result<(), Violation> {
-        for held in self.held_spaces() {
+        for held in self.spaces.iter() {
             if held.space.live.load(Ordering::Acquire) {
                 self.check_space(held.id, held.space, census)?;
                 census.spaces += 1;
             }
         }
-        let (areas, spaces) = (self.areas.usage().0, self.spaces.usage().0);
-        census.families = self.anons.usage().0;
+        let (areas, spaces) = (self.spaces.areas.usage().0, self.spaces.pool.usage().0);
+        census.families = self.spaces.families.usage().0;
         for (kind, taken, found) in
             [("areas", areas, census.areas), ("address spaces", spaces, census.spaces)]
         {
@@ -44,7 +43,7 @@ impl<'m, E: Env> Mm<'m, E> {
     ) -> Result<(), Violation> {
         let busy = Violation::Busy(id);
         let index = space.areas.try_lock(self.env.tasks()).ok_or(busy)?;
-        let handle = self.spaces.handle_of(space);
+        let handle = self.spaces.pool.handle_of(space);
         let (mut at, mut found) = (Vpn(0), (0, 0));
         let mut last: Option<AreaView> = None;
         for area in index.iter() {
@@ -87,7 +86,7 @@ impl<'m, E: Env> Mm<'m, E> {
             at = vpn + 1;
             match pte {
                 Pte::None => {}
-                Pte::Present(mapping) if self.is_zero_page(mapping.pfn) => {
+                Pte::Present(mapping) if self.spaces.is_zero_page(mapping.pfn) => {
                     let locked = area.flags.contains(AreaFlags::LOCKED);
                     if locked || mapping.prot.contains(Prot::WRITE) || mapping.dirty {
                         return Err(Violation::BadZeroMapping { space: id, vpn });
@@ -100,7 +99,7 @@ impl<'m, E: Env> Mm<'m, E> {
                 Pte::Swap(raw) => {
                     entries += 1;
                     let entry = SwapEntry::from_raw(raw);
-                    if self.swap_device(entry).state(entry.slot()).uses == 0 {
+                    if self.swap.device(entry).state(entry.slot()).uses == 0 {
                         return Err(Violation::UnusedSlot(entry));
                     }
                 }

@@ -1,16 +1,15 @@
 //! Slots against the swap cache and the page tables.
 
-use super::{Census, Violation};
+use super::{Books, Census, Violation};
 use crate::env::Env;
-use crate::mm::Mm;
 use crate::page::PageFlags;
 use crate::swap::SwapEntry;
 use crate::swap::map::Held;
 
-impl<E: Env> Mm<'_, E> {
+impl<E: Env> Books<'_, '_, E> {
     pub(super) fn check_slots(&self, census: &Census) -> Result<(), Violation> {
         let mut uses = 0;
-        for (at, device) in self.swap_devices() {
+        for (at, device) in self.swap.devices() {
             let mut free = 0;
             for (slot, state) in device.iter() {
                 uses += u64::from(state.uses);
@@ -40,7 +39,7 @@ impl<E: Env> Mm<'_, E> {
     fn check_cached_pages(&self) -> Result<(), Violation> {
         for (pfn, page) in self.map.iter().filter(|(_, p)| p.has(PageFlags::SWAPCACHE)) {
             let entry = SwapEntry::from_raw(page.private());
-            let device = self.swap_devices().find(|(at, _)| *at == entry.device());
+            let device = self.swap.devices().find(|(at, _)| *at == entry.device());
             let state = device
                 .filter(|(_, d)| entry.slot() < d.blocks())
                 .map(|(_, d)| d.state(entry.slot()).held);

@@ -23,11 +23,11 @@
 
 use super::partial::{CLASSES, Pageblock, Partial, class_of};
 use super::{FrameRange, MigrateType, SPARSE, pageblock_index, tag_type};
-use crate::list::PageList;
-use crate::memmap::MemMap;
+use crate::base::sync::{AtomicU8, Ordering};
+use crate::base::units::{Order, Pfn};
+use crate::page::list::PageList;
+use crate::page::memmap::MemMap;
 use crate::page::{Page, PageFlags};
-use crate::sync::{AtomicU8, Ordering};
-use crate::units::{Order, Pfn};
 
 /// From which types a type may steal, best first.
 const FALLBACKS: [[MigrateType; 2]; 3] = [

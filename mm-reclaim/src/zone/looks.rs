@@ -1,8 +1,8 @@
 //! What reclaim has looked at in a zone, and what came of it.
 
 use super::Zone;
+use crate::base::sync::Ordering;
 use crate::env::Cpu;
-use crate::sync::Ordering;
 
 impl<C: Cpu> Zone<'_, C> {
     /// Base pages that reclaim looked at and freed here, ever.

@@ -13,12 +13,15 @@
 //! could have been served higher up.
 
 mod buddy;
+pub mod gfp;
 mod looks;
 mod migrate;
+mod page_wait;
 mod partial;
 mod pcp;
 mod raw;
 mod watermark;
+mod zones;
 
 pub use migrate::MigrateType;
 pub use watermark::{
@@ -27,15 +30,16 @@ pub use watermark::{
 
 use bitflags::bitflags;
 
+use crate::base::lock_order::ZONE;
+use crate::base::sync::{AtomicU8, AtomicU32, AtomicU64, Lock, Ordering};
+use crate::base::units::{Order, Pfn, PhysAddr};
 use crate::env::{Cpu, MAX_CPUS, WaitKey};
-use crate::lock_order::ZONE;
-use crate::memmap::MemMap;
+use crate::page::memmap::MemMap;
 use crate::page::{FrozenPage, Page};
-use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Lock, Ordering};
-use crate::units::{Order, Pfn, PhysAddr};
 use buddy::Buddy;
 pub(crate) use partial::Pageblock;
 pub(crate) use pcp::CpuLists;
+pub(crate) use zones::Zones;
 
 /// Zones of the node.
 pub const MAX_ZONES: usize = 3;

@@ -16,8 +16,8 @@
 //! ```
 
 use super::MigrateType;
-use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
-use crate::units::{Order, Pfn};
+use crate::base::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::base::units::{Order, Pfn};
 
 /// Lists of pageblocks for each migrate type.
 pub(super) const CLASSES: usize = 16;

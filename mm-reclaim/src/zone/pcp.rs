@@ -19,10 +19,10 @@
 mod stack;
 
 use super::{MigrateType, SPARSE, Zone, note};
+use crate::base::sync::Ordering;
+use crate::base::units::Order;
 use crate::env::{Cpu, MAX_CPUS};
 use crate::page::{FrozenPage, Page};
-use crate::sync::Ordering;
-use crate::units::Order;
 use stack::{HeldStack, Stack};
 
 /// The most single pages on a stack.

@@ -2,9 +2,9 @@
 //! from, and a block is no compound page. Kernels allocate through [`crate::Mm`].
 
 use super::{MigrateType, Zone};
+use crate::base::units::{Order, Pfn};
 use crate::env::Cpu;
 use crate::page::FrozenPage;
-use crate::units::{Order, Pfn};
 
 impl<C: Cpu> Zone<'_, C> {
     /// Takes a block of frames, by way of this CPU's lists.

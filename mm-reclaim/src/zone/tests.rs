@@ -6,12 +6,12 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::{FrameRange, Mark, Pageblock, Reach, Watermarks, Zone, ZoneId, ZoneLimits};
+use crate::base::sync::AtomicU8;
+use crate::base::units::{Order, Pfn, PhysAddr};
 use crate::env::MAX_CPUS;
-use crate::memmap::MemMap;
+use crate::page::memmap::MemMap;
 use crate::page::{FrozenPage, Page, PageFlags};
-use crate::sync::AtomicU8;
 use crate::tests::{TestCpu, cases, descriptors, frames, panic_of};
-use crate::units::{Order, Pfn, PhysAddr};
 use crate::zone::MigrateType;
 
 const KINDS: [MigrateType; 3] =

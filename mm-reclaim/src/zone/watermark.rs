@@ -19,7 +19,7 @@
 
 use bitflags::bitflags;
 
-use crate::units::{Order, isqrt};
+use crate::base::units::{Order, isqrt};
 
 /// Which of the three marks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use mm_reclaim::block::{Bio, Completion};
 use mm_reclaim::env::{
     Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, NoTable, PageTables, Pte, TaskFlags,
     Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
-use mm_reclaim::swap::io::{Bio, Completion};
 use mm_reclaim::units::{Nanos, Pfn, SpaceId, Vpn};
 
 /// One CPU, whose preemption is a counter, as in a kernel.
@@ -46,6 +46,7 @@ impl Cpu for OneCpu {
 }
 
 /// The rest of the machine.
+#[derive(Clone, Copy)]
 pub struct Idle;
 
 impl Env for Idle {

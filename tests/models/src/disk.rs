@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use mm_reclaim::block::{Bio, Completion, Direction, IoError};
 use mm_reclaim::env::{BlockDevice, DeviceId, Tasks, WaitKey, WaitMode};
-use mm_reclaim::swap::io::{Bio, Completion, Direction, IoError};
 use mm_reclaim::units::Pfn;
 
 use crate::task;

@@ -5,8 +5,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use mm_reclaim::aspace::SpaceId;
 use mm_reclaim::env::{Tasks, WaitKey, WaitMode};
+use mm_reclaim::space::SpaceId;
 
 use crate::disk::WORK;
 use crate::task::is_reaper;

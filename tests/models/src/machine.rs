@@ -3,13 +3,13 @@
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use mm_reclaim::advice::Advice;
-use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::env::{DeviceId, Prot, TaskFlags};
 use mm_reclaim::fault::{Access, FaultEnd};
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::{Page, PageFlags};
 use mm_reclaim::plan::{Config, Plan};
+use mm_reclaim::space::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::swap::header;
 use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, Vpn};
 use mm_reclaim::zone::{FrameRange, Mark, ZoneId};

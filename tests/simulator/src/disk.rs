@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use mm_reclaim::block::{Bio, Completion, Direction, IoError};
 use mm_reclaim::env::{BlockDevice, Clock, DeviceId, WaitEnd, WaitKey, WaitMode};
-use mm_reclaim::swap::io::{Bio, Completion, Direction, IoError};
 use mm_reclaim::units::Nanos;
 
 use crate::arena::{Arena, WORDS};

@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use mm_reclaim::advice::Advice;
-use mm_reclaim::aspace::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::env::Prot;
 use mm_reclaim::fault::{Access, FaultEnd};
+use mm_reclaim::mmap::Advice;
+use mm_reclaim::space::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::units::Vpn;
 use mm_reclaim::{Mm, Place};
 

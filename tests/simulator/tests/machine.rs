@@ -1,7 +1,7 @@
 //! Whole machines: programs that need more memory than there is keep every byte.
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::Clock;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::Vpn;
 use simulator::{Config, Death, DiskConfig, FIRST_DISK, Machine, Program};

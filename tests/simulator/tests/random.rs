@@ -1,7 +1,7 @@
 //! Random programs on random machines: whatever they do, every byte is the one written last.
 
-use mm_reclaim::advice::Advice;
-use mm_reclaim::aspace::SpaceError;
+use mm_reclaim::mmap::Advice;
+use mm_reclaim::space::SpaceError;
 use mm_reclaim::units::Vpn;
 use simulator::rng::Rng;
 use simulator::{Config, Death, DiskConfig, Machine, Program};

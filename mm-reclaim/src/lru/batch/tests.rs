@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use super::super::LruSet;
 use super::{BATCH, LruBatches};
-use crate::memmap::MemMap;
+use crate::page::memmap::MemMap;
 use crate::page::{LruList, Page, PageFlags, PageRef};
 use crate::tests::{TestCpu, descriptors, nth, owned, place};
 use crate::zone::ZoneId;

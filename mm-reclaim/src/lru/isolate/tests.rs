@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::super::{LruSet, Lruvec, Relocation};
 use super::{IsolateMode, IsolatedList, Taken};
-use crate::memmap::MemMap;
+use crate::page::memmap::MemMap;
 use crate::page::{IsolatedPage, LruList, Page, PageFlags, PageType};
 use crate::tests::{TestCpu, cases, descriptors, nth, owned, panic_of, place};
 use crate::zone::ZoneId;
@@ -187,13 +187,13 @@ fn pages_return_to_the_head_of_the_list_that_their_flags_name() {
         world.page(1).choose_list(true, false);
         world.page(2).set_mlocked(true);
         world.page(3).choose_list(true, false);
-        let before = world.vec.clock.load(crate::sync::Ordering::Relaxed);
+        let before = world.vec.clock.load(crate::base::sync::Ordering::Relaxed);
         assert_eq!(world.putback(taken), []);
         assert_eq!(world.on(ANON), [4, 0, 5]);
         assert_eq!(world.on(LruList::ActiveAnon), [3, 1]);
         assert_eq!(world.on(LruList::Unevictable), [2]);
         assert_eq!(LruList::ALL.map(|list| world.vec.size(list)), [3, 2, 0, 0, 1]);
-        assert_eq!(world.vec.clock.load(crate::sync::Ordering::Relaxed) - before, 2);
+        assert_eq!(world.vec.clock.load(crate::base::sync::Ordering::Relaxed) - before, 2);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::{Page, PageFlags};
 use super::{FrozenPage, IsolatedPage, LockedPage};
-use crate::sync::NoPreempt;
+use crate::base::sync::NoPreempt;
 use crate::tests::{TestCpu, panic_of};
 
 /// A page in use, isolated, with so many references.

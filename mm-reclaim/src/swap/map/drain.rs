@@ -11,8 +11,8 @@
 //! use, so its table can be laid out anew, by a header that may have changed.
 
 use super::{CLUSTER, SlotState, SwapDevice};
+use crate::base::sync::Ordering;
 use crate::env::Cpu;
-use crate::sync::Ordering;
 
 /// Whether a device is in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,9 +9,9 @@ use core::mem::MaybeUninit;
 use proptest::prelude::*;
 
 use super::{CLUSTER, Held, MAX_USES, Slot, SlotState, SwapDevice, words_for};
+use crate::base::units::Pfn;
 use crate::env::DeviceId;
 use crate::tests::{TestCpu, cases};
-use crate::units::Pfn;
 
 type Device<'m> = SwapDevice<'m, TestCpu>;
 

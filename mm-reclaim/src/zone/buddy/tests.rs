@@ -3,10 +3,10 @@
 use std::vec::Vec;
 
 use super::{Buddy, FrameRange, Pageblock, pageblock_index, tag_type};
-use crate::memmap::MemMap;
-use crate::sync::{AtomicU8, Ordering};
+use crate::base::sync::{AtomicU8, Ordering};
+use crate::base::units::{Order, Pfn};
+use crate::page::memmap::MemMap;
 use crate::tests::{descriptors, frames};
-use crate::units::{Order, Pfn};
 use crate::zone::MigrateType::{self, HighAtomic, Isolate, Movable, Reclaimable, Unmovable};
 
 /// Pageblocks of the zone.

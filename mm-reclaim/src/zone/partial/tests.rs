@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use super::{FRAMES, Partial, Relaxed, class_of};
+use crate::base::sync::AtomicU8;
+use crate::base::units::{Order, Pfn};
 use crate::env::MAX_CPUS;
-use crate::memmap::MemMap;
+use crate::page::memmap::MemMap;
 use crate::page::{FrozenPage, Page};
-use crate::sync::AtomicU8;
 use crate::tests::{TestCpu, descriptors, frames};
-use crate::units::{Order, Pfn};
 use crate::zone::{CpuLists, MigrateType, Pageblock, Zone, ZoneId};
 
 type TestZone<'m> = Zone<'m, TestCpu>;

@@ -4,10 +4,10 @@
 //! above it how many were ever popped. The places from the count on are empty. **Owner:**
 //! whoever holds the lock, for some dozen instructions or for a refill.
 
-use crate::memmap::MemMap;
+use crate::base::sync::{Held, WordLock};
+use crate::base::units::Order;
 use crate::page::Page;
-use crate::sync::{Held, WordLock};
-use crate::units::Order;
+use crate::page::memmap::MemMap;
 
 /// A block was popped: one more of those, one less on the stack.
 const POPPED: u64 = COUNT_MASK;

@@ -6,12 +6,12 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::{BATCH, CpuLists, HIGH};
+use crate::base::sync::AtomicU8;
+use crate::base::units::{Order, Pfn};
 use crate::env::MAX_CPUS;
-use crate::memmap::MemMap;
+use crate::page::memmap::MemMap;
 use crate::page::{FrozenPage, Page};
-use crate::sync::AtomicU8;
 use crate::tests::{TestCpu, cases, descriptors, frames, panic_of};
-use crate::units::{Order, Pfn};
 use crate::zone::{MigrateType, Pageblock, Zone, ZoneId};
 
 /// Pages of the zone: two pageblocks.
@@ -234,7 +234,7 @@ fn pages_of_special_blocks_pass_the_lists_by() {
         with_zone(|zone, _| {
             let page = take(zone);
             zone.tags.iter().for_each(|tag| {
-                tag.store(kind as u8, crate::sync::Ordering::Relaxed);
+                tag.store(kind as u8, crate::base::sync::Ordering::Relaxed);
             });
             let before = zone.pcp_pages();
             give(zone, page);

@@ -4,12 +4,12 @@
 use std::mem;
 use std::ops::Range;
 
-use mm_reclaim::advice::Advice;
-use mm_reclaim::aspace::AreaFlags;
 use mm_reclaim::env::{PageTables, Prot, Pte};
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::{LruList, Page, PageFlags, PageRef};
 use mm_reclaim::reclaim::{BatchStat, May, Reason, ReclaimKind, ScanProgress, ScanRequest};
+use mm_reclaim::space::AreaFlags;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::swap::SwapEntry;
 use mm_reclaim::units::{Order, Pfn, PhysAddr, Vpn};

@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use mm_reclaim::Place;
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::Prot;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::{Nanos, PhysAddr, Vpn};
 use mm_reclaim::zone::ZoneLimits;
@@ -126,7 +126,7 @@ impl<'m> Actor<'m> {
         let range = self.stretch();
         self.program.unmap(range.clone()).expect("a range of the program's");
         let rights = Prot::READ | Prot::WRITE;
-        let none = mm_reclaim::aspace::AreaFlags::empty();
+        let none = mm_reclaim::space::AreaFlags::empty();
         let (space, pages) = (self.program.space, range.end - range.start);
         self.machine
             .mm

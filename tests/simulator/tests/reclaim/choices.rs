@@ -1,8 +1,8 @@
 //! Choices of reclaim that lose no byte when they are wrong: how far it goes, and from where it
 //! takes. Each is seen by a count that only the right choice gives.
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::LruList;
 use mm_reclaim::reclaim::SWAP_CLUSTER_MAX;
 use mm_reclaim::stat::VmEvent;

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mm_reclaim::aspace::SpaceError;
 use mm_reclaim::env::{DeviceId, Tasks, WaitEnd, WaitKey, WaitMode};
+use mm_reclaim::space::SpaceError;
 use simulator::rng::{Rng, mix};
 use simulator::{Death, Machine};
 

@@ -3,9 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::{FrameMemory, TaskFlags};
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::PageFlags;
 use mm_reclaim::reclaim::ScanRequest;
 use mm_reclaim::stat::VmEvent;

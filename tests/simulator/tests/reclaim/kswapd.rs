@@ -75,7 +75,7 @@ fn kswapd_gives_up_after_sixteen_fruitless_runs() {
     on(DiskConfig::sync(33), |machine| {
         let (mut program, area) = cold(machine, 100);
         let first = area.start..area.start + 32;
-        program.advise(first.clone(), mm_reclaim::advice::Advice::PageOut).expect("an area");
+        program.advise(first.clone(), mm_reclaim::mmap::Advice::PageOut).expect("an area");
         assert_eq!(machine.mm.swap_pages(), (32, 0));
         let mut taken = exhaust(machine);
         for _ in 0..40 {
@@ -319,7 +319,7 @@ fn without_swap_anonymous_pages_are_not_scanned() {
     on(DiskConfig::sync(9), |machine| {
         let (mut program, area) = cold(machine, 100);
         let first = area.start..area.start + 8;
-        program.advise(first, mm_reclaim::advice::Advice::PageOut).expect("an area");
+        program.advise(first, mm_reclaim::mmap::Advice::PageOut).expect("an area");
         direct_round(machine, Gfp::KERNEL);
         assert_eq!(event(machine, VmEvent::PgScanDirect), 0);
         prove(machine);

@@ -1,7 +1,7 @@
 //! The rungs of the ladder that need no device: what each leaves behind, beside its reason.
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::{LruList, PageFlags};
 use mm_reclaim::reclaim::references::ReferenceRule;
 use mm_reclaim::reclaim::{

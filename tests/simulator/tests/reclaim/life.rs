@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use mm_reclaim::advice::Advice;
-use mm_reclaim::aspace::SpaceError;
+use mm_reclaim::mmap::Advice;
+use mm_reclaim::space::SpaceError;
 use mm_reclaim::units::{Nanos, Vpn};
 use mm_reclaim::{Place, SwapOffError};
 use simulator::rng::Rng;

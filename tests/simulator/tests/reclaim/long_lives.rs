@@ -4,9 +4,9 @@
 //! at the end. `TEST_LONG=1` makes it a hundred thousand rounds of each.
 
 use mm_reclaim::Place;
-use mm_reclaim::advice::Advice;
-use mm_reclaim::aspace::{AreaFlags, SpaceStat};
 use mm_reclaim::env::Prot;
+use mm_reclaim::mmap::Advice;
+use mm_reclaim::space::{AreaFlags, SpaceStat};
 use mm_reclaim::units::Vpn;
 use simulator::{DiskConfig, Machine, Program};
 
@@ -148,7 +148,7 @@ fn sixty_five_thousand_areas_come_and_go() {
         let free = crate::bench::free_between_programs(machine);
         let mut program = Program::new(machine);
         let start = Vpn(0x10_0000);
-        let most = mm_reclaim::aspace::MAX_MAP_COUNT;
+        let most = mm_reclaim::space::MAX_MAP_COUNT;
         for i in 0..most / 2 {
             let at = Place::Fixed(start + 4 * i);
             machine.mm.mmap(program.space, at, 3, RW, AreaFlags::empty()).expect("room");
@@ -161,7 +161,7 @@ fn sixty_five_thousand_areas_come_and_go() {
         assert_eq!(taken.areas, most);
         let flags = AreaFlags::empty();
         let refused = machine.mm.mmap(program.space, Place::Anywhere, 2, RW, flags);
-        assert_eq!(refused, Err(mm_reclaim::aspace::SpaceError::TableFull));
+        assert_eq!(refused, Err(mm_reclaim::space::SpaceError::TableFull));
         // In the middle one too many; at an end it is fine.
         let last = start + 4 * (most / 2 - 1);
         program.write(last).expect("alive");
@@ -169,7 +169,7 @@ fn sixty_five_thousand_areas_come_and_go() {
         let one = machine.mm.mmap(program.space, Place::Fixed(last), 3, RW, flags);
         assert_eq!(
             one,
-            Err(mm_reclaim::aspace::SpaceError::BadRange { start: last, end: last + 3 })
+            Err(mm_reclaim::space::SpaceError::BadRange { start: last, end: last + 3 })
         );
         machine.mm.mmap(program.space, Place::Fixed(Vpn(0x8000)), 3, RW, flags).expect("room");
         assert_eq!(program.unmap(Vpn(0x8001)..Vpn(0x8002)), refused.map(drop));

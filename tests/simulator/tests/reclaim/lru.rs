@@ -1,8 +1,8 @@
 //! The lists: who enters where, how pages move, what reclaiming them costs.
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::Prot;
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::{LruList, PageFlags, PageType};
 use mm_reclaim::reclaim::{KeepReason, Reason};
 use mm_reclaim::stat::VmEvent;

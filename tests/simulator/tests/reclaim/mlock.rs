@@ -2,10 +2,10 @@
 
 use std::sync::Mutex;
 
-use mm_reclaim::advice::Advice;
-use mm_reclaim::aspace::{AreaFlags, SpaceError};
 use mm_reclaim::env::{DeviceId, Prot};
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::{LruList, PageFlags};
+use mm_reclaim::space::{AreaFlags, SpaceError};
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::Vpn;
 use mm_reclaim::{Place, SwapOffError};

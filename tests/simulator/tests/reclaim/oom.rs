@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use mm_reclaim::advice::Advice;
-use mm_reclaim::aspace::SpaceError;
 use mm_reclaim::env::Clock;
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::oom::{BadOomScore, OOM_SCORE_ADJ_MIN};
+use mm_reclaim::space::SpaceError;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::Order;
 use simulator::{Config, Death, DiskConfig, Machine, Program};

@@ -1,8 +1,8 @@
 //! Who maps a page: counts through fork, copies and splits; references and unmapping seen
 //! through every mapping; translations that must not outlive their entries.
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::Prot;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::PageFlags;
 use mm_reclaim::reclaim::{ActivateReason, FreeReason, KeepReason, Reason, ScanRequest};
 use mm_reclaim::stat::VmEvent;

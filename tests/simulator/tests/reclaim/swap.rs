@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::DeviceId;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::PageFlags;
 use mm_reclaim::reclaim::ScanRequest;
 use mm_reclaim::stat::VmEvent;

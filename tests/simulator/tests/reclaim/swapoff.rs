@@ -1,7 +1,7 @@
 //! Taking a device out of use: every page comes back, or the device stays.
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::{DeviceId, Pte};
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::swap::header;
 use mm_reclaim::units::{PAGE_SIZE, Vpn};

@@ -7,9 +7,9 @@
 use std::mem::discriminant;
 use std::ops::Range;
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::{PageTables, Pte};
 use mm_reclaim::gfp::Gfp;
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::{LruList, Page, PageFlags};
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::swap::SwapEntry;
@@ -120,14 +120,14 @@ const REFS: Violation = Violation::WrongRefs { pfn: PFN, counts: 0, holders: 0 }
 const ORPHAN: Violation = Violation::OrphanSlot(SwapEntry::from_raw(0));
 const BAD_BLOCK: Violation = Violation::BadFreeBlock { pfn: PFN, order: Order::ZERO };
 const SPACE_COUNTS: Violation = Violation::SpaceCounts {
-    space: mm_reclaim::aspace::SpaceId::from_bits(0),
+    space: mm_reclaim::space::SpaceId::from_bits(0),
     counts: (0, 0),
     found: (0, 0),
 };
 const BAD_AREA: Violation =
-    Violation::BadArea { space: mm_reclaim::aspace::SpaceId::from_bits(0), start: Vpn(0) };
+    Violation::BadArea { space: mm_reclaim::space::SpaceId::from_bits(0), start: Vpn(0) };
 const BROKEN_RMAP: Violation = Violation::BrokenRmap {
-    space: mm_reclaim::aspace::SpaceId::from_bits(0),
+    space: mm_reclaim::space::SpaceId::from_bits(0),
     vpn: Vpn(0),
     pfn: PFN,
 };

@@ -1,7 +1,7 @@
 //! Untouched memory that is read (BUDY-11).
 
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::{Prot, Pte};
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::LruList;
 use mm_reclaim::stat::VmEvent;
 use simulator::{DiskConfig, Machine, Program};
@@ -107,13 +107,13 @@ fn a_zero_page_in_locked_memory_is_found() {
         let mut program = Program::new(machine);
         let area = program.map(1);
         program.check_all(area.clone());
-        let flags = mm_reclaim::aspace::AreaFlags::LOCKED;
+        let flags = mm_reclaim::space::AreaFlags::LOCKED;
         machine.mm.corrupt_rights(program.space, area.start, Prot::READ, flags);
         let found = machine.mm.validate();
         let wanted =
             mm_reclaim::Violation::BadZeroMapping { space: program.space, vpn: area.start };
         assert_eq!(found, Err(wanted));
-        let none = mm_reclaim::aspace::AreaFlags::empty();
+        let none = mm_reclaim::space::AreaFlags::empty();
         machine.mm.corrupt_rights(program.space, area.start, Prot::READ, none);
     });
 }

@@ -3,8 +3,8 @@
 use core::arch::asm;
 
 use kernel::arch::usercopy::{copy_from_user, copy_to_user};
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::{Env, Mapping, PageTables, Pte, TlbEntry};
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::units::Vpn;
 use suite::Test;
 

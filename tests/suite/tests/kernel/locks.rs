@@ -3,7 +3,7 @@
 use kernel::arch::cpu;
 use kernel::arch::lock::IrqLock;
 use kernel::println;
-use mm_reclaim::aspace::SpaceId;
+use mm_reclaim::space::SpaceId;
 use suite::Test;
 
 use crate::support::{mm, sleep_ms};

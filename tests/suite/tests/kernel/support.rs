@@ -10,8 +10,8 @@ use kernel::early::Machine;
 use kernel::glue::{self, KernelMm};
 use kernel::task::family::Which;
 use kernel::task::{self, TaskId, exited_with};
-use mm_reclaim::aspace::{AreaFlags, SpaceId};
 use mm_reclaim::env::{Prot, TaskFlags, WaitKey, WaitMode};
+use mm_reclaim::space::{AreaFlags, SpaceId};
 use mm_reclaim::units::{Nanos, Vpn};
 use mm_reclaim::{Census, Place};
 

@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use kernel::arch::usercopy::{copy_from_user, put_words};
 use kernel::ramdisk;
 use mm_reclaim::Place;
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::{DeviceId, Prot};
+use mm_reclaim::mmap::Advice;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::{Order, Vpn};
 use suite::Test;
@@ -162,6 +162,6 @@ fn slots(count: usize) -> i32 {
     0
 }
 
-fn flags() -> mm_reclaim::aspace::AreaFlags {
-    mm_reclaim::aspace::AreaFlags::empty()
+fn flags() -> mm_reclaim::space::AreaFlags {
+    mm_reclaim::space::AreaFlags::empty()
 }

@@ -4,8 +4,8 @@ use core::arch::asm;
 
 use kernel::arch::paging::USER_END;
 use kernel::arch::usercopy::{Fault, copy_from_user, copy_to_user, put_words, string_from_user};
-use mm_reclaim::advice::Advice;
 use mm_reclaim::env::Prot;
+use mm_reclaim::mmap::Advice;
 use suite::Test;
 
 use crate::support::{READ_WRITE, map, mm, own_space, with_space};

@@ -1,0 +1,9 @@
+//! What everything else stands on: units, locks, waits, counters, and memory cut at boot.
+
+pub mod lock_order;
+pub mod stat;
+pub(crate) mod storage;
+pub(crate) mod sync;
+pub(crate) mod tlb;
+pub mod units;
+pub(crate) mod wait;

@@ -1,0 +1,174 @@
+//! Counters of events, with Linux's names.
+//!
+//! Each CPU bumps its own row; reading folds the rows. Gauges (list sizes, free pages,
+//! isolated pages) live with what they count. A hot loop counts in a local and adds once
+//! a batch.
+
+use core::marker::PhantomData;
+
+use crate::base::sync::{AtomicU64, Ordering};
+use crate::env::{Cpu, MAX_CPUS};
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What is counted.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum VmEvent {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl VmEvent {
+            /// Every event.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name under which `/proc/vmstat` shows the event.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// Faults of any kind.
+    PgFault = "pgfault",
+    /// Faults that waited for a swap-in.
+    PgMajFault = "pgmajfault",
+    /// Pages allocated.
+    PgAlloc = "pgalloc",
+    /// Pages freed.
+    PgFree = "pgfree",
+    /// Base pages moved to an active list.
+    PgActivate = "pgactivate",
+    /// Base pages moved from an active list to an inactive one.
+    PgDeactivate = "pgdeactivate",
+    /// Pages of active lists that were scanned.
+    PgRefill = "pgrefill",
+    /// Of these, the base pages that had been used since the look before.
+    NrRotated = "nr_rotated",
+    /// Inactive pages scanned by kswapd.
+    PgScanKswapd = "pgscan_kswapd",
+    /// Inactive pages scanned by direct reclaim.
+    PgScanDirect = "pgscan_direct",
+    /// Inactive pages scanned on request of a program (`MADV_PAGEOUT`).
+    PgScanProactive = "pgscan_proactive",
+    /// Inactive anonymous pages scanned.
+    PgScanAnon = "pgscan_anon",
+    /// Inactive file pages scanned.
+    PgScanFile = "pgscan_file",
+    /// Pages freed by kswapd.
+    PgStealKswapd = "pgsteal_kswapd",
+    /// Pages freed by direct reclaim.
+    PgStealDirect = "pgsteal_direct",
+    /// Pages freed on request of a program.
+    PgStealProactive = "pgsteal_proactive",
+    /// Anonymous pages freed by reclaim.
+    PgStealAnon = "pgsteal_anon",
+    /// File pages freed by reclaim.
+    PgStealFile = "pgsteal_file",
+    /// Times that direct reclaim slept because the reserves were low.
+    PgScanDirectThrottle = "pgscan_direct_throttle",
+    /// Direct reclaims, by class zone.
+    AllocStallDma = "allocstall_dma",
+    /// Direct reclaims, by class zone.
+    AllocStallDma32 = "allocstall_dma32",
+    /// Direct reclaims, by class zone.
+    AllocStallNormal = "allocstall_normal",
+    /// Microseconds of the attempts of direct reclaim, without what its callers were throttled.
+    ReclaimDelay = "direct_reclaim_us",
+    /// Times that kswapd set out to balance the node.
+    PageOutRun = "pageoutrun",
+    /// Pages that kswapd's pages-to-be found locked, written back or marked.
+    PgRotated = "pgrotated",
+    /// Pages read from swap.
+    PswpIn = "pswpin",
+    /// Pages written to swap.
+    PswpOut = "pswpout",
+    /// Pages read from swap ahead of a fault.
+    SwapRa = "swap_ra",
+    /// Pages read ahead that a fault then wanted.
+    SwapRaHit = "swap_ra_hit",
+    /// Pages of a locked area put on the unevictable list.
+    UnevictablePgsCulled = "unevictable_pgs_culled",
+    /// Pages mlocked.
+    UnevictablePgsMlocked = "unevictable_pgs_mlocked",
+    /// Pages munlocked.
+    UnevictablePgsMunlocked = "unevictable_pgs_munlocked",
+    /// Pages that came back from the unevictable list.
+    UnevictablePgsRescued = "unevictable_pgs_rescued",
+    /// Dirty file pages that reclaim only marked.
+    NrVmscanImmediateReclaim = "nr_vmscan_immediate_reclaim",
+    /// Pages that reclaim submitted for writing.
+    NrVmscanWrite = "nr_vmscan_write",
+    /// Anonymous refaults with a shadow.
+    WorkingsetRefaultAnon = "workingset_refault_anon",
+    /// File refaults with a shadow.
+    WorkingsetRefaultFile = "workingset_refault_file",
+    /// Anonymous refaults that were activated at once.
+    WorkingsetActivateAnon = "workingset_activate_anon",
+    /// File refaults that were activated at once.
+    WorkingsetActivateFile = "workingset_activate_file",
+    /// Refaults of pages that were active before.
+    WorkingsetRestoreAnon = "workingset_restore_anon",
+    /// Lazily freed pages that reclaim freed.
+    PgLazyFreed = "pglazyfreed",
+    /// Programs killed for want of memory.
+    OomKill = "oom_kill",
+    /// Resident pages that the reaper took from victims.
+    OomReaped = "oom_reaped",
+    /// Swap writes that failed.
+    SwapWriteError = "swap_write_error",
+    /// Swap reads that failed.
+    SwapReadError = "swap_read_error",
+    /// Accesses that failed because their page could not be read.
+    SwapBusError = "swap_bus_error",
+    /// Pages copied at a write to a shared page.
+    CowCopy = "cow_copy",
+    /// Shared pages that a write could reuse.
+    CowReuse = "cow_reuse",
+}
+
+/// One CPU's counters, on cache lines of their own.
+#[repr(align(64))]
+struct Row<const N: usize>([AtomicU64; N]);
+
+/// A table of counters, a row for each CPU.
+pub struct Counters<C, const N: usize> {
+    rows: [Row<N>; MAX_CPUS],
+    cpu: PhantomData<fn() -> C>,
+}
+
+impl<C: Cpu, const N: usize> Counters<C, N> {
+    pub(crate) const fn new() -> Self {
+        let rows = [const { Row([const { AtomicU64::new(0) }; N]) }; MAX_CPUS];
+        Self { rows, cpu: PhantomData }
+    }
+
+    /// Adds `n` to counter `which`.
+    ///
+    /// The caller may be preempted and moved between the choice of the row and the
+    /// addition; the row is then another CPU's, which the atomic addition allows for.
+    #[inline(always)]
+    pub(crate) fn add(&self, which: usize, n: u64) {
+        self.rows[C::current() % MAX_CPUS].0[which].fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The sum over all CPUs.
+    pub fn read(&self, which: usize) -> u64 {
+        self.rows.iter().map(|row| row.0[which].load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// The event counters of a machine.
+pub type VmEvents<C> = Counters<C, { VmEvent::ALL.len() }>;
+
+impl<C: Cpu> VmEvents<C> {
+    /// `event` happened `n` times.
+    #[inline(always)]
+    pub(crate) fn count(&self, event: VmEvent, n: u64) {
+        self.add(event as usize, n);
+    }
+}

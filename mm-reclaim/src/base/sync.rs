@@ -1,0 +1,174 @@
+//! The only door to atomics and locks.
+//!
+//! No other file of the crate names `core::sync::atomic` or `spin`: a model checker's
+//! types can then take their place here, and every lock is known to stop preemption.
+//!
+//! | built with | atomics and locks | what runs on them |
+//! | --- | --- | --- |
+//! | nothing special | `core`'s and `spin`'s, as they are | kernels, simulators, Miri |
+//! | `--cfg shuttle` | the same, each operation a point at which another task may go on | the machine of `tests/models` |
+//! | `--cfg loom` | loom's, in every order that the memory model allows | the primitives, in this module's tests |
+//!
+//! `docs/concurrency.md` tells what is proved with them.
+//!
+//! A [`Lock`] is a `spin` mutex whose holder cannot be preempted: with more tasks than
+//! CPUs, a preempted holder would leave the others spinning for a whole time slice. What
+//! "stop preemption" means and how a waiting CPU relaxes come from the environment's
+//! [`Cpu`]. No lock of the crate is ever taken in an interrupt handler, so interrupts
+//! stay on.
+//!
+//! A [`WordLock`] is the exception: nobody waits for it, so its holder may be preempted.
+//!
+//! The order in which locks may nest is written down in `docs/decisions/0003-locks.md`. A
+//! lock's type says its rank ([`crate::base::lock_order`]); debug builds tell the environment of
+//! each lock that is taken and given back, so that it can hold the order against them.
+
+#[cfg(loom)]
+mod under_loom;
+#[cfg(shuttle)]
+mod under_shuttle;
+mod word_lock;
+
+#[cfg(not(any(loom, shuttle)))]
+pub use core::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
+};
+#[cfg(not(any(loom, shuttle)))]
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+#[cfg(any(loom, shuttle))]
+pub use core::sync::atomic::Ordering;
+#[cfg(loom)]
+pub use under_loom::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
+#[cfg(loom)]
+use under_loom::{SpinMutex, SpinMutexGuard};
+#[cfg(shuttle)]
+pub use under_shuttle::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence, pass, pass_acts, pass_points,
+};
+#[cfg(shuttle)]
+use under_shuttle::{SpinMutex, SpinMutexGuard};
+
+/// The machine's own, for the modules that put something around them.
+#[cfg(shuttle)]
+use {core::sync::atomic as machine, spin::mutex as machine_mutex};
+
+pub(crate) use word_lock::{Held, WordLock};
+
+/// For [`crate::base::wait::SleepLock`], which only ever tries to take it.
+pub(crate) type RawMutex<T> = SpinMutex<T, spin::Spin>;
+/// The data of a [`RawMutex`], until it is dropped.
+pub(crate) type RawMutexGuard<'a, T> = SpinMutexGuard<'a, T, spin::Spin>;
+/// Written once, by the holder of a lock: the models have no use for another one.
+pub(crate) use spin::{Once, RelaxStrategy};
+
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+use crate::base::lock_order::UNRANKED;
+use crate::env::Cpu;
+
+/// Preemption is off while a value of this type lives.
+#[must_use = "preemption is off only while the guard lives"]
+pub struct NoPreempt<C: Cpu> {
+    /// A guard belongs to the CPU that it was made on: neither `Send` nor `Sync`.
+    cpu: PhantomData<(C, *const ())>,
+}
+
+impl<C: Cpu> NoPreempt<C> {
+    /// Switches preemption off; nests.
+    #[inline(always)]
+    pub fn new() -> Self {
+        C::preempt_disable();
+        Self { cpu: PhantomData }
+    }
+}
+
+impl<C: Cpu> Default for NoPreempt<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C: Cpu> Drop for NoPreempt<C> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        C::preempt_enable();
+    }
+}
+
+/// A spin lock whose holder is not preempted, of a rank in the lock order.
+pub struct Lock<C: Cpu, T, const RANK: u8 = UNRANKED> {
+    inner: SpinMutex<T, C::Relax>,
+    cpu: PhantomData<fn() -> C>,
+}
+
+/// What [`Lock::lock`] gives: the data, until it is dropped.
+#[must_use = "the lock is held only while the guard lives"]
+pub struct LockGuard<'a, C: Cpu, T, const RANK: u8 = UNRANKED> {
+    /// Declared first, so that the lock is released before preemption is allowed again.
+    inner: SpinMutexGuard<'a, T, C::Relax>,
+    /// Before preemption is allowed again, too.
+    #[cfg(debug_assertions)]
+    _ranked: Ranked<C, RANK>,
+    _held: NoPreempt<C>,
+}
+
+impl<C: Cpu, T, const RANK: u8> Lock<C, T, RANK> {
+    /// A lock that is not held.
+    pub const fn new(value: T) -> Self {
+        Self { inner: SpinMutex::new(value), cpu: PhantomData }
+    }
+
+    /// Spins until the lock is this caller's.
+    #[inline(always)]
+    pub fn lock(&self) -> LockGuard<'_, C, T, RANK> {
+        let held = NoPreempt::new();
+        // Said before the wait: an inversion then panics where it would hang.
+        #[cfg(debug_assertions)]
+        let ranked = Ranked::new();
+        LockGuard {
+            inner: self.inner.lock(),
+            #[cfg(debug_assertions)]
+            _ranked: ranked,
+            _held: held,
+        }
+    }
+}
+
+/// The environment knows of a lock of this rank while a value of this type lives.
+#[cfg(debug_assertions)]
+struct Ranked<C: Cpu, const RANK: u8>(PhantomData<C>);
+
+#[cfg(debug_assertions)]
+impl<C: Cpu, const RANK: u8> Ranked<C, RANK> {
+    fn new() -> Self {
+        C::lock_taken(RANK);
+        Self(PhantomData)
+    }
+}
+
+#[cfg(debug_assertions)]
+impl<C: Cpu, const RANK: u8> Drop for Ranked<C, RANK> {
+    fn drop(&mut self) {
+        C::lock_released(RANK);
+    }
+}
+
+impl<C: Cpu, T, const RANK: u8> Deref for LockGuard<'_, C, T, RANK> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<C: Cpu, T, const RANK: u8> DerefMut for LockGuard<'_, C, T, RANK> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

@@ -1,0 +1,72 @@
+//! The sleeping lock with threads for tasks. The fake tasks look again only when they are
+//! woken, so a lost wake-up ends in a panic.
+
+use core::cell::Cell;
+
+use super::{
+    ISOLATION_WAIT, KSWAPD_WAIT, NAP_WAIT, PFMEMALLOC_WAIT, REAPER_WAIT, SleepLock, WRITEBACK_WAIT,
+};
+use crate::base::sync::{AtomicU32, Ordering};
+use crate::tests::{Asked, TestEnv};
+
+/// A lock has one holder at a time, however many sleep for it, and all get their turn.
+#[test]
+fn sleepers_get_the_lock_one_at_a_time() {
+    let (tasks, rounds) = if cfg!(miri) { (3, 8) } else { (4, 500) };
+    let env = TestEnv::new();
+    let lock = SleepLock::new(Cell::new(0u32));
+    std::thread::scope(|scope| {
+        for _ in 0..tasks {
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    let count = lock.lock(&env);
+                    let before = count.get();
+                    std::thread::yield_now();
+                    count.set(before + 1);
+                }
+            });
+        }
+    });
+    assert_eq!(lock.lock(&env).get(), tasks * rounds);
+    assert_eq!(lock.sleepers.load(Ordering::Relaxed), 0);
+}
+
+/// The holder may hand the lock over long after the sleeper began to wait.
+#[test]
+fn an_unlock_wakes_who_sleeps() {
+    let env = TestEnv::new();
+    let lock = SleepLock::new(AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        let held = lock.lock(&env);
+        scope.spawn(|| lock.lock(&env).store(2, Ordering::Relaxed));
+        while lock.sleepers.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(held.load(Ordering::Relaxed), 0, "the lock was taken from its holder");
+        drop(held);
+    });
+    assert_eq!(lock.lock(&env).load(Ordering::Relaxed), 2);
+    assert!(env.take_asked().contains(&Asked::Wake(lock.key())));
+}
+
+#[test]
+fn an_unlock_without_sleepers_wakes_nobody() {
+    let env = TestEnv::new();
+    let lock = SleepLock::new(1u8);
+    *lock.lock(&env) += 1;
+    assert_eq!(*lock.lock(&env), 2);
+    assert_eq!(env.take_asked(), []);
+}
+
+/// PAGE-01: who waits for different things never shares a key, with each other or with those
+/// who wait for a page.
+#[test]
+fn wait_keys_tell_the_sleepers_apart() {
+    let keys =
+        [KSWAPD_WAIT, PFMEMALLOC_WAIT, NAP_WAIT, WRITEBACK_WAIT, REAPER_WAIT, ISOLATION_WAIT];
+    let mut distinct: Vec<u64> = keys.iter().map(|key| key.0).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), keys.len());
+    assert!(distinct.iter().all(|key| key >> 62 == 1), "{distinct:x?}");
+}

@@ -1,0 +1,96 @@
+//! Requests to a block device, and their completions.
+//!
+//! A [`Bio`] is the only proof that a transfer is under way: for a write it is what will
+//! end the page's write-back, for a read it holds the page lock. It cannot be copied or
+//! dropped, only completed, and only a [`Completion`] can be handed back to `Mm::complete`.
+
+use core::mem;
+
+use crate::base::units::Pfn;
+use crate::swap::entry::SwapEntry;
+
+/// Which block device, as the environment numbers them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceId(pub u8);
+
+/// The direction of a transfer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// From the device into the frame.
+    Read,
+    /// From the frame to the device.
+    Write,
+}
+
+/// The transfer failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IoError;
+
+/// A transfer of one page.
+#[must_use = "a request must be completed"]
+#[derive(Debug)]
+pub struct Bio {
+    direction: Direction,
+    device: DeviceId,
+    entry: SwapEntry,
+    frame: Pfn,
+}
+
+/// The end of a transfer.
+#[must_use = "a completion must be handed to Mm::complete"]
+#[derive(Debug)]
+pub struct Completion {
+    pub(crate) direction: Direction,
+    pub(crate) entry: SwapEntry,
+    pub(crate) frame: Pfn,
+    pub(crate) result: Result<(), IoError>,
+}
+
+impl Bio {
+    pub(crate) fn new(
+        direction: Direction,
+        device: DeviceId,
+        entry: SwapEntry,
+        frame: Pfn,
+    ) -> Self {
+        Self { direction, device, entry, frame }
+    }
+
+    /// The direction of the transfer.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// The device.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// The block of the device, counted in pages.
+    pub fn block(&self) -> u32 {
+        self.entry.slot()
+    }
+
+    /// The frame.
+    pub fn frame(&self) -> Pfn {
+        self.frame
+    }
+
+    /// Ends the transfer.
+    pub fn complete(self, result: Result<(), IoError>) -> Completion {
+        let end =
+            Completion { direction: self.direction, entry: self.entry, frame: self.frame, result };
+        mem::forget(self);
+        end
+    }
+}
+
+impl Drop for Bio {
+    fn drop(&mut self) {
+        #[cfg(any(test, feature = "std"))]
+        if std::thread::panicking() {
+            return;
+        }
+        panic!("a block request was dropped: {:?} of {:?}", self.direction, self.entry);
+    }
+}

@@ -1,0 +1,70 @@
+//! Pages on their way to a device, and those who wait for the devices to catch up.
+//!
+//! Data: how many base pages are being written, how many writes have ended, ever, and how many
+//! tasks sleep for the next end. Locks: none. A sleeper counts itself before its last look;
+//! an end counts itself before it looks at the sleepers: one of the two sees the other.
+//!
+//! Counterpart in Linux: `congestion_wait`, `NR_WRITEBACK`.
+
+use crate::base::sync::{AtomicU32, Ordering};
+use crate::base::units::Nanos;
+use crate::base::wait::WRITEBACK_WAIT;
+use crate::env::{Env, Tasks, WaitEnd, WaitMode};
+
+/// The longest wait.
+const LIMIT: Nanos = Nanos::from_millis(100);
+
+/// What is known of the writes of all devices.
+pub(crate) struct Writeback<E: Env> {
+    env: E,
+    /// Base pages on their way to a device.
+    pages: AtomicU32,
+    /// Writes completed, ever.
+    done: AtomicU32,
+    /// Tasks that wait for a write to complete.
+    stalled: AtomicU32,
+}
+
+impl<E: Env> Writeback<E> {
+    pub(crate) fn new(env: E) -> Self {
+        let none = || AtomicU32::new(0);
+        Self { env, pages: none(), done: none(), stalled: none() }
+    }
+
+    /// Base pages on their way to a device.
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    /// So many base pages set out.
+    #[inline(always)]
+    pub(crate) fn begin(&self, pages: u32) {
+        self.pages.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    /// A write of so many base pages has completed: whoever waits for the devices looks again.
+    #[inline]
+    pub(crate) fn end(&self, pages: u32) {
+        self.pages.fetch_sub(pages, Ordering::Relaxed);
+        // SeqCst: either the sleeper's count is seen here, or the sleeper, which counts
+        // itself first, sees this completion in its own look.
+        self.done.fetch_add(1, Ordering::SeqCst);
+        if self.stalled.load(Ordering::SeqCst) != 0 {
+            self.env.tasks().wake(WRITEBACK_WAIT);
+        }
+    }
+
+    /// Sleeps until a write has completed, 100 ms at most.
+    #[doc(alias = "congestion_wait")]
+    pub(crate) fn wait(&self) -> WaitEnd {
+        let before = self.done.load(Ordering::SeqCst);
+        self.stalled.fetch_add(1, Ordering::SeqCst);
+        let mode = WaitMode { timeout: Some(LIMIT), killable: true };
+        let end = self
+            .env
+            .tasks()
+            .wait_until(WRITEBACK_WAIT, mode, &mut || self.done.load(Ordering::SeqCst) != before);
+        self.stalled.fetch_sub(1, Ordering::SeqCst);
+        end
+    }
+}

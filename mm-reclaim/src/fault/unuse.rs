@@ -1,0 +1,178 @@
+//! `swapoff`: brings every page of a device back, or refuses and loses nothing (SWAP-01).
+//!
+//! From the first moment the device hands out no more slots, so the number in use only
+//! falls: each slot is named by page-table entries, by a page in the swap cache, or both.
+//! Round by round every address space is walked and each entry of the device resolved as
+//! by a fault; then the pages left in the cache give up their slots. A round may miss what
+//! a fork copies behind its back; the next one finds it.
+//!
+//! Refused: when the pages could not all find room, when memory runs out all the same (the
+//! caller reclaims, but has nobody killed), when a page cannot be read, when the caller is
+//! killed. The device is then in use as before, with fewer slots taken.
+//!
+//! Locks: those of a fault; the area lock of one space at a time.
+//!
+//! Counterpart in Linux: `try_to_unuse`.
+
+use core::ops::Range;
+
+use super::{Access, FaultEnd, Faults, Need, Site};
+use crate::base::sync::Ordering;
+use crate::base::units::{Nanos, Vpn};
+use crate::base::wait::nap;
+use crate::block::DeviceId;
+use crate::env::{Env, PageTables, Pte, TaskFlags, Tasks, WaitEnd};
+use crate::space::SpaceOf;
+use crate::swap::{SwapDevice, SwapEntry};
+
+/// Why a device stays in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SwapOffError {
+    /// It is not in use, or another task is at it.
+    NotOn,
+    /// Its pages would not all find room.
+    NoMemory {
+        /// Pages on the device.
+        pages: u32,
+        /// Pages of memory and of other devices that were free.
+        room: u32,
+    },
+    /// A page could not be read; it is still on the device.
+    Read {
+        /// Where.
+        slot: u32,
+    },
+    /// The caller was killed.
+    Killed,
+}
+
+/// How long to wait for whoever holds the last slots at the moment.
+const ROUND_NAP: Nanos = Nanos::from_millis(1);
+
+impl<'m, E: Env> Faults<'m, E> {
+    /// Takes a device out of use. Its place and its memory for slots stay its own:
+    /// `Mm::swapon_again`.
+    ///
+    /// # Errors
+    /// If it is not in use or its pages cannot all come back; those that have stay in
+    /// memory, the others on the device, which is in use as before.
+    pub fn swapoff(&self, id: DeviceId) -> Result<(), SwapOffError> {
+        let found = self.swap.devices().find(|(_, d)| d.id == id);
+        let (at, device) = found.ok_or(SwapOffError::NotOn)?;
+        if !device.begin_drain() {
+            return Err(SwapOffError::NotOn);
+        }
+        let end = self.try_to_unuse(at, device);
+        match end {
+            Ok(()) => device.end_drain(),
+            Err(_) => device.cancel_drain(),
+        }
+        end
+    }
+
+    fn try_to_unuse(&self, at: usize, device: &SwapDevice<'m, E::Cpu>) -> Result<(), SwapOffError> {
+        // The other devices: this one hands out no slots any more.
+        let (pages, room) = (device.used(), self.zones.total_free() + self.swap.pages().1);
+        if pages > room {
+            return Err(SwapOffError::NoMemory { pages, room });
+        }
+        while device.next_in_use(0).is_some() {
+            for held in self.spaces.iter() {
+                if held.space.stat().swapped > 0 {
+                    self.unuse_space(held.space, at, device)?;
+                }
+            }
+            self.unuse_cache(at, device)?;
+            if device.next_in_use(0).is_some()
+                && nap(self.env.tasks(), ROUND_NAP, true) == WaitEnd::Killed
+            {
+                return Err(SwapOffError::Killed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Resolves every entry of the device in one address space.
+    fn unuse_space(
+        &self,
+        space: &'m SpaceOf<'m, E>,
+        at: usize,
+        device: &SwapDevice<'m, E::Cpu>,
+    ) -> Result<(), SwapOffError> {
+        let areas = space.areas.lock_killable(self.env.tasks()).ok_or(SwapOffError::Killed)?;
+        for area in areas.iter() {
+            let area = area.view();
+            let mut from = area.start;
+            while let Some((vpn, entry)) = self.entry_on(space, from..area.end, at) {
+                from = vpn;
+                // A victim's pages go by themselves, and the reaper wants the lock.
+                if space.dying.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                let site = Site { space, area, vpn, access: Access::Read };
+                match self.swap_fault(site, entry.raw(), Need::Unuse) {
+                    FaultEnd::Minor | FaultEnd::Major => {}
+                    FaultEnd::BadAddress | FaultEnd::BusError => {
+                        return Err(SwapOffError::Read { slot: entry.slot() });
+                    }
+                    FaultEnd::Killed => return Err(self.why_not(device)),
+                }
+                self.env.tasks().yield_now();
+            }
+        }
+        Ok(())
+    }
+
+    /// The first entry in `range` that names a slot of the device at `at`.
+    fn entry_on(
+        &self,
+        space: &SpaceOf<'m, E>,
+        range: Range<Vpn>,
+        at: usize,
+    ) -> Option<(Vpn, SwapEntry)> {
+        let mut from = range.start;
+        let locked = space.tables.lock();
+        let tables = locked.as_ref()?;
+        while let Some((vpn, pte)) = tables.next_entry(from, range.end) {
+            if let Pte::Swap(raw) = pte
+                && SwapEntry::from_raw(raw).device() == at
+            {
+                return Some((vpn, SwapEntry::from_raw(raw)));
+            }
+            from = vpn + 1;
+        }
+        None
+    }
+
+    /// Frees the slots of pages in the cache that no page-table entry names.
+    fn unuse_cache(&self, at: usize, device: &SwapDevice<'m, E::Cpu>) -> Result<(), SwapOffError> {
+        let mut from = 0;
+        while let Some(slot) = device.next_in_use(from) {
+            from = slot + 1;
+            let Some(held) = self.swap.lookup(SwapEntry::new(at, slot)) else { continue };
+            let waited = self.zones.wait_on_page_writeback(held.page());
+            let locked = self.zones.lock_page(&held);
+            if let Ok(lock) = locked {
+                self.swap.try_to_free_swap(&lock);
+                self.zones.unlock(lock);
+            }
+            self.lru.put(held);
+            if waited == WaitEnd::Killed || self.is_caller_dying() {
+                return Err(SwapOffError::Killed);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_caller_dying(&self) -> bool {
+        self.env.tasks().flags().contains(TaskFlags::DYING)
+    }
+
+    /// A page found no memory.
+    fn why_not(&self, device: &SwapDevice<'m, E::Cpu>) -> SwapOffError {
+        if self.is_caller_dying() {
+            return SwapOffError::Killed;
+        }
+        SwapOffError::NoMemory { pages: device.used(), room: self.zones.total_free() }
+    }
+}

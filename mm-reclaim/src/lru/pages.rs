@@ -1,0 +1,126 @@
+//! Pages on their way onto the lists and, with their last reference, off them.
+//!
+//! Data: every lruvec of the machine and the batches in front of them. Owner:
+//! [`Mm`](crate::Mm). Locks: those of the batches and of the lruvecs.
+//!
+//! A list holds no reference. So whoever puts the last one takes the page off its list and
+//! gives it back to its zone: [`Lru::put`] is the one way in which a page in use becomes free,
+//! but for those that reclaim has frozen.
+
+use super::turnover::Reading;
+use super::{IsolatedList, LruBatches, LruSet, Lruvec, Relocation};
+use crate::base::stat::{VmEvent, VmEvents};
+use crate::base::sync::Ordering;
+use crate::env::Env;
+use crate::page::{FrozenPage, Page, PageFlags, PageRef, PageType};
+use crate::zone::{Zone, ZoneId, Zones};
+
+/// The lists of the machine.
+pub(crate) struct Lru<'m, E: Env> {
+    pub(crate) zones: &'m Zones<'m, E>,
+    pub(crate) set: LruSet<'m, E::Cpu>,
+    batches: LruBatches<'m, E::Cpu>,
+    pub(crate) events: &'m VmEvents<E::Cpu>,
+}
+
+impl<'m, E: Env> Lru<'m, E> {
+    /// Empty lists for the pages of `zones`.
+    pub(crate) fn new(zones: &'m Zones<'m, E>, events: &'m VmEvents<E::Cpu>) -> Self {
+        Self { zones, set: LruSet::new(zones.map), batches: LruBatches::new(), events }
+    }
+
+    /// The lruvec of a page.
+    #[inline(always)]
+    pub(crate) fn of(&self, page: &Page) -> &Lruvec<'m, E::Cpu> {
+        self.set.of(page)
+    }
+
+    // ---- references ----
+
+    /// Gives a reference back; the last one frees the page.
+    #[inline]
+    pub(crate) fn put(&self, reference: PageRef<'m>) {
+        let page = reference.leak();
+        if page.put() {
+            self.free_after_last_put(page);
+        }
+    }
+
+    /// The last reference of `page` is gone: off its list and back to its zone.
+    pub(crate) fn free_after_last_put(&self, page: &'m Page) {
+        if page.has(PageFlags::LRU) {
+            self.of(page).remove_freed(page);
+        }
+        self.zones.free_frozen(FrozenPage::after_last_put(page));
+    }
+
+    // ---- onto the lists ----
+
+    /// Puts a new page on the list that its flags name, by way of this CPU's batch.
+    #[inline]
+    pub(crate) fn add(&self, page: &'m Page) {
+        self.add_held(page.get());
+    }
+
+    /// Like [`Lru::add`], with a reference that the batch takes over.
+    #[inline(always)]
+    pub(crate) fn add_held(&self, held: PageRef<'m>) {
+        self.batches.add(&self.set, held, |r| self.put(r));
+    }
+
+    /// Empties this CPU's batch (`lru_add_drain`).
+    #[doc(alias = "lru_add_drain")]
+    pub(crate) fn drain(&self) {
+        self.batches.drain(&self.set, |r| self.put(r));
+    }
+
+    /// Empties the batches of every CPU, so that each page is on its list
+    /// (`lru_add_drain_all`).
+    #[doc(alias = "lru_add_drain_all")]
+    pub(crate) fn drain_all(&self) {
+        self.batches.drain_all(&self.set, |r| self.put(r));
+    }
+
+    /// Pages of one type that were isolated from `lruvec` go back to the heads of the lists that
+    /// their flags now name, and those whose last reference went meanwhile to their zone.
+    pub(crate) fn putback(
+        &self,
+        lruvec: &Lruvec<'m, E::Cpu>,
+        pages: &mut IsolatedList<'m>,
+        kind: PageType,
+        taken: u32,
+    ) {
+        lruvec.putback(pages, kind, taken, |page| {
+            self.zones.free_cold(FrozenPage::after_last_put(page));
+        });
+    }
+
+    /// A user of the page, other than a mapping, has used it (LRU-03): the first time it is
+    /// marked, the second time it goes to the active list.
+    pub(crate) fn mark_page_accessed(&self, held: &PageRef<'m>) {
+        let page = held.page();
+        let flags = page.flags();
+        if !flags.contains(PageFlags::REFERENCED) {
+            page.mark_referenced();
+        } else if !flags.intersects(PageFlags::ACTIVE | PageFlags::UNEVICTABLE) {
+            if !flags.contains(PageFlags::LRU) {
+                self.drain();
+            }
+            let lruvec = self.of(page);
+            if lruvec.relocate(page, Relocation::Activate) {
+                page.take_referenced();
+                lruvec.age(page.nr_pages());
+                self.events.count(VmEvent::PgActivate, u64::from(page.nr_pages()));
+            }
+        }
+    }
+
+    /// Where the lists of all zones stand, for [`Turnover`](super::turnover::Turnover).
+    pub(crate) fn read_clocks(&self) -> Reading {
+        let evictions = |zone: &Zone<'m, E::Cpu>| zone.reclaim_counts().1;
+        Reading {
+            clocks: ZoneId::ALL.map(|id| self.set.in_zone(id).clock.load(Ordering::Relaxed)),
+            evictions: self.zones.iter().map(evictions).sum(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Swap devices: taken into use and out of it, and the ends of their transfers.
+
+use core::mem::MaybeUninit;
+
+use super::Mm;
+use crate::base::units::PAGE_SIZE;
+use crate::block::{Completion, DeviceId};
+use crate::env::Env;
+use crate::fault::SwapOffError;
+use crate::swap::map::words_for;
+use crate::swap::{Slot, SwapOnError};
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Words of memory that [`Mm::swapon`] wants for a device of `blocks` pages.
+    pub const fn swap_words(blocks: u32) -> usize {
+        words_for(blocks)
+    }
+
+    /// Takes a device of `blocks` pages into use, with the header page already read from
+    /// its block 0. Returns the usable slots.
+    ///
+    /// # Errors
+    /// If the header is wrong or there is no place; nothing has changed then.
+    pub fn swapon(
+        &self,
+        device: DeviceId,
+        blocks: u32,
+        header: &[u8; PAGE_SIZE],
+        memory: &'m mut [MaybeUninit<Slot>],
+        priority: i16,
+    ) -> Result<u32, SwapOnError> {
+        self.swap.swapon(device, blocks, header, memory, priority)
+    }
+
+    /// Takes a device into use again after [`Mm::swapoff`], with its place and its memory
+    /// for slots, and the header page that its block 0 has now. Returns the usable slots.
+    ///
+    /// # Errors
+    /// If the header is wrong, the device is not off, or it has become larger than its
+    /// memory for slots; nothing has changed then.
+    pub fn swapon_again(
+        &self,
+        device: DeviceId,
+        header: &[u8; PAGE_SIZE],
+        priority: i16,
+    ) -> Result<u32, SwapOnError> {
+        self.swap.swapon_again(device, header, priority)
+    }
+
+    /// Takes a device out of use. Its place and its memory for slots stay its own:
+    /// [`Mm::swapon_again`].
+    ///
+    /// # Errors
+    /// If it is not in use or its pages cannot all come back; those that have stay in
+    /// memory, the others on the device, which is in use as before.
+    pub fn swapoff(&self, device: DeviceId) -> Result<(), SwapOffError> {
+        self.faults.swapoff(device)
+    }
+
+    /// Swap slots in all and those that are free, of the devices that hand them out.
+    pub fn swap_pages(&self) -> (u32, u32) {
+        self.swap.pages()
+    }
+
+    /// Ends a transfer. Called by the device's task, or inline for a synchronous device.
+    pub fn complete(&self, end: Completion) {
+        self.swap.complete(end);
+    }
+
+    /// Base pages on their way to a device.
+    pub fn pages_under_writeback(&self) -> u32 {
+        self.writeback.pages()
+    }
+
+    /// Pages that a swap-in reads around the one it needs, as a power of two; 0 reads
+    /// just the one.
+    pub fn set_page_cluster(&self, cluster: u8) {
+        self.swap.set_page_cluster(cluster);
+    }
+}

@@ -1,0 +1,128 @@
+//! `Mm`: the machine's memory, as one value that owns every part and passes calls on.
+//!
+//! There is no global state: a kernel has one `Mm`, a test may have many. Each part is a type of
+//! its own in a folder of its own; it holds references to the parts below that it needs, and
+//! none to those above, so that a call upwards does not compile. The parts lie in the block of
+//! memory that the boot hands over, in this order:
+//!
+//! ```text
+//!   zones <- lru <- swap <- rmap <- reclaim <- alloc <- faults <- mmap
+//!            spaces <-------/    \- oom <-----/
+//! ```
+//!
+//! `Mm` adds no lock and decides nothing. Its methods are what a kernel calls, by subject:
+//! frames (`memory.rs`), programs (`programs.rs`), swap devices (`devices.rs`), figures, knobs
+//! and proofs (`state.rs`).
+
+mod damage;
+mod devices;
+mod layout;
+mod memory;
+mod programs;
+mod state;
+
+use core::mem::MaybeUninit;
+
+use crate::alloc::Alloc;
+use crate::base::stat::VmEvents;
+use crate::base::storage::Storage;
+use crate::base::sync::AtomicU64;
+use crate::block::writeback::Writeback;
+use crate::boot::plan::Plan;
+use crate::env::Env;
+use crate::fault::Faults;
+use crate::lru::Lru;
+use crate::lru::turnover::Turnover;
+use crate::mmap::Mmap;
+use crate::oom::Oom;
+use crate::page::Page;
+use crate::page::memmap::MemMap;
+use crate::reclaim::Reclaim;
+use crate::rmap::Rmap;
+use crate::space::Spaces;
+use crate::swap::Swap;
+use crate::zone::{ZoneId, Zones};
+
+/// The machine's memory.
+pub struct Mm<'m, E: Env> {
+    pub(crate) env: E,
+    pub(crate) map: MemMap<'m>,
+    pub(crate) zones: &'m Zones<'m, E>,
+    pub(crate) lru: &'m Lru<'m, E>,
+    pub(crate) writeback: &'m Writeback<E>,
+    pub(crate) swap: &'m Swap<'m, E>,
+    pub(crate) spaces: &'m Spaces<'m, E>,
+    pub(crate) rmap: &'m Rmap<'m, E>,
+    pub(crate) reclaim: &'m Reclaim<'m, E>,
+    pub(crate) oom: &'m Oom<'m, E>,
+    pub(crate) alloc: &'m Alloc<'m, E>,
+    pub(crate) faults: &'m Faults<'m, E>,
+    pub(crate) mmap: &'m Mmap<'m, E>,
+    pub(crate) events: &'m VmEvents<E::Cpu>,
+}
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// Zones, zonelists and descriptors for `plan` (`bootmem_init`): everything is
+    /// reserved until [`Mm::free_bootmem`] hands it over.
+    ///
+    /// `block` is what [`Plan::storage_layout`] asked for.
+    ///
+    /// # Panics
+    /// If `block` is too small.
+    pub fn new(env: E, plan: Plan<'_>, block: &'m mut [MaybeUninit<u8>]) -> Self {
+        let mut storage = Storage::new(block);
+        let map = new_map(&plan, &mut storage);
+        let places = storage.cut(plan.spaces, |_| AtomicU64::new(0));
+        let events: &VmEvents<E::Cpu> = storage.one(VmEvents::new());
+        let zones = Zones::new(env, map, &plan, &mut storage);
+        let zones = storage.one(zones);
+        let lru = storage.one(Lru::new(zones, events));
+        let turnover = storage.one(Turnover::new());
+        let writeback = storage.one(Writeback::new(env));
+        let swap = storage.one(Swap::new(lru, writeback));
+        let spaces = storage.one(Spaces::new(lru, places));
+        let rmap = storage.one(Rmap::new(lru, swap, spaces));
+        let reclaim = storage.one(Reclaim::new(lru, writeback, swap, rmap, turnover));
+        reclaim.set_swappiness(plan.config.swappiness);
+        let oom = storage.one(Oom::new(lru, swap, spaces, rmap));
+        let alloc = storage.one(Alloc::new(lru, writeback, reclaim, oom, turnover));
+        let faults = storage.one(Faults::new(lru, swap, spaces, rmap, alloc, turnover));
+        let mmap = storage.one(Mmap::new(lru, swap, spaces, rmap, reclaim, alloc, faults));
+        Self {
+            env,
+            map,
+            zones,
+            lru,
+            writeback,
+            swap,
+            spaces,
+            rmap,
+            reclaim,
+            oom,
+            alloc,
+            faults,
+            mmap,
+            events,
+        }
+    }
+
+    /// The environment.
+    pub fn env(&self) -> &E {
+        &self.env
+    }
+}
+
+/// The descriptors of all frames, each reserved and of its zone.
+fn new_map<'m>(plan: &Plan<'_>, storage: &mut Storage<'m>) -> MemMap<'m> {
+    let limits = plan.config.zone_limits;
+    let zone_of =
+        |pfn| ZoneId::ALL.iter().position(|z| limits.range(*z).contains(pfn)).unwrap_or(2);
+    let page = |i| {
+        let pfn = plan.span.start + i as u32;
+        Page::reserved(zone_of(pfn) as u8, plan.is_present(pfn))
+    };
+    MemMap::new(storage.cut(plan.span.pages() as usize, page), plan.span.start)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! The tasks of the crate, what can be tuned, what is counted, and the proof of the books.
+
+use super::Mm;
+use crate::base::stat::VmEvent;
+use crate::base::sync::Ordering;
+use crate::base::units::Pfn;
+use crate::env::Env;
+use crate::reclaim::references::ReferenceRule;
+use crate::reclaim::{BatchStat, Reason, ScanProgress, ScanRequest};
+use crate::validate::{Books, Census, Violation};
+
+impl<'m, E: Env> Mm<'m, E> {
+    /// The body of the kswapd task; its [`crate::env::TaskFlags`] are `KSWAPD` and `KERNEL`.
+    pub fn kswapd(&self) -> ! {
+        self.reclaim.kswapd()
+    }
+
+    /// The body of the reaper task; its [`crate::env::TaskFlags`] is `KERNEL`. A kernel may
+    /// do without: victims' memory then comes when they exit.
+    pub fn oom_reaper(&self) -> ! {
+        self.oom.reaper()
+    }
+
+    /// Whether reclaim spares the device: it writes nothing until it is in trouble (below
+    /// priority 10), so that a disk may stand still.
+    pub fn laptop_mode(&self) -> bool {
+        self.reclaim.laptop_mode()
+    }
+
+    /// Sets [`Mm::laptop_mode`].
+    pub fn set_laptop_mode(&self, on: bool) {
+        self.reclaim.set_laptop_mode(on);
+    }
+
+    /// How strongly reclaim prefers swapping, 0 to 200.
+    pub fn swappiness(&self) -> u8 {
+        self.reclaim.swappiness()
+    }
+
+    /// Sets [`Mm::swappiness`]; more than 200 counts as 200.
+    pub fn set_swappiness(&self, value: u8) {
+        self.reclaim.set_swappiness(value);
+    }
+
+    /// What one reference to an anonymous page earns it.
+    pub fn reference_rule(&self) -> ReferenceRule {
+        self.reclaim.reference_rule()
+    }
+
+    /// Sets [`Mm::reference_rule`].
+    pub fn set_reference_rule(&self, rule: ReferenceRule) {
+        self.reclaim.set_reference_rule(rule);
+    }
+
+    /// How often each reason decided about a page.
+    pub fn verdict_count(&self, reason: Reason) -> u64 {
+        self.reclaim.verdict_count(reason)
+    }
+
+    /// How often `event` happened. Allocations and faults are counted where they happen,
+    /// under the locks that they hold anyway.
+    pub fn event(&self, event: VmEvent) -> u64 {
+        let spaces = self.spaces;
+        let elsewhere = match event {
+            VmEvent::PgAlloc => self.zones.traffic().0,
+            VmEvent::PgFree => self.zones.traffic().1,
+            VmEvent::PgFault => spaces.of_live(|s| s.stat().min_faults + s.stat().maj_faults),
+            VmEvent::PgMajFault => spaces.of_live(|s| s.stat().maj_faults),
+            VmEvent::SwapRaHit => spaces.of_live(|s| s.ra_hits.load(Ordering::Relaxed)),
+            _ => 0,
+        };
+        self.events.read(event as usize) + elsewhere
+    }
+
+    /// Checks everything; where the pages are. It does not sleep, so that a kernel may call it
+    /// with everybody else stopped.
+    ///
+    /// # Errors
+    /// The first violation found.
+    pub fn validate(&self) -> Result<Census, Violation> {
+        self.with_books(|books| books.validate())
+    }
+
+    /// The identities between counters that hold at any quiet moment.
+    ///
+    /// # Errors
+    /// The identity that does not hold.
+    pub fn check_counters(&self) -> Result<(), Violation> {
+        self.with_books(|books| books.check_counters())
+    }
+
+    fn with_books<R>(&self, look: impl FnOnce(&Books<'_, 'm, E>) -> R) -> R {
+        look(&Books {
+            env: self.env,
+            map: self.map,
+            zones: self.zones,
+            lru: self.lru,
+            swap: self.swap,
+            spaces: self.spaces,
+            rmap: self.rmap,
+            event: &|event| self.event(event),
+        })
+    }
+
+    /// Isolates those of `frames` that are on a list, judges them in their order, and puts
+    /// back what is not freed. The frames are of one zone and hold anonymous pages. For the
+    /// verdict tables of tests.
+    #[doc(hidden)]
+    pub fn probe_pages(
+        &self,
+        frames: &[Pfn],
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) -> BatchStat {
+        self.reclaim.probe_pages(frames, request, progress)
+    }
+}

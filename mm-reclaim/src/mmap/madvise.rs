@@ -1,0 +1,192 @@
+//! What a program says about its memory: `madvise`.
+//!
+//! The range is followed area by area. A hole is passed over and reported at the end; an area
+//! that the advice cannot be followed in ends the call: what lies before it was advised.
+//!
+//! Counterpart in Linux: `mm/madvise.c`.
+
+use core::ops::Range;
+
+use super::Mmap;
+use crate::base::stat::VmEvent;
+use crate::base::tlb::TlbBatch;
+use crate::base::units::Vpn;
+use crate::env::{Env, PageTables, Pte};
+use crate::lru::{IsolatedList, Lruvec, Relocation};
+use crate::page::{Page, PageRef};
+use crate::reclaim::SWAP_CLUSTER_MAX;
+use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf};
+
+/// Pages looked at in one page-table lock hold.
+const BATCH: usize = SWAP_CLUSTER_MAX as usize;
+
+/// What a program can advise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Advice {
+    /// Nothing that this crate would act upon: only the range is looked at.
+    Normal,
+    /// Reclaim these pages now (`MADV_PAGEOUT`).
+    PageOut,
+    /// These pages will not be needed soon (`MADV_COLD`).
+    Cold,
+    /// The contents are not needed any more: the next touch sees zeroes (`MADV_DONTNEED`).
+    DontNeed,
+}
+
+/// Present pages of a stretch, each with a reference.
+pub(crate) struct Gathered<'m> {
+    pub(crate) pages: [Option<PageRef<'m>>; BATCH],
+    len: usize,
+    /// Where to go on.
+    pub(crate) next: Vpn,
+}
+
+impl<'m, E: Env> Mmap<'m, E> {
+    /// Follows an advice about `range`; how many pages it freed or moved.
+    ///
+    /// # Errors
+    /// [`SpaceError::Locked`] if the advice would take pages out of an area that is locked into
+    /// memory: the areas before it were advised. [`SpaceError::BadRange`] if the range has
+    /// holes: all that is mapped was advised.
+    pub fn madvise(
+        &self,
+        id: SpaceId,
+        range: Range<Vpn>,
+        advice: Advice,
+    ) -> Result<u32, SpaceError> {
+        let space = self.spaces.find(id)?;
+        let index = space.areas.lock(self.env.tasks());
+        space.refuse_reaped()?;
+        if advice != Advice::Normal {
+            self.lru.drain();
+        }
+        let mut done = 0;
+        for area in index.overlapping(range.clone()) {
+            let view = area.view();
+            let part = view.part(view.start.max(range.start), view.end.min(range.end));
+            done += self.advise_area(space, &part, advice)?;
+        }
+        match index.covers(range.clone()) {
+            true => Ok(done),
+            false => Err(SpaceError::BadRange { start: range.start, end: range.end }),
+        }
+    }
+
+    /// Follows an advice in an area, or a part of one.
+    fn advise_area(
+        &self,
+        space: &SpaceOf<'m, E>,
+        part: &AreaView,
+        advice: Advice,
+    ) -> Result<u32, SpaceError> {
+        if advice != Advice::Normal && part.flags.contains(AreaFlags::LOCKED) {
+            return Err(SpaceError::Locked { start: part.start });
+        }
+        Ok(match advice {
+            Advice::Normal => 0,
+            Advice::PageOut => self.page_out_range(space, part.start..part.end),
+            Advice::Cold => self.cold_range(space, part.start..part.end),
+            Advice::DontNeed => {
+                self.rmap.zap_range(space, part);
+                0
+            }
+        })
+    }
+
+    /// Takes references of the present pages in `range` that `look` wants.
+    pub(crate) fn gather(
+        &self,
+        space: &SpaceOf<'m, E>,
+        range: Range<Vpn>,
+        mut look: impl FnMut(&mut E::Tables, Vpn, &Page) -> bool,
+    ) -> Gathered<'m> {
+        let mut out = Gathered { pages: [const { None }; BATCH], len: 0, next: range.end };
+        let mut locked = space.tables.lock();
+        let Some(tables) = locked.as_mut() else { return out };
+        let mut at = range.start;
+        while let Some((vpn, pte)) = tables.next_entry(at, range.end) {
+            if out.len == BATCH {
+                out.next = vpn;
+                break;
+            }
+            at = vpn + 1;
+            let Pte::Present(mapping) = pte else { continue };
+            if self.spaces.is_zero_page(mapping.pfn) {
+                continue;
+            }
+            let page = self.map.page(mapping.pfn);
+            if look(tables, vpn, page) {
+                out.pages[out.len] = Some(page.get());
+                out.len += 1;
+            }
+        }
+        out
+    }
+
+    fn page_out_range(&self, space: &SpaceOf<'m, E>, range: Range<Vpn>) -> u32 {
+        let (mut at, mut freed) = (range.start, 0);
+        while at < range.end {
+            let mut batch = self.gather(space, at..range.end, |_, _, page| page.mapcount() == 1);
+            at = batch.next;
+            freed += self.page_out_batch(&mut batch);
+        }
+        freed
+    }
+
+    /// Isolates the pages of a batch lruvec by lruvec and reclaims them.
+    fn page_out_batch(&self, batch: &mut Gathered<'m>) -> u32 {
+        let pages = &mut batch.pages[..batch.len];
+        let mut freed = 0;
+        while let Some(first) = pages.iter().flatten().next() {
+            let lruvec = self.lru.of(first.page());
+            let mut list = self.isolate_of(lruvec, pages);
+            if !list.is_empty() {
+                freed += self.reclaim.reclaim_pages(&mut list, lruvec);
+            }
+        }
+        freed
+    }
+
+    /// Isolates the pages of one lruvec, but for those that are on no list, and gives the
+    /// references back.
+    fn isolate_of(
+        &self,
+        lruvec: &Lruvec<'m, E::Cpu>,
+        pages: &mut [Option<PageRef<'m>>],
+    ) -> IsolatedList<'m> {
+        let mut list = IsolatedList::new(self.map);
+        for slot in pages {
+            let is_of = |p: &mut PageRef<'m>| core::ptr::eq(self.lru.of(p.page()), lruvec);
+            let Some(held) = slot.take_if(is_of) else { continue };
+            if let Some(isolated) = lruvec.isolate_page(held.page()) {
+                list.push(isolated);
+            }
+            self.lru.put(held);
+        }
+        list
+    }
+
+    fn cold_range(&self, space: &SpaceOf<'m, E>, range: Range<Vpn>) -> u32 {
+        let (mut at, mut moved) = (range.start, 0);
+        let mut stale = TlbBatch::new();
+        while at < range.end {
+            let batch = self.gather(space, at..range.end, |tables, vpn, page| {
+                if tables.test_and_clear_young(vpn) {
+                    stale.gather(&self.env, tables.asid(), vpn, false);
+                }
+                page.mapcount() == 1
+            });
+            at = batch.next;
+            for held in batch.pages.into_iter().flatten() {
+                held.page().take_referenced();
+                moved += u32::from(
+                    self.lru.of(held.page()).relocate(held.page(), Relocation::Deactivate),
+                );
+                self.lru.put(held);
+            }
+        }
+        stale.flush(&self.env);
+        self.events.count(VmEvent::PgDeactivate, u64::from(moved));
+        moved
+    }
+}

@@ -1,0 +1,404 @@
+//! Areas: mapping, unmapping, changing rights; splitting and merging.
+//!
+//! Every operation here holds the area lock of the space that it changes. Bounds of an area
+//! that has a family change under the family's lock too, so that an rmap walk never sees half
+//! a split or half a merge.
+//!
+//! **Merging.** After every change the areas from the one that ends where the range begins to
+//! the one that begins where it ends are looked at in pairs: two that agree become one. The
+//! area that stays is the one with a family, so that its pages still lead to it.
+//!
+//! **Tables.** What `munmap` leaves without areas needs no translation tables. They are taken
+//! out under the page-table lock, the space is flushed with its intermediate levels, and only
+//! then are the frames given back: until the flush, a CPU may still walk them.
+//!
+//! Counterpart in Linux: `mm/mmap.c`, `mm/vma.c`, `free_pgtables`.
+
+mod fork;
+mod life;
+mod madvise;
+mod mlock;
+
+pub use madvise::Advice;
+
+use core::ops::Range;
+
+use crate::alloc::Alloc;
+use crate::base::stat::VmEvents;
+use crate::base::sync::Ordering;
+use crate::base::tlb::TlbBatch;
+use crate::base::units::{Order, Pfn, Vpn};
+use crate::env::{Env, Mapping, PageTables, Prot, Pte};
+use crate::fault::Faults;
+use crate::lru::Lru;
+use crate::page::memmap::MemMap;
+use crate::reclaim::Reclaim;
+use crate::rmap::Rmap;
+use crate::space::{
+    Area, AreaFlags, AreaIndex, AreaView, MAX_MAP_COUNT, SpaceError, SpaceId, SpaceOf, Spaces,
+    USER_END, USER_START,
+};
+use crate::swap::Swap;
+
+/// Table frames that are taken out under one page-table lock hold.
+const TABLE_BATCH: usize = 32;
+
+/// Where a new mapping is to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Wherever there is room.
+    Anywhere,
+    /// There if it is free, else wherever there is room.
+    Hint(Vpn),
+    /// There and nowhere else (`MAP_FIXED_NOREPLACE`).
+    #[doc(alias = "MAP_FIXED_NOREPLACE")]
+    Fixed(Vpn),
+}
+
+/// The calls that make, change and take away address spaces and their areas.
+pub(crate) struct Mmap<'m, E: Env> {
+    env: E,
+    map: MemMap<'m>,
+    lru: &'m Lru<'m, E>,
+    swap: &'m Swap<'m, E>,
+    spaces: &'m Spaces<'m, E>,
+    rmap: &'m Rmap<'m, E>,
+    reclaim: &'m Reclaim<'m, E>,
+    alloc: &'m Alloc<'m, E>,
+    faults: &'m Faults<'m, E>,
+    events: &'m VmEvents<E::Cpu>,
+}
+
+impl<'m, E: Env> Mmap<'m, E> {
+    pub(crate) fn new(
+        lru: &'m Lru<'m, E>,
+        swap: &'m Swap<'m, E>,
+        spaces: &'m Spaces<'m, E>,
+        rmap: &'m Rmap<'m, E>,
+        reclaim: &'m Reclaim<'m, E>,
+        alloc: &'m Alloc<'m, E>,
+        faults: &'m Faults<'m, E>,
+    ) -> Self {
+        let (env, map, events) = (lru.zones.env, lru.zones.map, lru.events);
+        Self { env, map, lru, swap, spaces, rmap, reclaim, alloc, faults, events }
+    }
+
+    /// Maps `pages` new anonymous pages.
+    ///
+    /// # Errors
+    /// If the place is taken or outside the user's half, or nowhere is room; if the space has
+    /// as many areas as it may have; if there is no memory for an area.
+    pub fn mmap(
+        &self,
+        id: SpaceId,
+        place: Place,
+        pages: u32,
+        prot: Prot,
+        flags: AreaFlags,
+    ) -> Result<Vpn, SpaceError> {
+        let space = self.spaces.find(id)?;
+        let mut index = space.areas.lock(self.env.tasks());
+        space.refuse_reaped()?;
+        let range = choose_range(&mut index, place, pages)?;
+        let start = range.start;
+        let new = AreaView { start, end: range.end, shift: 0, prot, flags, anon: 0 };
+        if !self.extend_neighbour(&mut index, &new) {
+            self.new_area(&mut index, id, new)?;
+        }
+        Ok(start)
+    }
+
+    /// Lets an adjacent area that agrees grow over the new range, which no page has touched
+    /// yet, so that its linear indices are free; with both neighbours, all three become one.
+    fn extend_neighbour(&self, index: &mut AreaIndex<'m>, new: &AreaView) -> bool {
+        let below = index.below(new.start).filter(|area| area.view().agrees(new));
+        let above = index.from(new.end).next().filter(|area| new.agrees(&area.view()));
+        match (below, above) {
+            (Some(below), _) => self.resize_area(index, below, below.start(), new.end),
+            (None, Some(above)) => self.resize_area(index, above, new.start, above.end()),
+            (None, None) => return false,
+        }
+        self.merge_around(index, new.start..new.end);
+        true
+    }
+
+    /// Unmaps `range`; holes in it are fine.
+    ///
+    /// # Errors
+    /// If the range is outside the user's half, or splitting an area needs one too many.
+    pub fn munmap(&self, id: SpaceId, range: Range<Vpn>) -> Result<(), SpaceError> {
+        let space = self.spaces.find(id)?;
+        let range = checked_range(range)?;
+        let mut index = space.areas.lock(self.env.tasks());
+        space.refuse_reaped()?;
+        if index.is_full() && is_inside_one_area(&mut index, &range) {
+            return Err(SpaceError::TableFull);
+        }
+        // What is unmapped goes in a moment: more areas than there may be until then.
+        self.isolate_range(&mut index, id, &range, u32::MAX)?;
+        let mut gone = false;
+        loop {
+            let Some(area) = index.overlapping(range.clone()).next() else { break };
+            self.rmap.zap_range(space, &area.view());
+            index.remove(area);
+            self.spaces.retire_area(area);
+            gone = true;
+        }
+        if gone {
+            self.free_tables(space, &range, index.free_around(range.clone()));
+        }
+        Ok(())
+    }
+
+    /// Changes the rights of `range`, which areas cover without a hole. Rights that are added
+    /// come by fault, but not to what is locked into memory: there they come at once.
+    ///
+    /// # Errors
+    /// If there is a hole, or splitting an area needs one too many; if the pages of a locked
+    /// area that becomes writable find no memory, with the rights changed.
+    pub fn mprotect(&self, id: SpaceId, range: Range<Vpn>, prot: Prot) -> Result<(), SpaceError> {
+        let mut locked = false;
+        self.change_areas(id, range.clone(), |area, space| {
+            let view = area.view();
+            area.set_rights(prot, view.flags);
+            locked |=
+                view.flags.contains(AreaFlags::LOCKED) && (prot - view.prot).contains(Prot::WRITE);
+            self.restrict_range(space, view.start..view.end, prot);
+        })?;
+        if locked { self.populate_locked(id, range) } else { Ok(()) }
+    }
+
+    /// Splits areas at the ends of `range`, visits each area inside, and merges those that
+    /// agree afterwards.
+    pub(crate) fn change_areas(
+        &self,
+        id: SpaceId,
+        range: Range<Vpn>,
+        mut change: impl FnMut(&'m Area, &'m SpaceOf<'m, E>),
+    ) -> Result<(), SpaceError> {
+        let space = self.spaces.find(id)?;
+        let range = checked_range(range)?;
+        let mut index = space.areas.lock(self.env.tasks());
+        space.refuse_reaped()?;
+        if !index.covers(range.clone()) {
+            return Err(SpaceError::BadRange { start: range.start, end: range.end });
+        }
+        self.isolate_range(&mut index, id, &range, MAX_MAP_COUNT)?;
+        index.forget();
+        for area in index.overlapping(range.clone()) {
+            change(area, space);
+        }
+        self.merge_around(&mut index, range);
+        Ok(())
+    }
+
+    /// Splits areas so that `range` begins and ends at area boundaries, with at most `most`
+    /// areas; if that fails, the areas are as before.
+    fn isolate_range(
+        &self,
+        index: &mut AreaIndex<'m>,
+        id: SpaceId,
+        range: &Range<Vpn>,
+        most: u32,
+    ) -> Result<(), SpaceError> {
+        self.split_at(index, id, range.start, most)?;
+        let end = self.split_at(index, id, range.end, most);
+        if end.is_err() {
+            self.merge_around(index, range.start..range.start);
+        }
+        end
+    }
+
+    /// Splits the area around `at`, so that an area boundary lies there.
+    fn split_at(
+        &self,
+        index: &mut AreaIndex<'m>,
+        id: SpaceId,
+        at: Vpn,
+        most: u32,
+    ) -> Result<(), SpaceError> {
+        let Some((area, view)) = index.find(at) else { return Ok(()) };
+        if view.start == at {
+            return Ok(());
+        }
+        if index.len() >= most {
+            return Err(SpaceError::TableFull);
+        }
+        let upper = self.take_area()?;
+        self.resize_area(index, area, view.start, at);
+        self.enter_area(index, id, upper, view.part(at, view.end));
+        Ok(())
+    }
+
+    // ---- making and giving back ----
+
+    /// An area in no use.
+    fn take_area(&self) -> Result<&'m Area, SpaceError> {
+        loop {
+            if let Some((_, area)) = self.spaces.areas.take() {
+                return Ok(area);
+            }
+            let (pfn, page) = self.alloc.table_frame()?;
+            self.spaces.put_surplus(self.spaces.areas.add_chunk(pfn, page, Area::blank));
+        }
+    }
+
+    /// Makes an area and links it into its family and its space.
+    pub(crate) fn new_area(
+        &self,
+        index: &mut AreaIndex<'m>,
+        id: SpaceId,
+        view: AreaView,
+    ) -> Result<(), SpaceError> {
+        if index.is_full() {
+            return Err(SpaceError::TableFull);
+        }
+        let area = self.take_area()?;
+        self.enter_area(index, id, area, view);
+        Ok(())
+    }
+
+    fn enter_area(&self, index: &mut AreaIndex<'m>, id: SpaceId, area: &'m Area, view: AreaView) {
+        let space = self.spaces.directory.find(id).unwrap_or(0);
+        if view.anon != 0 {
+            let mut members = self.spaces.families.at(view.anon).lock();
+            area.init(space, view);
+            members.link(&self.spaces.areas, area);
+        } else {
+            area.init(space, view);
+        }
+        index.insert(area);
+    }
+
+    /// Changes an area's bounds so that no rmap walk sees them half done.
+    fn resize_area(&self, index: &mut AreaIndex<'m>, area: &Area, start: Vpn, end: Vpn) {
+        index.forget();
+        let _members = (area.anon() != 0).then(|| self.spaces.families.at(area.anon()).lock());
+        area.set_bounds(start, end);
+    }
+
+    /// Makes one area of each two neighbours that agree, from the one that ends where `range`
+    /// begins to the one that begins where it ends.
+    pub(crate) fn merge_around(&self, index: &mut AreaIndex<'m>, range: Range<Vpn>) {
+        let first = Vpn(range.start.0.saturating_sub(1));
+        let Some(mut low) = index.from(first).next() else { return };
+        loop {
+            let next = index.from(low.end()).next();
+            let Some(high) = next.filter(|area| area.start() <= range.end) else { return };
+            let agree = low.view().agrees(&high.view());
+            low = if agree { self.merge(index, low, high) } else { high };
+        }
+    }
+
+    /// Two neighbours that agree become one, which is returned.
+    fn merge(&self, index: &mut AreaIndex<'m>, low: &'m Area, high: &'m Area) -> &'m Area {
+        let (start, end) = (low.start(), high.end());
+        let (stays, goes) = if low.anon() == 0 { (high, low) } else { (low, high) };
+        index.remove(goes);
+        index.forget();
+        let members = (stays.anon() != 0).then(|| self.spaces.families.at(stays.anon()).lock());
+        stays.set_bounds(start, end);
+        if let Some(mut members) = members
+            && goes.anon() != 0
+        {
+            let empty = members.unlink(&self.spaces.areas, goes);
+            debug_assert!(!empty, "the area that stays is a member");
+            goes.set_anon(0);
+        }
+        self.spaces.put_surplus(self.spaces.areas.give(self.spaces.areas.handle_of(goes)));
+        stays
+    }
+
+    // ---- translations ----
+
+    /// Takes rights away from the present pages of a range. Rights that are added come
+    /// by fault, so that a shared page is not made writable.
+    fn restrict_range(&self, space: &SpaceOf<'m, E>, range: Range<Vpn>, prot: Prot) {
+        let mut stale = TlbBatch::new();
+        let mut at = range.start;
+        let mut locked = space.tables.lock();
+        let Some(tables) = locked.as_mut() else { return };
+        while let Some((vpn, pte)) = tables.next_entry(at, range.end) {
+            if let Pte::Present(old) = pte {
+                let write = old.prot & prot & Prot::WRITE;
+                let new = Mapping { prot: (prot - Prot::WRITE) | write, ..old };
+                tables.replace(vpn, Pte::Present(new));
+                stale.gather(&self.env, tables.asid(), vpn, false);
+            }
+            at = vpn + 1;
+        }
+        drop(locked);
+        stale.flush(&self.env);
+    }
+
+    /// Gives back the tables that only `range`, which was unmapped, needed: no area lies
+    /// within `free` around it. BUDY-12.
+    fn free_tables(&self, space: &SpaceOf<'m, E>, range: &Range<Vpn>, free: Range<Vpn>) {
+        let mut from = Some(range.start);
+        while let Some(at) = from {
+            let mut frames = [Pfn(0); TABLE_BATCH];
+            let mut len = 0;
+            let mut locked = space.tables.lock();
+            let Some(tables) = locked.as_mut() else { return };
+            from = tables.unlink_tables(at..range.end, &free, &mut |frame| {
+                frames[len] = frame;
+                len += 1;
+                len < TABLE_BATCH
+            });
+            if len == 0 {
+                return;
+            }
+            space.table_frames.store(tables.table_frames(), Ordering::Relaxed);
+            let asid = tables.asid();
+            drop(locked);
+            self.env.flush_tlb_space(asid);
+            frames[..len].iter().for_each(|frame| self.alloc.free_pages(*frame, Order::ZERO));
+        }
+    }
+}
+
+/// Whether an area reaches beyond both ends of `range`, so that unmapping leaves two.
+fn is_inside_one_area(index: &mut AreaIndex<'_>, range: &Range<Vpn>) -> bool {
+    let around = index.find(range.start);
+    around.is_some_and(|(_, view)| view.start < range.start && range.end < view.end)
+}
+
+/// The pages that a mapping is to take.
+fn choose_range(
+    index: &mut AreaIndex<'_>,
+    place: Place,
+    pages: u32,
+) -> Result<Range<Vpn>, SpaceError> {
+    let taken = |range: &Range<Vpn>| index.overlapping(range.clone()).next().is_some();
+    let at = |start: Vpn| {
+        let range = checked_range(start..Vpn(start.0.wrapping_add(pages)))?;
+        match taken(&range) {
+            true => Err(SpaceError::BadRange { start: range.start, end: range.end }),
+            false => Ok(range),
+        }
+    };
+    match place {
+        Place::Fixed(start) => return at(start),
+        Place::Hint(start) => {
+            if let Ok(range) = at(start) {
+                return Ok(range);
+            }
+        }
+        Place::Anywhere => {}
+    }
+    let none = SpaceError::NoHole { pages };
+    let start = if pages == 0 { None } else { index.find_hole(pages) }.ok_or(none)?;
+    checked_range(start..start + pages)
+}
+
+/// The range, if it is not empty and lies in the user's half.
+pub(crate) fn checked_range(range: Range<Vpn>) -> Result<Range<Vpn>, SpaceError> {
+    let Range { start, end } = range;
+    if start >= end || start < USER_START || end > USER_END {
+        return Err(SpaceError::BadRange { start, end });
+    }
+    Ok(range)
+}
+
+#[cfg(test)]
+mod tests;

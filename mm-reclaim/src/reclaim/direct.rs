@@ -1,0 +1,146 @@
+//! Direct reclaim: an allocation that needs a page reclaims it itself (CTRL-02, CTRL-03).
+//!
+//! First the reserves are spared: while they are below half of MIN, the caller sleeps and
+//! kswapd refills them. Then it reclaims, looking harder step by step.
+//!
+//! Counterpart in Linux: `try_to_free_pages`, `do_try_to_free_pages`,
+//! `throttle_direct_reclaim`.
+
+use super::kswapd::MAX_RECLAIM_RETRIES;
+use super::{DEF_PRIORITY, May, Reclaim, ScanProgress, ScanRequest};
+use crate::base::stat::VmEvent;
+use crate::base::sync::Ordering;
+use crate::base::units::{Nanos, Order};
+use crate::base::wait::PFMEMALLOC_WAIT;
+use crate::env::{Clock, Env, TaskFlags, Tasks, WaitEnd, WaitMode};
+use crate::zone::gfp::Gfp;
+use crate::zone::{Mark, Zone, ZoneId};
+
+/// The longest wait of a caller that may not enter file systems.
+const THROTTLE_NOFS: Nanos = Nanos::from_millis(1000);
+/// A throttled caller looks again after this long at the latest.
+const THROTTLE_LOOK: Nanos = Nanos::from_millis(50);
+
+impl<'m, E: Env> Reclaim<'m, E> {
+    /// Frees pages for a request; how many, or 1 if the caller was killed while throttled
+    /// or compaction could go on, or 0.
+    pub(crate) fn try_to_free_pages(&self, gfp: Gfp, order: Order) -> u64 {
+        if self.throttle_direct_reclaim(gfp) {
+            return 1;
+        }
+        let laptop = self.laptop_mode();
+        let request = ScanRequest::direct(gfp, order).without(May::WRITEPAGE, laptop);
+        let reclaimed = self.do_try_to_free_pages(&request);
+        self.turnover.note_round(|| self.reclaimable_for(request.class), || self.lru.read_clocks());
+        reclaimed
+    }
+
+    /// Sleeps while the reserves are low; true if the caller was killed meanwhile.
+    fn throttle_direct_reclaim(&self, gfp: Gfp) -> bool {
+        let flags = self.env.tasks().flags();
+        let exempt = TaskFlags::KERNEL | TaskFlags::DYING | TaskFlags::OOM_VICTIM;
+        if flags.intersects(exempt) || self.allow_direct_reclaim() {
+            return false;
+        }
+        self.events.count(VmEvent::PgScanDirectThrottle, 1);
+        let waits_for_ever = gfp.contains(Gfp::FS);
+        let mode = WaitMode { timeout: Some(THROTTLE_LOOK), killable: waits_for_ever };
+        let looks = if waits_for_ever { u64::MAX } else { THROTTLE_NOFS.0 / THROTTLE_LOOK.0 };
+        for _ in 0..looks {
+            if let Some(killed) = self.throttled_look(gfp, mode) {
+                return killed;
+            }
+        }
+        false
+    }
+
+    /// One wait of a throttled caller; whether it was killed, unless it must wait on. Each
+    /// look wakes kswapd again, which may have gone to sleep without success.
+    fn throttled_look(&self, gfp: Gfp, mode: WaitMode) -> Option<bool> {
+        self.wakeup_kswapd(Order::ZERO, gfp.class_zone());
+        let ready = &mut || self.allow_direct_reclaim();
+        match self.env.tasks().wait_until(PFMEMALLOC_WAIT, mode, ready) {
+            WaitEnd::Ready => Some(false),
+            WaitEnd::Killed => Some(true),
+            WaitEnd::TimedOut => None,
+        }
+    }
+
+    /// The reserves hold half of MIN at least, or kswapd could not refill them anyway.
+    pub(crate) fn allow_direct_reclaim(&self) -> bool {
+        if self.kswapd_failures.load(Ordering::Relaxed) >= MAX_RECLAIM_RETRIES {
+            return true;
+        }
+        let reclaimable = self.zones.iter().filter(|z| self.reclaimable_pages(z) > 0);
+        let (reserve, free) = reclaimable.fold((0, 0), |(reserve, free), zone| {
+            (reserve + zone.watermarks().get(Mark::Min), free + zone.free())
+        });
+        reserve == 0 || free > reserve / 2
+    }
+
+    /// The steps of direct reclaim: from the gentlest priority to the hardest, once more
+    /// with deactivation forced if that had been skipped.
+    fn do_try_to_free_pages(&self, request: &ScanRequest) -> u64 {
+        let mut progress = ScanProgress::default();
+        loop {
+            self.attempt(request, &mut progress);
+            self.snapshot_refaults();
+            if progress.reclaimed > 0 {
+                return progress.reclaimed;
+            }
+            if progress.compaction_ready {
+                return 1;
+            }
+            if !progress.skipped_deactivate {
+                return 0;
+            }
+            let force_writepage = progress.force_writepage;
+            progress =
+                ScanProgress { force_deactivate: true, force_writepage, ..ScanProgress::default() };
+        }
+    }
+
+    /// One attempt, from the gentlest priority to the hardest: counted, if the machine's
+    /// shortage is the cause, and accounted as delay of the caller in any case.
+    fn attempt(&self, request: &ScanRequest, progress: &mut ScanProgress) {
+        if request.is_global() {
+            self.events.count(allocstall(request.class), 1);
+        }
+        let start = self.env.clock().now();
+        self.reclaim_by_priority(request, progress);
+        let delay = self.env.clock().now().0.saturating_sub(start.0);
+        self.events.count(VmEvent::ReclaimDelay, delay / 1000);
+    }
+
+    fn reclaim_by_priority(&self, request: &ScanRequest, progress: &mut ScanProgress) {
+        for priority in (0..=DEF_PRIORITY).rev() {
+            progress.priority = priority;
+            progress.scanned = 0;
+            self.shrink_zones(request, progress);
+            if progress.reclaimed >= u64::from(request.nr_to_reclaim) || progress.compaction_ready {
+                return;
+            }
+            // After a round below priority 10, writing out is allowed in any mode.
+            progress.force_writepage |= priority < 10;
+        }
+    }
+
+    /// Remembers the refault activations of every group's lists, below the target there is no
+    /// other: if they move, the next reclaim may deactivate.
+    pub(crate) fn snapshot_refaults(&self) {
+        let of_zone = |zone: &Zone<'m, E::Cpu>| self.lru.set.of_zone(zone.id());
+        for lruvec in self.zones.iter().flat_map(of_zone) {
+            for (seen, now) in lruvec.refaults_seen.iter().zip(&lruvec.refaults) {
+                seen.store(now.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn allocstall(class: ZoneId) -> VmEvent {
+    match class {
+        ZoneId::Dma => VmEvent::AllocStallDma,
+        ZoneId::Dma32 => VmEvent::AllocStallDma32,
+        ZoneId::Normal => VmEvent::AllocStallNormal,
+    }
+}

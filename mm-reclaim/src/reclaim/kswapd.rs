@@ -1,0 +1,175 @@
+//! kswapd: the task that reclaims ahead of need (CTRL-01).
+//!
+//! It sleeps until an allocation finds a zone below LOW, then works until every zone that
+//! the request could use has HIGH free pages. A round that scanned too little or freed
+//! nothing makes the next one look harder. After 16 fruitless wake-ups it stops until
+//! somebody else's reclaim has succeeded: the allocators then reclaim for themselves.
+//!
+//! Locks: none of its own. A [`CallWord`] holds the largest order and class asked for; it is
+//! raised before kswapd is woken and taken when it wakes, so no request is lost.
+//!
+//! [`CallWord`]: crate::base::wait::CallWord
+//!
+//! Counterpart in Linux: `kswapd`, `balance_pgdat`.
+
+use super::{May, Reclaim, SWAP_CLUSTER_MAX, ScanProgress, ScanRequest};
+use crate::base::stat::VmEvent;
+use crate::base::sync::Ordering;
+use crate::base::units::Order;
+use crate::base::wait::KSWAPD_WAIT;
+use crate::base::wait::PFMEMALLOC_WAIT;
+use crate::env::{Env, Tasks, WaitMode};
+use crate::zone::{Mark, Reach, Zone, ZoneFlags, ZoneId};
+
+/// Fruitless rounds after which kswapd stops (`MAX_RECLAIM_RETRIES`).
+pub(crate) const MAX_RECLAIM_RETRIES: u32 = 16;
+
+/// What kswapd was woken for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Call {
+    order: Order,
+    class: ZoneId,
+}
+
+impl Call {
+    /// One word that is not zero: the order, and the class plus one above it.
+    fn encode(self) -> u32 {
+        u32::from(self.order.get()) | (self.class as u32 + 1) << 8
+    }
+
+    /// `None` for zero: nobody has called.
+    fn decode(word: u32) -> Option<Self> {
+        let class = (word >> 8).checked_sub(1)? as usize;
+        let order = Order::new(word as u8)?;
+        Some(Self { order, class: ZoneId::ALL[class.min(ZoneId::ALL.len() - 1)] })
+    }
+
+    /// What serves both.
+    fn join(self, other: Self) -> Self {
+        Self { order: self.order.max(other.order), class: self.class.max(other.class) }
+    }
+}
+
+impl<'m, E: Env> Reclaim<'m, E> {
+    /// Wakes kswapd for a request of `order` that `class` zones could serve, unless they
+    /// are balanced or it has given up.
+    pub(crate) fn wakeup_kswapd(&self, order: Order, class: ZoneId) {
+        if self.kswapd_failures.load(Ordering::Relaxed) >= MAX_RECLAIM_RETRIES
+            || self.is_balanced(order, class)
+        {
+            return;
+        }
+        let call = Call { order, class };
+        let join = |word| Call::decode(word).map_or(call, |c| c.join(call)).encode();
+        if self.kswapd_call.raise(join) {
+            self.env.tasks().wake(KSWAPD_WAIT);
+        }
+    }
+
+    /// The body of the kswapd task; its [`crate::env::TaskFlags`] are `KSWAPD` and `KERNEL`.
+    pub fn kswapd(&self) -> ! {
+        self.env.tasks().set_memalloc(true);
+        loop {
+            let mut call = None;
+            let _end = self.env.tasks().wait_until(KSWAPD_WAIT, WaitMode::UNTIL_READY, &mut || {
+                call = Call::decode(self.kswapd_call.take());
+                call.is_some()
+            });
+            if let Some(call) = call {
+                self.balance_pgdat(call);
+            }
+        }
+    }
+
+    fn is_zone_balanced(&self, zone: &Zone<'m, E::Cpu>, order: Order, class: ZoneId) -> bool {
+        zone.watermark_ok(order, zone.mark(Mark::High), class, Reach::empty())
+    }
+
+    /// Every zone that may serve the request has its HIGH mark.
+    fn is_balanced(&self, order: Order, class: ZoneId) -> bool {
+        self.zones.zonelist(class).all(|zone| self.is_zone_balanced(zone, order, class))
+    }
+
+    /// Works until the zones are balanced or the lowest priority has failed.
+    fn balance_pgdat(&self, call: Call) {
+        self.events.count(VmEvent::PageOutRun, 1);
+        let mut order = call.order;
+        let mut progress = ScanProgress::default();
+        let mut total = 0;
+        while progress.priority >= 1 && !self.is_balanced(order, call.class) {
+            let round = self.kswapd_round(order, call.class, &mut progress);
+            total += progress.reclaimed;
+            self.wake_throttled();
+            if order > Order::ZERO && progress.reclaimed >= u64::from(order.pages()) * 2 {
+                order = Order::ZERO;
+            }
+            let raise = !round.scanned_enough || !round.freed;
+            let priority = progress.priority - u8::from(raise);
+            progress = ScanProgress { priority, ..ScanProgress::default() };
+        }
+        self.snapshot_refaults();
+        self.finish_balance(call, total);
+    }
+
+    /// One round over the zones up to the class zone, lowest first.
+    fn kswapd_round(&self, order: Order, class: ZoneId, progress: &mut ScanProgress) -> Round {
+        let mut round = Round { scanned_enough: false, freed: false };
+        progress.force_writepage = progress.priority < 10;
+        for zone in self.zones.iter().filter(|zone| zone.id() <= class) {
+            if self.is_zone_balanced(zone, order, class) {
+                continue;
+            }
+            let target = zone.mark(Mark::High).max(SWAP_CLUSTER_MAX);
+            let request =
+                ScanRequest { nr_to_reclaim: target, ..ScanRequest::kswapd(order, class) }
+                    .without(May::WRITEPAGE, self.laptop_mode());
+            let before = progress.scanned;
+            round.freed |= self.shrink_zone(zone, &request, progress);
+            round.scanned_enough |= progress.scanned - before >= u64::from(target);
+            // What it said of the tail, the visit has worked off or will say again.
+            zone.clear_flags(ZoneFlags::WRITEBACK);
+            if self.is_zone_balanced(zone, order, class) {
+                zone.clear_flags(ZoneFlags::all());
+            }
+        }
+        round
+    }
+
+    fn finish_balance(&self, call: Call, total: u64) {
+        self.zones.iter().for_each(Zone::clear_boost);
+        if self.is_balanced(Order::ZERO, call.class) {
+            self.zones.zonelist(call.class).for_each(|zone| zone.clear_flags(ZoneFlags::all()));
+        }
+        if total > 0 {
+            self.note_reclaim_success();
+        } else if !self.is_balanced(call.order, call.class) {
+            self.kswapd_failures.fetch_add(1, Ordering::Relaxed);
+        }
+        self.wake_throttled();
+    }
+
+    /// Somebody's reclaim on the node succeeded: kswapd may try again.
+    pub(crate) fn note_reclaim_success(&self) {
+        if self.kswapd_failures.load(Ordering::Relaxed) != 0 {
+            self.kswapd_failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The reserves are up again, or kswapd has given up: direct reclaimers go on.
+    fn wake_throttled(&self) {
+        if self.allow_direct_reclaim() {
+            self.env.tasks().wake(PFMEMALLOC_WAIT);
+        }
+    }
+}
+
+/// What one round over the zones came to.
+struct Round {
+    /// Some zone scanned as much as it was to free.
+    scanned_enough: bool,
+    /// Some zone freed a page.
+    freed: bool,
+}
+
+#[cfg(test)]
+mod tests;

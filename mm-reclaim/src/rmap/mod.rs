@@ -1,0 +1,281 @@
+//! Who maps a page: the reverse mapping, and what reclaim does through it.
+//!
+//! A walk goes from the page's family handle to the family's areas and from each to one
+//! page-table entry; see [`crate::space`] for the structure and its cost.
+//!
+//! Locks: page lock (where the caller needs the answer to stand still), family, page
+//! table. Never an area lock: a walk may run inside a fault that holds one.
+//!
+//! Left out: file mappings, whose pages do not exist yet; they add a second kind of
+//! handle here and nothing elsewhere.
+//!
+//! Counterpart in Linux: `mm/rmap.c`.
+
+mod broken_slot;
+mod mlocked;
+mod zap;
+
+use core::ops::ControlFlow;
+
+use crate::base::stat::VmEvents;
+use crate::base::tlb::TlbBatch;
+use crate::base::units::{Pfn, Vpn};
+use crate::env::{Env, Mapping, PageTables, Prot, Pte};
+use crate::lru::Lru;
+use crate::page::memmap::MemMap;
+use crate::page::{Page, PageLock, PageRef};
+use crate::space::{AnonVma, Area, AreaFlags, Members, SpaceOf, Spaces};
+use crate::swap::Swap;
+use crate::zone::Zones;
+
+/// One mapping of a page, under its page-table lock.
+pub(crate) struct Hit<'a, 'm, E: Env> {
+    pub(crate) space: &'m SpaceOf<'m, E>,
+    pub(crate) tables: &'a mut E::Tables,
+    pub(crate) area: &'m Area,
+    pub(crate) vpn: Vpn,
+    pub(crate) mapping: Mapping,
+}
+
+/// The frame of families that a walk followed, held for the next one: the pages of a batch
+/// mostly have families in one frame. To be let go by [`Rmap::let_go_family`].
+pub(crate) struct FamilyFrame<'m> {
+    held: Option<(Pfn, PageRef<'m>)>,
+}
+
+impl FamilyFrame<'_> {
+    /// None is held.
+    pub(crate) const NONE: Self = Self { held: None };
+}
+
+/// What the walks of one batch leave to be done: translations to flush, a frame to let go.
+pub(crate) struct RmapBatch<'m> {
+    pub(crate) stale: TlbBatch,
+    frame: FamilyFrame<'m>,
+}
+
+impl<'m> RmapBatch<'m> {
+    pub(crate) const fn new() -> Self {
+        Self { stale: TlbBatch::new(), frame: FamilyFrame::NONE }
+    }
+}
+
+/// What a look at all mappings of a page found (`page_referenced`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct References {
+    /// Mappings whose access flag was set.
+    pub mappings: u32,
+    /// One of them allows execution.
+    pub exec: bool,
+    /// Some mapping is locked into memory.
+    pub locked: bool,
+}
+
+/// How an attempt to unmap a page ended (`try_to_unmap`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unmap {
+    /// Nothing maps the page any more.
+    Done,
+    /// A mapping is locked into memory.
+    Locked,
+    /// A mapping could not be replaced; every mapping left is as it was.
+    Failed,
+}
+
+/// The reverse mapping of the machine.
+pub(crate) struct Rmap<'m, E: Env> {
+    env: E,
+    map: MemMap<'m>,
+    zones: &'m Zones<'m, E>,
+    lru: &'m Lru<'m, E>,
+    swap: &'m Swap<'m, E>,
+    spaces: &'m Spaces<'m, E>,
+    events: &'m VmEvents<E::Cpu>,
+}
+
+impl<'m, E: Env> Rmap<'m, E> {
+    pub(crate) fn new(
+        lru: &'m Lru<'m, E>,
+        swap: &'m Swap<'m, E>,
+        spaces: &'m Spaces<'m, E>,
+    ) -> Self {
+        let zones = lru.zones;
+        let (env, map, events) = (zones.env, zones.map, lru.events);
+        Self { env, map, zones, lru, swap, spaces, events }
+    }
+
+    /// Flushes what the walks of a batch left to be flushed, and lets their frame go.
+    pub(crate) fn finish(&self, mut batch: RmapBatch<'m>) {
+        batch.stale.flush(&self.env);
+        self.let_go_family(batch.frame);
+    }
+
+    /// Runs `look` on the areas of the page's family, if it has one, under the family's lock.
+    pub(crate) fn with_family(&self, page: &Page, look: impl FnOnce(&Members)) {
+        let mut frame = FamilyFrame::NONE;
+        if let Some(family) = self.hold_family(page, &mut frame) {
+            look(&family.lock());
+        }
+        self.let_go_family(frame);
+    }
+
+    /// The page's family, if it has one, in a frame that `frame` holds from now on. The last
+    /// area may go at this moment, and the family with it: then it is any family of that frame.
+    #[inline(always)]
+    fn hold_family(&self, page: &Page, frame: &mut FamilyFrame<'m>) -> Option<&'m AnonVma<E::Cpu>> {
+        let handle = page.mapping();
+        let there = self.spaces.families.frame_of(handle);
+        if !matches!(&frame.held, Some((held, _)) if *held == there) {
+            self.hold_frame(handle, there, frame)?;
+        }
+        (handle != 0).then(|| self.spaces.families.at_held(handle))
+    }
+
+    #[cold]
+    fn hold_frame(&self, handle: u32, there: Pfn, frame: &mut FamilyFrame<'m>) -> Option<()> {
+        let before = core::mem::replace(frame, FamilyFrame::NONE);
+        self.let_go_family(before);
+        match self.spaces.families.hold(handle) {
+            Ok(held) => {
+                frame.held = Some((there, held));
+                Some(())
+            }
+            Err(other) => {
+                self.spaces.put_surplus(other);
+                None
+            }
+        }
+    }
+
+    /// Nothing is followed through `frame` any more.
+    #[inline]
+    pub(crate) fn let_go_family(&self, mut frame: FamilyFrame<'m>) {
+        if let Some((_, held)) = frame.held.take() {
+            self.lru.put(held);
+        }
+    }
+
+    /// Visits every mapping of `page`, until the visitor breaks or all are met. `frame` goes
+    /// from one walk of a batch to the next.
+    #[inline]
+    pub(crate) fn rmap_walk(
+        &self,
+        page: &Page,
+        frame: &mut FamilyFrame<'m>,
+        visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
+    ) {
+        if page.is_mapped()
+            && let Some(family) = self.hold_family(page, frame)
+        {
+            self.walk_members(&family.lock(), page, visit);
+        }
+    }
+
+    #[inline]
+    fn walk_members(
+        &self,
+        members: &Members,
+        page: &Page,
+        mut visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
+    ) {
+        let mut left = page.mapcount();
+        let (pfn, index) = (self.map.pfn(page), page.index());
+        for area in members.iter(&self.spaces.areas) {
+            let Some(vpn) = area.page_of(index) else { continue };
+            let space = self.spaces.of(area);
+            let mut locked = space.tables.lock();
+            let Some(tables) = locked.as_mut() else { continue };
+            let Pte::Present(mapping) = tables.get(vpn) else { continue };
+            if mapping.pfn != pfn {
+                continue;
+            }
+            left = left.saturating_sub(1);
+            let hit = Hit { space, tables, area, vpn, mapping };
+            if visit(hit).is_break() || left == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Takes the access flag off every mapping and says what was found. The translations
+    /// join `batch`: once it is flushed, the next access sets the flag again.
+    pub(crate) fn page_referenced(&self, page: &Page, batch: &mut RmapBatch<'m>) -> References {
+        let mut found = References::default();
+        let RmapBatch { stale, frame } = batch;
+        self.rmap_walk(page, frame, |hit| {
+            let view = hit.area.view();
+            if view.flags.contains(AreaFlags::LOCKED) {
+                found.locked = true;
+                return ControlFlow::Break(());
+            }
+            if hit.mapping.young && hit.tables.test_and_clear_young(hit.vpn) {
+                found.mappings += 1;
+                found.exec |= view.prot.contains(Prot::EXEC);
+                stale.gather(&self.env, hit.tables.asid(), hit.vpn, false);
+            }
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
+    /// Turns every mapping of a page in the swap cache into its swap entry.
+    ///
+    /// The caller holds the page lock and two references at least. A dirty mapping makes
+    /// the page dirty. The translations join `batch`.
+    pub(crate) fn try_to_unmap(&self, lock: &PageLock<'m>, batch: &mut RmapBatch<'m>) -> Unmap {
+        let page = lock.page();
+        let mut end = Unmap::Done;
+        let RmapBatch { stale, frame } = batch;
+        self.rmap_walk(page, frame, |hit| {
+            if hit.area.view().flags.contains(AreaFlags::LOCKED) {
+                // Marked under the page-table lock: whoever unlocks the area looks later.
+                self.mark_mlocked(page);
+                end = Unmap::Locked;
+                return ControlFlow::Break(());
+            }
+            if !self.unmap_one(page, hit, stale) {
+                end = Unmap::Failed;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        match end {
+            Unmap::Done if page.is_mapped() => Unmap::Failed,
+            other => other,
+        }
+    }
+
+    /// Replaces one mapping by the page's swap entry; false if the slot cannot count it.
+    fn unmap_one(&self, page: &'m Page, hit: Hit<'_, 'm, E>, stale: &mut TlbBatch) -> bool {
+        let Hit { space, tables, vpn, .. } = hit;
+        let entry = page.private();
+        if !self.swap.duplicate(entry) {
+            return false;
+        }
+        let Pte::Present(old) = tables.replace(vpn, Pte::Swap(entry)) else {
+            unreachable!("the entry was seen present under the page-table lock");
+        };
+        if old.dirty {
+            page.set_dirty();
+        }
+        let writable = old.dirty && old.prot.contains(Prot::WRITE);
+        stale.gather(&self.env, tables.asid(), vpn, writable);
+        space.add_resident(-1);
+        space.add_swapped(1);
+        page.remove_mapping();
+        let last = page.put();
+        debug_assert!(!last, "the caller holds a reference");
+        true
+    }
+
+    /// Whether some area that maps `page` is locked into memory.
+    pub(crate) fn is_mapped_locked(&self, page: &Page) -> bool {
+        let (mut locked, mut frame) = (false, FamilyFrame::NONE);
+        self.rmap_walk(page, &mut frame, |hit| {
+            locked = hit.area.view().flags.contains(AreaFlags::LOCKED);
+            if locked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        self.let_go_family(frame);
+        locked
+    }
+}

@@ -1,0 +1,112 @@
+//! Families and linear indices: what a page remembers leads to where it is mapped.
+
+use std::collections::VecDeque;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::{AnonVma, Area, AreaFlags, AreaView};
+use crate::base::units::Vpn;
+use crate::env::Prot;
+use crate::page::pool::tests::{Grounds, grow};
+use crate::space::Areas;
+use crate::tests::{TestCpu, cases};
+
+/// Areas that the lists share.
+const AREAS: u32 = 10;
+
+fn view(start: u32, end: u32, shift: u32) -> AreaView {
+    let (start, end) = (Vpn(start), Vpn(end));
+    AreaView { start, end, shift, prot: Prot::READ, flags: AreaFlags::empty(), anon: 0 }
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    /// RMAP-01: a family's members are those that were linked and not unlinked, the
+    /// youngest first; the last to go is told.
+    #[test]
+    fn a_family_has_the_members_that_joined_and_did_not_leave(
+        ops in prop::collection::vec(0..AREAS, 0..60),
+    ) {
+        let grounds = Grounds::new(1);
+        let areas: Areas<'_, TestCpu> = grounds.pool();
+        let all: Vec<_> = (0..AREAS).map(|_| grow(&grounds, &areas, Area::blank)).collect();
+        let family = AnonVma::<TestCpu>::blank();
+        let mut model = VecDeque::new();
+        for area in ops.into_iter().map(|at| all[at as usize]) {
+            let handle = areas.handle_of(area);
+            let mut members = family.lock();
+            match model.iter().position(|h| *h == handle) {
+                Some(at) => {
+                    model.remove(at);
+                    prop_assert_eq!(members.unlink(&areas, area), model.is_empty());
+                }
+                None => {
+                    members.link(&areas, area);
+                    model.push_front(handle);
+                }
+            }
+            prop_assert!(members.iter(&areas).map(|a| areas.handle_of(a)).eq(model.iter().copied()));
+        }
+    }
+
+    /// RMAP-01: page and index lead to each other for any shift, and only inside the area.
+    #[test]
+    fn page_and_index_lead_to_each_other(
+        start in 16..1u32 << 26, pages in 1..100u32, shift: u32, off in 0..200u32,
+    ) {
+        let area = Area::blank();
+        area.init(4, view(start, start + pages, shift));
+        let vpn = Vpn(start - 16 + off);
+        let inside = vpn.0 >= start && vpn.0 < start + pages;
+        let index = area.view().index_of(vpn);
+        prop_assert_eq!(area.page_of(index), inside.then_some(vpn));
+        prop_assert_eq!((area.space(), area.view().pages()), (4, pages));
+    }
+
+    /// RMAP-01: however an area is split, each page keeps its index, and exactly one of the
+    /// pieces shows it, at the same place.
+    #[test]
+    fn splits_change_neither_index_nor_place(
+        shift: u32, cuts in prop::collection::vec(1..64u32, 0..8),
+    ) {
+        let whole = view(1000, 1064, shift);
+        let mut pieces = Vec::from([whole]);
+        for cut in cuts {
+            let at = Vpn(1000 + cut);
+            let piece = pieces.iter_mut().find(|piece| piece.start < at && at < piece.end);
+            if let Some(piece) = piece {
+                let upper = AreaView { start: at, ..*piece };
+                piece.end = at;
+                pieces.push(upper);
+            }
+        }
+        let areas: Vec<Area> = pieces.iter().map(|_| Area::blank()).collect();
+        areas.iter().zip(&pieces).for_each(|(area, piece)| area.init(1, *piece));
+        for vpn in (1000..1064).map(Vpn) {
+            let index = whole.index_of(vpn);
+            let shown: Vec<Vpn> = areas.iter().filter_map(|area| area.page_of(index)).collect();
+            prop_assert_eq!(shown, [vpn]);
+        }
+    }
+}
+
+#[test]
+fn an_area_is_read_back_as_it_was_written() {
+    let area = Area::blank();
+    let mut written = AreaView {
+        prot: Prot::READ | Prot::EXEC,
+        flags: AreaFlags::LOCKED,
+        anon: 9,
+        ..view(20, 30, u32::MAX)
+    };
+    area.init(7, written);
+    assert_eq!(area.view(), written);
+    area.set_bounds(Vpn(22), Vpn(23));
+    area.set_rights(Prot::WRITE, AreaFlags::empty());
+    area.set_anon(0);
+    written = AreaView { start: Vpn(22), end: Vpn(23), prot: Prot::WRITE, anon: 0, ..written };
+    written.flags = AreaFlags::empty();
+    assert_eq!((area.view(), area.space()), (written, 7));
+}

@@ -1,0 +1,172 @@
+//! Every address space of the machine: the tables that areas, families and spaces lie in, and
+//! the way from a name to its space.
+//!
+//! A space is named by a [`SpaceId`], which the directory turns into the space. The name of a
+//! space that is gone finds none, whoever has the place now. A call about a space relies on its
+//! owner: a space is not destroyed while a program or a call is at work in it. The killer, the
+//! reaper, `swapoff` and the statistics look at the spaces of others, which may go meanwhile:
+//! they hold the frame that the space lies in ([`HeldSpace`]), and ask again under a lock
+//! whether the name still is its name.
+//!
+//! Nothing here allocates: whoever needs an object and finds none brings a frame
+//! (`mmap`, `fault`).
+
+use super::{
+    AddressSpace, AnonVmas, Area, Areas, Directory, SpaceError, SpaceId, SpacePool, SpaceStat,
+};
+use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::env::{Env, FrameMemory};
+use crate::lru::Lru;
+use crate::page::PageRef;
+use crate::page::pool::{Pool, Window};
+
+/// The address spaces of an environment.
+pub(crate) type SpaceOf<'m, E> = AddressSpace<'m, <E as Env>::Cpu, <E as Env>::Tables>;
+
+/// In [`Spaces::zero_page`]: there is none yet.
+pub(super) const NO_ZERO_PAGE: u32 = u32::MAX;
+
+/// The address spaces of the machine.
+pub(crate) struct Spaces<'m, E: Env> {
+    pub(super) lru: &'m Lru<'m, E>,
+    pub(crate) window: Window<'m>,
+    pub(crate) directory: Directory<'m, E::Cpu>,
+    pub(crate) pool: SpacePool<'m, E::Cpu, E::Tables>,
+    pub(crate) areas: Areas<'m, E::Cpu>,
+    pub(crate) families: AnonVmas<'m, E::Cpu>,
+    /// The frame of the zero page, or [`NO_ZERO_PAGE`].
+    pub(super) zero_page: AtomicU32,
+}
+
+/// Somebody's address space, whose frame is held: it may be destroyed meanwhile, and even be
+/// another space, but it stays a space.
+pub(crate) struct HeldSpace<'a, 'm, E: Env> {
+    spaces: &'a Spaces<'m, E>,
+    pub(crate) id: SpaceId,
+    pub(crate) space: &'m SpaceOf<'m, E>,
+    /// `None` only inside `drop`.
+    frame: Option<PageRef<'m>>,
+}
+
+impl<E: Env> HeldSpace<'_, '_, E> {
+    /// Whether the space still has its name. Under its page-table lock the answer stays true
+    /// while the lock is held and there are tables.
+    pub(crate) fn is_current(&self) -> bool {
+        let handle = self.spaces.directory.find(self.id);
+        handle == Some(self.spaces.pool.handle_of(self.space))
+    }
+}
+
+impl<E: Env> Drop for HeldSpace<'_, '_, E> {
+    fn drop(&mut self) {
+        if let Some(frame) = self.frame.take() {
+            self.spaces.lru.put(frame);
+        }
+    }
+}
+
+impl<'m, E: Env> Spaces<'m, E> {
+    /// No space yet; as many as `places` can have names.
+    pub(crate) fn new(lru: &'m Lru<'m, E>, places: &'m [AtomicU64]) -> Self {
+        let map = lru.zones.map;
+        let window = Window::new(lru.zones.env.frames().linear_map(map.base()));
+        Self {
+            lru,
+            window,
+            directory: Directory::new(places),
+            pool: Pool::new(map, window),
+            areas: Pool::new(map, window),
+            families: Pool::new(map, window),
+            zero_page: AtomicU32::new(NO_ZERO_PAGE),
+        }
+    }
+
+    /// The address space of that name.
+    ///
+    /// # Errors
+    /// If there is none.
+    #[inline(always)]
+    pub(crate) fn find(&self, id: SpaceId) -> Result<&'m SpaceOf<'m, E>, SpaceError> {
+        match self.directory.find(id) {
+            Some(handle) => Ok(self.pool.at(handle)),
+            None => Err(SpaceError::NoSuchSpace),
+        }
+    }
+
+    /// The address space that an area belongs to.
+    #[inline(always)]
+    pub(crate) fn of(&self, area: &Area) -> &'m SpaceOf<'m, E> {
+        self.pool.at(area.space())
+    }
+
+    /// The address space of that name, which may be anybody's.
+    pub(crate) fn hold(&self, id: SpaceId) -> Option<HeldSpace<'_, 'm, E>> {
+        let handle = self.directory.find(id)?;
+        let frame = match self.pool.hold(handle) {
+            Ok(frame) => frame,
+            Err(other) => {
+                self.put_surplus(other);
+                return None;
+            }
+        };
+        let space = self.pool.at_held(handle);
+        let held = HeldSpace { spaces: self, id, space, frame: Some(frame) };
+        held.is_current().then_some(held)
+    }
+
+    /// Every address space, one after the other.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = HeldSpace<'_, 'm, E>> {
+        self.directory.iter().filter_map(|id| self.hold(id))
+    }
+
+    /// The sum of a figure over the spaces that are in use.
+    pub(crate) fn of_live(&self, figure: impl Fn(&SpaceOf<'m, E>) -> u64) -> u64 {
+        let live = self.iter().filter(|held| held.space.live.load(Ordering::Acquire));
+        live.map(|held| figure(held.space)).sum()
+    }
+
+    /// What the space costs and has done; of one that does not exist, nothing.
+    pub(crate) fn stat(&self, id: SpaceId) -> SpaceStat {
+        self.find(id).map(AddressSpace::stat).unwrap_or_default()
+    }
+
+    /// Runs `f` on the tables of a space, under the page-table lock.
+    ///
+    /// # Panics
+    /// If the space does not exist.
+    pub(crate) fn with_tables<R>(&self, id: SpaceId, f: impl FnOnce(&mut E::Tables) -> R) -> R {
+        let mut tables = self.find(id).expect("a space that exists").tables.lock();
+        f(tables.as_mut().expect("a space that exists"))
+    }
+
+    // ---- giving back ----
+
+    /// A pool does not need a frame any more.
+    #[inline]
+    pub(crate) fn put_surplus(&self, surplus: Option<PageRef<'m>>) {
+        if let Some(page) = surplus {
+            self.lru.put(page);
+        }
+    }
+
+    /// Gives back the frames that the tables of areas, families and spaces keep for the next
+    /// object: at most one each.
+    pub(crate) fn trim(&self) {
+        self.put_surplus(self.areas.trim());
+        self.put_surplus(self.families.trim());
+        self.put_surplus(self.pool.trim());
+    }
+
+    /// Takes an area, which is in no index any more, off its family and gives it back.
+    pub(crate) fn retire_area(&self, area: &'m Area) {
+        let anon = area.anon();
+        if anon != 0 {
+            let empty = self.families.at(anon).lock().unlink(&self.areas, area);
+            area.set_anon(0);
+            if empty {
+                self.put_surplus(self.families.give(anon));
+            }
+        }
+        self.put_surplus(self.areas.give(self.areas.handle_of(area)));
+    }
+}

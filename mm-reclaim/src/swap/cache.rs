@@ -1,0 +1,150 @@
+//! The swap cache: pages that have a slot.
+//!
+//! A page is in the cache while its slot's word names its frame and its `SWAPCACHE` flag
+//! and `private` name the slot; both change under the page lock. The cache holds one
+//! reference. A fault finds the page by the slot, even under write-back; reclaim finds
+//! the slot by the page.
+//!
+//! A lookup holds nothing at first: it reads the word, takes a reference unless the page
+//! is free or frozen, and reads the word again. If it still names the frame, the page was
+//! in the cache while the reference was taken.
+//!
+//! Counterpart in Linux: `mm/swap_state.c`, `mm/swapfile.c`.
+
+use super::map::{Held, SlotState};
+use super::{Swap, SwapDevice, SwapEntry};
+use crate::base::sync::RelaxStrategy;
+use crate::base::units::Pfn;
+use crate::env::{BlockDevice, Cpu, Env};
+use crate::page::{Page, PageFlags, PageLock, PageRef};
+
+impl<'m, E: Env> Swap<'m, E> {
+    /// Gives an anonymous page a slot and enters it into the cache; it is dirty from then
+    /// on. False if no slot is free. The caller keeps count of the pages in the cache.
+    pub(crate) fn add_to_swap(&self, lock: &PageLock<'m>) -> bool {
+        let page = lock.page();
+        let Some(entry) = self.allocate_slot(self.map.pfn(page), page.memcg()) else {
+            return false;
+        };
+        page.get().leak();
+        page.enter_swap_cache(entry.raw());
+        page.set_dirty();
+        true
+    }
+
+    /// Takes a page out of the cache; its contents are nowhere else from now on. The
+    /// caller holds the page lock and a reference, and the page is not under write-back.
+    pub(crate) fn delete_from_swap_cache(&self, lock: &PageLock<'m>) {
+        let page = lock.page();
+        let entry = SwapEntry::from_raw(page.private());
+        page.leave_swap_cache();
+        self.lru.of(page).add_swapcached(-1);
+        page.set_dirty();
+        self.uncache(entry, self.map.pfn(page), None);
+        let last = page.put();
+        debug_assert!(!last, "the caller holds a reference");
+    }
+
+    /// Gives the slot of a page back if no page-table entry names it (`try_to_free_swap`).
+    pub(crate) fn try_to_free_swap(&self, lock: &PageLock<'m>) -> bool {
+        let page = lock.page();
+        let flags = page.flags();
+        if !flags.contains(PageFlags::SWAPCACHE) || flags.contains(PageFlags::WRITEBACK) {
+            return false;
+        }
+        if self.slot_uses(page) > 0 {
+            return false;
+        }
+        self.delete_from_swap_cache(lock);
+        true
+    }
+
+    /// Page-table entries that name the slot of a page in the cache.
+    pub(crate) fn slot_uses(&self, page: &Page) -> u32 {
+        let entry = SwapEntry::from_raw(page.private());
+        self.device(entry).state(entry.slot()).uses
+    }
+
+    /// One more page-table entry names `raw`; false if the count is full.
+    #[inline]
+    pub(crate) fn duplicate(&self, raw: u32) -> bool {
+        let entry = SwapEntry::from_raw(raw);
+        self.device(entry).add_use(entry.slot())
+    }
+
+    /// Writing to the slot of a page in the cache has failed.
+    pub(crate) fn is_slot_broken(&self, page: &Page) -> bool {
+        self.has_write_failed(SwapEntry::from_raw(page.private()))
+    }
+
+    /// Writing to a slot has failed, be it in use still or retired since.
+    pub(crate) fn has_write_failed(&self, entry: SwapEntry) -> bool {
+        let state = self.device(entry).state(entry.slot());
+        state.broken || state.held == Held::Bad
+    }
+
+    /// One page-table entry less names `entry`; what the slot was before.
+    #[inline]
+    pub(crate) fn free(&self, entry: SwapEntry) -> SlotState {
+        let device = self.device(entry);
+        device.put_use(entry.slot(), || self.discard(device, entry))
+    }
+
+    /// One page-table entry less names `entry`, and will not name it again
+    /// (`free_swap_and_cache`): a page that waits in the cache for nobody leaves it.
+    pub(crate) fn free_swap_and_cache(&self, entry: SwapEntry) {
+        self.free(entry);
+        let state = self.device(entry).state(entry.slot());
+        if state.uses == 0
+            && matches!(state.held, Held::Page(_))
+            && let Some(held) = self.lookup(entry)
+        {
+            self.drop_unwanted(held.page());
+            self.lru.put(held);
+        }
+    }
+
+    /// Takes a page, to which the caller has a reference, out of the cache if no page-table
+    /// entry leads to it: its slot need not wait until reclaim comes by. One that is locked
+    /// is left to whoever has the lock.
+    pub(crate) fn drop_unwanted(&self, page: &'m Page) {
+        if page.is_mapped() || !page.has(PageFlags::SWAPCACHE) {
+            return;
+        }
+        if let Some(lock) = page.try_lock() {
+            self.try_to_free_swap(&lock);
+            self.zones.unlock(lock);
+        }
+    }
+
+    /// The page in `frame` leaves the slot, and perhaps a shadow in its place.
+    #[inline]
+    pub(crate) fn uncache(&self, entry: SwapEntry, frame: Pfn, shadow: Option<u32>) {
+        let device = self.device(entry);
+        device.uncache(entry.slot(), frame, shadow, || self.discard(device, entry));
+    }
+
+    fn discard(&self, device: &SwapDevice<'m, E::Cpu>, entry: SwapEntry) {
+        self.env.blocks().discard(device.id, entry.slot(), 1);
+    }
+
+    /// The page of a slot, if it is in the cache (`lookup_swap_cache`).
+    pub(crate) fn lookup(&self, entry: SwapEntry) -> Option<PageRef<'m>> {
+        let device = self.device(entry);
+        loop {
+            let pfn = device.cached(entry.slot())?;
+            let Some(found) = self.map.page(pfn).get_unless_zero() else {
+                // Frozen: on its way out of the cache or back; look again.
+                <<E::Cpu as Cpu>::Relax as RelaxStrategy>::relax();
+                continue;
+            };
+            if device.cached(entry.slot()) == Some(pfn) {
+                return Some(found);
+            }
+            self.lru.put(found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

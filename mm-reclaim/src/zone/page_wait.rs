@@ -1,0 +1,70 @@
+//! Waiting for a page: for its lock, and for the end of its write-back (PAGE-01).
+//!
+//! Data: one bit of the page's flags says that somebody may be asleep; the key that sleepers
+//! share is a bucket of the zone's hashed wait table. Locks: none. A sleeper sets the bit
+//! before it looks at what it waits for, in each look; whoever ends that state reads the bit
+//! after it, and wakes the bucket if it was set.
+//!
+//! Counterpart in Linux: `folio_wait_table`, `lock_page`.
+
+use super::Zones;
+use crate::env::{Env, Tasks, WaitEnd, WaitMode};
+use crate::page::{Page, PageFlags, PageLock, PageRef};
+
+/// How one waits for a page.
+const KILLABLE: WaitMode = WaitMode { timeout: None, killable: true };
+
+impl<'m, E: Env> Zones<'m, E> {
+    /// Gives the page lock back and wakes who waits for it.
+    #[inline]
+    pub(crate) fn unlock(&self, lock: PageLock<'m>) {
+        if let Some(page) = lock.unlock() {
+            self.wake_waiters(page);
+        }
+    }
+
+    /// Makes those who sleep for `page` look again.
+    #[cold]
+    pub(crate) fn wake_waiters(&self, page: &Page) {
+        self.env.tasks().wake(self.of(page).wait_key(page));
+    }
+
+    /// Sleeps until the page lock is the caller's, or the caller is killed.
+    ///
+    /// # Errors
+    /// The caller was killed.
+    #[inline]
+    pub(crate) fn lock_page(&self, held: &PageRef<'m>) -> Result<PageLock<'m>, WaitEnd> {
+        #[cfg(debug_assertions)]
+        self.env.tasks().might_sleep();
+        match held.page().try_lock() {
+            Some(lock) => Ok(lock),
+            None => self.lock_page_slowly(held.page()),
+        }
+    }
+
+    #[cold]
+    fn lock_page_slowly(&self, page: &'m Page) -> Result<PageLock<'m>, WaitEnd> {
+        let key = self.of(page).wait_key(page);
+        let mut got = None;
+        let end = self.env.tasks().wait_until(key, KILLABLE, &mut || {
+            // Announced first: an unlock from now on either lets `try_lock` succeed or
+            // finds WAITERS set and wakes.
+            page.announce_waiter();
+            got = page.try_lock();
+            got.is_some()
+        });
+        got.ok_or(end)
+    }
+
+    /// Sleeps until nobody is writing the page out, or the caller is killed.
+    #[cold]
+    pub(crate) fn wait_on_page_writeback(&self, page: &'m Page) -> WaitEnd {
+        let key = self.of(page).wait_key(page);
+        self.env.tasks().wait_until(key, KILLABLE, &mut || {
+            // Announced first, as for the page lock.
+            page.announce_waiter();
+            !page.has(PageFlags::WRITEBACK)
+        })
+    }
+}
