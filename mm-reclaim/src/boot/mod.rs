@@ -2,3 +2,4 @@
 
 pub mod memblock;
 pub mod plan;
+pub mod zoning;

@@ -3,10 +3,10 @@
 //! Pure arithmetic over the ranges that the boot found. The caller asks the plan how much
 //! memory the descriptors and tables take, finds that memory, and builds the machine.
 
+use super::zoning::{FrameRange, MAX_ZONES, ZoneId, ZoneLimits};
 use crate::base::units::{Order, Pfn};
 use crate::page::Page;
 use crate::page::pool::MOST_FRAMES;
-use crate::zone::{FrameRange, MAX_ZONES, ZoneId, ZoneLimits};
 
 /// What can be chosen at boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
