@@ -16,6 +16,13 @@ shopt -s globstar nullglob
 # is_row WORD
 is_row() { [[ $1 =~ ^[A-Z]+-[0-9]{2}$ ]]; }
 
+# text_of WORD: what the specification says of it, if it is a row.
+text_of() {
+    ! is_row "$1" || WORD=$1 awk -F ' *[|] *' '
+        $2 == ENVIRON["WORD"] { print $2 ($4 == "planned" ? " (planned): " : ": ") $3 }
+    ' docs/specification.md
+}
+
 # matching WORD: the lines of all tests that a word means.
 matching() {
     local row=
