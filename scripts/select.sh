@@ -16,6 +16,13 @@ shopt -s globstar nullglob
 # is_row WORD
 is_row() { [[ $1 =~ ^[A-Z]+-[0-9]{2}$ ]]; }
 
+# text_of WORD: what the specification says of it, if it is a row.
+text_of() {
+    ! is_row "$1" || WORD=$1 awk -F ' *[|] *' '
+        $2 == ENVIRON["WORD"] { print $2 ($4 == "planned" ? " (planned): " : ": ") $3 }
+    ' docs/specification.md
+}
+
 # matching WORD: the lines of all tests that a word means.
 matching() {
     local row=
@@ -32,7 +39,10 @@ matching() {
             sub(/\/.*/, "", file)
             return "host " file
         }
-        function is_meant(name, text) { return ROW ? index(text, WORD) : index(name, WORD) }
+        # The rows in the tests of tidy are samples.
+        function is_meant(name, text) {
+            return ROW ? kind != "host tidy" && index(text, WORD) : index(name, WORD)
+        }
         # A whole entry of a list of the suite: what a test is called, and its function.
         function learn_name(entry,    parts, in_debug) {
             in_debug = sub(/\.only_if\(is_debug\),$/, "", entry)

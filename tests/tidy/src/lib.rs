@@ -6,7 +6,8 @@
 //! | [`facade`] | `mm-reclaim` reaches atomics and locks only through its `sync` module |
 //! | [`layers`] | `mm-reclaim` imports only downwards, by the table in its own docs |
 //! | [`words`] | nothing is left to be done later |
-//! | [`rows`] | a row of the specification that a test names exists; a due row has a test |
+//! | [`rows`] | a row of the specification that is named exists |
+//! | [`proofs`] | a due row has a test; the specification says in which files |
 //! | [`dead`] | every source file belongs to a module tree |
 //!
 //! Each rule is a function from text to [`Finding`]s, with a test that shows that it bites;
@@ -17,6 +18,7 @@ pub mod dead;
 pub mod facade;
 pub mod layers;
 pub mod length;
+pub mod proofs;
 pub mod rows;
 pub mod words;
 

@@ -249,6 +249,22 @@ fn the_readme_has_every_option_of_run() {
     }
 }
 
+/// The text of a row stands above its tests, apart from the list of them.
+#[test]
+fn a_row_says_what_it_says() {
+    let stage = Stage::new("row");
+    let said = |output: &[u8]| String::from_utf8_lossy(output).into_owned();
+    let output = stage.run("test", &["--list", "BUDY-08"]);
+    let text = "BUDY-08: Compound pages: head and tails; freeing frees the whole\n";
+    assert_eq!(said(&output.stderr), text);
+    assert!(!said(&output.stdout).contains("BUDY"), "{}", said(&output.stdout));
+    let planned = said(&stage.run("test", &["--list", "SPL-02"]).stderr);
+    assert!(planned.starts_with("SPL-02 (planned): An unevictable page"), "{planned}");
+    assert!(planned.lines().all(|line| line.len() <= 79), "{planned}");
+    assert_eq!(said(&stage.run("test", &["--list", "boost"]).stderr), "", "it is no row");
+    assert!(stage.refusal("test", &["NODE-01"]).contains("a row that no test names"));
+}
+
 /// A name means a row of the specification, a test, or a workload; found without a build.
 #[test]
 fn a_name_chooses_tests_of_every_kind() {

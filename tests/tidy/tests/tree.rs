@@ -1,16 +1,26 @@
 //! The project as it is, held against every rule of this crate.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use tidy::length::Exception;
-use tidy::{Finding, Source, dead, facade, layers, length, rows, sources, words};
+use tidy::proofs::Proofs;
+use tidy::rows::Rows;
+use tidy::{Finding, Source, dead, facade, layers, length, proofs, rows, sources, words};
 
 /// Files that may be longer than the rule says, each with its sentence.
 const LONG_FILES: &[Exception] = &[];
 
-fn tree() -> Vec<Source> {
+/// What a person types who has moved a test.
+const UPDATE: &str = "UPDATE_PROOFS=1 cargo test --target host-tuple -p tidy proven";
+
+fn root() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().expect("it is here");
-    sources(folder.ancestors().nth(2).expect("two folders below the root"))
+    folder.ancestors().nth(2).expect("two folders below the root").to_path_buf()
+}
+
+fn tree() -> Vec<Source> {
+    sources(&root())
 }
 
 fn file<'a>(tree: &'a [Source], path: &str) -> &'a Source {
@@ -54,18 +64,42 @@ fn nothing_is_left_for_later() {
     each(words::check);
 }
 
-#[test]
-fn every_row_that_is_named_exists() {
-    let tree = tree();
-    let rows = rows::Rows::parse(&file(&tree, rows::LIST).text);
-    assert_none(&rows::check_exist(&tree, &rows));
+/// The rows of the specification, and the files whose tests name them.
+fn specification(tree: &[Source]) -> (Rows, Proofs) {
+    let rows = Rows::parse(&file(tree, rows::LIST).text);
+    let rows = rows.unwrap_or_else(|error| panic!("{error}"));
+    let proofs = Proofs::find(tree, &rows);
+    (rows, proofs)
 }
 
 #[test]
-fn every_due_row_has_a_test() {
+fn every_row_that_is_named_exists() {
     let tree = tree();
-    let rows = rows::Rows::parse(&file(&tree, rows::LIST).text);
-    assert_none(&rows::check_due(&tree, &rows));
+    assert_none(&rows::check_exist(&tree, &specification(&tree).0));
+}
+
+#[test]
+fn every_due_row_has_a_test_and_no_planned_row_claims_one() {
+    let (rows, proofs) = specification(&tree());
+    assert_none(&proofs::check_due(&rows, &proofs));
+    assert_none(&proofs::check_planned(&rows));
+}
+
+/// With `UPDATE_PROOFS` in the environment it makes it so.
+#[test]
+fn every_due_row_says_where_it_is_proven() {
+    let tree = tree();
+    let (rows, proofs) = specification(&tree);
+    let stale = proofs::check_column(&rows, &proofs);
+    if env::var_os("UPDATE_PROOFS").is_some() {
+        let text = proofs::rewrite(&file(&tree, rows::LIST).text, &rows, &proofs);
+        fs::write(root().join(rows::LIST), text).expect("the specification is writable");
+        return;
+    }
+    if !stale.is_empty() {
+        println!("this writes the column anew:\n    {UPDATE}");
+    }
+    assert_none(&stale);
 }
 
 #[test]
