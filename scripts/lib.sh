@@ -15,6 +15,8 @@ least_qemu_raspi4b=9
 # may be named by the environment.
 raspi4b_dtb=${RASPI4B_DTB:-target/boards/bcm2711-rpi-4-b.dtb}
 cd "$root" || exit
+# shellcheck source=scripts/foreign.sh
+source scripts/foreign.sh
 
 # A shell that did not read its profile may miss where rustup puts cargo.
 if ! command -v cargo >/dev/null && [[ -x ${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo ]]; then
@@ -87,13 +89,19 @@ target_folder() {
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
 
-# The programs that the initrd holds, one a line.
-programs() {
+# The programs of this project, one a line.
+own_programs() {
     local file
     for file in tests/programs/src/bin/*.rs; do
         file=${file##*/}
         printf '%s\n' "${file%.rs}"
     done
+}
+
+# All programs that the initrd may hold, one a line.
+programs() {
+    own_programs
+    foreign_programs
 }
 
 # flat_image ELF IMAGE: the loadable bytes of an ELF file, as QEMU and firmware want them.
@@ -112,10 +120,13 @@ flat_image() {
 }
 
 # pack_programs FOLDER ARCHIVE: the programs built into FOLDER as a ustar archive that is
-# the same, byte for byte, whenever the programs are.
+# the same, byte for byte, whenever the programs are. Foreign ones are in it if they are there.
 pack_programs() {
-    local made=$2.$$ names
-    mapfile -t names < <(programs)
+    local made=$2.$$ names name
+    mapfile -t names < <(own_programs)
+    while read -r name; do
+        [[ ! -f $1/$name ]] || names+=("$name")
+    done < <(foreign_programs)
     tar --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
         --mode=0755 -C "$1" -cf "$made" "${names[@]}"
     mv -f "$made" "$2"
@@ -144,9 +155,11 @@ find_terminal() {
     done
 }
 
-# What scripts/setup is asked for before the machine boots.
+# setup_parts PROGRAM: what scripts/setup is asked for before the machine boots with it.
 setup_parts() {
-    if [[ $machine == raspi4b ]]; then printf 'qemu raspi4b'; else printf 'qemu'; fi
+    printf 'qemu'
+    [[ $machine != raspi4b ]] || printf ' raspi4b'
+    ! is_foreign "$1" || printf ' cross'
 }
 
 # boot IMAGE INITRD BOOTARGS [ARGUMENT...]: boots QEMU and returns the kernel's status. The

@@ -3,18 +3,28 @@
 # take. Sourced after scripts/lib.sh, never run.
 #
 # Both stand in tables of Markdown, with the columns word, value and meaning: the kernel's in a
-# file that the kernel itself is built with, a program's at the head of its source. What a value
-# may be says kernel/src/bootargs/words.rs. Here a table is a text of lines WORD|VALUE|MEANING.
+# file that the kernel itself is built with, a program's at the head of its source, a foreign
+# one's in a file beside it. What a value may be says kernel/src/bootargs/words.rs. Here a table
+# is a text of lines WORD|VALUE|MEANING.
 
-# table FILE
+# table <FILE
 # shellcheck disable=SC2016 # The quotes of Markdown are no command.
 table() {
-    sed -nE 's/^(\/\/! )?\| `([^`]*)` \| *(([^|]*[^| ])? *)\| ([^|]*) \|$/\2|\4|\5/p' "$1"
+    sed -nE 's/^\| `([^`]*)` \| *(([^|]*[^| ])? *)\| ([^|]*) \|$/\1|\3|\4/p'
 }
 
-kernel_words() { table kernel/src/bootargs/words.md; }
+kernel_words() { table <kernel/src/bootargs/words.md; }
 
-program_words() { table "tests/programs/src/bin/$1.rs"; }
+program_words() { about_program "$1" | table; }
+
+# about_program NAME: what is written of a program for those who run it.
+about_program() {
+    if is_foreign "$1"; then
+        cat "$foreign_folder/$1.md"
+    else
+        sed -n 's/^\/\/! \{0,1\}//p' "tests/programs/src/bin/$1.rs"
+    fi
+}
 
 # value_of WORD TABLE: what the table says of its value; fails if it does not hold the word.
 value_of() {
@@ -160,12 +170,12 @@ explain_words() {
 explain_programs() {
     local name
     while read -r name; do
-        awk -v name="$name" '
-            !/^\/\/! ./ { exit }
-            { text = text substr($0, 4) }
-            /[.:]( |$)/ { exit }
-            END { sub(/[.:]( .*)?$/, "", text); printf "  %-10s%s\n", name, text }
-        ' "tests/programs/src/bin/$name.rs"
+        about_program "$name" | awk -v name="$name" '
+            ended || /^$/ { ended = 1; next }
+            { text = text (text == "" ? "" : " ") $0 }
+            /[.:]( |$)/ { ended = 1 }
+            END { sub(/[.:]( .*)?$/, "", text); printf "  %-10s %s\n", name, text }
+        '
         explain_words "$(program_words "$name")" '      '
     done < <(programs)
 }

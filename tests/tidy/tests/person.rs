@@ -92,6 +92,15 @@ fn programs() -> Vec<(String, String)> {
         .collect()
 }
 
+/// The programs of C, each with what is written for those who run it.
+fn foreign_programs() -> Vec<(String, String)> {
+    let folder = fs::read_dir(root().join("tests/foreign")).expect("foreign programs");
+    let names =
+        folder.map(|entry| entry.expect("a file").file_name().into_string().expect("UTF-8"));
+    let names = names.filter_map(|name| Some(name.strip_suffix(".c")?.to_owned()));
+    names.map(|name| (name.clone(), read(&format!("tests/foreign/{name}.md")))).collect()
+}
+
 #[test]
 fn a_slip_of_the_finger_is_refused_with_what_was_meant() {
     let stage = Stage::new("slips");
@@ -103,6 +112,7 @@ fn a_slip_of_the_finger_is_refused_with_what_was_meant() {
         (["--append", "colour=blue"], "there are: init= ramdisk= "),
         (["--append", "*"], "there are: init= ramdisk= "),
         (["--args", "pagse=5"], "unknown word of demo; did you mean pages=5?"),
+        (["--workload", "memlaod"], "did you mean memload?"),
         (["demo", ""], "did you mean --workload demo?"),
         (["--workload", "forkre"], "did you mean forker?"),
         (["--memroy", "64M"], "did you mean --memory?"),
@@ -137,6 +147,8 @@ fn a_value_out_of_range_is_refused_with_the_range() {
     assert!(stage.refusal("run", &reserve).contains("more than half of --memory 64M"));
     let said = stage.refusal("run", &["--workload", "hello", "--args", "status=256"]);
     assert!(said.contains("out of range: 0 to 255"), "{said}");
+    let said = stage.refusal("run", &["--workload", "memload", "--args", "zipf clk=tsc"]);
+    assert!(said.contains("not one of mrs/sys"), "{said}");
 }
 
 #[test]
@@ -160,6 +172,7 @@ fn good_words_pass_and_so_do_all_with_unchecked() {
                  swappiness=200 page_cluster=5 anon_rule=second-chance maxcpus=1 test.hooks \
                  end=off uart_clock=250000000 init=hog";
     assert!(boots(&["--append", words]).contains(" init=hog"));
+    boots(&["--workload", "memload", "--args", "zipf target=4096 clk=sys full=1"]);
     let said = boots(&["--workload", "hello", "--args", "status=7 any words"]);
     assert!(said.contains("init=hello -- status=7 any words"), "{said}");
     assert!(boots(&["--unchecked", "--append", "colour=blue"]).contains(" colour=blue"));
@@ -205,7 +218,7 @@ fn help_names_every_word_of_the_kernel_and_of_each_program() {
     for word in words_of(&kernel) {
         assert!(help.contains(&format!("  {word}")), "{word} is not in\n{help}");
     }
-    for (name, source) in programs() {
+    for (name, source) in programs().into_iter().chain(foreign_programs()) {
         let section = help.split_once(&format!("\n  {name} ")).map(|(_, rest)| rest);
         let section = section.unwrap_or_else(|| panic!("{name} is not in\n{help}"));
         let own = section.lines().skip(1).take_while(|line| line.starts_with("      "));
@@ -231,6 +244,22 @@ fn the_table_of_a_program_names_what_it_asks_for() {
         let named: BTreeSet<_> = named.into_iter().filter(|word| word != "...").collect();
         assert_eq!(asked, named, "{name}");
     }
+}
+
+/// So it is with C, whose workloads are words of their own.
+#[test]
+fn the_table_of_memload_names_what_it_asks_for() {
+    let source = read("tests/foreign/memload.c") + &read("tests/foreign/trace.h");
+    let quoted = |call: &str, end: &str| -> Vec<String> {
+        let rests = source.split(call).skip(1);
+        rests.filter_map(|rest| Some(format!("{}{end}", rest.split_once('"')?.0))).collect()
+    };
+    let asked = [quoted("arg(argc,argv,\"", "="), quoted("tr_eq(wl,\"", "")].concat();
+    let asked: BTreeSet<_> = asked.into_iter().collect();
+    let [(name, text)] = &foreign_programs()[..] else { panic!("memload alone") };
+    let named: BTreeSet<_> = words_of(text).into_iter().map(str::to_owned).collect();
+    assert_eq!((name.as_str(), asked.len()), ("memload", 14));
+    assert_eq!(asked, named);
 }
 
 #[test]

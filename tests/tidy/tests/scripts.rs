@@ -318,6 +318,38 @@ fn another_system_is_told_what_to_install() {
 }
 
 #[test]
+fn a_missing_c_compiler_is_installed_and_one_that_is_there_is_taken() {
+    let mut machine = Machine::new("cross");
+    let bin = machine.folder.join("bin").display().to_string();
+    machine.tool("apt-get", &format!(r#"[[ $1 != install ]] || : >"{bin}/${{!#}}""#));
+    let output = machine.run("setup", &["cross"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("installing gcc"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "the package brought none: {said}");
+    machine.tool("gcc", "exit 0");
+    machine.tool("aarch64-linux-gnu-gcc", "exit 0");
+    let before = machine.read("calls");
+    machine.calls("setup", &["cross"]);
+    assert_eq!(machine.read("calls"), before, "something was called");
+    machine.variables.insert("AARCH64_CC", "no-such-gcc".to_owned());
+    let output = machine.run("setup", &["cross"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-gcc: no such compiler"));
+}
+
+#[test]
+fn a_machine_without_apt_is_told_which_c_compiler_to_install() {
+    let machine = Machine::new("no-apt");
+    let output = machine.run("setup", &["cross"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["aarch64-linux-gnu-gcc", "Fedora: gcc-aarch64-linux-gnu", "AARCH64_CC"] {
+        assert!(said.contains(part), "{part} is missing in\n{said}");
+    }
+    assert_eq!(machine.read("calls"), "", "something was called");
+}
+
+#[test]
 fn a_wrong_value_is_one_line_and_status_2_before_anything_is_done() {
     let machine = Machine::new("wrong");
     let wrong: &[(&str, &[&str])] = &[
