@@ -222,7 +222,8 @@ mod on_target {
 
     use super::*;
     use crate::arch::lock::Yield;
-    use crate::arch::{console, exit, guess, mmu, watchdog};
+    use crate::arch::mmu;
+    use crate::drivers::{console, exit, guess, watchdog};
 
     /// Where memblock's tables start.
     static TABLES: SpinMutex<StaticTables, Yield> = SpinMutex::new(StaticTables::new());

@@ -17,10 +17,11 @@ use mm_reclaim::swap::io::{Bio, Completion};
 use mm_reclaim::units::{Nanos, Pfn, SpaceId};
 use spin::once::Once;
 
+use crate::arch::cpu;
 use crate::arch::frames::LinearFrames;
 use crate::arch::lock::Yield;
 use crate::arch::paging::{self, Tables};
-use crate::arch::{cpu, timer};
+use crate::drivers::timer;
 use crate::monitor::line::printable;
 use crate::{monitor, println, ramdisk, task};
 

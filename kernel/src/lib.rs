@@ -7,6 +7,7 @@
 
 pub mod arch;
 pub mod bootargs;
+pub mod drivers;
 pub mod early;
 pub mod exec;
 #[cfg(target_os = "none")]

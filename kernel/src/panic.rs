@@ -48,10 +48,10 @@ mod on_target {
     use boot::{Trap, image};
 
     use super::walk;
-    use crate::arch::console::print_urgently;
     use crate::arch::cpu;
-    use crate::arch::exit::{STATUS_PANIC, exit, stop};
     use crate::arch::mmu::slots;
+    use crate::drivers::console::print_urgently;
+    use crate::drivers::exit::{STATUS_PANIC, exit, stop};
 
     /// The affinity of the CPU whose message is under way, plus 1.
     static PANICKING: AtomicU64 = AtomicU64::new(0);

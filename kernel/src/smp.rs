@@ -17,8 +17,9 @@ use mm_reclaim::env::TaskFlags;
 use mm_reclaim::units::Nanos;
 
 use crate::arch::cpu::{self, CPUS};
-use crate::arch::psci::{self, PsciError};
-use crate::arch::{gic, mmu, paging, timer, trap};
+use crate::arch::{mmu, paging, trap};
+use crate::drivers::psci::{self, PsciError};
+use crate::drivers::{gic, timer};
 use crate::early::Machine;
 use crate::println;
 use crate::task::{self, SpawnError};

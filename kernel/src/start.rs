@@ -19,9 +19,10 @@ use mm_reclaim::units::{Order, PAGE_SIZE, PhysAddr};
 use mm_reclaim::zone::FrameRange;
 use mm_reclaim::{Config, Mm, Plan};
 
-use crate::arch::gic::{self, Controller};
-use crate::arch::{cpu, mmu, paging, timer, trap};
+use crate::arch::{cpu, mmu, paging, trap};
 use crate::bootargs::BootArgs;
+use crate::drivers::gic::{self, Controller};
+use crate::drivers::timer;
 use crate::early::{self, Machine, MappedMemory};
 use crate::exec::{self, ExecError};
 use crate::glue::{self, KernelEnv, KernelMm};

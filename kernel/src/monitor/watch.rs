@@ -21,7 +21,7 @@ use super::line::{Figures, LEGEND, Line, printable};
 use super::story::Story;
 use super::tables::{CounterTable, ReasonTable};
 use crate::arch::lock::IrqLock;
-use crate::arch::{console, timer};
+use crate::drivers::{console, timer};
 use crate::glue::{self, KernelMm};
 use crate::task::family::{INIT_PID, NAME_BYTES};
 use crate::{print, println, smp, task};

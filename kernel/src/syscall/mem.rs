@@ -13,8 +13,9 @@ use mm_reclaim::units::{PAGE_SIZE, Vpn};
 
 use super::args::{self, MapFlags};
 use super::errno::{EEXIST, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, Errno};
+use crate::arch::cpu;
 use crate::arch::usercopy::{Fault, put_words};
-use crate::arch::{cpu, timer};
+use crate::drivers::timer;
 use crate::{glue, task};
 
 impl From<SpaceError> for Errno {

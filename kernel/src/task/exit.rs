@@ -15,7 +15,8 @@ use mm_reclaim::env::{TaskFlags, WaitEnd, WaitMode};
 use super::family::{NAME_BYTES, NoChild, Which};
 use super::table::{Leave, Pokes, Sched};
 use super::{TaskId, killed_by, sched, signal, state, wait, wake};
-use crate::arch::{context, cpu, paging, timer};
+use crate::arch::{context, cpu, paging};
+use crate::drivers::timer;
 use crate::glue;
 
 /// Ends the running task. `status` is what its parent's `wait4` reports.

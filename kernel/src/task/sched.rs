@@ -9,8 +9,9 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::state::{lock, poke};
 use super::table::{Leave, Sched};
 use super::{TaskId, stack, wake};
+use crate::arch::context;
 use crate::arch::cpu::{self, IrqGuard, PerCpu};
-use crate::arch::{context, timer};
+use crate::drivers::timer;
 
 /// Lets another task run, if one deserves the CPU more. Preemption is allowed at the call.
 pub fn reschedule() {

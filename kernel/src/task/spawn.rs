@@ -11,8 +11,9 @@ use mm_reclaim::env::TaskFlags;
 use super::fair::{Class, Pace};
 use super::{TaskId, sched, stack, state};
 use crate::arch::context::{self, Context, UserState};
+use crate::arch::cpu;
 use crate::arch::trap::TrapFrame;
-use crate::arch::{cpu, timer};
+use crate::drivers::timer;
 use crate::glue;
 
 /// Why a task could not be made.

@@ -11,7 +11,8 @@ use mm_reclaim::units::Nanos;
 use super::table::Leave;
 use super::wake::{self, KERNEL_KEY};
 use super::{TaskId, sched, state};
-use crate::arch::{cpu, timer};
+use crate::arch::cpu;
+use crate::drivers::timer;
 use crate::ramdisk;
 
 /// A key that nobody wakes.

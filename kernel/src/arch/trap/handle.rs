@@ -8,7 +8,8 @@ use mm_reclaim::fault::{Access, FaultEnd};
 use super::TrapFrame;
 use super::decode::{self, Syndrome};
 use super::report;
-use crate::arch::{cpu, gic, timer, usercopy};
+use crate::arch::{cpu, usercopy};
+use crate::drivers::{gic, timer};
 use crate::glue;
 use crate::task::{self, signal};
 

@@ -6,8 +6,8 @@
 
 use super::TrapFrame;
 use super::decode::Syndrome;
-use crate::arch::console::print_urgently;
 use crate::arch::cpu;
+use crate::drivers::console::print_urgently;
 use crate::panic::last_words;
 use crate::{println, task};
 

@@ -4,8 +4,9 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use kernel::arch::cpu;
 use kernel::arch::lock::IrqLock;
-use kernel::arch::{cpu, timer};
+use kernel::drivers::timer;
 use kernel::early::Machine;
 use kernel::glue::{self, KernelMm};
 use kernel::task::family::Which;
