@@ -22,3 +22,5 @@ pub mod task;
 pub mod smp;
 #[cfg(target_os = "none")]
 pub mod start;
+#[cfg(target_os = "none")]
+pub mod traps;

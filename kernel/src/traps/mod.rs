@@ -1,17 +1,22 @@
-//! What each exception does. The vectors call these functions; nobody else does.
+//! What each exception means: who is asked, and who dies of it.
 //!
-//! **Locks.** None is held on entry: a fault and a system call run with interrupts on and
-//! preemption allowed, an interrupt with both off.
+//! How an exception comes here and goes back is [`crate::arch::trap`]'s. Its vectors call the
+//! functions of this file by their symbols; nobody else does. `report` has the last words of a
+//! kernel that took an exception it cannot handle.
+//!
+//! **Data.** None but the trap frame. **Locks.** None is held on entry: a fault and a system
+//! call run with interrupts on and preemption allowed, an interrupt with both off.
+
+mod report;
 
 use mm_reclaim::fault::{Access, FaultEnd};
 
-use super::TrapFrame;
-use super::decode::{self, Syndrome};
-use super::report;
+use crate::arch::trap::TrapFrame;
+use crate::arch::trap::decode::{self, Syndrome};
 use crate::arch::{cpu, usercopy};
 use crate::drivers::{gic, timer};
-use crate::glue;
 use crate::task::{self, signal};
+use crate::{glue, syscall};
 
 /// A data abort from user mode.
 // SAFETY: only the vectors call it, with these arguments; no other item has its name.
@@ -71,7 +76,7 @@ extern "C" fn user_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
 // SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn user_syscall(frame: &mut TrapFrame) {
-    crate::syscall::dispatch(frame);
+    syscall::dispatch(frame);
 }
 
 #[cold]
