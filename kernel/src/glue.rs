@@ -153,12 +153,12 @@ pub struct Scheduler;
 impl Tasks for Scheduler {
     #[inline(always)]
     fn flags(&self) -> TaskFlags {
-        cpu::this().current().flags()
+        task::current().flags()
     }
 
     #[inline]
     fn set_memalloc(&self, on: bool) -> bool {
-        cpu::this().current().set_flag(TaskFlags::MEMALLOC, on)
+        task::current().set_flag(TaskFlags::MEMALLOC, on)
     }
 
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {

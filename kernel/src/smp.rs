@@ -185,7 +185,8 @@ fn wait_for(number: usize) -> Result<(), Refusal> {
 /// The first function of a secondary CPU, on the stack of its idle task.
 extern "C" fn begin(number: u64) -> ! {
     let number = number as usize;
-    cpu::init(number, task::idle_of(number));
+    task::begin_as(number, task::idle_of(number));
+    cpu::init(number);
     trap::install();
     paging::init_cpu();
     gic::init_cpu();

@@ -87,7 +87,8 @@ fn memory_management(
     mut memory: MappedMemory,
 ) -> (&'static KernelMm, Option<SwapSpace>) {
     // The boot code becomes the first task of the table; who asks before finds it there.
-    cpu::init(0, TaskId(0));
+    task::begin_as(0, TaskId(0));
+    cpu::init(0);
     trap::install();
     let mut ranges = [FrameRange::default(); MAX_RANGES];
     let mut count = 0;

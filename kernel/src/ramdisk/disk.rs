@@ -17,8 +17,8 @@ use super::Counters;
 use super::extents::Extents;
 use super::knobs::Knobs;
 use super::ring::Ring;
+use crate::arch::frames;
 use crate::arch::lock::{IrqLock, Yield};
-use crate::arch::{cpu, frames};
 use crate::bootargs::RamdiskArgs;
 use crate::glue;
 use crate::task::fair::Class;
@@ -110,14 +110,14 @@ pub fn submit(bio: Bio) -> Option<Completion> {
 /// The running task is about to submit several requests.
 #[inline]
 pub fn plug() {
-    let plugs = &cpu::this().current().plugs;
+    let plugs = &task::current().plugs;
     plugs.store(plugs.load(Relaxed) + 1, Relaxed);
 }
 
 /// Sends off what was held back since the [`plug`] that this undoes.
 #[inline]
 pub fn unplug() {
-    let plugs = &cpu::this().current().plugs;
+    let plugs = &task::current().plugs;
     let left = plugs.load(Relaxed).saturating_sub(1);
     plugs.store(left, Relaxed);
     if left == 0 {
@@ -127,7 +127,7 @@ pub fn unplug() {
 
 /// Sends off what the running task holds back, as it is about to sleep; its plugs stay.
 pub fn unplug_before_sleep() {
-    if cpu::this().current().plugs.load(Relaxed) != 0 {
+    if task::current().plugs.load(Relaxed) != 0 {
         kick_if_queued();
     }
 }
@@ -228,7 +228,7 @@ impl RamDisk {
             let _ = task::wait_until(ROOM_KEY, mode, &mut || !self.queue.lock().is_full());
             rejected = self.queue.lock().push(bio).err();
         }
-        if cpu::this().current().plugs.load(Relaxed) == 0 {
+        if task::current().plugs.load(Relaxed) == 0 {
             self.kick();
         }
     }

@@ -13,7 +13,6 @@ use mm_reclaim::units::{PAGE_SIZE, Vpn};
 
 use super::args::{self, MapFlags};
 use super::errno::{EEXIST, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, Errno};
-use crate::arch::cpu;
 use crate::arch::usercopy::{Fault, put_words};
 use crate::drivers::timer;
 use crate::{glue, task};
@@ -36,7 +35,7 @@ impl From<Fault> for Errno {
 
 /// The caller's address space.
 fn space() -> Result<SpaceId, Errno> {
-    cpu::this().current().space().ok_or(EINVAL)
+    task::current().space().ok_or(EINVAL)
 }
 
 pub(super) fn mmap(

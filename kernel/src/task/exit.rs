@@ -21,7 +21,7 @@ use crate::glue;
 
 /// Ends the running task. `status` is what its parent's `wait4` reports.
 pub fn exit(status: i32) -> ! {
-    let task = cpu::this().current();
+    let task = super::current();
     crate::ramdisk::unplug_before_sleep();
     leave_space(task);
     let heir = {
@@ -42,7 +42,7 @@ pub fn exit(status: i32) -> ! {
 
 /// The running task was killed: ends it.
 pub fn exit_killed() -> ! {
-    let number = match cpu::this().current().signal() {
+    let number = match super::current().signal() {
         0 => signal::SIGKILL,
         number => number,
     };
@@ -52,7 +52,7 @@ pub fn exit_killed() -> ! {
 fn leave_space(task: &'static super::Task) {
     let space = {
         let _masked = cpu::IrqGuard::new();
-        context::forget_fp(task);
+        context::forget_fp(&task.thread);
         let space = task.clear_space();
         paging::use_tables(paging::empty_tables());
         space

@@ -47,14 +47,14 @@ mod wait;
 mod wake;
 
 #[cfg(target_os = "none")]
-pub use current::{Task, current_id, name_of};
+pub use current::{Task, current, current_id, name_of};
 #[cfg(target_os = "none")]
 pub use exit::{
     count, exists, exit, exit_killed, is_killed, kill_current, kill_process, kill_programs,
     kill_space, name_of_process, owner_of_space, pids, rename_current, wait_child,
 };
 #[cfg(target_os = "none")]
-pub use sched::{idle, reschedule, timer_interrupt, yield_cpu};
+pub use sched::{begin_as, idle, reschedule, timer_interrupt, yield_cpu};
 #[cfg(target_os = "none")]
 pub use spawn::{
     SpawnError, adopt_boot_task, adopt_idle_task, fork, idle_of, set_online, spawn_kernel,

@@ -43,7 +43,7 @@ pub fn adopt_boot_task() -> Result<(), SpawnError> {
         boot.task().reset(boot, TaskFlags::KERNEL);
     }
     let (idle, top) = new_idle_task(0)?;
-    idle.task().init_context(Context::kernel(sched::idle, top as usize));
+    idle.task().thread.init_context(Context::kernel(sched::idle, top as usize));
     Ok(())
 }
 
@@ -125,7 +125,7 @@ pub fn spawn_kernel_on(
 pub fn spawn_user(name: &[u8], space: SpaceId, body: fn() -> !) -> Result<u32, SpawnError> {
     let id = create(None, TaskFlags::empty(), |top| Context::kernel(body, top))?;
     attach(id, space);
-    id.task().init_user_state(UserState::new(0));
+    id.task().thread.init_user_state(UserState::new(0));
     Ok(start(id, Some(super::current_id()), name, false))
 }
 
@@ -135,7 +135,7 @@ pub fn spawn_user(name: &[u8], space: SpaceId, body: fn() -> !) -> Result<u32, S
 /// # Errors
 /// Without a free slot, a stack, or memory for the address space.
 pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
-    let parent = cpu::this().current();
+    let parent = super::current();
     let Some(space) = parent.space() else {
         return Err(SpawnError::Space(SpaceError::NoMemory));
     };
@@ -154,7 +154,7 @@ pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
             return Err(SpawnError::Space(error));
         }
     };
-    context::fork_user_state(parent, id.task());
+    context::fork_user_state(&parent.thread, &id.task().thread);
     attach(id, child);
     let name = super::name_of(parent.id());
     Ok(start(id, Some(parent.id()), &name, false))
@@ -174,7 +174,7 @@ fn create(
         sched.create(cpu, kernel).ok_or(SpawnError::TooManyTasks)?
     };
     let top = prepare(id, flags)?;
-    id.task().init_context(begin(top as usize));
+    id.task().thread.init_context(begin(top as usize));
     Ok(id)
 }
 

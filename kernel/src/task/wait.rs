@@ -27,7 +27,7 @@ pub fn wait_until(key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool)
     if ready() {
         return WaitEnd::Ready;
     }
-    let task = cpu::this().current();
+    let task = super::current();
     ramdisk::unplug_before_sleep();
     let deadline = match mode.timeout {
         Some(time) => timer::ticks().saturating_add(timer::ticks_in(time)),

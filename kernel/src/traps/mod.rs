@@ -36,7 +36,7 @@ extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) {
 /// Has the fault handler of the memory management see to `addr` of the current task.
 #[inline(always)]
 fn resolve(addr: u64, access: Access) -> FaultEnd {
-    match cpu::this().current().space() {
+    match task::current().space() {
         Some(space) => glue::mm().handle_fault(space, addr, access),
         None => FaultEnd::BadAddress,
     }
@@ -115,14 +115,6 @@ extern "C" fn interrupt() {
         }
         is_timer
     });
-}
-
-/// An interrupt of preemptible kernel code made a task ready. Interrupts are masked, and
-/// the switch keeps them so.
-// SAFETY: only the vectors call it, with these arguments; no other item has its name.
-#[unsafe(no_mangle)]
-extern "C" fn preempt_from_interrupt() {
-    task::reschedule();
 }
 
 /// A synchronous exception of the kernel: a fault of the user copy, or the end.

@@ -12,7 +12,7 @@
 //! | `user_exception` | any other synchronous exception from user mode | all three |
 //! | `user_work` | work flags on the way to user mode, interrupts masked | nothing |
 //! | `interrupt` | an interrupt | nothing |
-//! | `preempt_from_interrupt` | an interrupt that made a task ready, where preemption is allowed | nothing |
+//! | `reschedule` | an interrupt that made a task ready, where preemption is allowed; interrupts masked | nothing |
 //! | `kernel_exception` | a synchronous exception of the kernel | all three |
 //! | `stack_overflow` | a push below the end of a kernel stack; does not return | all three |
 //! | `system_error` | an asynchronous error of the memory system; does not return | all three |
@@ -239,7 +239,7 @@ el1_irq:
     ldp     w1, w2, [x0, #{PREEMPT}]
     cbnz    w1, 4f
     tbz     w2, #0, 4f
-    bl      preempt_from_interrupt
+    bl      reschedule
 4:  restore_clobbered
     eret
 

@@ -141,7 +141,7 @@ pub fn with_space(body: fn(usize) -> i32, argument: usize) {
 
 /// The address space of the running task.
 pub fn own_space() -> SpaceId {
-    cpu::this().current().space().expect("the task has an address space")
+    task::current().space().expect("the task has an address space")
 }
 
 /// Maps new pages into the running task's address space.
