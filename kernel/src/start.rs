@@ -174,7 +174,8 @@ fn tasks(machine: &Machine) {
     });
     timer::init(machine.tree.virtual_timer.unwrap_or(27), rate);
     paging::init(mmu::empty_root());
-    task::adopt_boot_task().unwrap_or_else(|error| panic!("no boot task: {error:?}"));
+    task::adopt_boot_task(&glue::ForTasks)
+        .unwrap_or_else(|error| panic!("no boot task: {error:?}"));
     cpu::irqs_on();
     let kswapd = || -> ! { glue::mm().kswapd() };
     task::spawn_server(Class::Serves, "kswapd0", TaskFlags::KSWAPD, kswapd)
@@ -219,8 +220,9 @@ fn map_registers(Span { base, size }: Span) -> usize {
 /// If it cannot be started; a header that is refused is told and swap stays off.
 fn swap(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
     let SwapSpace { place, slots } = space;
+    let server = || -> ! { ramdisk::serve(|completion| glue::mm().complete(completion)) };
     // SAFETY: memblock carved the pieces out for this, they are mapped and nobody else's.
-    let (device, blocks) = unsafe { ramdisk::start(place, &args.ramdisk) }
+    let (device, blocks) = unsafe { ramdisk::start(place, &args.ramdisk, server) }
         .unwrap_or_else(|error| panic!("no RAM disk: {error:?}"));
     let header = ramdisk::disk(device).expect("a disk that was started").header();
     match mm.swapon(device, blocks, &header, slots, 0) {

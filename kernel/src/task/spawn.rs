@@ -9,12 +9,12 @@ use mm_reclaim::aspace::{SpaceError, SpaceId};
 use mm_reclaim::env::TaskFlags;
 
 use super::fair::{Class, Pace};
+use super::services::{self, Services, services};
 use super::{TaskId, sched, stack, state};
 use crate::arch::context::{self, Context, UserState};
 use crate::arch::cpu;
 use crate::arch::trap::TrapFrame;
 use crate::drivers::timer;
-use crate::glue;
 
 /// Why a task could not be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,11 +28,12 @@ pub enum SpawnError {
 }
 
 /// Makes the code that boots the kernel a task, and gives this CPU its idle task. The page
-/// allocator works; from here on the caller may sleep.
+/// allocator works; from here on the caller may sleep. Tasks turn to `services` from now on.
 ///
 /// # Errors
 /// As [`spawn_kernel`].
-pub fn adopt_boot_task() -> Result<(), SpawnError> {
+pub fn adopt_boot_task(services: &'static dyn Services) -> Result<(), SpawnError> {
+    services::install(services);
     {
         let mut sched = state::lock();
         sched.set_pace(Pace::new(timer::ticks_in));
@@ -147,7 +148,7 @@ pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
         unsafe { (at as *mut TrapFrame).write(frame) };
         Context::user(at)
     })?;
-    let child = match glue::mm().fork_space(space) {
+    let child = match services().fork_space(space) {
         Ok(child) => child,
         Err(error) => {
             destroy(id);
@@ -191,8 +192,7 @@ fn prepare(id: TaskId, flags: TaskFlags) -> Result<u64, SpawnError> {
 }
 
 fn attach(id: TaskId, space: SpaceId) {
-    let ttbr0 = glue::mm().with_tables(space, |tables| tables.ttbr0());
-    id.task().set_space(space, ttbr0);
+    id.task().set_space(space, services().ttbr0(space));
 }
 
 /// Undoes [`create`].

@@ -10,10 +10,9 @@ use mm_reclaim::units::Nanos;
 
 use super::table::Leave;
 use super::wake::{self, KERNEL_KEY};
-use super::{TaskId, sched, state};
+use super::{TaskId, sched, services, state};
 use crate::arch::cpu;
 use crate::drivers::timer;
-use crate::ramdisk;
 
 /// A key that nobody wakes.
 fn sleep_key(id: TaskId) -> WaitKey {
@@ -28,7 +27,7 @@ pub fn wait_until(key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool)
         return WaitEnd::Ready;
     }
     let task = super::current();
-    ramdisk::unplug_before_sleep();
+    services::send_off(task);
     let deadline = match mode.timeout {
         Some(time) => timer::ticks().saturating_add(timer::ticks_in(time)),
         None => u64::MAX,
