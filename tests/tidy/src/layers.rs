@@ -6,7 +6,8 @@
 //! above its own, or left of it in its own row, or within itself. The longest entry that
 //! is a prefix of a module's path decides where the module stands, so that `zone` and
 //! `zone::buddy` may stand in different layers. What is defined at the crate's root itself
-//! counts as the entry `lib`. Test modules are free.
+//! counts as the entry `lib`. Test modules are free. `super::` is taken for that of the file: a
+//! module inside a file that needs it becomes a file of its own.
 
 use crate::code::{code_only, without_tests};
 use crate::{Finding, Source};
