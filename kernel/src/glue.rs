@@ -1,4 +1,5 @@
-//! The kernel as the environment of `mm-reclaim`: all that the crate asks for, in one place.
+//! The kernel as the environment of `mm-reclaim`: all that the crate asks for, in one place,
+//! and beside it what the kernel's tasks ask of the crate.
 //!
 //! **Data.** The one [`Mm`], and what its environment is made of. **Owner.** The boot code
 //! builds it and hands it over with [`install`]; from then on it is there for ever.
@@ -14,15 +15,18 @@ use mm_reclaim::env::{
     Asid, BlockDevice, Clock, Cpu, DeviceId, Env, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey,
     WaitMode,
 };
-use mm_reclaim::units::{Nanos, Pfn, SpaceId};
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::space::SpaceError;
+use mm_reclaim::units::{Nanos, Order, Pfn, SpaceId};
 use spin::once::Once;
 
+use crate::arch::cpu;
 use crate::arch::frames::LinearFrames;
 use crate::arch::lock::Yield;
 use crate::arch::paging::{self, Tables};
-use crate::arch::{cpu, timer};
-use crate::monitor::line::printable;
-use crate::{monitor, println, ramdisk, task};
+use crate::drivers::timer;
+use crate::task::family::printable;
+use crate::{println, ramdisk, task};
 
 /// The memory management of this kernel.
 pub type KernelMm = Mm<'static, KernelEnv>;
@@ -154,12 +158,12 @@ pub struct Scheduler;
 impl Tasks for Scheduler {
     #[inline(always)]
     fn flags(&self) -> TaskFlags {
-        cpu::this().current().flags()
+        task::current().flags()
     }
 
     #[inline]
     fn set_memalloc(&self, on: bool) -> bool {
-        cpu::this().current().set_flag(TaskFlags::MEMALLOC, on)
+        task::current().set_flag(TaskFlags::MEMALLOC, on)
     }
 
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
@@ -182,10 +186,6 @@ impl Tasks for Scheduler {
     }
 
     fn kill_for_memory(&self, space: SpaceId) -> bool {
-        // Said first: the victim may be gone as soon as it is killed.
-        if let Some((pid, _)) = task::owner_of_space(space) {
-            monitor::was_killed_for_memory(pid);
-        }
         task::kill_space(space)
     }
 
@@ -242,5 +242,34 @@ impl Clock for GenericTimer {
     #[inline]
     fn now(&self) -> Nanos {
         timer::now()
+    }
+}
+
+/// What tasks ask for.
+pub struct ForTasks;
+
+impl task::Services for ForTasks {
+    fn frame(&self) -> Option<Pfn> {
+        mm().alloc_pages(Gfp::KERNEL, Order::ZERO)
+    }
+
+    fn give_frame(&self, frame: Pfn) {
+        mm().free_pages(frame, Order::ZERO);
+    }
+
+    fn fork_space(&self, space: SpaceId) -> Result<SpaceId, SpaceError> {
+        mm().fork_space(space)
+    }
+
+    fn ttbr0(&self, space: SpaceId) -> u64 {
+        mm().with_tables(space, |tables| tables.ttbr0())
+    }
+
+    fn destroy_space(&self, space: SpaceId) -> Result<(), SpaceError> {
+        mm().destroy_space(space)
+    }
+
+    fn send_off(&self) {
+        ramdisk::send_off();
     }
 }

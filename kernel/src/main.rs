@@ -7,7 +7,7 @@ boot::entry!(main, kernel::panic::early_trap);
 #[cfg(target_os = "none")]
 fn main(handover: boot::Handover) -> ! {
     let machine = kernel::start::system(handover);
-    kernel::arch::exit::exit(kernel::start::init(&machine))
+    kernel::drivers::exit::exit(kernel::start::init(&machine))
 }
 
 #[cfg(not(target_os = "none"))]

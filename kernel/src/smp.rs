@@ -17,8 +17,9 @@ use mm_reclaim::env::TaskFlags;
 use mm_reclaim::units::Nanos;
 
 use crate::arch::cpu::{self, CPUS};
-use crate::arch::psci::{self, PsciError};
-use crate::arch::{gic, mmu, paging, timer, trap};
+use crate::arch::{mmu, paging, trap};
+use crate::drivers::psci::{self, PsciError};
+use crate::drivers::{gic, timer};
 use crate::early::Machine;
 use crate::println;
 use crate::task::{self, SpawnError};
@@ -184,7 +185,8 @@ fn wait_for(number: usize) -> Result<(), Refusal> {
 /// The first function of a secondary CPU, on the stack of its idle task.
 extern "C" fn begin(number: u64) -> ! {
     let number = number as usize;
-    cpu::init(number, task::idle_of(number));
+    task::begin_as(number, task::idle_of(number));
+    cpu::init(number);
     trap::install();
     paging::init_cpu();
     gic::init_cpu();

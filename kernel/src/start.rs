@@ -19,9 +19,10 @@ use mm_reclaim::units::{Order, PAGE_SIZE, PhysAddr};
 use mm_reclaim::zone::FrameRange;
 use mm_reclaim::{Config, Mm, Plan};
 
-use crate::arch::gic::{self, Controller};
-use crate::arch::{cpu, mmu, paging, timer, trap};
+use crate::arch::{cpu, mmu, paging, trap};
 use crate::bootargs::BootArgs;
+use crate::drivers::gic::{self, Controller};
+use crate::drivers::timer;
 use crate::early::{self, Machine, MappedMemory};
 use crate::exec::{self, ExecError};
 use crate::glue::{self, KernelEnv, KernelMm};
@@ -86,7 +87,8 @@ fn memory_management(
     mut memory: MappedMemory,
 ) -> (&'static KernelMm, Option<SwapSpace>) {
     // The boot code becomes the first task of the table; who asks before finds it there.
-    cpu::init(0, TaskId(0));
+    task::begin_as(0, TaskId(0));
+    cpu::init(0);
     trap::install();
     let mut ranges = [FrameRange::default(); MAX_RANGES];
     let mut count = 0;
@@ -172,7 +174,8 @@ fn tasks(machine: &Machine) {
     });
     timer::init(machine.tree.virtual_timer.unwrap_or(27), rate);
     paging::init(mmu::empty_root());
-    task::adopt_boot_task().unwrap_or_else(|error| panic!("no boot task: {error:?}"));
+    task::adopt_boot_task(&glue::ForTasks)
+        .unwrap_or_else(|error| panic!("no boot task: {error:?}"));
     cpu::irqs_on();
     let kswapd = || -> ! { glue::mm().kswapd() };
     task::spawn_server(Class::Serves, "kswapd0", TaskFlags::KSWAPD, kswapd)
@@ -217,8 +220,9 @@ fn map_registers(Span { base, size }: Span) -> usize {
 /// If it cannot be started; a header that is refused is told and swap stays off.
 fn swap(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
     let SwapSpace { place, slots } = space;
+    let server = || -> ! { ramdisk::serve(|completion| glue::mm().complete(completion)) };
     // SAFETY: memblock carved the pieces out for this, they are mapped and nobody else's.
-    let (device, blocks) = unsafe { ramdisk::start(place, &args.ramdisk) }
+    let (device, blocks) = unsafe { ramdisk::start(place, &args.ramdisk, server) }
         .unwrap_or_else(|error| panic!("no RAM disk: {error:?}"));
     let header = ramdisk::disk(device).expect("a disk that was started").header();
     match mm.swapon(device, blocks, &header, slots, 0) {

@@ -1,19 +1,23 @@
 //! Switching between tasks: callee-saved registers, and what user mode keeps elsewhere.
 //!
-//! **Data.** A [`Context`] and a [`UserState`] in every task. **Owner.** The scheduler of
-//! the CPU that the task lives on, with interrupts masked; a task that does not exist yet
-//! belongs to its creator.
+//! **Data.** A [`Thread`] in every task. **Owner.** Of its registers, while it does not run,
+//! the scheduler of the CPU that the task lives on, with interrupts masked; a task that does
+//! not exist yet belongs to its creator.
+//!
+//! What a task is beyond its [`Thread`] is decided above. A new task's first instructions call
+//! `finish_switch`, a symbol that the scheduler defines, with what the task that ran before
+//! handed to [`switch`].
 //!
 //! **Floating point.** The kernel is built without it, so that the registers can stay what
 //! they are until *another user task* is to run. `fp_owner` of the CPU names the task whose
 //! state they hold; a switch to kswapd and back costs nothing.
 
 use core::arch::{asm, global_asm};
+use core::cell::UnsafeCell;
 use core::ptr;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use crate::arch::cpu;
-use crate::task::Task;
+use crate::arch::{cpu, paging};
 
 /// What a task that does not run needs to go on: `x19` to `x28`, the frame pointer, the
 /// address to go on at, and the stack pointer. The assembly below knows the layout.
@@ -66,38 +70,113 @@ impl UserState {
     }
 }
 
+/// What the processor has to know of a task. All zeroes where there is no task.
+pub struct Thread {
+    /// It runs a user program, whose registers have to be kept.
+    user: AtomicBool,
+    /// What TTBR0 is while it runs; 0 for no address space.
+    ttbr0: AtomicU64,
+    context: UnsafeCell<Context>,
+    user_state: UnsafeCell<UserState>,
+}
+
+// SAFETY: the two cells are accessed only by the owner that the module's head names: by
+// raw pointers, under masked interrupts or before the task runs.
+unsafe impl Sync for Thread {}
+
+impl Thread {
+    /// That of no task.
+    pub const fn new() -> Self {
+        Self {
+            user: AtomicBool::new(false),
+            ttbr0: AtomicU64::new(0),
+            context: UnsafeCell::new(Context::EMPTY),
+            user_state: UnsafeCell::new(UserState::new(0)),
+        }
+    }
+
+    /// It runs a user program, whose registers have to be kept.
+    #[inline(always)]
+    pub fn is_user(&self) -> bool {
+        self.user.load(Relaxed)
+    }
+
+    /// Makes it one of a user program, with these tables.
+    pub fn set_tables(&self, ttbr0: u64) {
+        self.ttbr0.store(ttbr0, Relaxed);
+        self.user.store(true, Relaxed);
+    }
+
+    /// Undoes [`Thread::set_tables`].
+    pub fn clear_tables(&self) {
+        self.user.store(false, Relaxed);
+        self.ttbr0.store(0, Relaxed);
+    }
+
+    #[inline(always)]
+    fn ttbr0(&self) -> u64 {
+        match self.ttbr0.load(Relaxed) {
+            0 => paging::empty_tables(),
+            tables => tables,
+        }
+    }
+
+    /// Says where a task that never ran begins.
+    pub fn init_context(&self, context: Context) {
+        // SAFETY: the caller is the creator of a task that does not run yet.
+        unsafe { self.context.get().write(context) };
+    }
+
+    /// Says with which registers user mode begins.
+    pub fn init_user_state(&self, state: UserState) {
+        // SAFETY: the caller is the creator of a task that does not run yet, or the task
+        // itself with interrupts masked.
+        unsafe { self.user_state.get().write(state) };
+    }
+}
+
+impl Default for Thread {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 unsafe extern "C" {
-    fn context_switch(
-        prev: *mut Context,
-        next: *const Context,
-        prev_task: &'static Task,
-    ) -> &'static Task;
+    fn context_switch(prev: *mut Context, next: *const Context, left: *const ()) -> *const ();
     fn fp_save(state: *mut UserState);
     fn fp_load(state: *const UserState);
     fn enter_kernel_task();
     fn enter_user_task();
 }
 
-/// Runs `next` instead of `prev` and returns, when `prev` runs again, the task that ran
-/// just before it.
+/// Runs `next` instead of `prev`. Returns, when `prev` runs again, the `left` of the task that
+/// ran just before it: what stands for a task in the scheduler.
 ///
 /// # Safety
-/// Interrupts are masked, `prev` is the running task, and `next` is a task of this CPU that
-/// does not run and whose context is complete.
-pub unsafe fn switch(prev: &'static Task, next: &'static Task) -> &'static Task {
+/// Interrupts are masked, `prev` is that of the running task, and `next` that of a task of this
+/// CPU that does not run and whose context is complete. `T` is the type that `finish_switch`
+/// takes a reference to.
+pub unsafe fn switch<T>(
+    prev: &'static Thread,
+    next: &'static Thread,
+    left: &'static T,
+) -> &'static T {
     if prev.is_user() {
         save_user(prev);
     }
     if next.is_user() {
         load_user(next);
     }
-    super::paging::use_tables(next.ttbr0());
-    // SAFETY: both pointers are into the static task table, and the caller vouches for the
-    // right to use these two contexts.
-    unsafe { context_switch(prev.context(), next.context(), prev) }
+    paging::use_tables(next.ttbr0());
+    let left = ptr::from_ref(left).cast();
+    // SAFETY: both threads are there for ever, and the caller vouches for the right to use
+    // these two contexts.
+    let last = unsafe { context_switch(prev.context.get(), next.context.get(), left) };
+    // SAFETY: it is what another call of this function made of a reference to the same type.
+    unsafe { &*last.cast() }
 }
 
-fn save_user(task: &'static Task) {
+fn save_user(thread: &'static Thread) {
     let (sp, tls): (u64, u64);
     // SAFETY: it only reads registers that the kernel does not use.
     unsafe {
@@ -105,14 +184,14 @@ fn save_user(task: &'static Task) {
              options(nomem, nostack, preserves_flags));
     }
     // SAFETY: the scheduler of this CPU owns the state of its tasks.
-    let state = unsafe { &mut *task.user_state() };
+    let state = unsafe { &mut *thread.user_state.get() };
     state.sp = sp;
     state.tls = tls;
 }
 
-fn load_user(task: &'static Task) {
+fn load_user(thread: &'static Thread) {
     // SAFETY: the scheduler of this CPU owns the state of its tasks.
-    let state = unsafe { &*task.user_state() };
+    let state = unsafe { &*thread.user_state.get() };
     // SAFETY: the kernel does not use these registers.
     unsafe {
         asm!("msr sp_el0, {}", "msr tpidr_el0, {}", in(reg) state.sp, in(reg) state.tls,
@@ -120,44 +199,44 @@ fn load_user(task: &'static Task) {
     }
     let owner = &cpu::this().fp_owner;
     let old = owner.load(Relaxed);
-    if !ptr::eq(old, task) {
-        // SAFETY: null, or a task of the static table.
+    if !ptr::eq(old, thread) {
+        // SAFETY: null, or one that is there for ever.
         if let Some(old) = unsafe { old.as_ref() } {
-            // SAFETY: the registers hold this task's state, which this CPU owns.
-            unsafe { fp_save(old.user_state()) };
+            // SAFETY: the registers hold this thread's state, which this CPU owns.
+            unsafe { fp_save(old.user_state.get()) };
         }
         // SAFETY: the state is initialised, and the kernel does not use the registers.
         unsafe { fp_load(state) };
-        owner.store(ptr::from_ref(task).cast_mut(), Relaxed);
+        owner.store(ptr::from_ref(thread).cast_mut(), Relaxed);
     }
 }
 
 /// Copies what the registers hold of the running task into `child`, for fork. Interrupts
 /// may be on: a switch away and back restores the registers.
-pub fn fork_user_state(parent: &'static Task, child: &'static Task) {
+pub fn fork_user_state(parent: &'static Thread, child: &'static Thread) {
     let _masked = cpu::IrqGuard::new();
     save_user(parent);
     if ptr::eq(cpu::this().fp_owner.load(Relaxed), parent) {
         // SAFETY: the registers hold the parent's state.
-        unsafe { fp_save(parent.user_state()) };
+        unsafe { fp_save(parent.user_state.get()) };
     }
     // SAFETY: the parent's state belongs to this CPU, whose interrupts are masked.
-    let state = unsafe { *parent.user_state() };
+    let state = unsafe { *parent.user_state.get() };
     child.init_user_state(state);
 }
 
 /// Gives the running task a new state, in memory and in the registers: the end of exec.
-pub fn set_user_state(task: &'static Task, state: UserState) {
+pub fn set_user_state(thread: &'static Thread, state: UserState) {
     let _masked = cpu::IrqGuard::new();
-    task.init_user_state(state);
-    forget_fp(task);
-    load_user(task);
+    thread.init_user_state(state);
+    forget_fp(thread);
+    load_user(thread);
 }
 
-/// The floating-point registers no longer matter to `task`, which exits.
-pub fn forget_fp(task: &'static Task) {
+/// The floating-point registers no longer matter to the task, which exits.
+pub fn forget_fp(thread: &'static Thread) {
     let owner = &cpu::this().fp_owner;
-    if ptr::eq(owner.load(Relaxed), task) {
+    if ptr::eq(owner.load(Relaxed), thread) {
         owner.store(ptr::null_mut(), Relaxed);
     }
 }

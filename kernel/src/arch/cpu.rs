@@ -16,7 +16,7 @@ use core::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, compiler_fence,
 };
 
-use crate::task::{Task, TaskId};
+use crate::arch::context::Thread;
 
 #[cfg(debug_assertions)]
 mod order;
@@ -45,10 +45,10 @@ pub struct PerCpu {
     pub stack_low: AtomicUsize,
     /// The end of the stack for reports of a stack overflow.
     pub emergency: AtomicUsize,
-    /// The running task.
-    pub current: AtomicPtr<Task>,
+    /// The running task: what it points to is the scheduler's alone to know.
+    pub current: AtomicPtr<()>,
     /// The user task whose floating-point state the registers hold, or null.
-    pub fp_owner: AtomicPtr<Task>,
+    pub fp_owner: AtomicPtr<Thread>,
     /// When the running task's time slice ends, in counter ticks.
     pub slice_end: AtomicU64,
     /// This CPU's number.
@@ -100,29 +100,25 @@ impl PerCpu {
     pub fn clear_work(&self, bits: u32) {
         self.work.fetch_and(!bits, Relaxed);
     }
-
-    /// The running task.
-    #[inline(always)]
-    pub fn current(&self) -> &'static Task {
-        let task = self.current.load(Relaxed);
-        // SAFETY: `current` points into the static task table from `init` on.
-        unsafe { &*task }
-    }
 }
 
-/// Makes `TPIDR_EL1` point to the data of CPU `id`, which runs `current`, and lets user mode
-/// use floating point. To be called on that CPU before it takes any lock of the memory
-/// management.
+unsafe extern "C" {
+    /// Lets another task run, if one deserves the CPU more: a symbol of the scheduler's, which
+    /// stands above.
+    safe fn reschedule();
+}
+
+/// Makes `TPIDR_EL1` point to the data of CPU `id`, in which the scheduler has said what runs
+/// there, and lets user mode use floating point. To be called on that CPU before it takes any
+/// lock of the memory management.
 ///
 /// # Panics
 /// If there is no such CPU.
-pub fn init(id: usize, current: TaskId) {
+pub fn init(id: usize) {
     let cpu = &PER_CPU[id];
     cpu.id.store(id as u32, Relaxed);
     let top = (&raw const EMERGENCY_STACKS[id]).addr() + EMERGENCY_BYTES;
     cpu.emergency.store(top, Relaxed);
-    cpu.current.store(core::ptr::from_ref(current.task()).cast_mut(), Relaxed);
-    cpu.stack_low.store(current.task().stack_low() as usize, Relaxed);
     // SAFETY: the register is for the kernel's own use, and only this function writes it.
     unsafe { asm!("msr tpidr_el1, {}", in(reg) cpu, options(nostack, preserves_flags)) };
     // CPACR_EL1.FPEN = 3: no trap on floating point. The kernel itself has none.
@@ -193,7 +189,7 @@ pub fn preempt_enable() {
 #[inline(never)]
 fn reschedule_if_due() {
     if this().work.load(Relaxed) & WORK_RESCHED != 0 && !irqs_masked() {
-        crate::task::reschedule();
+        reschedule();
     }
 }
 

@@ -19,9 +19,9 @@ use super::stack::{InitialStack, TooLong};
 use super::tar::{self, TarError};
 use crate::arch::context::{UserState, set_user_state};
 use crate::arch::lock::IrqLock;
+use crate::arch::paging;
 use crate::arch::trap::{self, TrapFrame};
 use crate::arch::usercopy::{Fault, copy_to_user};
-use crate::arch::{cpu, paging};
 use crate::task::{self, SpawnError, exited_with};
 use crate::{glue, println};
 
@@ -134,11 +134,11 @@ fn hand_over(launch: Launch) {
 fn load_and_enter() -> ! {
     let launch = LAUNCH.lock().take().expect("a launch was handed over");
     task::wake(LAUNCH_KEY);
-    let me = cpu::this().current();
+    let me = task::current();
     let space = me.space().expect("the task was made with an address space");
     match load(space, &launch) {
         Ok(sp) => {
-            set_user_state(me, UserState::new(sp));
+            set_user_state(&me.thread, UserState::new(sp));
             trap::enter_user(&TrapFrame::user(launch.image.entry))
         }
         Err(error) => {

@@ -20,6 +20,4 @@ pub mod tables;
 mod watch;
 
 #[cfg(target_os = "none")]
-pub use watch::{
-    Monitor, Watch, prepare, print_zones, set_columns, show_progress, was_killed_for_memory,
-};
+pub use watch::{Monitor, Watch, prepare, print_zones, set_columns, show_progress};

@@ -1,14 +1,13 @@
 //! Who draws the live line, prints what happened, and checks the books.
 //!
-//! **Data.** The number of the watched process, what it says that it is at, whether the killer
-//! took it, and the width of the terminal; every other figure is read from the counters.
-//! **Lock.** A leaf for the text; the rest are atomics that stand alone. The live line is drawn
+//! **Data.** The number of the watched process, what it says that it is at, and the width of the
+//! terminal; every other figure is read from the counters. **Lock.** A leaf for the text; the rest are atomics that stand alone. The live line is drawn
 //! by a kernel task, so that it goes on when the program hangs.
 //!
 //! Without a terminal (`columns=0`) nothing is drawn over itself: the line is printed as a plain
 //! one, at longer and longer intervals.
 
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed};
 
 use mm_reclaim::env::{TaskFlags, WaitKey, WaitMode};
 use mm_reclaim::page::LruList;
@@ -17,13 +16,13 @@ use mm_reclaim::units::Nanos;
 use mm_reclaim::validate::Census;
 
 use super::ended::Ended;
-use super::line::{Figures, LEGEND, Line, printable};
+use super::line::{Figures, LEGEND, Line};
 use super::story::Story;
 use super::tables::{CounterTable, ReasonTable};
 use crate::arch::lock::IrqLock;
-use crate::arch::{console, timer};
+use crate::drivers::{console, timer};
 use crate::glue::{self, KernelMm};
-use crate::task::family::{INIT_PID, NAME_BYTES};
+use crate::task::family::{NAME_BYTES, printable};
 use crate::{print, println, smp, task};
 
 /// Before the first drawing: what happens in the first moment is over soon. Each pause is twice
@@ -44,7 +43,6 @@ const WATCH_KEY: WaitKey = WaitKey(0x6d6f_6e69_746f_7200);
 
 static WATCHED: AtomicU32 = AtomicU32::new(0);
 static COLUMNS: AtomicU16 = AtomicU16::new(USUAL_COLUMNS);
-static KILLED_FOR_MEMORY: AtomicBool = AtomicBool::new(false);
 /// What the program says that it is at, filled up with zeroes.
 static PROGRESS: IrqLock<[u8; NAME_BYTES]> = IrqLock::new([0; NAME_BYTES]);
 
@@ -79,14 +77,6 @@ pub fn show_progress(text: [u8; NAME_BYTES]) {
     let (pid, plain) = (WATCHED.load(Relaxed), COLUMNS.load(Relaxed) == 0);
     if before[..PHASE_BYTES] != text[..PHASE_BYTES] && pid != 0 && !plain {
         draw_once(pid, plain);
-    }
-}
-
-/// The killer is about to end the process `pid`.
-pub fn was_killed_for_memory(pid: u32) {
-    // The watched program is the first of the machine.
-    if pid == INIT_PID {
-        KILLED_FOR_MEMORY.store(true, Relaxed);
     }
 }
 
@@ -128,7 +118,8 @@ impl Watch {
         let elapsed = Nanos(timer::now().0 - self.began.0);
         print_summary(glue::mm(), elapsed);
         let books = check_books(glue::mm());
-        let ended = Ended { status, for_memory: KILLED_FOR_MEMORY.load(Relaxed) };
+        // The watched program is the first of the machine.
+        let ended = Ended { status, for_memory: task::init_was_killed_for_memory() };
         println!("{ended}");
         if books { ended.own() } else { ended.own().max(3) }
     }

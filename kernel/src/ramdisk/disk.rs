@@ -17,10 +17,9 @@ use super::Counters;
 use super::extents::Extents;
 use super::knobs::Knobs;
 use super::ring::Ring;
+use crate::arch::frames;
 use crate::arch::lock::{IrqLock, Yield};
-use crate::arch::{cpu, frames};
 use crate::bootargs::RamdiskArgs;
-use crate::glue;
 use crate::task::fair::Class;
 use crate::task::{self, SpawnError};
 
@@ -58,14 +57,19 @@ pub enum StartError {
 }
 
 /// Makes the RAM of `place` the RAM disk, formatted with an ordinary swap header, and starts
-/// the task that serves its queue. Returns its number and blocks.
+/// the task that serves its queue, whose body is to call [`serve`]. Returns its number and
+/// blocks.
 ///
 /// # Errors
 /// [`StartError`].
 ///
 /// # Safety
 /// The pieces are RAM in the linear map that nobody else uses, for ever.
-pub unsafe fn start(place: Extents, args: &RamdiskArgs) -> Result<(DeviceId, u32), StartError> {
+pub unsafe fn start(
+    place: Extents,
+    args: &RamdiskArgs,
+    server: fn() -> !,
+) -> Result<(DeviceId, u32), StartError> {
     let blocks = place.blocks();
     if blocks < 2 {
         return Err(StartError::BadSize(blocks));
@@ -83,7 +87,7 @@ pub unsafe fn start(place: Extents, args: &RamdiskArgs) -> Result<(DeviceId, u32
     disk.knobs.set_fault(Direction::Read, args.fail_read.unwrap_or(0));
     disk.knobs.set_fault(Direction::Write, args.fail_write.unwrap_or(0));
     disk.format();
-    task::spawn_server(Class::First, "ramdisk", TaskFlags::MEMALLOC, serve)
+    task::spawn_server(Class::First, "ramdisk", TaskFlags::MEMALLOC, server)
         .map_err(StartError::NoServer)?;
     Ok((RAM_DISK, blocks))
 }
@@ -110,29 +114,23 @@ pub fn submit(bio: Bio) -> Option<Completion> {
 /// The running task is about to submit several requests.
 #[inline]
 pub fn plug() {
-    let plugs = &cpu::this().current().plugs;
+    let plugs = &task::current().plugs;
     plugs.store(plugs.load(Relaxed) + 1, Relaxed);
 }
 
 /// Sends off what was held back since the [`plug`] that this undoes.
 #[inline]
 pub fn unplug() {
-    let plugs = &cpu::this().current().plugs;
+    let plugs = &task::current().plugs;
     let left = plugs.load(Relaxed).saturating_sub(1);
     plugs.store(left, Relaxed);
     if left == 0 {
-        kick_if_queued();
+        send_off();
     }
 }
 
-/// Sends off what the running task holds back, as it is about to sleep; its plugs stay.
-pub fn unplug_before_sleep() {
-    if cpu::this().current().plugs.load(Relaxed) != 0 {
-        kick_if_queued();
-    }
-}
-
-fn kick_if_queued() {
+/// Sends off what was held back, as a task with plugs is about to sleep; the plugs stay.
+pub fn send_off() {
     if let Some(disk) = DISK.get()
         && !disk.knobs.direct()
     {
@@ -157,15 +155,15 @@ pub fn discard(device: DeviceId, _first: u32, blocks: u32) {
     }
 }
 
-/// The body of the task that serves the queue.
-pub fn serve() -> ! {
+/// Serves the queue, in a task of its own, and hands on what is complete.
+pub fn serve(complete: impl Fn(Completion)) -> ! {
     let disk = DISK.get().expect("the device is made before its task");
     loop {
         let _ = task::wait_until(SERVER_KEY, WaitMode::UNTIL_READY, &mut || {
             disk.kicked.swap(false, Acquire)
         });
         while let Some(bio) = disk.take() {
-            disk.serve_one(bio);
+            complete(disk.serve_one(bio));
         }
     }
 }
@@ -228,7 +226,7 @@ impl RamDisk {
             let _ = task::wait_until(ROOM_KEY, mode, &mut || !self.queue.lock().is_full());
             rejected = self.queue.lock().push(bio).err();
         }
-        if cpu::this().current().plugs.load(Relaxed) == 0 {
+        if task::current().plugs.load(Relaxed) == 0 {
             self.kick();
         }
     }
@@ -250,17 +248,16 @@ impl RamDisk {
         bio
     }
 
-    fn serve_one(&self, bio: Bio) {
+    fn serve_one(&self, bio: Bio) -> Completion {
         let time = self.knobs.time_of_page();
         if time != Nanos(0) {
             task::sleep(time);
         }
-        let completion = if self.knobs.fails(bio.direction()) {
+        if self.knobs.fails(bio.direction()) {
             Counters::bump(&self.counters.faults, 1);
             bio.complete(Err(IoError))
         } else {
             self.transfer(bio)
-        };
-        glue::mm().complete(completion);
+        }
     }
 }

@@ -13,8 +13,8 @@
 //!
 //! **Two ways.** With no delay, limit or fault set, and not forced, the device is
 //! synchronous: `submit` copies the page and returns the completion. Else the request is
-//! queued, and a task of the device's own serves it later and hands the completion to
-//! `Mm::complete`. A submitter who finds the queue full sleeps. While a task has the device
+//! queued, and a task of the device's own serves it later and hands the completion to whom
+//! the boot names, which is `Mm::complete`. A submitter who finds the queue full sleeps. While a task has the device
 //! plugged, its requests lie in the queue without waking that task.
 
 pub mod extents;
@@ -26,8 +26,8 @@ mod disk;
 
 #[cfg(target_os = "none")]
 pub use disk::{
-    RamDisk, StartError, discard, disk, is_congested, is_synchronous, plug, serve, start, submit,
-    unplug, unplug_before_sleep,
+    RamDisk, StartError, discard, disk, is_congested, is_synchronous, plug, send_off, serve, start,
+    submit, unplug,
 };
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

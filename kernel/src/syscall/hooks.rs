@@ -11,7 +11,7 @@ use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::Order;
 
 use super::errno::{EINVAL, ENOENT, ENOMEM, EPERM, Errno};
-use crate::arch::timer;
+use crate::drivers::timer;
 use crate::{glue, ramdisk};
 
 /// The most pairs that are timed in one call.

@@ -6,7 +6,7 @@ use mm_reclaim::units::Nanos;
 use super::args;
 use super::errno::{EBADF, EFAULT, EINTR, EINVAL, Errno};
 use crate::arch::usercopy::{copy_from_user, put_words};
-use crate::arch::{console, timer};
+use crate::drivers::{console, timer};
 use crate::task;
 
 /// Bytes that are copied from the program at a time.

@@ -14,7 +14,7 @@ use mm_reclaim::units::{PAGE_SIZE, Vpn};
 use super::args::{self, MapFlags};
 use super::errno::{EEXIST, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, Errno};
 use crate::arch::usercopy::{Fault, put_words};
-use crate::arch::{cpu, timer};
+use crate::drivers::timer;
 use crate::{glue, task};
 
 impl From<SpaceError> for Errno {
@@ -35,7 +35,7 @@ impl From<Fault> for Errno {
 
 /// The caller's address space.
 fn space() -> Result<SpaceId, Errno> {
-    cpu::this().current().space().ok_or(EINVAL)
+    task::current().space().ok_or(EINVAL)
 }
 
 pub(super) fn mmap(

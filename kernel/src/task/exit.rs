@@ -7,21 +7,25 @@
 //! A kill (BUDY-10) sets flags and ends the victim's killable waits; it takes effect at the
 //! victim's next return to user mode.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use mm_reclaim::env::{TaskFlags, WaitEnd, WaitMode};
 use mm_reclaim::space::SpaceId;
 
-use super::family::{NAME_BYTES, NoChild, Which};
+use super::family::{INIT_PID, NAME_BYTES, NoChild, Which};
+use super::services::{self, services};
 use super::table::{Leave, Pokes, Sched};
 use super::{TaskId, killed_by, sched, signal, state, wait, wake};
-use crate::arch::{context, cpu, paging, timer};
-use crate::glue;
+use crate::arch::{context, cpu, paging};
+use crate::drivers::timer;
+
+/// Memory ran out, and the first program was the one to go.
+static INIT_KILLED_FOR_MEMORY: AtomicBool = AtomicBool::new(false);
 
 /// Ends the running task. `status` is what its parent's `wait4` reports.
 pub fn exit(status: i32) -> ! {
-    let task = cpu::this().current();
-    crate::ramdisk::unplug_before_sleep();
+    let task = super::current();
+    services::send_off(task);
     leave_space(task);
     let heir = {
         let mut sched = state::lock();
@@ -41,7 +45,7 @@ pub fn exit(status: i32) -> ! {
 
 /// The running task was killed: ends it.
 pub fn exit_killed() -> ! {
-    let number = match cpu::this().current().signal() {
+    let number = match super::current().signal() {
         0 => signal::SIGKILL,
         number => number,
     };
@@ -51,13 +55,13 @@ pub fn exit_killed() -> ! {
 fn leave_space(task: &'static super::Task) {
     let space = {
         let _masked = cpu::IrqGuard::new();
-        context::forget_fp(task);
+        context::forget_fp(&task.thread);
         let space = task.clear_space();
         paging::use_tables(paging::empty_tables());
         space
     };
     if let Some(space) = space {
-        glue::mm().destroy_space(space).expect("the task's own space");
+        services().destroy_space(space).expect("the task's own space");
     }
 }
 
@@ -104,7 +108,20 @@ pub fn kill_process(pid: u32) -> bool {
 
 /// Kills the task of an address space because memory ran out; false if it has none.
 pub fn kill_space(space: SpaceId) -> bool {
-    kill(|sched| task_of_space(sched, space), signal::SIGKILL, TaskFlags::OOM_VICTIM)
+    let find = |sched: &Sched| {
+        let id = task_of_space(sched, space)?;
+        // Said before the kill: the victim may be gone as soon as the lock is released.
+        if sched.family.get(id).is_some_and(|person| person.pid == INIT_PID) {
+            INIT_KILLED_FOR_MEMORY.store(true, Relaxed);
+        }
+        Some(id)
+    };
+    kill(find, signal::SIGKILL, TaskFlags::OOM_VICTIM)
+}
+
+/// Whether the first program, process 1, was killed because memory ran out.
+pub fn init_was_killed_for_memory() -> bool {
+    INIT_KILLED_FOR_MEMORY.load(Relaxed)
 }
 
 /// Kills every program; how many were still alive.

@@ -14,6 +14,15 @@ pub const NAME_BYTES: usize = 16;
 /// The process number of the first user task.
 pub const INIT_PID: u32 = 1;
 
+/// A program's text up to its first zero. What is no plain character becomes a question mark:
+/// it could move the cursor.
+pub fn printable(text: &mut [u8]) -> &str {
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    let text = &mut text[..end];
+    text.iter_mut().filter(|byte| !matches!(byte, b' '..=b'~')).for_each(|byte| *byte = b'?');
+    core::str::from_utf8(text).unwrap_or("?")
+}
+
 /// What is known about a task beside its scheduling.
 #[derive(Clone, Copy, Debug)]
 pub struct Person {
@@ -166,6 +175,12 @@ mod tests {
             family.add(TaskId(n), Some(TaskId(n - 1)), b"program", false);
         }
         family
+    }
+
+    #[test]
+    fn a_program_cannot_move_the_cursor() {
+        assert_eq!(printable(&mut b"write 1%\0\0\0".to_vec()), "write 1%");
+        assert_eq!(printable(&mut b"a\r\n\x1b[2J\xc3\xa4".to_vec()), "a???[2J??");
     }
 
     /// Process 1 is the first user task; kernel tasks have no number of their own.

@@ -10,6 +10,7 @@
 //! | `sched` | leaving the CPU, the timer interrupt, idling, burial |
 //! | `wake`, `wait` | sleeping and waking: the memory management's [`mm_reclaim::env::Tasks`] |
 //! | `spawn`, `exit` | how tasks come and go |
+//! | `services` | what tasks ask of the layers above |
 //!
 //! **Data.** A fixed table of tasks in two halves. What the scheduler decides by is a
 //! [`table::Sched`] behind the scheduler lock. What only the task itself or its CPU touches is
@@ -36,6 +37,8 @@ mod exit;
 #[cfg(target_os = "none")]
 mod sched;
 #[cfg(target_os = "none")]
+mod services;
+#[cfg(target_os = "none")]
 mod spawn;
 #[cfg(target_os = "none")]
 mod stack;
@@ -47,14 +50,17 @@ mod wait;
 mod wake;
 
 #[cfg(target_os = "none")]
-pub use current::{Task, current_id, name_of};
+pub use current::{Task, current, current_id, name_of};
 #[cfg(target_os = "none")]
 pub use exit::{
-    count, exists, exit, exit_killed, is_killed, kill_current, kill_process, kill_programs,
-    kill_space, name_of_process, owner_of_space, pids, rename_current, wait_child,
+    count, exists, exit, exit_killed, init_was_killed_for_memory, is_killed, kill_current,
+    kill_process, kill_programs, kill_space, name_of_process, owner_of_space, pids, rename_current,
+    wait_child,
 };
 #[cfg(target_os = "none")]
-pub use sched::{idle, reschedule, timer_interrupt, yield_cpu};
+pub use sched::{begin_as, idle, reschedule, timer_interrupt, yield_cpu};
+#[cfg(target_os = "none")]
+pub use services::Services;
 #[cfg(target_os = "none")]
 pub use spawn::{
     SpawnError, adopt_boot_task, adopt_idle_task, fork, idle_of, set_online, spawn_kernel,

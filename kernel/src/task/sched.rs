@@ -8,12 +8,18 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::state::{lock, poke};
 use super::table::{Leave, Sched};
-use super::{TaskId, stack, wake};
+use super::{Task, TaskId, current, stack, wake};
+use crate::arch::context;
 use crate::arch::cpu::{self, IrqGuard, PerCpu};
-use crate::arch::{context, timer};
+use crate::drivers::timer;
 
 /// Lets another task run, if one deserves the CPU more. Preemption is allowed at the call.
-pub fn reschedule() {
+///
+/// Where the processor's layer allows preemption again, and where an interrupt of preemptible
+/// kernel code ends, it calls this by its symbol. Masked interrupts stay masked.
+// SAFETY: no other item has its name.
+#[unsafe(no_mangle)]
+pub extern "C" fn reschedule() {
     leave(Leave::Ready);
 }
 
@@ -31,7 +37,7 @@ pub(super) fn leave(how: Leave) {
     let _masked = IrqGuard::new();
     let this = cpu::this();
     assert!(this.preempt.load(Relaxed) == 0, "a task leaves the CPU while preemption is off");
-    let prev = this.current();
+    let prev = current();
     if how == Leave::Exited {
         // With interrupts masked: a preemption from now on would have it buried alive.
         prev.set_exited();
@@ -52,8 +58,19 @@ pub(super) fn leave(how: Leave) {
     }
     // SAFETY: interrupts are masked; `prev` runs; `next` was picked for this CPU and so
     // does not run, and its context was completed when it left or was created.
-    let last = unsafe { context::switch(prev, next) };
+    let last = unsafe { context::switch(&prev.thread, &next.thread, prev) };
     finish_switch(last);
+}
+
+/// The code that begins to run on CPU `cpu`, or will, is task `id`. Comes before
+/// [`cpu::init`], for the sake of who asks.
+pub fn begin_as(cpu: usize, id: TaskId) {
+    set_current(cpu::of(cpu), id.task());
+}
+
+fn set_current(this: &PerCpu, task: &'static Task) {
+    this.current.store(core::ptr::from_ref(task).cast_mut().cast(), Relaxed);
+    this.stack_low.store(task.stack_low() as usize, Relaxed);
 }
 
 /// Makes `next` this CPU's current task. Under the scheduler lock, so that a kill finds
@@ -61,8 +78,7 @@ pub(super) fn leave(how: Leave) {
 /// CPU is told.
 fn take_over(this: &PerCpu, next: TaskId) {
     let task = next.task();
-    this.current.store(core::ptr::from_ref(task).cast_mut(), Relaxed);
-    this.stack_low.store(task.stack_low() as usize, Relaxed);
+    set_current(this, task);
     this.work.store(if task.is_dying() { cpu::WORK_KILLED } else { 0 }, Relaxed);
 }
 
@@ -76,7 +92,7 @@ fn start_slice(this: &PerCpu, now: u64, sched: &Sched) {
 /// stack any more.
 // SAFETY: only the context switch calls it, with this argument; no other item has its name.
 #[unsafe(no_mangle)]
-extern "C" fn finish_switch(last: &'static super::Task) {
+extern "C" fn finish_switch(last: &'static Task) {
     if last.has_exited() {
         bury(last);
     }
@@ -84,7 +100,7 @@ extern "C" fn finish_switch(last: &'static super::Task) {
 
 /// Frees what a task that exited left behind, once its CPU has left its stack, and tells
 /// its parent. Interrupts are masked.
-fn bury(task: &'static super::Task) {
+fn bury(task: &'static Task) {
     stack::free_stack(task);
     let parent = {
         let mut sched = lock();

@@ -9,11 +9,12 @@ use mm_reclaim::env::TaskFlags;
 use mm_reclaim::space::{SpaceError, SpaceId};
 
 use super::fair::{Class, Pace};
+use super::services::{self, Services, services};
 use super::{TaskId, sched, stack, state};
 use crate::arch::context::{self, Context, UserState};
+use crate::arch::cpu;
 use crate::arch::trap::TrapFrame;
-use crate::arch::{cpu, timer};
-use crate::glue;
+use crate::drivers::timer;
 
 /// Why a task could not be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,11 +28,12 @@ pub enum SpawnError {
 }
 
 /// Makes the code that boots the kernel a task, and gives this CPU its idle task. The page
-/// allocator works; from here on the caller may sleep.
+/// allocator works; from here on the caller may sleep. Tasks turn to `services` from now on.
 ///
 /// # Errors
 /// As [`spawn_kernel`].
-pub fn adopt_boot_task() -> Result<(), SpawnError> {
+pub fn adopt_boot_task(services: &'static dyn Services) -> Result<(), SpawnError> {
+    services::install(services);
     {
         let mut sched = state::lock();
         sched.set_pace(Pace::new(timer::ticks_in));
@@ -42,7 +44,7 @@ pub fn adopt_boot_task() -> Result<(), SpawnError> {
         boot.task().reset(boot, TaskFlags::KERNEL);
     }
     let (idle, top) = new_idle_task(0)?;
-    idle.task().init_context(Context::kernel(sched::idle, top as usize));
+    idle.task().thread.init_context(Context::kernel(sched::idle, top as usize));
     Ok(())
 }
 
@@ -124,7 +126,7 @@ pub fn spawn_kernel_on(
 pub fn spawn_user(name: &[u8], space: SpaceId, body: fn() -> !) -> Result<u32, SpawnError> {
     let id = create(None, TaskFlags::empty(), |top| Context::kernel(body, top))?;
     attach(id, space);
-    id.task().init_user_state(UserState::new(0));
+    id.task().thread.init_user_state(UserState::new(0));
     Ok(start(id, Some(super::current_id()), name, false))
 }
 
@@ -134,7 +136,7 @@ pub fn spawn_user(name: &[u8], space: SpaceId, body: fn() -> !) -> Result<u32, S
 /// # Errors
 /// Without a free slot, a stack, or memory for the address space.
 pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
-    let parent = cpu::this().current();
+    let parent = super::current();
     let Some(space) = parent.space() else {
         return Err(SpawnError::Space(SpaceError::NoMemory));
     };
@@ -146,14 +148,14 @@ pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
         unsafe { (at as *mut TrapFrame).write(frame) };
         Context::user(at)
     })?;
-    let child = match glue::mm().fork_space(space) {
+    let child = match services().fork_space(space) {
         Ok(child) => child,
         Err(error) => {
             destroy(id);
             return Err(SpawnError::Space(error));
         }
     };
-    context::fork_user_state(parent, id.task());
+    context::fork_user_state(&parent.thread, &id.task().thread);
     attach(id, child);
     let name = super::name_of(parent.id());
     Ok(start(id, Some(parent.id()), &name, false))
@@ -173,7 +175,7 @@ fn create(
         sched.create(cpu, kernel).ok_or(SpawnError::TooManyTasks)?
     };
     let top = prepare(id, flags)?;
-    id.task().init_context(begin(top as usize));
+    id.task().thread.init_context(begin(top as usize));
     Ok(id)
 }
 
@@ -190,8 +192,7 @@ fn prepare(id: TaskId, flags: TaskFlags) -> Result<u64, SpawnError> {
 }
 
 fn attach(id: TaskId, space: SpaceId) {
-    let ttbr0 = glue::mm().with_tables(space, |tables| tables.ttbr0());
-    id.task().set_space(space, ttbr0);
+    id.task().set_space(space, services().ttbr0(space));
 }
 
 /// Undoes [`create`].

@@ -1,11 +1,10 @@
 //! Kernel stacks: four frames each, mapped with a guard page below.
 
-use mm_reclaim::gfp::Gfp;
-use mm_reclaim::units::{Order, PAGE_SIZE, Pfn};
+use mm_reclaim::units::{PAGE_SIZE, Pfn};
 
 use super::Task;
+use super::services::services;
 use crate::arch::mmu;
-use crate::glue;
 
 /// Frames of a kernel stack.
 const STACK_FRAMES: usize = mmu::STACK_SIZE as usize / PAGE_SIZE;
@@ -14,7 +13,7 @@ const STACK_FRAMES: usize = mmu::STACK_SIZE as usize / PAGE_SIZE;
 pub(super) fn new_stack() -> Option<u64> {
     let mut frames = [Pfn(0); STACK_FRAMES];
     for got in 0..STACK_FRAMES {
-        match page() {
+        match services().frame() {
             Some(frame) => frames[got] = frame,
             None => {
                 give(&frames[..got]);
@@ -35,7 +34,7 @@ fn map_stack(frames: [Pfn; STACK_FRAMES]) -> Option<u64> {
     if let Ok(top) = mmu::map_stack(frames, &mut []) {
         return Some(top);
     }
-    let mut spare = [page(), page()];
+    let mut spare = [services().frame(), services().frame()];
     let top = mmu::map_stack(frames, &mut spare).ok();
     for frame in spare.into_iter().flatten() {
         give(&[frame]);
@@ -43,13 +42,9 @@ fn map_stack(frames: [Pfn; STACK_FRAMES]) -> Option<u64> {
     top
 }
 
-fn page() -> Option<Pfn> {
-    glue::mm().alloc_pages(Gfp::KERNEL, Order::ZERO)
-}
-
 fn give(frames: &[Pfn]) {
     for frame in frames {
-        glue::mm().free_pages(*frame, Order::ZERO);
+        services().give_frame(*frame);
     }
 }
 

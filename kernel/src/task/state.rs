@@ -4,8 +4,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::table::{Pokes, Sched};
 use crate::arch::cpu::{self, CPUS};
-use crate::arch::gic;
 use crate::arch::lock::{IrqLock, IrqLockGuard};
+use crate::drivers::gic;
 
 static SCHED: IrqLock<Sched> = IrqLock::new(Sched::new());
 

@@ -10,9 +10,9 @@ use mm_reclaim::units::Nanos;
 
 use super::table::Leave;
 use super::wake::{self, KERNEL_KEY};
-use super::{TaskId, sched, state};
-use crate::arch::{cpu, timer};
-use crate::ramdisk;
+use super::{TaskId, sched, services, state};
+use crate::arch::cpu;
+use crate::drivers::timer;
 
 /// A key that nobody wakes.
 fn sleep_key(id: TaskId) -> WaitKey {
@@ -26,8 +26,8 @@ pub fn wait_until(key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool)
     if ready() {
         return WaitEnd::Ready;
     }
-    let task = cpu::this().current();
-    ramdisk::unplug_before_sleep();
+    let task = super::current();
+    services::send_off(task);
     let deadline = match mode.timeout {
         Some(time) => timer::ticks().saturating_add(timer::ticks_in(time)),
         None => u64::MAX,

@@ -11,7 +11,8 @@ use mm_reclaim::env::WaitKey;
 
 use super::table::{BUCKETS, bucket_of};
 use super::{TaskId, state};
-use crate::arch::{cpu, timer};
+use crate::arch::cpu;
+use crate::drivers::timer;
 
 static WAITERS: [AtomicU32; BUCKETS] = [const { AtomicU32::new(0) }; BUCKETS];
 

@@ -1,4 +1,4 @@
-//! `mm-reclaim` imports only downwards.
+//! A crate imports only downwards: `mm-reclaim`, and the kernel around it.
 //!
 //! Its crate docs carry a table between `<!-- layers -->` and `<!-- /layers -->`: a row is
 //! a layer, its first column the layer's name, its second the modules of the layer,
@@ -6,21 +6,22 @@
 //! above its own, or left of it in its own row, or within itself. The longest entry that
 //! is a prefix of a module's path decides where the module stands, so that `zone` and
 //! `zone::buddy` may stand in different layers. What is defined at the crate's root itself
-//! counts as the entry `lib`. Test modules are free.
+//! counts as the entry `lib`. Test modules are free. `super::` is taken for that of the file: a
+//! module inside a file that needs it becomes a file of its own.
 
 use crate::code::{code_only, without_tests};
 use crate::{Finding, Source};
 
-const FOLDER: &str = "mm-reclaim/src/";
-const ROOT: &str = "mm-reclaim/src/lib.rs";
 const BEGIN: &str = "<!-- layers -->";
 const END: &str = "<!-- /layers -->";
 /// The entry for items of the crate's root.
 const LIB: &str = "lib";
 
-/// The table: entries in order, lowest first.
-#[derive(Debug, Default)]
+/// A crate's table: entries in order, lowest first.
+#[derive(Debug)]
 pub struct Table {
+    /// The folder of the crate's sources, with its `/`.
+    folder: String,
     entries: Vec<Entry>,
 }
 
@@ -31,12 +32,16 @@ struct Entry {
 }
 
 impl Table {
-    /// Reads the table out of the crate's docs.
+    /// Reads the table out of the docs of a crate, whose root is the file `lib.rs`.
     ///
     /// # Errors
     /// What is wrong with the table.
-    pub fn parse(root: &str) -> Result<Self, String> {
+    pub fn parse(root: &Source) -> Result<Self, String> {
+        let Some(folder) = root.path.strip_suffix("lib.rs") else {
+            return Err(format!("{} is no crate's root", root.path));
+        };
         let docs: Vec<&str> = root
+            .text
             .lines()
             .filter_map(|line| line.trim_start().strip_prefix("//!"))
             .map(str::trim)
@@ -44,7 +49,7 @@ impl Table {
             .skip(1)
             .take_while(|line| *line != END)
             .collect();
-        let mut table = Self::default();
+        let mut table = Self { folder: folder.to_owned(), entries: Vec::new() };
         // The first two rows are the heading and the line under it.
         for row in docs.iter().filter(|line| line.starts_with('|')).skip(2) {
             let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
@@ -84,7 +89,7 @@ impl Table {
 
 /// Names in a file of the crate that point upwards, and files without a layer.
 pub fn check(source: &Source, table: &Table) -> Vec<Finding> {
-    let Some(own) = module_of(&source.path) else { return Vec::new() };
+    let Some(own) = module_of(&source.path, &table.folder) else { return Vec::new() };
     let Some(place) = table.place(&own) else {
         return vec![Finding::new(source, 1, format!("{} stands in no layer", own.join("::")))];
     };
@@ -104,12 +109,12 @@ pub fn check(source: &Source, table: &Table) -> Vec<Finding> {
     findings
 }
 
-/// The module that a file holds; `None` for files that are not of the crate, for its root,
-/// and for a file of nothing but tests.
-fn module_of(path: &str) -> Option<Vec<String>> {
-    let inner = path.strip_prefix(FOLDER)?.strip_suffix(".rs")?;
+/// The module that a file of the crate in `folder` holds; `None` for files that are not of the
+/// crate, for its root, and for a file of nothing but tests.
+fn module_of(path: &str, folder: &str) -> Option<Vec<String>> {
+    let inner = path.strip_prefix(folder)?.strip_suffix(".rs")?;
     let inner = inner.strip_suffix("/mod").unwrap_or(inner);
-    let is_free = path == ROOT || inner == "tests" || inner.ends_with("/tests");
+    let is_free = matches!(inner, "lib" | "tests") || inner.ends_with("/tests");
     (!is_free).then(|| inner.split('/').map(str::to_owned).collect())
 }
 
@@ -196,8 +201,12 @@ mod tests {
 //! | not | this |
 ";
 
+    fn table(root: &str) -> Table {
+        Table::parse(&Source::new(root, DOCS)).expect("the sample table is right")
+    }
+
     fn found(path: &str, text: &str) -> Vec<(usize, String)> {
-        let table = Table::parse(DOCS).expect("the sample table is right");
+        let table = table("mm-reclaim/src/lib.rs");
         check(&Source::new(path, text), &table).into_iter().map(|f| (f.line, f.what)).collect()
     }
 
@@ -243,6 +252,18 @@ mod tests {
         assert_eq!(count("kernel/src/lib.rs", "use crate::anything;"), 0);
     }
 
+    /// A table says nothing of another crate's modules, whatever their names.
+    #[test]
+    fn each_crate_has_a_table_of_its_own() {
+        let upwards = |path| Source::new(path, "use crate::reclaim::Why;");
+        let (kernel, library) =
+            (upwards("kernel/src/page/a.rs"), upwards("mm-reclaim/src/page.rs"));
+        let table = table("kernel/src/lib.rs");
+        assert_eq!(check(&kernel, &table).len(), 1);
+        assert_eq!(check(&library, &table), []);
+        assert!(Table::parse(&Source::new("kernel/src/main.rs", DOCS)).is_err());
+    }
+
     #[test]
     fn a_module_without_a_layer_is_found() {
         assert_eq!(count("mm-reclaim/src/other.rs", ""), 1);
@@ -250,8 +271,9 @@ mod tests {
 
     #[test]
     fn a_broken_table_is_refused() {
-        assert!(Table::parse("//! no table").is_err());
-        assert!(Table::parse(&DOCS.replace("`list`", "`units`")).is_err());
-        assert!(Table::parse(&DOCS.replace("| `units` |", "")).is_err());
+        let parse = |docs: &str| Table::parse(&Source::new("mm-reclaim/src/lib.rs", docs));
+        assert!(parse("//! no table").is_err());
+        assert!(parse(&DOCS.replace("`list`", "`units`")).is_err());
+        assert!(parse(&DOCS.replace("| `units` |", "")).is_err());
     }
 }

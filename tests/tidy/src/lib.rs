@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`length`] | a file is short, or says here why it is not |
 //! | [`facade`] | `mm-reclaim` reaches atomics and locks only through its `sync` module |
-//! | [`layers`] | `mm-reclaim` imports only downwards, by the table in its own docs |
+//! | [`layers`] | a crate imports only downwards, by the table in its own docs |
 //! | [`words`] | nothing is left to be done later |
 //! | [`rows`] | a row of the specification that is named exists |
 //! | [`proofs`] | a due row has a test; the specification says in which files |

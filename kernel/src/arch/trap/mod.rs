@@ -4,8 +4,9 @@
 //! | --- | --- |
 //! | [`decode`] | the meaning of ESR_EL1; pure, tested on the host |
 //! | `vectors` | the vector table, saving and restoring, in assembly |
-//! | `handle` | what each exception does |
-//! | `report` | the last words of a kernel that took an exception it cannot handle |
+//!
+//! What an exception means is decided above, by the functions that the vectors call: see
+//! [`crate::traps`].
 //!
 //! **Data.** A [`TrapFrame`] on the kernel stack of the interrupted task; nobody else
 //! reaches it. **Lock.** None.
@@ -21,10 +22,6 @@
 
 pub mod decode;
 
-#[cfg(target_os = "none")]
-mod handle;
-#[cfg(target_os = "none")]
-mod report;
 #[cfg(target_os = "none")]
 mod vectors;
 

@@ -1,6 +1,21 @@
-//! The vector table. Each entry saves what the compiler may clobber, calls one function of
-//! `handle`, and goes back by one of three ways: to user mode after a look at the work
-//! flags, to the kernel after a look at preemption, or not at all.
+//! The vector table. Each entry saves what the compiler may clobber, calls one function, and
+//! goes back by one of three ways: to user mode after a look at the work flags, to the kernel
+//! after a look at preemption, or not at all.
+//!
+//! The functions are symbols, which a layer above defines, with the C calling convention. Of
+//! an exception they get FAR_EL1, ESR_EL1 and a pointer to the [`TrapFrame`].
+//!
+//! | symbol | called for | gets |
+//! | --- | --- | --- |
+//! | `user_abort` | a data abort from user mode | all three |
+//! | `user_syscall` | a system call | the frame |
+//! | `user_exception` | any other synchronous exception from user mode | all three |
+//! | `user_work` | work flags on the way to user mode, interrupts masked | nothing |
+//! | `interrupt` | an interrupt | nothing |
+//! | `reschedule` | an interrupt that made a task ready, where preemption is allowed; interrupts masked | nothing |
+//! | `kernel_exception` | a synchronous exception of the kernel | all three |
+//! | `stack_overflow` | a push below the end of a kernel stack; does not return | all three |
+//! | `system_error` | an asynchronous error of the memory system; does not return | all three |
 //!
 //! A data abort from user mode, the hottest way in, costs 26 instructions to the first of
 //! `user_abort` and 22 after its last.
@@ -224,7 +239,7 @@ el1_irq:
     ldp     w1, w2, [x0, #{PREEMPT}]
     cbnz    w1, 4f
     tbz     w2, #0, 4f
-    bl      preempt_from_interrupt
+    bl      reschedule
 4:  restore_clobbered
     eret
 

@@ -24,7 +24,7 @@ mod zones;
 
 use core::fmt;
 
-use kernel::arch::exit;
+use kernel::drivers::exit;
 use kernel::early::Machine;
 use spin::once::Once;
 use suite::{Request, Test};

@@ -4,8 +4,9 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use kernel::arch::cpu;
 use kernel::arch::lock::IrqLock;
-use kernel::arch::{cpu, timer};
+use kernel::drivers::timer;
 use kernel::early::Machine;
 use kernel::glue::{self, KernelMm};
 use kernel::task::family::Which;
@@ -140,7 +141,7 @@ pub fn with_space(body: fn(usize) -> i32, argument: usize) {
 
 /// The address space of the running task.
 pub fn own_space() -> SpaceId {
-    cpu::this().current().space().expect("the task has an address space")
+    task::current().space().expect("the task has an address space")
 }
 
 /// Maps new pages into the running task's address space.

@@ -13,13 +13,15 @@ use suite::Test;
 
 use crate::memory::{give_all, take_all};
 use crate::support::{
-    READ_WRITE, books, eventually, machine, map, mm, nothing_leaked_since, own_space, with_space,
+    READ_WRITE, books, eventually, machine, map, mm, nothing_leaked_since, own_space, sleep_ms,
+    with_space,
 };
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     Test::new("swap::the_device_is_in_the_mode_that_was_asked_for", mode),
     Test::new("swap::what_is_paged_out_comes_back_as_it_was", || with_book_check(page_out, 600)),
+    Test::new("swap::what_is_plugged_is_sent_off_before_a_sleep", || with_book_check(plugged, 0)),
     Test::new("swap::a_page_stays_readable_while_it_is_written", || with_book_check(race, 64)),
     Test::new("swap::memory_larger_than_ram_keeps_every_page", || with_book_check(pressure, 0)),
     Test::new("swap::two_spaces_under_pressure_keep_their_own", two_spaces),
@@ -83,6 +85,25 @@ fn page_out(count: usize) -> i32 {
     let disk = ramdisk::disk(DeviceId(0)).expect("a disk");
     let queued = disk.counters.queued.load(Relaxed);
     assert_eq!(queued > 0, machine().args.ramdisk.queued, "{queued} requests were queued");
+    0
+}
+
+/// SWAP-06: a task that sleeps with a plug would else wait for what it holds back itself.
+fn plugged(_: usize) -> i32 {
+    let disk = ramdisk::disk(DeviceId(0)).expect("a disk");
+    let done = || (disk.counters.queued.load(Relaxed), disk.counters.writes.load(Relaxed));
+    disk.knobs.set_queue(true);
+    let pages = map(1, READ_WRITE);
+    write(pages.start, 1);
+    let (queued, written) = done();
+    ramdisk::plug();
+    let _ = mm().madvise(own_space(), pages.clone(), Advice::PageOut);
+    assert_eq!(done(), (queued + 1, written), "the request lies in the queue");
+    sleep_ms(10);
+    assert_eq!(done(), (queued + 1, written + 1), "it was served while the task slept");
+    ramdisk::unplug();
+    disk.knobs.set_queue(machine().args.ramdisk.queued);
+    check(pages.start, 1);
     0
 }
 

@@ -94,7 +94,7 @@ fn enter_program(instruction: usize) -> i32 {
     let entry = page.start.addr();
     copy_to_user(entry, &(instruction as u32).to_le_bytes()).expect("the page is writable");
     mm().mprotect(own_space(), page, Prot::READ | Prot::EXEC).expect("the area is there");
-    set_user_state(cpu::this().current(), UserState::new(0));
+    set_user_state(&task::current().thread, UserState::new(0));
     trap::enter_user(&TrapFrame::user(entry))
 }
 

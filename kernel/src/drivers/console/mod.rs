@@ -34,8 +34,8 @@ use mm_reclaim::units::PhysAddr;
 use semihosting::sys::arm_compat as host;
 
 use super::guess;
-use super::lock::IrqLock;
-use super::mmu::{self, MapError};
+use crate::arch::lock::IrqLock;
+use crate::arch::mmu::{self, MapError};
 use mini::MiniUart;
 use pl011::Pl011;
 
@@ -396,7 +396,7 @@ pub fn write_bytes(bytes: &[u8]) {
 #[macro_export]
 macro_rules! print {
     ($($argument:tt)*) => {
-        $crate::arch::console::print(::core::format_args!($($argument)*))
+        $crate::drivers::console::print(::core::format_args!($($argument)*))
     };
 }
 
@@ -413,6 +413,6 @@ macro_rules! println {
 #[macro_export]
 macro_rules! try_print {
     ($($argument:tt)*) => {
-        $crate::arch::console::try_print(::core::format_args!($($argument)*))
+        $crate::drivers::console::try_print(::core::format_args!($($argument)*))
     };
 }

@@ -31,7 +31,8 @@ use semihosting::sys::arm_compat as host;
 
 use super::guess::{host_answers, may_be_virt};
 use super::watchdog::Watchdog;
-use super::{console, cpu, psci};
+use super::{console, psci};
+use crate::arch::cpu;
 use crate::bootargs::End;
 
 /// The status of a run that failed in the kernel itself (panic, exception).

@@ -7,7 +7,7 @@ use tock_registers::registers::{ReadOnly, ReadWrite};
 use tock_registers::{register_bitfields, register_structs};
 
 use super::{MAX_POLLS, Rate};
-use crate::arch::baud;
+use crate::drivers::baud;
 
 /// The clock that a Raspberry Pi's firmware gives its first PL011 (`init_uart_clock`).
 const USUAL_CLOCK: u32 = 48_000_000;

@@ -1,16 +1,22 @@
-//! What each exception does. The vectors call these functions; nobody else does.
+//! What each exception means: who is asked, and who dies of it.
 //!
-//! **Locks.** None is held on entry: a fault and a system call run with interrupts on and
-//! preemption allowed, an interrupt with both off.
+//! How an exception comes here and goes back is [`crate::arch::trap`]'s. Its vectors call the
+//! functions of this file by their symbols; nobody else does. `report` has the last words of a
+//! kernel that took an exception it cannot handle.
+//!
+//! **Data.** None but the trap frame. **Locks.** None is held on entry: a fault and a system
+//! call run with interrupts on and preemption allowed, an interrupt with both off.
+
+mod report;
 
 use mm_reclaim::fault::{Access, FaultEnd};
 
-use super::TrapFrame;
-use super::decode::{self, Syndrome};
-use super::report;
-use crate::arch::{cpu, gic, timer, usercopy};
-use crate::glue;
+use crate::arch::trap::TrapFrame;
+use crate::arch::trap::decode::{self, Syndrome};
+use crate::arch::{cpu, usercopy};
+use crate::drivers::{gic, timer};
 use crate::task::{self, signal};
+use crate::{glue, syscall};
 
 /// A data abort from user mode.
 // SAFETY: only the vectors call it, with these arguments; no other item has its name.
@@ -30,7 +36,7 @@ extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) {
 /// Has the fault handler of the memory management see to `addr` of the current task.
 #[inline(always)]
 fn resolve(addr: u64, access: Access) -> FaultEnd {
-    match cpu::this().current().space() {
+    match task::current().space() {
         Some(space) => glue::mm().handle_fault(space, addr, access),
         None => FaultEnd::BadAddress,
     }
@@ -70,7 +76,7 @@ extern "C" fn user_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
 // SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn user_syscall(frame: &mut TrapFrame) {
-    crate::syscall::dispatch(frame);
+    syscall::dispatch(frame);
 }
 
 #[cold]
@@ -109,14 +115,6 @@ extern "C" fn interrupt() {
         }
         is_timer
     });
-}
-
-/// An interrupt of preemptible kernel code made a task ready. Interrupts are masked, and
-/// the switch keeps them so.
-// SAFETY: only the vectors call it, with these arguments; no other item has its name.
-#[unsafe(no_mangle)]
-extern "C" fn preempt_from_interrupt() {
-    task::reschedule();
 }
 
 /// A synchronous exception of the kernel: a fault of the user copy, or the end.

@@ -4,10 +4,10 @@
 //! **Data.** The trap frame. **Lock.** None: the console is written to without its lock, as
 //! its holder may be what was interrupted.
 
-use super::TrapFrame;
-use super::decode::Syndrome;
-use crate::arch::console::print_urgently;
 use crate::arch::cpu;
+use crate::arch::trap::TrapFrame;
+use crate::arch::trap::decode::Syndrome;
+use crate::drivers::console::print_urgently;
 use crate::panic::last_words;
 use crate::{println, task};
 

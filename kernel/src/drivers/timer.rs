@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use mm_reclaim::units::Nanos;
 
-use crate::arch::gic;
+use crate::drivers::gic;
 
 /// Nanoseconds in a tick, times 2^32; 1 ns until [`init`].
 static NANOS_PER_TICK: AtomicU64 = AtomicU64::new(1 << 32);

@@ -17,7 +17,7 @@ use tock_registers::interfaces::{ReadWriteable, Writeable};
 use tock_registers::registers::ReadWrite;
 use tock_registers::{register_bitfields, register_structs};
 
-use super::mmu::{self, MapError};
+use crate::arch::mmu::{self, MapError};
 
 register_bitfields! { u32,
     RSTC [

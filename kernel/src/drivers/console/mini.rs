@@ -10,7 +10,7 @@ use tock_registers::registers::{ReadOnly, ReadWrite};
 use tock_registers::{register_bitfields, register_structs};
 
 use super::Rate;
-use crate::arch::baud;
+use crate::drivers::baud;
 
 /// How far the mini-UART's registers lie behind the auxiliary block's first.
 pub(super) const OFFSET: usize = 0x40;

@@ -1,0 +1,39 @@
+//! Which number is which call.
+
+use super::errno::{ENOSYS, Errno};
+use super::{io, mem, process, swap};
+use crate::arch::trap::TrapFrame;
+
+/// Does what the registers ask for and leaves the answer in `x0`.
+pub fn dispatch(frame: &mut TrapFrame) {
+    let answer = call(frame);
+    frame.x[0] = answer.unwrap_or_else(Errno::as_return_value);
+}
+
+fn call(frame: &TrapFrame) -> Result<u64, Errno> {
+    let [a0, a1, a2, a3, ..] = frame.x;
+    match frame.x[8] {
+        64 => io::write(a0, a1, a2),
+        93 | 94 => process::exit(a0),
+        96 | 172 | 178 => process::getpid(),
+        101 => io::nanosleep(a0),
+        113 => io::clock_gettime(a0, a1),
+        124 => process::sched_yield(),
+        129 => process::kill(a0, a1),
+        165 => mem::getrusage(a0, a1),
+        167 => process::prctl(a0, a1),
+        173 => process::getppid(),
+        179 => mem::sysinfo(a0),
+        215 => mem::munmap(a0, a1),
+        220 => process::clone(a0, a1, frame),
+        222 => mem::mmap(a0, a1, a2, a3, frame.x[5]),
+        224 => swap::swapon(a0, a1),
+        225 => swap::swapoff(a0),
+        226 => mem::mprotect(a0, a1, a2),
+        228 => mem::mlock(a0, a1),
+        229 => mem::munlock(a0, a1),
+        233 => mem::madvise(a0, a1, a2),
+        260 => process::wait4(a0, a1, a2, a3),
+        _ => Err(ENOSYS),
+    }
+}
