@@ -12,8 +12,8 @@ use core::fmt;
 use mm_reclaim::Mm;
 use mm_reclaim::block::{Bio, Completion};
 use mm_reclaim::env::{
-    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey,
-    WaitMode,
+    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, NoFiles, TaskFlags, Tasks, TlbEntry, WaitEnd,
+    WaitKey, WaitMode,
 };
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::space::SpaceError;
@@ -84,6 +84,7 @@ impl Env for KernelEnv {
     type Tables = Tables;
     type Tasks = Scheduler;
     type Blocks = Disks;
+    type Files = NoFiles;
     type Clock = GenericTimer;
 
     #[inline(always)]
@@ -99,6 +100,11 @@ impl Env for KernelEnv {
     #[inline(always)]
     fn blocks(&self) -> &Disks {
         &self.blocks
+    }
+
+    #[inline(always)]
+    fn files(&self) -> &NoFiles {
+        &NoFiles
     }
 
     #[inline(always)]

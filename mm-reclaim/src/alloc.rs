@@ -28,7 +28,7 @@ use crate::lru::Lru;
 use crate::lru::turnover::Turnover;
 use crate::oom::{Oom, OomEnd};
 use crate::page::memmap::MemMap;
-use crate::page::{Page, PageRef};
+use crate::page::{NewPage, PageRef};
 use crate::reclaim::{MAX_RECLAIM_RETRIES, Reclaim};
 use crate::space::SpaceError;
 use crate::zone::gfp::Gfp;
@@ -61,7 +61,7 @@ impl<'m, E: Env> Alloc<'m, E> {
     /// Allocates a block of 2^`order` frames for the kernel; its first frame. A block of
     /// several frames is a compound page. `None` if `gfp` allows it to fail and it must.
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Option<Pfn> {
-        let page = self.alloc_page(gfp, order)?;
+        let page = self.alloc_page(gfp, order)?.into_ref().leak();
         let pfn = self.map.pfn(page);
         if order != Order::ZERO {
             self.zones.make_compound(page, order);
@@ -79,7 +79,7 @@ impl<'m, E: Env> Alloc<'m, E> {
     pub fn free_pages(&self, pfn: Pfn, order: Order) {
         let page = self.map.page(pfn);
         assert!(page.refs() > 0, "double free of {pfn:?}: {page:?}");
-        assert!(page.nr_pages() == order.pages(), "order {order:?} freed, but {page:?}");
+        assert!(self.map.nr_pages(page) == order.pages(), "order {order:?} freed, but {page:?}");
         if page.put() {
             self.lru.free_after_last_put(page);
         }
@@ -87,14 +87,15 @@ impl<'m, E: Env> Alloc<'m, E> {
 
     /// A zeroed frame for a table or for objects of the crate's own. Not called in reclaim.
     pub(crate) fn table_frame(&self) -> Result<(Pfn, PageRef<'m>), SpaceError> {
-        let gfp = Gfp::KERNEL | Gfp::ZERO;
-        let pfn = self.alloc_pages(gfp, Order::ZERO).ok_or(SpaceError::NoMemory)?;
-        Ok((pfn, PageRef::adopt(self.map.page(pfn))))
+        let new = self.alloc_page(Gfp::KERNEL, Order::ZERO).ok_or(SpaceError::NoMemory)?;
+        let pfn = self.map.pfn(new.page());
+        self.env.frames().zero(pfn);
+        Ok((pfn, new.into_ref()))
     }
 
-    /// A block of frames, its first page with one reference; contents as they are.
+    /// A block of frames, by its first page; contents as they are.
     #[inline]
-    pub(crate) fn alloc_page(&self, gfp: Gfp, order: Order) -> Option<&'m Page> {
+    pub(crate) fn alloc_page(&self, gfp: Gfp, order: Order) -> Option<NewPage<'m>> {
         if let Some(faults) = self.env.alloc_faults()
             && !gfp.contains(Gfp::NOFAIL)
             && faults.should_fail(order)
@@ -110,7 +111,7 @@ impl<'m, E: Env> Alloc<'m, E> {
     /// A single page if that takes no more than the fast path; for callers that hold a
     /// spin lock.
     #[inline(always)]
-    pub(crate) fn alloc_page_now(&self, gfp: Gfp) -> Option<&'m Page> {
+    pub(crate) fn alloc_page_now(&self, gfp: Gfp) -> Option<NewPage<'m>> {
         if self.env.alloc_faults().is_some() {
             return None;
         }
@@ -119,7 +120,7 @@ impl<'m, E: Env> Alloc<'m, E> {
 
     /// BUDY-05.
     #[cold]
-    fn alloc_slowpath(&self, gfp: Gfp, order: Order) -> Option<&'m Page> {
+    fn alloc_slowpath(&self, gfp: Gfp, order: Order) -> Option<NewPage<'m>> {
         let mut fruitless = 0;
         loop {
             if gfp.contains(Gfp::KSWAPD_RECLAIM) {

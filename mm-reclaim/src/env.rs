@@ -11,6 +11,7 @@
 //! | [`PageTables`] | faults, rmap, under the page-table lock | no |
 //! | [`Tasks`] | waits, throttling, out-of-memory | `wait_until`, `yield_now` |
 //! | [`BlockDevice`] | swap | `submit`, when its queue is full |
+//! | [`FileStore`] | the page cache | no |
 //! | [`Clock`] | delays, statistics | no |
 //!
 //! None of these is called from an interrupt handler, and none may call back into the
@@ -20,7 +21,7 @@ use core::fmt;
 use core::ops::Range;
 use core::ptr::NonNull;
 
-use crate::base::units::{Nanos, Order, Pfn, SpaceId, Vpn};
+use crate::base::units::{FilePage, Nanos, Order, Pfn, SpaceId, Vpn};
 pub use crate::block::bio::DeviceId;
 use crate::block::bio::{Bio, Completion};
 
@@ -39,6 +40,8 @@ pub trait Env: Copy + Sync + Sized {
     type Tasks: Tasks;
     /// The swap devices.
     type Blocks: BlockDevice;
+    /// Files.
+    type Files: FileStore;
     /// Monotonic time.
     type Clock: Clock;
 
@@ -48,6 +51,8 @@ pub trait Env: Copy + Sync + Sized {
     fn tasks(&self) -> &Self::Tasks;
     /// The swap devices.
     fn blocks(&self) -> &Self::Blocks;
+    /// Files.
+    fn files(&self) -> &Self::Files;
     /// Monotonic time.
     fn clock(&self) -> &Self::Clock;
 
@@ -371,6 +376,64 @@ pub trait BlockDevice: Sync {
 
     /// The blocks hold nothing of interest any more.
     fn discard(&self, device: DeviceId, first: u32, blocks: u32);
+}
+
+/// A page was not entered into a file's cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotEntered;
+
+/// Files: which of their pages are cached, and where the contents lie.
+///
+/// For each page of a file the environment keeps one word: the frame that holds the page, or
+/// the *shadow* of one that was evicted, or nothing. It changes atomically, and what is entered
+/// is seen complete by whoever finds it: a lock of the environment's own does, that is held in
+/// none of these calls when another one is made.
+///
+/// A kernel without files uses [`NoFiles`].
+#[doc(alias = "address_space_operations")]
+pub trait FileStore: Sync {
+    /// The frame that holds the page, if it is cached.
+    fn cached(&self, at: FilePage) -> Option<Pfn>;
+
+    /// Enters the frame of a page that is not cached; the shadow in whose place it comes.
+    ///
+    /// # Errors
+    /// The page is cached by now, or the file has no such page (any more).
+    fn enter(&self, at: FilePage, frame: Pfn) -> Result<Option<u32>, NotEntered>;
+
+    /// Takes out the frame of a page that was entered, and leaves the shadow in its place.
+    fn leave(&self, at: FilePage, frame: Pfn, shadow: Option<u32>);
+
+    /// The device and the block on it where the page's contents lie; `None` if the file has no
+    /// such page.
+    #[doc(alias = "bmap")]
+    fn locate(&self, at: FilePage) -> Option<(DeviceId, u32)>;
+
+    /// The page could not be written: it is clean all the same, and what was written since the
+    /// last write is lost when it goes.
+    fn write_failed(&self, at: FilePage);
+}
+
+/// A machine without files.
+#[derive(Clone, Copy, Debug)]
+pub struct NoFiles;
+
+impl FileStore for NoFiles {
+    fn cached(&self, _at: FilePage) -> Option<Pfn> {
+        None
+    }
+
+    fn enter(&self, _at: FilePage, _frame: Pfn) -> Result<Option<u32>, NotEntered> {
+        Err(NotEntered)
+    }
+
+    fn leave(&self, _at: FilePage, _frame: Pfn, _shadow: Option<u32>) {}
+
+    fn locate(&self, _at: FilePage) -> Option<(DeviceId, u32)> {
+        None
+    }
+
+    fn write_failed(&self, _at: FilePage) {}
 }
 
 /// Monotonic time.

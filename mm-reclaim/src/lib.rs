@@ -24,12 +24,14 @@
 //! | boot | `boot` |
 //! | zone | `zone` |
 //! | lru | `lru` |
+//! | cache | `cache` |
 //! | swap | `swap` |
 //! | space | `space` |
 //! | rmap | `rmap` |
 //! | reclaim | `reclaim` |
 //! | oom | `oom` |
 //! | alloc | `alloc` |
+//! | files | `filemap` |
 //! | fault | `fault` |
 //! | mmap | `mmap` |
 //! | validate | `validate` |
@@ -47,8 +49,10 @@ mod alloc;
 mod base;
 pub mod block;
 mod boot;
+pub mod cache;
 pub mod env;
 pub mod fault;
+mod filemap;
 pub mod lru;
 mod mm;
 pub mod mmap;

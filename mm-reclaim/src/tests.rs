@@ -27,8 +27,8 @@ use crate::base::units::{Nanos, PAGE_SIZE, Pfn, SpaceId, Vpn};
 use crate::block::{Bio, Completion};
 use crate::boot::plan::{Config, Plan};
 use crate::env::{
-    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, Mapping, NoTable, PageTables, Pte,
-    TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
+    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, Mapping, NoFiles, NoTable,
+    PageTables, Pte, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use crate::page::Page;
 use crate::page::memmap::MemMap;
@@ -256,6 +256,7 @@ impl Env for &TestEnv {
     type Tables = TestTables;
     type Tasks = TestEnv;
     type Blocks = TestEnv;
+    type Files = NoFiles;
     type Clock = TestEnv;
 
     fn frames(&self) -> &TestEnv {
@@ -268,6 +269,10 @@ impl Env for &TestEnv {
 
     fn blocks(&self) -> &TestEnv {
         self
+    }
+
+    fn files(&self) -> &NoFiles {
+        &NoFiles
     }
 
     fn clock(&self) -> &TestEnv {

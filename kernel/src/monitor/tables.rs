@@ -82,6 +82,7 @@ const GROUPS: &[Group] = &[
             (WorkingsetRestoreAnon, "were active when they went"),
             (WorkingsetRefaultFile, "file pages, known by their shadow"),
             (WorkingsetActivateFile, "activated at once: back soon"),
+            (WorkingsetRestoreFile, "were active when they went"),
         ],
     },
     Group {

@@ -111,8 +111,10 @@ events! {
     WorkingsetActivateAnon = "workingset_activate_anon",
     /// File refaults that were activated at once.
     WorkingsetActivateFile = "workingset_activate_file",
-    /// Refaults of pages that were active before.
+    /// Refaults of anonymous pages that were active before.
     WorkingsetRestoreAnon = "workingset_restore_anon",
+    /// Refaults of file pages that were active before.
+    WorkingsetRestoreFile = "workingset_restore_file",
     /// Lazily freed pages that reclaim freed.
     PgLazyFreed = "pglazyfreed",
     /// Programs killed for want of memory.

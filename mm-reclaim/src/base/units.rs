@@ -52,6 +52,26 @@ impl fmt::Debug for Pfn {
     }
 }
 
+/// Which file, as the environment numbers them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct FileId(pub u32);
+
+/// A page of a file.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FilePage {
+    /// The file.
+    pub file: FileId,
+    /// Which page of it, counted from 0.
+    pub index: u32,
+}
+
+impl fmt::Display for FilePage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "page {} of file {}", self.index, self.file.0)
+    }
+}
+
 /// The name of an address space: where it is found, and which of all that were ever found
 /// there. The name of a space that is gone stays the name of none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

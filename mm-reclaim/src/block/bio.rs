@@ -3,11 +3,14 @@
 //! A [`Bio`] is the only proof that a transfer is under way: for a write it is what will
 //! end the page's write-back, for a read it holds the page lock. It cannot be copied or
 //! dropped, only completed, and only a [`Completion`] can be handed back to `Mm::complete`.
+//!
+//! A request names a device and a block, and says nothing of what they are used for. Its end
+//! goes to the owner of the page, whom the page names: a page does not leave its cache under a
+//! transfer.
 
 use core::mem;
 
 use crate::base::units::Pfn;
-use crate::swap::entry::SwapEntry;
 
 /// Which block device, as the environment numbers them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +35,7 @@ pub struct IoError;
 pub struct Bio {
     direction: Direction,
     device: DeviceId,
-    entry: SwapEntry,
+    block: u32,
     frame: Pfn,
 }
 
@@ -41,19 +44,13 @@ pub struct Bio {
 #[derive(Debug)]
 pub struct Completion {
     pub(crate) direction: Direction,
-    pub(crate) entry: SwapEntry,
     pub(crate) frame: Pfn,
     pub(crate) result: Result<(), IoError>,
 }
 
 impl Bio {
-    pub(crate) fn new(
-        direction: Direction,
-        device: DeviceId,
-        entry: SwapEntry,
-        frame: Pfn,
-    ) -> Self {
-        Self { direction, device, entry, frame }
+    pub(crate) fn new(direction: Direction, device: DeviceId, block: u32, frame: Pfn) -> Self {
+        Self { direction, device, block, frame }
     }
 
     /// The direction of the transfer.
@@ -68,7 +65,7 @@ impl Bio {
 
     /// The block of the device, counted in pages.
     pub fn block(&self) -> u32 {
-        self.entry.slot()
+        self.block
     }
 
     /// The frame.
@@ -78,8 +75,7 @@ impl Bio {
 
     /// Ends the transfer.
     pub fn complete(self, result: Result<(), IoError>) -> Completion {
-        let end =
-            Completion { direction: self.direction, entry: self.entry, frame: self.frame, result };
+        let end = Completion { direction: self.direction, frame: self.frame, result };
         mem::forget(self);
         end
     }
@@ -91,6 +87,10 @@ impl Drop for Bio {
         if std::thread::panicking() {
             return;
         }
-        panic!("a block request was dropped: {:?} of {:?}", self.direction, self.entry);
+        let Self { direction, device, block, .. } = self;
+        panic!(
+            "a block request was dropped: {direction:?} of block {block} of device {}",
+            device.0
+        );
     }
 }

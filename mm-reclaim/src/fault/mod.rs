@@ -30,9 +30,8 @@ use crate::base::sync::{AtomicU64, Ordering};
 use crate::base::units::{Order, Pfn, Vpn};
 use crate::env::{Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte, TlbEntry};
 use crate::lru::Lru;
-use crate::lru::turnover::Turnover;
 use crate::page::memmap::MemMap;
-use crate::page::{Page, PageFlags, PageRef};
+use crate::page::{NewPage, Page, PageFlags, PageRef};
 use crate::rmap::Rmap;
 use crate::space::{AreaFlags, AreaView, SpaceId, SpaceOf, Spaces};
 use crate::swap::Swap;
@@ -123,7 +122,6 @@ pub(crate) struct Faults<'m, E: Env> {
     spaces: &'m Spaces<'m, E>,
     rmap: &'m Rmap<'m, E>,
     alloc: &'m Alloc<'m, E>,
-    turnover: &'m Turnover,
     events: &'m VmEvents<E::Cpu>,
 }
 
@@ -134,11 +132,10 @@ impl<'m, E: Env> Faults<'m, E> {
         spaces: &'m Spaces<'m, E>,
         rmap: &'m Rmap<'m, E>,
         alloc: &'m Alloc<'m, E>,
-        turnover: &'m Turnover,
     ) -> Self {
         let zones = lru.zones;
         let (env, map, events) = (zones.env, zones.map, lru.events);
-        Self { env, map, zones, lru, swap, spaces, rmap, alloc, turnover, events }
+        Self { env, map, zones, lru, swap, spaces, rmap, alloc, events }
     }
 
     /// Resolves a fault of user mode at `addr`. In a space that does not exist every address
@@ -186,9 +183,7 @@ impl<'m, E: Env> Faults<'m, E> {
                     }
                 }
                 Pte::None => match self.touch_now(&site, tables) {
-                    Some(page) => {
-                        // The reference that `init_anon` made for the batch.
-                        let held = PageRef::adopt(page);
+                    Some(held) => {
                         self.lru.add_held(held);
                         return FaultEnd::Minor;
                     }
@@ -212,22 +207,28 @@ impl<'m, E: Env> Faults<'m, E> {
     /// The first touch without detours: a page at hand, a table in place, nothing locked
     /// into memory. All under the page-table lock, so the entry is looked at once.
     #[inline(always)]
-    fn touch_now(&self, site: &Site<'m, E>, tables: &mut E::Tables) -> Option<&'m Page> {
+    fn touch_now(&self, site: &Site<'m, E>, tables: &mut E::Tables) -> Option<PageRef<'m>> {
         if site.area.flags.contains(AreaFlags::LOCKED) {
             return None;
         }
-        let page = self.alloc.alloc_page_now(Gfp::HIGHUSER_MOVABLE)?;
-        let pfn = self.map.pfn(page);
+        let new = self.alloc.alloc_page_now(Gfp::HIGHUSER_MOVABLE)?;
+        let pfn = self.map.pfn(new.page());
         self.env.frames().zero(pfn);
         let dirty = site.access.is_write();
         let mapping = Mapping { pfn, prot: site.area.prot, young: true, dirty };
         if tables.set(site.vpn, Pte::Present(mapping)).is_err() {
-            self.lru.put(PageRef::adopt(page));
+            self.lru.put(new.into_ref());
             return None;
         }
-        page.init_anon(site.area.anon, site.area.index_of(site.vpn));
+        Some(self.mapped(site, new))
+    }
+
+    /// A fresh page that is mapped from now on, under the page-table lock that is held; the
+    /// reference for the batch.
+    #[inline(always)]
+    fn mapped(&self, site: &Site<'m, E>, new: NewPage<'m>) -> PageRef<'m> {
         site.space.add_resident(1);
-        Some(page)
+        new.into_mapped(site.area.anon, site.area.index_of(site.vpn))
     }
 
     /// The entry of untouched memory that was read.
@@ -240,91 +241,67 @@ impl<'m, E: Env> Faults<'m, E> {
     /// The first touch is a read, and a table is missing.
     #[cold]
     fn zero_page_fault(&self, site: Site<'m, E>) -> FaultEnd {
-        match self.set_entry(site, self.zero_pte(&site), Pte::None) {
-            SetEnd::Done | SetEnd::Changed => FaultEnd::Minor,
-            SetEnd::NoMemory => FaultEnd::Killed,
-        }
+        self.set_untouched(site, |tables| tables.set(site.vpn, self.zero_pte(&site)))
     }
 
     /// The first touch: a zeroed page of the caller's own.
     fn anonymous_fault(&self, site: Site<'m, E>) -> FaultEnd {
-        let Some(page) = self.alloc_user_page() else { return FaultEnd::Killed };
-        let pfn = self.map.pfn(page);
+        let Some(new) = self.alloc_user_page() else { return FaultEnd::Killed };
+        let pfn = self.map.pfn(new.page());
         self.env.frames().zero(pfn);
-        page.init_anon(site.area.anon, site.area.index_of(site.vpn));
-        let mapping =
-            Mapping { pfn, prot: site.area.prot, young: true, dirty: site.access.is_write() };
-        self.map_new(site, page, mapping, Pte::None)
+        let dirty = site.access.is_write();
+        let pte = Pte::Present(Mapping { pfn, prot: site.area.prot, young: true, dirty });
+        let (mut new, mut held) = (Some(new), None);
+        let end = self.set_untouched(site, |tables| {
+            tables.set(site.vpn, pte)?;
+            held = new.take().map(|new| self.mapped(&site, new));
+            Ok(())
+        });
+        if let Some(held) = held {
+            self.enter_lists(site, held);
+        }
+        if let Some(unused) = new {
+            self.lru.put(unused.into_ref());
+        }
+        end
     }
 
+    /// Runs `set` under the page-table lock where nothing was ever touched, making the tables
+    /// that it needs. Where something was by now, the access is repeated.
     #[inline]
-    pub(crate) fn alloc_user_page(&self) -> Option<&'m Page> {
-        self.alloc.alloc_page(Gfp::HIGHUSER_MOVABLE, Order::ZERO)
-    }
-
-    /// Maps a page that nobody else knows yet, with one mapping and one reference, where
-    /// `expected` still stands; else frees it, for the access is repeated.
-    fn map_new(
+    fn set_untouched(
         &self,
         site: Site<'m, E>,
-        page: &'m Page,
-        mapping: Mapping,
-        expected: Pte,
+        mut set: impl FnMut(&mut E::Tables) -> Result<(), NoTable>,
     ) -> FaultEnd {
-        match self.set_entry(site, Pte::Present(mapping), expected) {
-            SetEnd::Done => {
-                self.enter_lists(site, page);
-                FaultEnd::Minor
+        loop {
+            {
+                let mut tables = site.space.tables.lock();
+                let Some(tables) = tables.as_mut() else { return FaultEnd::Killed };
+                if tables.get(site.vpn) != Pte::None || set(tables).is_ok() {
+                    return FaultEnd::Minor;
+                }
             }
-            SetEnd::Changed => {
-                self.drop_unmapped(page);
-                FaultEnd::Minor
-            }
-            SetEnd::NoMemory => {
-                self.drop_unmapped(page);
-                FaultEnd::Killed
+            if !self.grow_tables(site.space, site.vpn) {
+                return FaultEnd::Killed;
             }
         }
     }
 
-    /// A page that has just been mapped joins the lists, with the reference that
-    /// `init_anon` made for the batch.
-    fn enter_lists(&self, site: Site<'m, E>, page: &'m Page) {
+    #[inline]
+    pub(crate) fn alloc_user_page(&self) -> Option<NewPage<'m>> {
+        self.alloc.alloc_page(Gfp::HIGHUSER_MOVABLE, Order::ZERO)
+    }
+
+    /// A page that has just been mapped joins the lists, with the reference for the batch.
+    fn enter_lists(&self, site: Site<'m, E>, held: PageRef<'m>) {
+        let page = held.page();
         if site.area.flags.contains(AreaFlags::LOCKED) {
             page.set_mlocked(true);
             page.choose_list(false, true);
             self.events.count(VmEvent::UnevictablePgsMlocked, 1);
         }
-        self.lru.add_held(PageRef::adopt(page));
-    }
-
-    /// A page that was prepared for a mapping that did not come about.
-    fn drop_unmapped(&self, page: &'m Page) {
-        page.remove_mapping();
-        self.lru.put(PageRef::adopt(page));
-        self.lru.put(PageRef::adopt(page));
-    }
-
-    /// Maps a page where the entry still is `expected`, making the tables it needs.
-    #[inline]
-    fn set_entry(&self, site: Site<'m, E>, new: Pte, expected: Pte) -> SetEnd {
-        loop {
-            {
-                let mut tables = site.space.tables.lock();
-                let Some(tables) = tables.as_mut() else { return SetEnd::NoMemory };
-                if tables.get(site.vpn) != expected {
-                    return SetEnd::Changed;
-                }
-                if tables.set(site.vpn, new).is_ok() {
-                    let is_zero = matches!(new, Pte::Present(m) if self.spaces.is_zero_page(m.pfn));
-                    site.space.add_resident(i32::from(!is_zero));
-                    return SetEnd::Done;
-                }
-            }
-            if !self.grow_tables(site.space, site.vpn) {
-                return SetEnd::NoMemory;
-            }
-        }
+        self.lru.add_held(held);
     }
 
     /// Adds one missing table on the way to `vpn`; false without memory.
@@ -405,12 +382,12 @@ impl<'m, E: Env> Faults<'m, E> {
 
     /// Gives the faulting space a page of its own with the same contents.
     fn copy_page(&self, site: Site<'m, E>, held: PageRef<'m>, old: Mapping) -> FaultEnd {
-        let Some(page) = self.alloc_user_page() else {
+        let Some(new) = self.alloc_user_page() else {
             self.lru.put(held);
             return FaultEnd::Killed;
         };
-        self.env.frames().copy(self.map.pfn(page), old.pfn);
-        if self.replace_page(site, old.pfn, page, true) {
+        self.env.frames().copy(self.map.pfn(new.page()), old.pfn);
+        if self.replace_page(site, old.pfn, new, true) {
             self.events.count(VmEvent::CowCopy, 1);
             self.leave_mapping(site, held.page());
         }
@@ -420,42 +397,52 @@ impl<'m, E: Env> Faults<'m, E> {
 
     /// Gives the faulting space a zeroed page of its own where it maps the zero page.
     pub(crate) fn replace_zero_page(&self, site: Site<'m, E>) -> FaultEnd {
-        let Some(page) = self.alloc_user_page() else { return FaultEnd::Killed };
-        self.env.frames().zero(self.map.pfn(page));
-        self.replace_page(site, self.spaces.zero_pfn(), page, site.access.is_write());
+        let Some(new) = self.alloc_user_page() else { return FaultEnd::Killed };
+        self.env.frames().zero(self.map.pfn(new.page()));
+        self.replace_page(site, self.spaces.zero_pfn(), new, site.access.is_write());
         FaultEnd::Minor
     }
 
     /// Maps a fresh page where `old` still is mapped; false, with the page freed, if that is
-    /// not so any more. Break before make: no CPU may see two frames at one address.
-    fn replace_page(&self, site: Site<'m, E>, old: Pfn, page: &'m Page, dirty: bool) -> bool {
-        page.init_anon(site.area.anon, site.area.index_of(site.vpn));
-        let pfn = self.map.pfn(page);
-        let new = Mapping { pfn, prot: site.area.prot, young: true, dirty };
-        let mut locked = site.space.tables.lock();
-        let Some((Pte::Present(now), tables)) = locked.as_mut().map(|t| (t.get(site.vpn), t))
-        else {
-            drop(locked);
-            self.drop_unmapped(page);
-            return false;
-        };
-        if now.pfn != old {
-            drop(locked);
-            self.drop_unmapped(page);
-            return false;
+    /// not so any more.
+    fn replace_page(&self, site: Site<'m, E>, old: Pfn, new: NewPage<'m>, dirty: bool) -> bool {
+        match self.replace_mapping(site, old, new, dirty) {
+            Ok(held) => {
+                self.enter_lists(site, held);
+                true
+            }
+            Err(unused) => {
+                self.lru.put(unused.into_ref());
+                false
+            }
         }
+    }
+
+    /// The page-table half of [`Faults::replace_page`]. Break before make: no CPU may see two
+    /// frames at one address.
+    fn replace_mapping(
+        &self,
+        site: Site<'m, E>,
+        old: Pfn,
+        new: NewPage<'m>,
+        dirty: bool,
+    ) -> Result<PageRef<'m>, NewPage<'m>> {
+        let mut locked = site.space.tables.lock();
+        let tables = match locked.as_mut().map(|t| (t.get(site.vpn), t)) {
+            Some((Pte::Present(now), tables)) if now.pfn == old => tables,
+            _ => return Err(new),
+        };
+        let pfn = self.map.pfn(new.page());
+        let mapping = Mapping { pfn, prot: site.area.prot, young: true, dirty };
         tables.replace(site.vpn, Pte::None);
         self.env.flush_tlb(&[TlbEntry { asid: tables.asid(), vpn: site.vpn }]);
-        let set = tables.set(site.vpn, Pte::Present(new));
+        let set = tables.set(site.vpn, Pte::Present(mapping));
         debug_assert!(set.is_ok(), "the table exists");
-        if self.spaces.is_zero_page(old) {
-            site.space.add_resident(1);
-        } else {
+        if !self.spaces.is_zero_page(old) {
             self.map.page(old).remove_mapping();
+            site.space.add_resident(-1);
         }
-        drop(locked);
-        self.enter_lists(site, page);
-        true
+        Ok(self.mapped(&site, new))
     }
 
     /// A mapping of `page`, to which the caller has a reference, was replaced: what the
@@ -467,14 +454,6 @@ impl<'m, E: Env> Faults<'m, E> {
         self.lru.put(PageRef::adopt(page));
         self.swap.drop_unwanted(page);
     }
-}
-
-/// How [`Faults::set_entry`] ended.
-enum SetEnd {
-    Done,
-    /// The entry was not what it was expected to be.
-    Changed,
-    NoMemory,
 }
 
 /// Adds one to a count that the area lock guards.

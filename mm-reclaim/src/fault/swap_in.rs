@@ -15,15 +15,12 @@
 
 use super::{Access, FaultEnd, Faults, Need, Site, bump};
 use crate::base::stat::VmEvent;
-use crate::base::sync::Ordering;
 use crate::base::units::Order;
 use crate::env::{BlockDevice, Env, Mapping, PageTables, Prot, Pte, WaitEnd};
-use crate::lru::workingset::{Shadow, workingset_size};
-use crate::page::{Page, PageFlags, PageLock, PageRef, PageType};
+use crate::page::{Page, PageFlags, PageLock, PageRef};
 use crate::space::AreaFlags;
-use crate::swap::SwapEntry;
 use crate::swap::map::Held;
-use crate::zone::ZoneId;
+use crate::swap::{Ahead, SwapEntry};
 use crate::zone::gfp::Gfp;
 
 /// A page of the cache.
@@ -78,7 +75,7 @@ impl<'m, E: Env> Faults<'m, E> {
         if !page.has(PageFlags::UPTODATE) {
             // Another who waited for the same read may have been quicker.
             if is_cached {
-                self.forget_failed_read(lock);
+                self.swap.forget_failed_read(lock);
             }
             return self.after_failed_read(found);
         }
@@ -112,18 +109,6 @@ impl<'m, E: Env> Faults<'m, E> {
         }
         self.events.count(VmEvent::SwapBusError, 1);
         FaultEnd::BusError
-    }
-
-    /// A page whose contents never came leaves the cache; its slot still has them, perhaps.
-    #[cold]
-    fn forget_failed_read(&self, lock: &PageLock<'m>) {
-        let page = lock.page();
-        let entry = SwapEntry::from_raw(page.private());
-        page.leave_swap_cache();
-        self.lru.of(page).add_swapcached(-1);
-        self.swap.uncache(entry, self.map.pfn(page), None);
-        let last = page.put();
-        debug_assert!(!last, "the caller holds a reference");
     }
 
     /// Turns a swap entry into a mapping of its page, if it still is that entry. The counts
@@ -184,10 +169,8 @@ impl<'m, E: Env> Faults<'m, E> {
             if device.state(entry.slot()).uses == 0 {
                 return Ok(None);
             }
-            let Some(page) = self.alloc.alloc_page(gfp, Order::ZERO) else {
-                return Err(FaultEnd::Killed);
-            };
-            if let Some(page) = self.start_swap_read(entry, page, false) {
+            let new = self.alloc.alloc_page(gfp, Order::ZERO).ok_or(FaultEnd::Killed)?;
+            if let Ok(page) = self.swap.read_into(entry, new, Ahead::No) {
                 self.read_ahead(entry);
                 return Ok(Some(SwappedIn { page, read: true, need }));
             }
@@ -195,63 +178,6 @@ impl<'m, E: Env> Faults<'m, E> {
             if let Some(page) = self.swap.lookup(entry) {
                 return Ok(Some(SwappedIn { page, read: false, need }));
             }
-        }
-    }
-
-    /// Enters a fresh page into the cache and starts reading; `None` if another page was
-    /// quicker or the slot is gone (the fresh page is freed then).
-    fn start_swap_read(
-        &self,
-        entry: SwapEntry,
-        page: &'m Page,
-        ahead: bool,
-    ) -> Option<PageRef<'m>> {
-        let held = PageRef::adopt(page);
-        // The cache's reference, and the entry in the page, before anybody can find it.
-        page.get().leak();
-        let lock = page.begin_in_swap_cache(entry.raw(), ahead);
-        match self.swap.device(entry).cache(entry.slot(), self.map.pfn(page)) {
-            Ok(shadow) => {
-                self.lru.of(page).add_swapcached(1);
-                if let Some(shadow) = shadow {
-                    self.workingset_refault(page, Shadow::decode(shadow));
-                }
-                self.lru.add(page);
-                self.swap.readpage(lock);
-                Some(held)
-            }
-            Err(_) => {
-                page.leave_swap_cache();
-                page.put();
-                self.zones.unlock(lock);
-                self.lru.put(held);
-                None
-            }
-        }
-    }
-
-    /// LRU-09: a page that would still be here had the inactive list been longer by what
-    /// the workingset could have spared belongs on the active list.
-    fn workingset_refault(&self, page: &Page, shadow: Shadow) {
-        self.events.count(VmEvent::WorkingsetRefaultAnon, 1);
-        let lruvec = self.lru.set.in_zone(ZoneId::ALL[shadow.zone as usize % ZoneId::ALL.len()]);
-        let now = lruvec.clock.load(Ordering::Relaxed);
-        let distance = shadow.distance(now);
-        if self.turnover.is_watching() {
-            self.turnover.note_refault(shadow, now);
-        }
-        let size = |list| lruvec.size(list);
-        if distance > workingset_size(PageType::Anon, size, self.swap.has_free()) {
-            return;
-        }
-        page.choose_list(true, false);
-        lruvec.age(1);
-        lruvec.refaults[PageType::Anon as usize].fetch_add(1, Ordering::Relaxed);
-        self.events.count(VmEvent::WorkingsetActivateAnon, 1);
-        if shadow.workingset {
-            page.mark_workingset();
-            lruvec.note_cost(PageType::Anon, 1);
-            self.events.count(VmEvent::WorkingsetRestoreAnon, 1);
         }
     }
 
@@ -271,9 +197,9 @@ impl<'m, E: Env> Faults<'m, E> {
                 continue;
             }
             let gfp = Gfp::MOVABLE | Gfp::NOWARN;
-            let Some(page) = self.alloc.alloc_page(gfp, Order::ZERO) else { break };
+            let Some(new) = self.alloc.alloc_page(gfp, Order::ZERO) else { break };
             let entry = SwapEntry::new(entry.device(), slot);
-            if let Some(held) = self.start_swap_read(entry, page, true) {
+            if let Ok(held) = self.swap.read_into(entry, new, Ahead::Yes) {
                 ahead += 1;
                 self.lru.put(held);
             }

@@ -8,9 +8,7 @@ use bitflags::bitflags;
 
 use super::{Lists, Lruvec};
 use crate::env::Cpu;
-use crate::page::list::PageList;
-use crate::page::memmap::MemMap;
-use crate::page::{IsolatedPage, LruList, Page, PageFlags, PageType};
+use crate::page::{IsolatedList, IsolatedPage, LruList, Page, PageFlags, PageType};
 
 bitflags! {
     /// Which pages a scan is not interested in.
@@ -34,43 +32,6 @@ impl IsolateMode {
     }
 }
 
-/// A private list of isolated pages: tokens in waiting.
-pub(crate) struct IsolatedList<'m>(PageList<'m>);
-
-impl<'m> IsolatedList<'m> {
-    pub(crate) fn new(map: MemMap<'m>) -> Self {
-        Self(PageList::new(map))
-    }
-
-    #[inline]
-    pub(crate) fn push(&mut self, page: IsolatedPage<'m>) {
-        self.0.push_back(page.leak());
-    }
-
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<IsolatedPage<'m>> {
-        self.0.pop_front().map(IsolatedPage::adopt)
-    }
-
-    pub(crate) fn len(&self) -> u32 {
-        self.0.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Drop for IsolatedList<'_> {
-    fn drop(&mut self) {
-        #[cfg(any(test, feature = "std"))]
-        if std::thread::panicking() {
-            return;
-        }
-        debug_assert!(self.is_empty(), "{} isolated pages were forgotten", self.len());
-    }
-}
-
 /// What one isolation took.
 pub(crate) struct Taken<'m> {
     pub(crate) pages: IsolatedList<'m>,
@@ -85,14 +46,8 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     ///
     /// Pages that `mode` leaves go to the head, so that the next scan does not meet them
     /// again at once; at most `want` pages are looked at, each once.
-    pub(crate) fn isolate(
-        &self,
-        map: MemMap<'m>,
-        list: LruList,
-        want: u32,
-        mode: IsolateMode,
-    ) -> Taken<'m> {
-        let mut out = Taken { pages: IsolatedList::new(map), scanned: 0, taken: 0 };
+    pub(crate) fn isolate(&self, list: LruList, want: u32, mode: IsolateMode) -> Taken<'m> {
+        let mut out = Taken { pages: IsolatedList::new(self.map), scanned: 0, taken: 0 };
         let mut lists = self.lists.lock();
         let mut looks = lists.lists[list as usize].len();
         while out.scanned < want && looks > 0 {
@@ -116,7 +71,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     ) {
         let source = &mut lists.lists[list as usize];
         let Some(page) = source.pop_back() else { return };
-        let nr = page.nr_pages();
+        let nr = self.map.nr_pages(page);
         out.scanned += nr;
         if !mode.wants(page) {
             source.push_front(page);
@@ -145,7 +100,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     ) {
         let mut activated = 0;
         let mut lists = self.lists.lock();
-        while let Some(page) = pages.0.pop_front() {
+        while let Some(page) = pages.pop().map(IsolatedPage::leak) {
             page.leave_isolation();
             let list = page.settle_list();
             let list = match page.take_write_error() && !page.has(PageFlags::UNEVICTABLE) {
@@ -156,10 +111,10 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
                 false => list,
             };
             if list.is_active() {
-                activated += page.nr_pages();
+                activated += self.map.nr_pages(page);
             }
             lists.lists[list as usize].push_front(page);
-            self.resize(list, page.nr_pages() as i32);
+            self.resize(list, self.map.nr_pages(page) as i32);
             if page.put() {
                 self.unlink(&mut lists, page);
                 page.leave_lru();

@@ -32,7 +32,6 @@ pub mod workingset;
 
 pub(crate) use batch::LruBatches;
 pub use isolate::IsolateMode;
-pub(crate) use isolate::IsolatedList;
 pub(crate) use pages::Lru;
 
 use crate::base::lock_order::LRUVEC;
@@ -52,6 +51,7 @@ pub(crate) struct Lists<'m> {
 /// The lists of one memory control group in one zone.
 pub struct Lruvec<'m, C: Cpu> {
     zone: ZoneId,
+    map: MemMap<'m>,
     lists: Lock<C, Lists<'m>, LRUVEC>,
     /// Base pages on each list. Changed under the lock, read by anybody.
     sizes: [AtomicU32; LruList::COUNT],
@@ -75,6 +75,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         let lists = Lists { lists: core::array::from_fn(|_| PageList::new(map)) };
         Self {
             zone,
+            map,
             lists: Lock::new(lists),
             sizes: [const { AtomicU32::new(0) }; LruList::COUNT],
             isolated: [const { AtomicU32::new(0) }; 2],
@@ -168,7 +169,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         let list = page.settle_list();
         page.enter_lru();
         lists.lists[list as usize].push_front(page);
-        self.resize(list, page.nr_pages() as i32);
+        self.resize(list, self.map.nr_pages(page) as i32);
     }
 
     /// Takes a page, whose last reference is gone, off its list if it is on one.
@@ -184,7 +185,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     fn unlink(&self, lists: &mut Lists<'m>, page: &'m Page) {
         let list = page.lru_list();
         lists.lists[list as usize].remove(page);
-        self.resize(list, -(page.nr_pages() as i32));
+        self.resize(list, -(self.map.nr_pages(page) as i32));
     }
 
     /// Moves a listed page to the list that it belongs to from now on, at the head or at
@@ -202,7 +203,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
             Relocation::InactiveTail => lists.lists[list as usize].push_back(page),
             _ => lists.lists[list as usize].push_front(page),
         }
-        self.resize(list, page.nr_pages() as i32);
+        self.resize(list, self.map.nr_pages(page) as i32);
         true
     }
 
@@ -215,7 +216,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.unlink(&mut lists, page);
         page.enter_isolation();
         drop(lists);
-        self.add_isolated(page.flags().page_type(), page.nr_pages() as i32);
+        self.add_isolated(page.flags().page_type(), self.map.nr_pages(page) as i32);
         page.get().leak();
         Some(IsolatedPage::adopt(page))
     }

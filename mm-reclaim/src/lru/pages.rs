@@ -8,11 +8,11 @@
 //! but for those that reclaim has frozen.
 
 use super::turnover::Reading;
-use super::{IsolatedList, LruBatches, LruSet, Lruvec, Relocation};
+use super::{LruBatches, LruSet, Lruvec, Relocation};
 use crate::base::stat::{VmEvent, VmEvents};
 use crate::base::sync::Ordering;
 use crate::env::Env;
-use crate::page::{FrozenPage, Page, PageFlags, PageRef, PageType};
+use crate::page::{FrozenPage, IsolatedList, Page, PageFlags, PageRef, PageType};
 use crate::zone::{Zone, ZoneId, Zones};
 
 /// The lists of the machine.
@@ -109,8 +109,8 @@ impl<'m, E: Env> Lru<'m, E> {
             let lruvec = self.of(page);
             if lruvec.relocate(page, Relocation::Activate) {
                 page.take_referenced();
-                lruvec.age(page.nr_pages());
-                self.events.count(VmEvent::PgActivate, u64::from(page.nr_pages()));
+                lruvec.age(self.zones.map.nr_pages(page));
+                self.events.count(VmEvent::PgActivate, u64::from(self.zones.map.nr_pages(page)));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Swap devices: taken into use and out of it, and the ends of their transfers.
+//! Devices: swap taken into use and out of it, and the ends of all transfers.
 
 use core::mem::MaybeUninit;
 
@@ -62,9 +62,17 @@ impl<'m, E: Env> Mm<'m, E> {
         self.swap.pages()
     }
 
-    /// Ends a transfer. Called by the device's task, or inline for a synchronous device.
+    /// Ends a transfer: its owner is told. Called by the device's task, or inline for a synchronous device.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a completion is proof of a transfer's end: it must be used up"
+    )]
     pub fn complete(&self, end: Completion) {
-        self.swap.complete(end);
+        let (page, ok) = (self.map.page(end.frame), end.result.is_ok());
+        match page.file_page() {
+            Some(at) => self.files.ended(end.direction, page, at, ok),
+            None => self.swap.ended(end.direction, page, ok),
+        }
     }
 
     /// Base pages on their way to a device.

@@ -8,8 +8,10 @@ use crate::base::storage::extend;
 use crate::base::sync::{AtomicU8, AtomicU64};
 use crate::block::writeback::Writeback;
 use crate::boot::plan::Plan;
+use crate::cache::{Cache, Files};
 use crate::env::{Env, MAX_CPUS};
 use crate::fault::Faults;
+use crate::filemap::Filemap;
 use crate::lru::Lru;
 use crate::lru::turnover::Turnover;
 use crate::mmap::Mmap;
@@ -42,12 +44,15 @@ fn parts<E: Env>(layout: Layout) -> Layout {
     let layout = extend::<Lru<'_, E>>(layout, 1);
     let layout = extend::<Turnover>(layout, 1);
     let layout = extend::<Writeback<E>>(layout, 1);
+    let layout = extend::<Cache<'_, E>>(layout, 1);
+    let layout = extend::<Files<'_, E>>(layout, 1);
     let layout = extend::<Swap<'_, E>>(layout, 1);
     let layout = extend::<Spaces<'_, E>>(layout, 1);
     let layout = extend::<Rmap<'_, E>>(layout, 1);
     let layout = extend::<Reclaim<'_, E>>(layout, 1);
     let layout = extend::<Oom<'_, E>>(layout, 1);
     let layout = extend::<Alloc<'_, E>>(layout, 1);
+    let layout = extend::<Filemap<'_, E>>(layout, 1);
     let layout = extend::<Faults<'_, E>>(layout, 1);
     extend::<Mmap<'_, E>>(layout, 1)
 }

@@ -6,8 +6,8 @@
 //! memory that the boot hands over, in this order:
 //!
 //! ```text
-//!   zones <- lru <- swap <- rmap <- reclaim <- alloc <- faults <- mmap
-//!            spaces <-------/    \- oom <-----/
+//!   zones <- lru <- cache <- swap <- rmap <- reclaim <- alloc <- filemap, faults <- mmap
+//!               spaces <-----------/    \- oom <------/
 //! ```
 //!
 //! `Mm` adds no lock and decides nothing. Its methods are what a kernel calls, by subject:
@@ -16,6 +16,7 @@
 
 mod damage;
 mod devices;
+mod files;
 mod layout;
 mod memory;
 mod programs;
@@ -29,8 +30,10 @@ use crate::base::storage::Storage;
 use crate::base::sync::AtomicU64;
 use crate::block::writeback::Writeback;
 use crate::boot::plan::Plan;
+use crate::cache::{Cache, Files};
 use crate::env::Env;
 use crate::fault::Faults;
+use crate::filemap::Filemap;
 use crate::lru::Lru;
 use crate::lru::turnover::Turnover;
 use crate::mmap::Mmap;
@@ -50,12 +53,14 @@ pub struct Mm<'m, E: Env> {
     pub(crate) zones: &'m Zones<'m, E>,
     pub(crate) lru: &'m Lru<'m, E>,
     pub(crate) writeback: &'m Writeback<E>,
+    pub(crate) files: &'m Files<'m, E>,
     pub(crate) swap: &'m Swap<'m, E>,
     pub(crate) spaces: &'m Spaces<'m, E>,
     pub(crate) rmap: &'m Rmap<'m, E>,
     pub(crate) reclaim: &'m Reclaim<'m, E>,
     pub(crate) oom: &'m Oom<'m, E>,
     pub(crate) alloc: &'m Alloc<'m, E>,
+    pub(crate) filemap: &'m Filemap<'m, E>,
     pub(crate) faults: &'m Faults<'m, E>,
     pub(crate) mmap: &'m Mmap<'m, E>,
     pub(crate) events: &'m VmEvents<E::Cpu>,
@@ -79,14 +84,17 @@ impl<'m, E: Env> Mm<'m, E> {
         let lru = storage.one(Lru::new(zones, events));
         let turnover = storage.one(Turnover::new());
         let writeback = storage.one(Writeback::new(env));
-        let swap = storage.one(Swap::new(lru, writeback));
+        let cache = storage.one(Cache::new(lru, writeback, turnover));
+        let files = storage.one(Files::new(cache));
+        let swap = storage.one(Swap::new(cache));
         let spaces = storage.one(Spaces::new(lru, places));
         let rmap = storage.one(Rmap::new(lru, swap, spaces));
-        let reclaim = storage.one(Reclaim::new(lru, writeback, swap, rmap, turnover));
+        let reclaim = storage.one(Reclaim::new(lru, writeback, files, swap, rmap, turnover));
         reclaim.set_swappiness(plan.config.swappiness);
         let oom = storage.one(Oom::new(lru, swap, spaces, rmap));
         let alloc = storage.one(Alloc::new(lru, writeback, reclaim, oom, turnover));
-        let faults = storage.one(Faults::new(lru, swap, spaces, rmap, alloc, turnover));
+        let filemap = storage.one(Filemap::new(lru, files, swap, alloc));
+        let faults = storage.one(Faults::new(lru, swap, spaces, rmap, alloc));
         let mmap = storage.one(Mmap::new(lru, swap, spaces, rmap, reclaim, alloc, faults));
         Self {
             env,
@@ -94,12 +102,14 @@ impl<'m, E: Env> Mm<'m, E> {
             zones,
             lru,
             writeback,
+            files,
             swap,
             spaces,
             rmap,
             reclaim,
             oom,
             alloc,
+            filemap,
             faults,
             mmap,
             events,

@@ -145,7 +145,7 @@ fn a_compound_page_is_freed_as_a_whole() {
             let pfn = mm.alloc_pages(Gfp::KERNEL, order).expect("a block");
             let head = mm.map.page(pfn);
             assert!(head.has(PageFlags::HEAD) && head.refs() == 1);
-            assert_eq!(head.nr_pages(), order.pages());
+            assert_eq!(mm.map.nr_pages(head), order.pages());
             for i in 1..order.pages() {
                 let tail = mm.map.page(pfn + i);
                 assert_eq!((tail.flags(), tail.mapping()), (PageFlags::TAIL, pfn.0));
@@ -267,7 +267,9 @@ fn sleepers_for_page_locks_all_get_their_turn() {
     let rounds = if cfg!(miri) { 5 } else { 300 };
     with_mm(&[frames(0, 2048)], Config::default(), |mm| {
         let zone = mm.zone(ZoneId::Dma);
-        let mut fresh = core::iter::from_fn(|| mm.alloc.alloc_page(Gfp::KERNEL, Order::ZERO));
+        let mut fresh = core::iter::from_fn(|| {
+            Some(mm.alloc.alloc_page(Gfp::KERNEL, Order::ZERO)?.into_ref().leak())
+        });
         let first = fresh.next().expect("a page");
         let same = |page: &&Page| zone.wait_key(page) == zone.wait_key(first);
         let other = fresh.find(same).expect("another page of the bucket");

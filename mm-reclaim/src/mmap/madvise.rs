@@ -12,8 +12,8 @@ use crate::base::stat::VmEvent;
 use crate::base::tlb::TlbBatch;
 use crate::base::units::Vpn;
 use crate::env::{Env, PageTables, Pte};
-use crate::lru::{IsolatedList, Lruvec, Relocation};
-use crate::page::{Page, PageRef};
+use crate::lru::{Lruvec, Relocation};
+use crate::page::{IsolatedList, Page, PageRef};
 use crate::reclaim::SWAP_CLUSTER_MAX;
 use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf};
 

@@ -33,31 +33,33 @@ bitflags! {
         const PRIVATE = 1 << 9;
         /// Taken off its list and held by a token. (L)
         const ISOLATED = 1 << 10;
+        /// In the page cache of a file; `place` says of which, and where in it. (P)
+        const FILE = 1 << 11;
         // The rest, so that those that change together are a constant of one instruction.
         /// The contents are valid. (P)
-        const UPTODATE = 1 << 11;
+        const UPTODATE = 1 << 12;
         /// Backed by swap: an anonymous page that is not lazily freed. (P)
-        const SWAPBACKED = 1 << 12;
+        const SWAPBACKED = 1 << 13;
         /// Reclaim wants the page as soon as its write-back ends. (A)
-        const RECLAIM = 1 << 13;
+        const RECLAIM = 1 << 14;
         /// Somebody may be sleeping for the page lock or for the end of write-back. (A)
-        const WAITERS = 1 << 14;
+        const WAITERS = 1 << 15;
         /// Seen referenced by an earlier look of reclaim or by `mark_page_accessed`. (A)
-        const REFERENCED = 1 << 15;
+        const REFERENCED = 1 << 16;
         /// The contents differ from the backing store's, or no store has them yet. (A)
-        const DIRTY = 1 << 16;
+        const DIRTY = 1 << 17;
         /// Some area that maps the page is locked into memory. (A)
-        const MLOCKED = 1 << 17;
+        const MLOCKED = 1 << 18;
         /// Was part of the workingset when it was last deactivated or evicted. (A)
-        const WORKINGSET = 1 << 18;
+        const WORKINGSET = 1 << 19;
         /// First page of a compound page; `private` is its order. (C) while allocated
-        const HEAD = 1 << 19;
+        const HEAD = 1 << 20;
         /// Reading or writing its contents failed. (P)
-        const ERROR = 1 << 20;
+        const ERROR = 1 << 21;
         /// A chunk of a pool of objects; `index` tells which. (C) while allocated
-        const TABLE = 1 << 21;
+        const TABLE = 1 << 22;
         /// Read ahead into the swap cache, and not asked for yet. (A)
-        const READAHEAD = 1 << 22;
+        const READAHEAD = 1 << 23;
     }
 }
 
@@ -72,7 +74,8 @@ pub const CHECK_AT_FREE: PageFlags = PageFlags::LOCKED
     .union(PageFlags::BUDDY)
     .union(PageFlags::TAIL)
     .union(PageFlags::PRIVATE)
-    .union(PageFlags::ISOLATED);
+    .union(PageFlags::ISOLATED)
+    .union(PageFlags::FILE);
 
 /// The five lists of a lruvec.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -173,7 +176,8 @@ impl PageFlags {
     pub fn fault(self) -> Option<&'static str> {
         let both = |a: Self, b: Self| self.intersects(a) && self.intersects(b);
         let on_list = Self::LRU.union(Self::ISOLATED);
-        let in_use = on_list | Self::LOCKED | Self::WRITEBACK | Self::SWAPCACHE | Self::HEAD;
+        let in_use =
+            on_list | Self::LOCKED | Self::WRITEBACK | Self::SWAPCACHE | Self::HEAD | Self::FILE;
         if both(Self::LRU, Self::ISOLATED) {
             Some("on a list and isolated at once")
         } else if both(Self::ACTIVE, Self::UNEVICTABLE) {
@@ -186,6 +190,8 @@ impl PageFlags {
             Some("head and tail at once")
         } else if self.contains(Self::SWAPCACHE) && !self.contains(Self::SWAPBACKED) {
             Some("in the swap cache without being backed by swap")
+        } else if both(Self::SWAPCACHE, Self::FILE) {
+            Some("in the swap cache and in a file's at once")
         } else {
             None
         }

@@ -4,8 +4,9 @@
 //! to a zone; holes have descriptors that stay reserved. It is handed over at boot and
 //! lives as long as the machine (`'m`), so a `&'m Page` is a handle that never dangles.
 
+use crate::base::units::Order;
 use crate::base::units::Pfn;
-use crate::page::Page;
+use crate::page::{Page, PageFlags};
 
 /// The descriptors of all frames.
 #[derive(Clone, Copy)]
@@ -39,6 +40,24 @@ impl<'m> MemMap<'m> {
     #[inline(always)]
     pub fn pfn(&self, page: &Page) -> Pfn {
         self.base + self.index_of(page)
+    }
+
+    /// Base pages that the descriptor stands for.
+    #[inline(always)]
+    pub fn nr_pages(&self, page: &Page) -> u32 {
+        if page.has(PageFlags::HEAD) { self.order_of(page).pages() } else { 1 }
+    }
+
+    /// The order of the compound page that `page` heads, or zero.
+    #[inline(always)]
+    pub fn order_of(&self, page: &Page) -> Order {
+        if page.has(PageFlags::HEAD) { self.compound_order(page) } else { Order::ZERO }
+    }
+
+    #[cold]
+    fn compound_order(&self, head: &Page) -> Order {
+        let first_tail = &self.pages[self.index_of(head) as usize + 1];
+        Order::new(first_tail.private() as u8).unwrap_or(Order::ZERO)
     }
 
     /// The first frame.

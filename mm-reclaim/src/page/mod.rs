@@ -9,7 +9,7 @@
 //! | `refs` | 4 | 0 | see below | 1 in the head |
 //! | `mapcount`, `memcg` | 2 + 2 | 0 | mappings, group | 0 |
 //! | `next`, `prev` | 8 | free list | LRU or private list | unlinked |
-//! | `private` | 4 | order | swap entry, in the swap cache | head: order |
+//! | `private` | 4 | order | swap entry, in the swap cache | first tail: order |
 //! | `place`, low half: `mapping` | 4 | 0 | handle of its anon family | tails: the head's frame |
 //! | `place`, high half: `index` | 4 | migrate type | linear index in the family | 0 |
 //!
@@ -42,14 +42,18 @@ pub(crate) mod list;
 pub mod memmap;
 pub(crate) mod pool;
 mod token;
+mod token_list;
 mod transitions;
 
 pub use flags::{CHECK_AT_FREE, LruList, PageFlags, PageType};
+pub(crate) use token::NewPage;
 pub use token::{FrozenPage, IsolatedPage, LockedPage, PageLock, PageRef};
+pub(crate) use token_list::{FrozenList, IsolatedList};
 
 use core::fmt;
 
 use crate::base::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::base::units::{FileId, FilePage};
 
 /// The two top bits of the flag word name the zone. (C)
 const ZONE_SHIFT: u32 = 30;
@@ -156,7 +160,8 @@ impl Page {
         (self.place.load(Ordering::Relaxed) >> 32) as u32
     }
 
-    /// The swap entry of a page in the swap cache, or the order of a free or compound block.
+    /// The swap entry of a page in the swap cache, or the order of a free block; of a compound
+    /// page the first tail has the order.
     #[inline(always)]
     pub fn private(&self) -> u32 {
         self.private.load(Ordering::Relaxed)
@@ -172,9 +177,11 @@ impl Page {
         self.has(PageFlags::RESERVED) && self.refs() > 0
     }
 
-    /// Base pages that the descriptor stands for.
-    pub fn nr_pages(&self) -> u32 {
-        if self.has(PageFlags::HEAD) { 1 << self.private() } else { 1 }
+    /// The page of a file that this one is, if it is in a file's page cache.
+    #[inline]
+    pub fn file_page(&self) -> Option<FilePage> {
+        let at = FilePage { file: FileId(self.mapping()), index: self.index() };
+        self.has(PageFlags::FILE).then_some(at)
     }
 }
 

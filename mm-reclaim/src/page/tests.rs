@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{CHECK_AT_FREE, MAPCOUNT_MAX, Page, PageFlags, PageLock};
 use crate::base::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::base::units::Order;
-use crate::tests::{cases, panic_of};
+use crate::tests::{cases, descriptors, nth, owned, panic_of};
 
 /// The highest zone, so that a lost zone bit shows.
 const ZONE: u8 = 2;
@@ -133,7 +133,7 @@ impl<'p> Driven<'p> {
                 self.entry = entry;
             }
             Step::LeaveCache => {
-                page.leave_swap_cache();
+                page.leave_cache();
                 self.want -= PageFlags::SWAPCACHE;
                 self.entry = 0;
             }
@@ -238,7 +238,7 @@ impl<'p> Driven<'p> {
         assert_eq!(page.flags(), self.want);
         assert_eq!(page.flags().fault(), None, "{page:?}");
         assert_eq!((page.zone_index(), page.private()), (ZONE.into(), self.entry));
-        assert_eq!((page.refs(), page.mapcount(), page.nr_pages()), (2, 1, 1));
+        assert_eq!((page.refs(), page.mapcount()), (2, 1));
         assert_eq!((page.mapping(), page.index()), (1, 2));
     }
 }
@@ -351,13 +351,17 @@ fn the_last_mapping_is_told() {
 /// BUDY-08: a head stands for its whole block, a tail names its head.
 #[test]
 fn heads_count_their_block_and_tails_name_their_head() {
-    let (head, tail) = (owned_page(), owned_page());
-    head.make_head(Order::PAGEBLOCK);
+    let pages = descriptors(2, |_| 0);
+    let map = owned(&pages);
+    let (head, tail) = (nth(map, 0), nth(map, 1));
+    head.make_head();
     tail.make_tail(77);
-    assert_eq!((head.nr_pages(), tail.nr_pages(), tail.mapping()), (512, 1, 77));
+    tail.set_compound_order(Order::PAGEBLOCK);
+    assert_eq!((map.nr_pages(head), map.nr_pages(tail), tail.mapping()), (512, 1, 77));
+    assert_eq!((head.private(), tail.private()), (0, 9), "the head's is free for a swap entry");
     assert!(head.has(PageFlags::HEAD) && tail.has(PageFlags::TAIL));
     tail.clear_tail();
-    assert_eq!((tail.flags(), tail.mapping()), (PageFlags::empty(), 0));
+    assert_eq!((tail.flags(), tail.mapping(), tail.private()), (PageFlags::empty(), 0, 0));
 }
 
 /// Gets and puts references until told to stop.

@@ -1,6 +1,7 @@
 //! Tokens: the right to do something with a page, as a value that cannot be copied.
 //!
 //! ```text
+//!   NewPage ............... allocated just now, nobody else knows it
 //!   PageRef ............... one counted reference
 //!   PageLock .............. the page lock
 //!   IsolatedPage .......... the page is off its list, one reference is the token's
@@ -25,6 +26,51 @@ fn bomb(what: &str, page: &Page) {
         return;
     }
     panic!("a token was dropped: {what} of {page:?}");
+}
+
+/// A page that was allocated just now, with one reference: nobody else knows it.
+///
+/// It becomes a mapped page, one of a cache, or a plain reference. Its contents are whatever
+/// the frame held.
+#[must_use = "a new page must be used or freed"]
+pub(crate) struct NewPage<'m>(&'m Page);
+
+impl<'m> NewPage<'m> {
+    /// For the zones, which give pages out.
+    #[inline(always)]
+    pub(crate) fn owned(page: &'m Page) -> Self {
+        debug_assert!(page.refs() > 0);
+        Self(page)
+    }
+
+    /// The page.
+    #[inline(always)]
+    pub(crate) fn page(&self) -> &'m Page {
+        self.0
+    }
+
+    /// A page with a reference, like any other.
+    #[inline(always)]
+    pub(crate) fn into_ref(self) -> PageRef<'m> {
+        let page = self.0;
+        mem::forget(self);
+        PageRef(page)
+    }
+
+    /// An anonymous page of a family, mapped once. The mapping has one reference, and the other
+    /// one, which comes back, is for the batch by which the page enters the lists. For the
+    /// holder of the page-table lock under which the mapping is made.
+    #[inline(always)]
+    pub(crate) fn into_mapped(self, family: u32, index: u32) -> PageRef<'m> {
+        self.0.init_anon(family, index);
+        self.into_ref()
+    }
+}
+
+impl Drop for NewPage<'_> {
+    fn drop(&mut self) {
+        bomb("new page", self.0);
+    }
 }
 
 /// One counted reference to a page.

@@ -7,7 +7,7 @@ use super::{
     CHECK_AT_FREE, LruList, MAPCOUNT_MAX, Page, PageFlags, PageLock, PageRef, UNLINKED, ZONE_SHIFT,
 };
 use crate::base::sync::Ordering;
-use crate::base::units::Order;
+use crate::base::units::{FilePage, Order};
 
 impl Page {
     #[inline(always)]
@@ -199,9 +199,22 @@ impl Page {
         self.set(PageFlags::SWAPCACHE);
     }
 
-    /// Leaves the swap cache, whose reference the caller now owns.
-    pub(crate) fn leave_swap_cache(&self) {
-        self.clear(PageFlags::SWAPCACHE);
+    /// A fresh page, which nobody else knows, becomes one of a file, whose contents are still to
+    /// come. The cache holds a reference from now on, and the caller the page lock.
+    pub(crate) fn begin_in_file(&self, at: FilePage) -> PageLock<'_> {
+        self.set_mapping(at.file.0, at.index);
+        let now = self.flags.load(Ordering::Relaxed);
+        let flags = PageFlags::LOCKED.union(PageFlags::FILE).bits();
+        self.flags.store(now | flags, Ordering::Relaxed);
+        PageLock::new(self)
+    }
+
+    /// Leaves the cache that it is in, whose reference the caller now owns.
+    pub(crate) fn leave_cache(&self) {
+        let was = self.clear(PageFlags::SWAPCACHE.union(PageFlags::FILE));
+        if was.contains(PageFlags::FILE) {
+            self.set_mapping(0, 0);
+        }
         self.private.store(0, Ordering::Relaxed);
     }
 
@@ -377,16 +390,14 @@ impl Page {
         sound
     }
 
-    /// Makes the page the head of a compound page of `order`.
-    pub(crate) fn make_head(&self, order: Order) {
-        self.private.store(u32::from(order.get()), Ordering::Relaxed);
+    /// Makes the page the head of a compound page; its first tail says of which order.
+    pub(crate) fn make_head(&self) {
         self.set(PageFlags::HEAD);
     }
 
     /// Undoes [`Page::make_head`].
     pub(crate) fn clear_head(&self) {
         self.clear(PageFlags::HEAD);
-        self.private.store(0, Ordering::Relaxed);
     }
 
     /// Makes the page a tail of the compound page whose head is frame `head`.
@@ -395,9 +406,16 @@ impl Page {
         self.set(PageFlags::TAIL);
     }
 
-    /// Undoes [`Page::make_tail`].
+    /// Says, in the first tail, of which order the compound page is.
+    pub(crate) fn set_compound_order(&self, order: Order) {
+        debug_assert!(self.has(PageFlags::TAIL), "no tail: {self:?}");
+        self.private.store(u32::from(order.get()), Ordering::Relaxed);
+    }
+
+    /// Undoes [`Page::make_tail`], and in the first tail [`Page::set_compound_order`].
     pub(crate) fn clear_tail(&self) {
         self.clear(PageFlags::TAIL);
+        self.private.store(0, Ordering::Relaxed);
         self.set_mapping(0, 0);
     }
 

@@ -11,8 +11,7 @@
 use super::{Reclaim, Scan};
 use crate::base::stat::VmEvent;
 use crate::env::{Env, Tasks};
-use crate::lru::IsolatedList;
-use crate::page::{IsolatedPage, LruList, PageFlags, PageType};
+use crate::page::{IsolatedList, IsolatedPage, LruList, PageFlags, PageType};
 use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
@@ -21,7 +20,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         let kind = list.page_type().unwrap_or(PageType::Anon);
         let Reclaim { env, map, lru, rmap, events, .. } = self.reclaim;
         lru.drain();
-        let mut batch = self.lruvec.isolate(*map, list, want, self.isolate_mode(kind));
+        let mut batch = self.lruvec.isolate(list, want, self.isolate_mode(kind));
         events.count(VmEvent::PgRefill, u64::from(batch.scanned));
         self.zone.note_looked_at(batch.scanned);
         let mut back = IsolatedList::new(*map);
@@ -53,7 +52,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         if found.mappings == 0 {
             return Fate::Deactivate;
         }
-        looks.rotated += page.page().nr_pages();
+        looks.rotated += self.reclaim.map.nr_pages(page.page());
         let is_text = found.exec && flags.page_type() == PageType::File;
         if is_text { Fate::Stay } else { Fate::Deactivate }
     }
@@ -66,7 +65,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             Fate::Deactivate => {
                 page.page().choose_list(false, false);
                 page.page().mark_workingset();
-                looks.deactivated += page.page().nr_pages();
+                looks.deactivated += self.reclaim.map.nr_pages(page.page());
             }
         }
     }

@@ -9,8 +9,8 @@ use crate::base::sync::Ordering;
 use crate::base::units::Nanos;
 use crate::base::wait::ISOLATION_WAIT;
 use crate::env::{Env, TaskFlags, Tasks, WaitEnd, WaitMode};
-use crate::lru::{IsolateMode, IsolatedList};
-use crate::page::{LruList, PageType};
+use crate::lru::IsolateMode;
+use crate::page::{IsolatedList, LruList, PageType};
 use crate::zone::ZoneFlags;
 use crate::zone::gfp::Gfp;
 
@@ -26,7 +26,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             return answer;
         }
         self.reclaim.lru.drain();
-        let mut batch = self.lruvec.isolate(self.reclaim.map, list, want, self.isolate_mode(kind));
+        let mut batch = self.lruvec.isolate(list, want, self.isolate_mode(kind));
         self.count_scan(kind, batch.scanned);
         if batch.taken == 0 {
             self.zone.note_reclaim(batch.scanned, 0);

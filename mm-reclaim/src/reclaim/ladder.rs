@@ -10,8 +10,7 @@
 //! Locks: the page lock across the rungs; family and page-table locks inside
 //! `page_referenced` and `try_to_unmap`; none across I/O.
 //!
-//! Pages that cannot exist yet: file pages ([`PageType::File`] that is not lazily freed),
-//! private data, huge pages, and limit reclaim. Their rungs stand where they belong and
+//! Pages that cannot exist yet: mapped file pages, private data, huge pages, and limit reclaim. Their rungs stand where they belong and
 //! say so; the decisions that are pure are tested already.
 //!
 //! Counterpart in Linux: the body of `shrink_page_list`.
@@ -23,6 +22,7 @@ use super::{
     ActivateReason, BatchStat, CullReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind,
     ScanRequest, Stage, Verdict,
 };
+use crate::cache::Busy;
 use crate::env::{BlockDevice, Env};
 use crate::page::{IsolatedPage, LockedPage, Page, PageFlags, PageType};
 use crate::rmap::{RmapBatch, Unmap};
@@ -72,7 +72,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     fn lock(&mut self, page: IsolatedPage<'m>) -> Stage<'m> {
         match page.try_lock() {
             Ok(locked) => {
-                self.pressure += u64::from(locked.page().nr_pages());
+                self.pressure += u64::from(self.reclaim.map.nr_pages(locked.page()));
                 Continue(locked)
             }
             Err(page) => Break(Verdict::Keep(page, KeepReason::LockedElsewhere)),
@@ -95,7 +95,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             return self.keep(page, KeepReason::MayNotUnmap);
         }
         if mapped || page.page().has(PageFlags::SWAPCACHE) {
-            self.pressure += u64::from(page.page().nr_pages());
+            self.pressure += u64::from(self.reclaim.map.nr_pages(page.page()));
         }
         Continue(page)
     }
@@ -104,7 +104,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     fn under_writeback(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let flags = page.page().flags();
         let written = flags.contains(PageFlags::WRITEBACK);
-        let nr = page.page().nr_pages();
+        let nr = self.reclaim.map.nr_pages(page.page());
         if flags.intersects(PageFlags::DIRTY | PageFlags::WRITEBACK) {
             self.stat.dirty += nr;
             self.stat.unqueued += if written { 0 } else { nr };
@@ -116,10 +116,15 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     }
 
     fn is_congested(&self, page: &Page, flags: PageFlags) -> bool {
-        flags.contains(PageFlags::SWAPCACHE) && {
-            let entry = SwapEntry::from_raw(page.private());
-            let device = self.reclaim.swap.device(entry).id;
-            self.reclaim.env.blocks().is_congested(device)
+        let reclaim = self.reclaim;
+        match page.file_page() {
+            Some(at) => reclaim.files.is_congested(at),
+            None => {
+                flags.contains(PageFlags::SWAPCACHE) && {
+                    let device = reclaim.swap.device(SwapEntry::from_raw(page.private())).id;
+                    reclaim.env.blocks().is_congested(device)
+                }
+            }
         }
     }
 
@@ -129,11 +134,11 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         let drowning = self.zone.flags().contains(ZoneFlags::WRITEBACK);
         let is_kswapd = self.request.kind == ReclaimKind::Kswapd;
         if is_kswapd && drowning && flags.contains(PageFlags::RECLAIM) {
-            self.stat.immediate += page.page().nr_pages();
+            self.stat.immediate += self.reclaim.map.nr_pages(page.page());
             return self.activate(page, ActivateReason::ImmediateWriteback);
         }
         page.page().mark_reclaim();
-        self.stat.writeback += page.page().nr_pages();
+        self.stat.writeback += self.reclaim.map.nr_pages(page.page());
         self.activate(page, ActivateReason::UnderWriteback)
     }
 
@@ -154,7 +159,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             },
             PageReferences::Keep => {
                 page.page().mark_referenced();
-                self.stat.ref_keep += page.page().nr_pages();
+                self.stat.ref_keep += self.reclaim.map.nr_pages(page.page());
                 match self.keep(page, KeepReason::Referenced) {
                     Break(verdict) => Break(verdict),
                     Continue(page) => Continue((page, false)),
@@ -198,7 +203,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             Unmap::Done => Continue(page),
             Unmap::Locked => self.cull(page, CullReason::LockedMapping),
             Unmap::Failed => {
-                self.stat.unmap_fail += page.page().nr_pages();
+                self.stat.unmap_fail += self.reclaim.map.nr_pages(page.page());
                 self.activate(page, ActivateReason::UnmapFailed)
             }
         }
@@ -219,17 +224,31 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         page: LockedPage<'m>,
         reason: FreeReason,
     ) -> Stage<'m, core::convert::Infallible> {
-        match self.reclaim.remove_mapping(page) {
-            Ok(frozen) => {
-                self.cached -= 1;
-                Break(Verdict::Free(frozen, reason))
+        let removed = match page.page().file_page() {
+            Some(at) => self.reclaim.files.freeze_and_remove(at, page),
+            None if page.page().has(PageFlags::SWAPCACHE) => {
+                let removed = self.reclaim.swap.freeze_and_remove(page);
+                self.cached -= i32::from(removed.is_ok());
+                removed
             }
-            Err((page, why)) => {
+            None => return self.keep_for_good(page),
+        };
+        match removed {
+            Ok(frozen) => Break(Verdict::Free(frozen, reason)),
+            Err((page, busy)) => {
                 let (page, lock) = page.split();
                 self.reclaim.zones.unlock(lock);
-                Break(Verdict::Keep(page, why))
+                Break(Verdict::Keep(page, why_busy(busy)))
             }
         }
+    }
+
+    /// A page that is in no cache cannot be freed: nothing would have its contents.
+    #[cold]
+    fn keep_for_good(&mut self, page: LockedPage<'m>) -> Stage<'m, core::convert::Infallible> {
+        let (page, lock) = page.split();
+        self.reclaim.zones.unlock(lock);
+        Break(Verdict::Keep(page, KeepReason::NoMapping))
     }
 
     // ---- verdicts: the page lock is given back first ----
@@ -246,7 +265,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if page.page().has(PageFlags::SWAPCACHE) && self.reclaim.swap.is_full() {
             self.reclaim.swap.try_to_free_swap(page.lock());
         }
-        self.stat.activate[page_type as usize] += page.page().nr_pages();
+        self.stat.activate[page_type as usize] += self.reclaim.map.nr_pages(page.page());
         let (page, lock) = page.split();
         self.reclaim.zones.unlock(lock);
         Break(Verdict::Activate(page, why))
@@ -257,5 +276,13 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         let (page, lock) = page.split();
         self.reclaim.zones.unlock(lock);
         Break(Verdict::Cull(page, why))
+    }
+}
+
+/// SPL-16: what the cache says, as a reason.
+fn why_busy(busy: Busy) -> KeepReason {
+    match busy {
+        Busy::Referenced => KeepReason::ExtraReference,
+        Busy::Dirty => KeepReason::FoundDirty,
     }
 }

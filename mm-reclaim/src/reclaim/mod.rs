@@ -48,6 +48,7 @@ use crate::base::stat::VmEvents;
 use crate::base::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use crate::base::wait::CallWord;
 use crate::block::writeback::Writeback;
+use crate::cache::Files;
 use crate::env::Env;
 use crate::lru::Lru;
 use crate::lru::turnover::Turnover;
@@ -68,6 +69,7 @@ pub(crate) struct Reclaim<'m, E: Env> {
     zones: &'m Zones<'m, E>,
     lru: &'m Lru<'m, E>,
     writeback: &'m Writeback<E>,
+    files: &'m Files<'m, E>,
     swap: &'m Swap<'m, E>,
     rmap: &'m Rmap<'m, E>,
     turnover: &'m Turnover,
@@ -90,6 +92,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
     pub(crate) fn new(
         lru: &'m Lru<'m, E>,
         writeback: &'m Writeback<E>,
+        files: &'m Files<'m, E>,
         swap: &'m Swap<'m, E>,
         rmap: &'m Rmap<'m, E>,
         turnover: &'m Turnover,
@@ -101,6 +104,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
             zones,
             lru,
             writeback,
+            files,
             swap,
             rmap,
             turnover,

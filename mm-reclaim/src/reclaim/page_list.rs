@@ -10,9 +10,7 @@ use super::{BatchStat, Reason, Reclaim, Scan, Verdict};
 use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::env::{BlockDevice, Env, Tasks};
-use crate::lru::IsolatedList;
-use crate::page::FrozenPage;
-use crate::page::list::PageList;
+use crate::page::{FrozenList, IsolatedList};
 use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
@@ -31,7 +29,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             walks: RmapBatch::new(),
         };
         let mut back = IsolatedList::new(reclaim.map);
-        let mut freed = PageList::new(reclaim.map);
+        let mut freed = FrozenList::new(reclaim.map);
         reclaim.env.blocks().plug();
         while let Some(page) = pages.pop() {
             reclaim.env.tasks().yield_now();
@@ -45,8 +43,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         self.progress.scanned += pressure;
         stat.reclaimed = freed.len();
         if stat.reclaimed > 0 {
-            let frozen = || freed.pop_front().map(FrozenPage::after_last_put);
-            reclaim.zones.free_batch(self.zone, core::iter::from_fn(frozen));
+            reclaim.zones.free_batch(self.zone, core::iter::from_fn(|| freed.pop()));
         }
         reclaim.count_batch(&stat);
         *pages = back;
@@ -71,7 +68,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
         &self,
         verdict: Verdict<'m>,
         back: &mut IsolatedList<'m>,
-        freed: &mut PageList<'m>,
+        freed: &mut FrozenList<'m>,
     ) {
         let reason = match verdict {
             Verdict::Keep(page, why) => {
@@ -90,7 +87,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
                 Reason::Cull(why)
             }
             Verdict::Free(page, why) => {
-                freed.push_back(page.leak());
+                freed.push(page);
                 Reason::Free(why)
             }
         };

@@ -9,10 +9,8 @@ use core::ops::ControlFlow::{Break, Continue};
 use super::ladder::Judge;
 use super::{ActivateReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind, Stage, Verdict};
 use crate::base::stat::VmEvent;
-use crate::base::sync::{NoPreempt, Ordering};
 use crate::env::Env;
-use crate::lru::workingset::Shadow;
-use crate::page::{FrozenPage, IsolatedPage, LockedPage, PageFlags, PageType};
+use crate::page::{IsolatedPage, LockedPage, PageFlags, PageLock, PageType};
 use crate::swap::SwapEntry;
 use crate::zone::ZoneFlags;
 
@@ -52,7 +50,6 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     }
 
     /// SPL-13: only kswapd, only in a zone full of dirty pages, only at the second visit.
-    /// No dirty file page exists yet, so nothing gets here but by way of tests.
     fn may_write_file(&self, flags: PageFlags) -> bool {
         self.request.kind == ReclaimKind::Kswapd
             && self.zone.flags().contains(ZoneFlags::DIRTY)
@@ -61,25 +58,48 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-14: writes the page and looks at what has become of it.
     fn pageout(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+        if let Some(at) = page.page().file_page() {
+            return self.write(page, |reclaim, lock| reclaim.files.writepage(lock, at), |_| false);
+        }
         if !page.page().has(PageFlags::SWAPCACHE) {
-            // A file page would be written by its file system here.
             return self.activate(page, ActivateReason::PageoutFailed);
         }
-        if self.reclaim.swap.slot_uses(page.page()) == 0 {
-            self.reclaim.swap.try_to_free_swap(page.lock());
+        let swap = self.reclaim.swap;
+        if swap.slot_uses(page.page()) == 0 {
+            swap.try_to_free_swap(page.lock());
             return self.keep(page, KeepReason::SlotUnused);
         }
-        // A CPU may still store through a stale translation while the device reads.
-        self.walks.stale.flush_writable(&self.reclaim.env);
-        self.stat.pageout += page.page().nr_pages();
         let entry = SwapEntry::from_raw(page.page().private());
-        let (page, lock) = page.split();
-        self.reclaim.swap.writepage(lock);
-        self.after_write(page, entry)
+        self.write(
+            page,
+            |reclaim, lock| reclaim.swap.writepage(lock),
+            |reclaim| reclaim.swap.has_write_failed(entry),
+        )
     }
 
-    /// What has become of a page that was submitted to the slot of `entry`.
-    fn after_write(&mut self, page: IsolatedPage<'m>, entry: SwapEntry) -> Stage<'m> {
+    /// Submits the page; `has_failed` says, of one that is dirty afterwards, whether its store
+    /// could not write it.
+    #[inline]
+    fn write(
+        &mut self,
+        page: LockedPage<'m>,
+        submit: impl FnOnce(&Reclaim<'m, E>, PageLock<'m>),
+        has_failed: impl FnOnce(&Reclaim<'m, E>) -> bool,
+    ) -> Stage<'m> {
+        // A CPU may still store through a stale translation while the device reads.
+        self.walks.stale.flush_writable(&self.reclaim.env);
+        self.stat.pageout += self.reclaim.map.nr_pages(page.page());
+        let (page, lock) = page.split();
+        submit(self.reclaim, lock);
+        self.after_write(page, has_failed)
+    }
+
+    /// What has become of a page that was submitted.
+    fn after_write(
+        &mut self,
+        page: IsolatedPage<'m>,
+        has_failed: impl FnOnce(&Reclaim<'m, E>) -> bool,
+    ) -> Stage<'m> {
         if page.page().has(PageFlags::WRITEBACK) {
             return Break(Verdict::Keep(page, KeepReason::InFlight));
         }
@@ -91,51 +111,9 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if !flags.intersects(PageFlags::DIRTY | PageFlags::WRITEBACK) {
             return Continue(page);
         }
-        if flags.contains(PageFlags::DIRTY) && self.reclaim.swap.has_write_failed(entry) {
+        if flags.contains(PageFlags::DIRTY) && has_failed(self.reclaim) {
             return self.activate(page, ActivateReason::WriteFailed);
         }
         self.keep(page, KeepReason::DirtyAgain)
-    }
-}
-
-impl<'m, E: Env> Reclaim<'m, E> {
-    /// Takes a clean page out of its cache for good, if the isolation and the cache hold
-    /// its only references (SPL-16); the slot keeps a shadow of it. The caller keeps count of
-    /// the pages in the cache.
-    ///
-    /// # Errors
-    /// The page comes back, with the reason.
-    pub(super) fn remove_mapping(
-        &self,
-        page: LockedPage<'m>,
-    ) -> Result<FrozenPage<'m>, (LockedPage<'m>, KeepReason)> {
-        let flags = page.page().flags();
-        if !flags.contains(PageFlags::SWAPCACHE) {
-            return Err((page, KeepReason::NoMapping));
-        }
-        let expected = 1 + page.page().nr_pages();
-        let whole = NoPreempt::<E::Cpu>::new();
-        let frozen = match page.freeze(expected, &whole) {
-            Ok(frozen) => frozen,
-            Err(page) => return Err((page, KeepReason::ExtraReference)),
-        };
-        // Looked at after the freeze: nobody can dirty a page without a reference.
-        if frozen.page().has(PageFlags::DIRTY) {
-            return Err((frozen.thaw(expected), KeepReason::FoundDirty));
-        }
-        let entry = SwapEntry::from_raw(frozen.page().private());
-        let shadow = self.workingset_eviction(&frozen);
-        let pfn = self.map.pfn(frozen.page());
-        self.swap.uncache(entry, pfn, Some(shadow));
-        Ok(frozen.settle())
-    }
-
-    /// Ticks the clock and makes the shadow that the page leaves behind.
-    fn workingset_eviction(&self, frozen: &FrozenPage<'m>) -> u32 {
-        let page = frozen.page();
-        let lruvec = self.lru.of(page);
-        let clock = lruvec.clock.fetch_add(page.nr_pages(), Ordering::Relaxed);
-        let workingset = page.has(PageFlags::WORKINGSET);
-        Shadow { clock, zone: page.zone_index() as u8, workingset }.encode()
     }
 }

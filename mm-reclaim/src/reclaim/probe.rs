@@ -8,7 +8,7 @@
 use super::{BatchStat, Reclaim, ScanProgress, ScanRequest};
 use crate::base::units::Pfn;
 use crate::env::Env;
-use crate::lru::IsolatedList;
+use crate::page::IsolatedList;
 
 impl<'m, E: Env> Reclaim<'m, E> {
     /// Isolates those of `frames` that are on a list, judges them in their order, and puts

@@ -8,8 +8,8 @@
 use super::{BatchStat, DEF_PRIORITY, Reclaim, Scan, ScanProgress, ScanRequest};
 use crate::base::units::Order;
 use crate::env::Env;
-use crate::lru::{IsolatedList, Lruvec};
-use crate::page::LruList;
+use crate::lru::Lruvec;
+use crate::page::{IsolatedList, LruList};
 use crate::zone::{Zone, ZoneId};
 
 impl<'m, E: Env> Reclaim<'m, E> {

@@ -5,18 +5,43 @@
 //! reference. A fault finds the page by the slot, even under write-back; reclaim finds
 //! the slot by the page.
 //!
-//! A lookup holds nothing at first: it reads the word, takes a reference unless the page
-//! is free or frozen, and reads the word again. If it still names the frame, the page was
-//! in the cache while the reference was taken.
-//!
 //! Counterpart in Linux: `mm/swap_state.c`, `mm/swapfile.c`.
 
 use super::map::{Held, SlotState};
 use super::{Swap, SwapDevice, SwapEntry};
-use crate::base::sync::RelaxStrategy;
 use crate::base::units::Pfn;
-use crate::env::{BlockDevice, Cpu, Env};
-use crate::page::{Page, PageFlags, PageLock, PageRef};
+use crate::cache::{Busy, NotEntered, Store};
+use crate::env::{BlockDevice, Env};
+use crate::page::{FrozenPage, LockedPage, NewPage, Page, PageFlags, PageLock, PageRef};
+
+/// Whether a page is read before anybody asks for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ahead {
+    /// A fault waits for it.
+    No,
+    /// A fault read its neighbour.
+    Yes,
+}
+
+impl<E: Env> Store for Swap<'_, E> {
+    type Key = SwapEntry;
+
+    #[inline(always)]
+    fn cached(&self, entry: SwapEntry) -> Option<Pfn> {
+        self.device(entry).cached(entry.slot())
+    }
+
+    #[inline(always)]
+    fn enter(&self, entry: SwapEntry, frame: Pfn) -> Result<Option<u32>, NotEntered> {
+        self.device(entry).cache(entry.slot(), frame).map_err(|_| NotEntered)
+    }
+
+    #[inline(always)]
+    fn leave(&self, entry: SwapEntry, frame: Pfn, shadow: Option<u32>) {
+        let device = self.device(entry);
+        device.uncache(entry.slot(), frame, shadow, || self.discard(device, entry));
+    }
+}
 
 impl<'m, E: Env> Swap<'m, E> {
     /// Gives an anonymous page a slot and enters it into the cache; it is dirty from then
@@ -35,14 +60,59 @@ impl<'m, E: Env> Swap<'m, E> {
     /// Takes a page out of the cache; its contents are nowhere else from now on. The
     /// caller holds the page lock and a reference, and the page is not under write-back.
     pub(crate) fn delete_from_swap_cache(&self, lock: &PageLock<'m>) {
+        lock.page().set_dirty();
+        self.remove(lock);
+    }
+
+    fn remove(&self, lock: &PageLock<'m>) {
         let page = lock.page();
         let entry = SwapEntry::from_raw(page.private());
-        page.leave_swap_cache();
         self.lru.of(page).add_swapcached(-1);
-        page.set_dirty();
-        self.uncache(entry, self.map.pfn(page), None);
-        let last = page.put();
-        debug_assert!(!last, "the caller holds a reference");
+        self.cache.remove(self, entry, lock);
+    }
+
+    /// A page whose contents never came leaves the cache; its slot still has them, perhaps.
+    #[cold]
+    pub(crate) fn forget_failed_read(&self, lock: &PageLock<'m>) {
+        self.remove(lock);
+    }
+
+    /// Takes a clean page out for good, as [`Cache::freeze_and_remove`] does. The caller keeps
+    /// count of the pages in the cache.
+    ///
+    /// # Errors
+    /// The page comes back, with the reason.
+    ///
+    /// [`Cache::freeze_and_remove`]: crate::cache::Cache::freeze_and_remove
+    #[inline]
+    pub(crate) fn freeze_and_remove(
+        &self,
+        page: LockedPage<'m>,
+    ) -> Result<FrozenPage<'m>, (LockedPage<'m>, Busy)> {
+        let entry = SwapEntry::from_raw(page.page().private());
+        self.cache.freeze_and_remove(self, entry, page)
+    }
+
+    /// Enters a fresh page for a stored slot and starts reading it.
+    ///
+    /// # Errors
+    /// Another page was quicker or the slot is gone; the fresh page is freed then.
+    #[inline]
+    pub(crate) fn read_into(
+        &self,
+        entry: SwapEntry,
+        new: NewPage<'m>,
+        ahead: Ahead,
+    ) -> Result<PageRef<'m>, NotEntered> {
+        let begin = |page: &'m Page| page.begin_in_swap_cache(entry.raw(), ahead == Ahead::Yes);
+        let (lock, held, shadow) = self.cache.enter(self, entry, new, begin)?;
+        self.lru.of(held.page()).add_swapcached(1);
+        if let Some(shadow) = shadow {
+            self.cache.workingset_refault(held.page(), shadow, self.has_free());
+        }
+        self.lru.add(held.page());
+        self.readpage(lock);
+        Ok(held)
     }
 
     /// Gives the slot of a page back if no page-table entry names it (`try_to_free_swap`).
@@ -117,32 +187,15 @@ impl<'m, E: Env> Swap<'m, E> {
         }
     }
 
-    /// The page in `frame` leaves the slot, and perhaps a shadow in its place.
-    #[inline]
-    pub(crate) fn uncache(&self, entry: SwapEntry, frame: Pfn, shadow: Option<u32>) {
-        let device = self.device(entry);
-        device.uncache(entry.slot(), frame, shadow, || self.discard(device, entry));
-    }
-
     fn discard(&self, device: &SwapDevice<'m, E::Cpu>, entry: SwapEntry) {
         self.env.blocks().discard(device.id, entry.slot(), 1);
     }
 
     /// The page of a slot, if it is in the cache (`lookup_swap_cache`).
+    #[doc(alias = "lookup_swap_cache")]
+    #[inline]
     pub(crate) fn lookup(&self, entry: SwapEntry) -> Option<PageRef<'m>> {
-        let device = self.device(entry);
-        loop {
-            let pfn = device.cached(entry.slot())?;
-            let Some(found) = self.map.page(pfn).get_unless_zero() else {
-                // Frozen: on its way out of the cache or back; look again.
-                <<E::Cpu as Cpu>::Relax as RelaxStrategy>::relax();
-                continue;
-            };
-            if device.cached(entry.slot()) == Some(pfn) {
-                return Some(found);
-            }
-            self.lru.put(found);
-        }
+        self.cache.lookup(self, entry)
     }
 }
 

@@ -16,6 +16,7 @@ mod on_off;
 mod slots;
 mod transfer;
 
+pub(crate) use cache::Ahead;
 pub use entry::SwapEntry;
 pub use header::HeaderError;
 pub use map::{Slot, SwapDevice};
@@ -24,7 +25,7 @@ pub use on_off::SwapOnError;
 use crate::base::lock_order::SWAPON;
 use crate::base::stat::VmEvents;
 use crate::base::sync::{AtomicU8, AtomicU32, Lock, Once, Ordering};
-use crate::block::writeback::Writeback;
+use crate::cache::Cache;
 use crate::env::Env;
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
@@ -37,7 +38,7 @@ pub(crate) struct Swap<'m, E: Env> {
     map: MemMap<'m>,
     zones: &'m Zones<'m, E>,
     lru: &'m Lru<'m, E>,
-    writeback: &'m Writeback<E>,
+    cache: &'m Cache<'m, E>,
     events: &'m VmEvents<E::Cpu>,
     /// Devices by position; a position is taken once.
     devices: [Once<SwapDevice<'m, E::Cpu>>; MAX_SWAP_DEVICES],
@@ -53,14 +54,14 @@ pub(crate) struct Swap<'m, E: Env> {
 
 impl<'m, E: Env> Swap<'m, E> {
     /// No device yet.
-    pub(crate) fn new(lru: &'m Lru<'m, E>, writeback: &'m Writeback<E>) -> Self {
-        let zones = lru.zones;
+    pub(crate) fn new(cache: &'m Cache<'m, E>) -> Self {
+        let (zones, lru) = (cache.zones, cache.lru);
         Self {
             env: zones.env,
             map: zones.map,
             zones,
             lru,
-            writeback,
+            cache,
             events: lru.events,
             devices: [const { Once::new() }; MAX_SWAP_DEVICES],
             count: AtomicU32::new(0),

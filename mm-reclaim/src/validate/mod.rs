@@ -14,7 +14,7 @@ mod spaces;
 mod swap;
 
 use crate::base::stat::VmEvent;
-use crate::base::units::{Order, Pfn, Vpn};
+use crate::base::units::{FilePage, Order, Pfn, Vpn};
 use crate::env::Env;
 use crate::lru::Lru;
 use crate::page::LruList;
@@ -165,6 +165,13 @@ pub enum Violation {
     },
     /// A slot names a page that does not name it, or the other way round.
     OrphanSlot(SwapEntry),
+    /// A page says that a file's cache has it, and the file has not.
+    OrphanFilePage {
+        /// The frame.
+        pfn: Pfn,
+        /// The page of the file that it says it is.
+        at: FilePage,
+    },
     /// A page-table entry names a slot that is not used.
     UnusedSlot(SwapEntry),
     /// The slots count more or fewer users than there are entries.

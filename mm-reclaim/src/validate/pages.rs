@@ -2,7 +2,7 @@
 
 use super::{Books, Census, Violation};
 use crate::base::units::{Order, Pfn};
-use crate::env::Env;
+use crate::env::{Env, FileStore};
 use crate::page::{LruList, Page, PageFlags, PageType};
 use crate::rmap::FamilyFrame;
 use crate::zone::Zone;
@@ -73,7 +73,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         let lruvec = self.lru.set.in_zone(zone.id());
         let (mut counted, mut bad) = (0, None);
         lruvec.for_each(list, |page| {
-            counted += page.nr_pages();
+            counted += self.map.nr_pages(page);
             let here = page.has(PageFlags::LRU)
                 && page.lru_list() == list
                 && page.zone_index() == zone.id().index();
@@ -135,7 +135,12 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         if flags.contains(PageFlags::MLOCKED) && !self.rmap.is_mapped_locked(page) {
             return Err(Violation::StaleMlock(pfn));
         }
-        let cached = u32::from(flags.contains(PageFlags::SWAPCACHE));
+        if let Some(at) = page.file_page()
+            && self.env.files().cached(at) != Some(pfn)
+        {
+            return Err(Violation::OrphanFilePage { pfn, at });
+        }
+        let cached = u32::from(flags.intersects(PageFlags::SWAPCACHE | PageFlags::FILE));
         let holders = u32::from(found) + cached;
         if page.refs() != holders {
             return Err(Violation::WrongRefs { pfn, counts: page.refs(), holders });

@@ -13,7 +13,7 @@ use crate::base::units::{Order, Pfn};
 use crate::boot::plan::{Config, Plan};
 use crate::env::{Cpu, Env, FrameMemory, MAX_CPUS, Tasks};
 use crate::page::memmap::MemMap;
-use crate::page::{FrozenPage, Page, PageFlags};
+use crate::page::{FrozenPage, NewPage, Page, PageFlags};
 use crate::zone::{CpuLists, FrameRange, MAX_ZONES, Pageblock};
 
 /// The zones of the machine.
@@ -122,15 +122,14 @@ impl<'m, E: Env> Zones<'m, E> {
         order: Order,
         mark: Mark,
         reach: Reach,
-    ) -> Option<&'m Page> {
+    ) -> Option<NewPage<'m>> {
         let class = gfp.class_zone();
         for zone in self.zonelist(class) {
             if !zone.watermark_ok(order, mark_for_allocation(zone, mark), class, reach) {
                 continue;
             }
-            let page = zone.take_block(order, gfp.migrate_type());
-            if page.is_some() {
-                return page;
+            if let Some(page) = zone.take_block(order, gfp.migrate_type()) {
+                return Some(NewPage::owned(page));
             }
         }
         None
@@ -154,8 +153,9 @@ impl<'m, E: Env> Zones<'m, E> {
     /// The block that begins at `head` becomes a compound page.
     pub(crate) fn make_compound(&self, head: &Page, order: Order) {
         let first = self.map.pfn(head);
-        head.make_head(order);
+        head.make_head();
         (1..order.pages()).for_each(|i| self.map.page(first + i).make_tail(first.0));
+        self.map.page(first + 1).set_compound_order(order);
     }
 
     // ---- giving ----
@@ -164,7 +164,7 @@ impl<'m, E: Env> Zones<'m, E> {
     #[inline]
     pub(crate) fn free_frozen(&self, frozen: FrozenPage<'m>) {
         let page = frozen.page();
-        let order = order_of(page);
+        let order = self.map.order_of(page);
         if order != Order::ZERO {
             self.split_compound(page, order);
         }
@@ -211,15 +211,6 @@ impl<'m, E: Env> Zones<'m, E> {
     fn fill_with_junk(&self, page: &Page, order: Order) {
         let first = self.map.pfn(page);
         (0..order.pages()).for_each(|i| self.env.frames().poison(first + i));
-    }
-}
-
-#[inline(always)]
-fn order_of(page: &Page) -> Order {
-    if page.has(PageFlags::HEAD) {
-        Order::new(page.private() as u8).unwrap_or(Order::ZERO)
-    } else {
-        Order::ZERO
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use mm_reclaim::block::{Bio, Completion};
 use mm_reclaim::env::{
-    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, NoTable, PageTables, Pte, TaskFlags,
-    Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
+    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, NoFiles, NoTable, PageTables, Pte,
+    TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use mm_reclaim::units::{Nanos, Pfn, SpaceId, Vpn};
 
@@ -55,6 +55,7 @@ impl Env for Idle {
     type Tables = Self;
     type Tasks = Self;
     type Blocks = Self;
+    type Files = NoFiles;
     type Clock = Self;
 
     fn frames(&self) -> &Self {
@@ -67,6 +68,10 @@ impl Env for Idle {
 
     fn blocks(&self) -> &Self {
         self
+    }
+
+    fn files(&self) -> &NoFiles {
+        &NoFiles
     }
 
     fn clock(&self) -> &Self {

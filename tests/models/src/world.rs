@@ -10,8 +10,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use mm_reclaim::env::{
-    Asid, Clock, Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte, TaskFlags, Tasks,
-    TlbEntry, WaitEnd, WaitKey, WaitMode,
+    Asid, Clock, Env, FrameMemory, Mapping, NoFiles, NoTable, PageTables, Prot, Pte, TaskFlags,
+    Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use mm_reclaim::pass_points;
 use mm_reclaim::units::{Nanos, Pfn, SpaceId, Vpn};
@@ -104,6 +104,7 @@ impl<'w> Env for &'w World {
     type Tables = FlatTables<'w>;
     type Tasks = World;
     type Blocks = World;
+    type Files = NoFiles;
     type Clock = World;
 
     fn frames(&self) -> &World {
@@ -116,6 +117,10 @@ impl<'w> Env for &'w World {
 
     fn blocks(&self) -> &World {
         self
+    }
+
+    fn files(&self) -> &NoFiles {
+        &NoFiles
     }
 
     fn clock(&self) -> &World {

@@ -64,6 +64,8 @@ pub struct DiskConfig {
     pub congested_above: usize,
     /// Requests under way above which `submit` sleeps.
     pub queue: usize,
+    /// It is taken into use for swap at boot.
+    pub is_swap: bool,
     /// Its swap priority.
     pub priority: i16,
 }
@@ -78,6 +80,7 @@ impl DiskConfig {
             fail_write: 0,
             congested_above: 64,
             queue: 128,
+            is_swap: true,
             priority: 0,
         }
     }

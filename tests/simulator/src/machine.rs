@@ -114,6 +114,9 @@ impl<'m> Machine<'m> {
         let boot = || {
             ranges.iter().for_each(|&range| machine.mm.free_bootmem(range));
             for (id, (disk, slots)) in disks.iter().zip(&mut slots).enumerate() {
+                if !disk.is_swap {
+                    continue;
+                }
                 let header = machine.make_swap(DeviceId(id as u8), disk.blocks);
                 let usable = machine.mm.swapon(
                     DeviceId(id as u8),

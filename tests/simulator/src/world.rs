@@ -13,6 +13,7 @@ use crate::arena::Arena;
 use crate::current::SimCpu;
 use crate::disk::{DiskConfig, Disks};
 use crate::faults::AllocInjector;
+use crate::files::Files;
 use crate::mmu::Mmu;
 use crate::sched::Sched;
 use crate::tables::SoftTables;
@@ -63,8 +64,10 @@ pub struct World {
     pub sched: Arc<Sched>,
     /// TLBs and ASIDs.
     pub mmu: Mmu,
-    /// The swap devices.
+    /// The swap devices, and those that files lie on.
     pub disks: Disks,
+    /// The files.
+    pub files: Files,
     /// What makes page allocations fail.
     pub alloc_faults: AllocInjector,
     oom_report: Mutex<Option<String>>,
@@ -79,6 +82,7 @@ impl World {
             sched: Sched::new(seed, hardware.cpus, hardware.preempt_every),
             mmu: Mmu::new(hardware.cpus, hardware.max_asid, hardware.sets_flags),
             disks: Disks::new(&hardware.disks, crate::rng::mix(seed ^ 0xd15c)),
+            files: Files::default(),
             alloc_faults: AllocInjector::new(crate::rng::mix(seed ^ 0xfa17)),
             oom_report: Mutex::new(None),
         }
@@ -96,6 +100,7 @@ impl<'w> Env for &'w World {
     type Tables = SoftTables<'w>;
     type Tasks = World;
     type Blocks = World;
+    type Files = Files;
     type Clock = Sched;
 
     fn frames(&self) -> &Arena {
@@ -108,6 +113,10 @@ impl<'w> Env for &'w World {
 
     fn blocks(&self) -> &World {
         self
+    }
+
+    fn files(&self) -> &Files {
+        &self.files
     }
 
     fn clock(&self) -> &Sched {

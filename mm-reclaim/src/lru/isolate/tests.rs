@@ -57,7 +57,7 @@ impl<'m> World<'_, 'm> {
     }
 
     fn isolate(&self, list: LruList, want: u32, mode: IsolateMode) -> Taken<'m> {
-        self.vec.isolate(self.map, list, want, mode)
+        self.vec.isolate(list, want, mode)
     }
 
     /// Puts back what was taken; the numbers of the pages that came free.

@@ -8,6 +8,7 @@ use crate::base::stat::VmEvent;
 use crate::base::units::{Order, PAGE_SIZE};
 use crate::block::{Bio, Direction, IoError};
 use crate::boot::plan::Config;
+use crate::cache::Store;
 use crate::env::DeviceId;
 use crate::page::{LruList, Page, PageFlags};
 use crate::swap::map::Held;
@@ -22,7 +23,8 @@ fn with_devices(devices: &[(u32, i16)], body: impl for<'m> FnOnce(&TestMm<'m>)) 
 
 /// A page with contents, which nobody maps; the test holds its one reference.
 fn anon_page<'m>(mm: &TestMm<'m>) -> &'m Page {
-    let page = mm.alloc.alloc_page(Gfp::HIGHUSER_MOVABLE, Order::ZERO).expect("a page");
+    let new = mm.alloc.alloc_page(Gfp::HIGHUSER_MOVABLE, Order::ZERO).expect("a page");
+    let page = new.into_ref().leak();
     page.set_swapbacked();
     page.end_read(true);
     page
@@ -107,7 +109,7 @@ fn a_slot_is_discarded_once_with_its_last_user() {
         let entry = cache(mm, page).expect("a slot");
         assert!(mm.swap.duplicate(entry.raw()) && mm.swap.duplicate(entry.raw()));
         assert!(!try_to_free(mm, page), "two entries name the slot");
-        mm.swap.uncache(entry, mm.map.pfn(page), Some(99));
+        mm.swap.leave(entry, mm.map.pfn(page), Some(99));
         assert_eq!(held(mm, entry), Held::Shadow(99));
         mm.swap.free(entry);
         assert_eq!((discards(mm), mm.swap_pages()), (0, (15, 14)));
@@ -254,7 +256,7 @@ fn a_dropped_request_panics() {
         mm.swap.writepage(page.try_lock().expect("free"));
         let bio = request(mm);
         let said = panic_of(|| drop(bio));
-        assert_eq!(said, "a block request was dropped: Write of swap 0:1");
+        assert_eq!(said, "a block request was dropped: Write of block 1 of device 0");
     });
 }
 

@@ -179,7 +179,7 @@ fn a_compound_page_is_freed_as_a_whole() {
         for n in 1..=Order::MAX.get().min(8) {
             let head = machine.mm.alloc_pages(Gfp::KERNEL, order(n)).expect("memory");
             assert!(page(machine, head).has(PageFlags::HEAD));
-            assert_eq!(page(machine, head).nr_pages(), 1 << n);
+            assert_eq!(machine.mm.memmap().nr_pages(page(machine, head)), 1 << n);
             let tails = (1..1 << n).map(|i| page(machine, head + i));
             assert!(tails.clone().all(|t| t.has(PageFlags::TAIL) && t.mapping() == head.0));
             assert_eq!(machine.mm.total_free(), free - (1 << n));

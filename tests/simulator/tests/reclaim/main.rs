@@ -10,6 +10,7 @@ mod campaigns;
 mod choices;
 mod crew;
 mod faults;
+mod file_cache;
 mod io_faults;
 mod kswapd;
 mod ladder;

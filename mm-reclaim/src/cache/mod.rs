@@ -1,0 +1,199 @@
+//! The page cache: pages that stand for a piece of something stored elsewhere.
+//!
+//! Data: a *store* keeps, for each piece, the frame of its page or the shadow of one that was
+//! evicted. There are two: the slot tables of swap devices ([`crate::swap`]), and the files of
+//! the environment ([`crate::env::FileStore`]). What both need is here, once: look up, enter,
+//! freeze and remove, shadows, and the ends of transfers.
+//!
+//! Owner: the store owns one reference to each page in it. The page says by its flags which
+//! store it is in and by `private` or `place` where; both change under the page lock.
+//!
+//! ```text
+//!            enter                         freeze_and_remove
+//!   fresh ----------> locked, being read        +-------> frozen -> its zone; a shadow stays
+//!                          | end_read           |
+//!                          v                    |
+//!                     in the cache, up to date -+-------> in no cache: remove
+//!                          ^        |
+//!                          |        | begin_write
+//!                 end_write+--------v
+//!                        under write-back
+//! ```
+//!
+//! **A look-up holds nothing at first**: it reads the store, takes a reference unless the page
+//! is free or frozen, and reads the store again. If that still names the frame, the page was in
+//! the cache while the reference was taken. Whoever goes on to use the page's contents takes
+//! the page lock and asks the page once more.
+//!
+//! Locks: the page lock, held by the caller, and what the store takes for itself, which nests
+//! inside it and around nothing.
+//!
+//! Counterpart in Linux: `struct address_space`, `filemap_get_entry`, `__remove_mapping`,
+//! `mm/workingset.c`.
+
+mod files;
+mod refault;
+mod transfer;
+
+pub use files::CacheError;
+pub(crate) use files::Files;
+
+use crate::base::stat::VmEvents;
+use crate::base::sync::{NoPreempt, Ordering, RelaxStrategy};
+use crate::base::units::Pfn;
+use crate::block::writeback::Writeback;
+use crate::env::{Cpu, Env};
+use crate::lru::Lru;
+use crate::lru::turnover::Turnover;
+use crate::lru::workingset::Shadow;
+use crate::page::memmap::MemMap;
+use crate::page::{FrozenPage, LockedPage, NewPage, Page, PageFlags, PageLock, PageRef};
+use crate::zone::Zones;
+
+/// Where it is kept what is cached: the frame of a page, or the shadow of an evicted one.
+pub(crate) trait Store {
+    /// What names a piece.
+    type Key: Copy;
+
+    /// The frame of the page that is cached for a piece. Acquire: the page is seen as it was
+    /// entered.
+    fn cached(&self, key: Self::Key) -> Option<Pfn>;
+
+    /// Enters a frame; the shadow in whose place it comes, if there was one.
+    ///
+    /// # Errors
+    /// Another page was quicker, or there is no such piece any more.
+    fn enter(&self, key: Self::Key, frame: Pfn) -> Result<Option<u32>, NotEntered>;
+
+    /// Takes the frame out, which was entered, and leaves a shadow.
+    fn leave(&self, key: Self::Key, frame: Pfn, shadow: Option<u32>);
+}
+
+/// A page was not entered.
+pub(crate) struct NotEntered;
+
+/// Why a page cannot leave its cache for good now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Busy {
+    /// Somebody holds a reference.
+    Referenced,
+    /// It is dirty.
+    Dirty,
+}
+
+/// What the users of the cache have in common.
+pub(crate) struct Cache<'m, E: Env> {
+    pub(crate) env: E,
+    pub(crate) map: MemMap<'m>,
+    pub(crate) zones: &'m Zones<'m, E>,
+    pub(crate) lru: &'m Lru<'m, E>,
+    pub(crate) writeback: &'m Writeback<E>,
+    turnover: &'m Turnover,
+    pub(crate) events: &'m VmEvents<E::Cpu>,
+}
+
+impl<'m, E: Env> Cache<'m, E> {
+    pub(crate) fn new(
+        lru: &'m Lru<'m, E>,
+        writeback: &'m Writeback<E>,
+        turnover: &'m Turnover,
+    ) -> Self {
+        let (zones, events) = (lru.zones, lru.events);
+        Self { env: zones.env, map: zones.map, zones, lru, writeback, turnover, events }
+    }
+
+    /// The page of a piece, if it is cached (`filemap_get_entry`).
+    #[inline]
+    pub(crate) fn lookup<S: Store>(&self, store: &S, key: S::Key) -> Option<PageRef<'m>> {
+        loop {
+            let pfn = store.cached(key)?;
+            let Some(found) = self.map.page(pfn).get_unless_zero() else {
+                // Frozen: on its way out of the cache or back; look again.
+                <<E::Cpu as Cpu>::Relax as RelaxStrategy>::relax();
+                continue;
+            };
+            if store.cached(key) == Some(pfn) {
+                return Some(found);
+            }
+            self.lru.put(found);
+        }
+    }
+
+    /// Enters a fresh page, of which `begin` says that it is in the cache, locked, with its
+    /// contents still to come. The lock and a reference of the caller's own, and the shadow of
+    /// the page that was here before.
+    ///
+    /// # Errors
+    /// It was not entered, and is freed.
+    #[inline]
+    pub(crate) fn enter<S: Store>(
+        &self,
+        store: &S,
+        key: S::Key,
+        new: NewPage<'m>,
+        begin: impl FnOnce(&'m Page) -> PageLock<'m>,
+    ) -> Result<(PageLock<'m>, PageRef<'m>, Option<u32>), NotEntered> {
+        let held = new.into_ref();
+        let page = held.page();
+        // The store's reference, and what the page says of it, before the page can be found.
+        page.get().leak();
+        let lock = begin(page);
+        match store.enter(key, self.map.pfn(page)) {
+            Ok(shadow) => Ok((lock, held, shadow)),
+            Err(refused) => {
+                page.leave_cache();
+                page.put();
+                self.zones.unlock(lock);
+                self.lru.put(held);
+                Err(refused)
+            }
+        }
+    }
+
+    /// Takes a page out of its cache; its contents are nowhere else from now on. The caller
+    /// holds a reference, and the page is not under write-back.
+    pub(crate) fn remove<S: Store>(&self, store: &S, key: S::Key, lock: &PageLock<'m>) {
+        let page = lock.page();
+        page.leave_cache();
+        store.leave(key, self.map.pfn(page), None);
+        let last = page.put();
+        debug_assert!(!last, "the caller holds a reference");
+    }
+
+    /// Takes a clean page out of its cache for good, if the isolation and the cache hold its
+    /// only references (SPL-16); a shadow of it stays.
+    ///
+    /// # Errors
+    /// The page comes back, with the reason.
+    #[inline]
+    pub(crate) fn freeze_and_remove<S: Store>(
+        &self,
+        store: &S,
+        key: S::Key,
+        page: LockedPage<'m>,
+    ) -> Result<FrozenPage<'m>, (LockedPage<'m>, Busy)> {
+        let expected = 1 + self.map.nr_pages(page.page());
+        let whole = NoPreempt::<E::Cpu>::new();
+        let frozen = match page.freeze(expected, &whole) {
+            Ok(frozen) => frozen,
+            Err(page) => return Err((page, Busy::Referenced)),
+        };
+        // Looked at after the freeze: nobody can dirty a page without a reference.
+        if frozen.page().has(PageFlags::DIRTY) {
+            return Err((frozen.thaw(expected), Busy::Dirty));
+        }
+        let shadow = self.workingset_eviction(&frozen);
+        store.leave(key, self.map.pfn(frozen.page()), Some(shadow));
+        Ok(frozen.settle())
+    }
+
+    /// Ticks the clock and makes the shadow that the page leaves behind.
+    #[inline]
+    fn workingset_eviction(&self, frozen: &FrozenPage<'m>) -> u32 {
+        let page = frozen.page();
+        let lruvec = self.lru.of(page);
+        let clock = lruvec.clock.fetch_add(self.map.nr_pages(page), Ordering::Relaxed);
+        let workingset = page.has(PageFlags::WORKINGSET);
+        Shadow { clock, zone: page.zone_index() as u8, workingset }.encode()
+    }
+}

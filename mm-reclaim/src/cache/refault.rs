@@ -1,0 +1,58 @@
+//! A page that comes back: was it evicted too early (LRU-09)?
+//!
+//! The arithmetic is that of [`crate::lru::workingset`]; here it is told from the lists, and
+//! acted upon.
+
+use super::Cache;
+use crate::base::stat::VmEvent;
+use crate::base::sync::Ordering;
+use crate::env::Env;
+use crate::lru::workingset::{Shadow, workingset_size};
+use crate::page::{Page, PageType};
+use crate::zone::ZoneId;
+
+impl<E: Env> Cache<'_, E> {
+    /// A page that would still be here had the inactive list been longer by what the workingset
+    /// could have spared belongs on the active list. `can_swap`: anonymous pages could go.
+    pub(crate) fn workingset_refault(&self, page: &Page, shadow: u32, can_swap: bool) {
+        let (shadow, kind) = (Shadow::decode(shadow), page.flags().page_type());
+        let [refault, activate, restore] = events_of(kind);
+        self.events.count(refault, 1);
+        let zone = ZoneId::ALL[shadow.zone as usize % ZoneId::ALL.len()];
+        let lruvec = self.lru.set.in_zone(zone);
+        let now = lruvec.clock.load(Ordering::Relaxed);
+        let distance = shadow.distance(now);
+        if self.turnover.is_watching() {
+            self.turnover.note_refault(shadow, now);
+        }
+        let size = |list| lruvec.size(list);
+        if distance > workingset_size(kind, size, can_swap) {
+            return;
+        }
+        page.choose_list(true, false);
+        lruvec.age(1);
+        lruvec.refaults[kind as usize].fetch_add(1, Ordering::Relaxed);
+        self.events.count(activate, 1);
+        if shadow.workingset {
+            page.mark_workingset();
+            lruvec.note_cost(kind, 1);
+            self.events.count(restore, 1);
+        }
+    }
+}
+
+/// What is counted: a refault, one that was activated, one of a page that was active before.
+fn events_of(kind: PageType) -> [VmEvent; 3] {
+    match kind {
+        PageType::Anon => [
+            VmEvent::WorkingsetRefaultAnon,
+            VmEvent::WorkingsetActivateAnon,
+            VmEvent::WorkingsetRestoreAnon,
+        ],
+        PageType::File => [
+            VmEvent::WorkingsetRefaultFile,
+            VmEvent::WorkingsetActivateFile,
+            VmEvent::WorkingsetRestoreFile,
+        ],
+    }
+}

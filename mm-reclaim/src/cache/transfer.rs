@@ -1,0 +1,63 @@
+//! What the transfers of all stores have in common (SPL-20, LRU-07).
+//!
+//! A write clears dirty and sets write-back under the page lock, and gives the lock back before
+//! the device has the page. A read keeps the lock: its end gives it back. An end runs in task
+//! context and takes the lruvec's lock at most.
+//!
+//! Counterpart in Linux: `folio_start_writeback`, `folio_end_writeback`, `folio_end_read`.
+
+use super::Cache;
+use crate::base::stat::VmEvent;
+use crate::block::{Bio, Completion, Direction};
+use crate::env::{BlockDevice, DeviceId, Env};
+use crate::lru::Relocation;
+use crate::page::{Page, PageFlags, PageLock};
+
+impl<'m, E: Env> Cache<'m, E> {
+    /// The page of `lock` is about to be written: it is clean, and under write-back.
+    #[inline]
+    pub(crate) fn begin_write(&self, lock: PageLock<'m>) -> &'m Page {
+        let page = lock.page();
+        page.clear_dirty();
+        page.begin_writeback();
+        self.writeback.begin(self.map.nr_pages(page));
+        self.zones.unlock(lock);
+        page
+    }
+
+    /// Sends a request off; its end, if the device is a synchronous one.
+    #[inline]
+    pub(crate) fn submit(
+        &self,
+        direction: Direction,
+        (device, block): (DeviceId, u32),
+        page: &'m Page,
+    ) -> Option<Completion> {
+        let bio = Bio::new(direction, device, block, self.map.pfn(page));
+        self.env.blocks().submit(bio)
+    }
+
+    /// A read has ended: the contents are there, or are not, and the lock is given back. The
+    /// caller holds a reference.
+    #[inline]
+    pub(crate) fn end_read(&self, page: &'m Page, ok: bool) {
+        page.end_read(ok);
+        self.zones.unlock(PageLock::adopt(page));
+    }
+
+    /// A write has ended. A page that reclaim waits for goes to the tail, if the write
+    /// succeeded. The caller holds a reference of its own: from now on the cache's may go.
+    pub(crate) fn end_write(&self, page: &'m Page, ok: bool) {
+        let was = page.end_writeback();
+        self.writeback.end(self.map.nr_pages(page));
+        if ok && was.contains(PageFlags::RECLAIM) && was.contains(PageFlags::LRU) {
+            let moved = self.lru.of(page).relocate(page, Relocation::InactiveTail);
+            self.events.count(VmEvent::PgRotated, u64::from(moved));
+            // What reclaim has looked at was not in vain: this page can be freed now.
+            self.zones.of(page).forget_vain_looks();
+        }
+        if page.take_waiters() {
+            self.zones.wake_waiters(page);
+        }
+    }
+}
