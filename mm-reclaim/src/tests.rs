@@ -340,6 +340,9 @@ impl Tasks for TestEnv {
             if mode.timeout.is_some() {
                 return WaitEnd::TimedOut;
             }
+            if mode.killable && self.flags().contains(TaskFlags::DYING) {
+                return WaitEnd::Killed;
+            }
             while self.wakes.load(Ordering::SeqCst) == seen {
                 assert!(start.elapsed() < Duration::from_secs(60), "{key:?}: nobody woke");
                 thread::yield_now();

@@ -17,12 +17,14 @@
 //! [`Cpu`]. No lock of the crate is ever taken in an interrupt handler, so interrupts
 //! stay on.
 //!
-//! A [`WordLock`] is the exception: nobody waits for it, so its holder may be preempted.
+//! A [`WordLock`] and a [`ShareLock`] are the exceptions: nobody spins for them, so their holders
+//! may be preempted.
 //!
 //! The order in which locks may nest is written down in `docs/decisions/0003-locks.md`. A
 //! lock's type says its rank ([`crate::base::lock_order`]); debug builds tell the environment of
 //! each lock that is taken and given back, so that it can hold the order against them.
 
+mod share_lock;
 #[cfg(loom)]
 mod under_loom;
 #[cfg(shuttle)]
@@ -53,12 +55,9 @@ use under_shuttle::{SpinMutex, SpinMutexGuard};
 #[cfg(shuttle)]
 use {core::sync::atomic as machine, spin::mutex as machine_mutex};
 
+pub(crate) use share_lock::{Exclusive, ShareLock, Shared};
 pub(crate) use word_lock::{Held, WordLock};
 
-/// For [`crate::base::wait::SleepLock`], which only ever tries to take it.
-pub(crate) type RawMutex<T> = SpinMutex<T, spin::Spin>;
-/// The data of a [`RawMutex`], until it is dropped.
-pub(crate) type RawMutexGuard<'a, T> = SpinMutexGuard<'a, T, spin::Spin>;
 /// Written once, by the holder of a lock: the models have no use for another one.
 pub(crate) use spin::{Once, RelaxStrategy};
 

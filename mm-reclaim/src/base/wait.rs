@@ -1,19 +1,20 @@
 //! What tasks sleep for: a lock, and a word in which others leave what they want.
 //!
 //! A [`SleepLock`] guards what a task may hold across I/O and reclaim: an address space's
-//! areas. Reclaim itself never takes one (it runs inside faults, which hold it).
+//! areas. Several may hold it for looking, or one for changing. Reclaim itself never takes one
+//! (it runs inside faults, which hold it), and whoever holds one never takes it again.
 //!
-//! The inner mechanism is `spin`'s mutex, of which only `try_lock` is used: a holder may
-//! be preempted and may sleep. A sleeper counts itself before its last look; the holder
-//! unlocks before it looks at the count; a full fence stands between each pair, so one of
-//! the two sees the other and no wake-up is lost.
+//! The inner mechanism ([`ShareLock`]) is only ever tried: a holder may be preempted and may
+//! sleep. A sleeper announces itself in the lock's word before each look, and the holder reads
+//! the announcement in the step that gives the lock back: no wake-up is lost. The last of several
+//! holders wakes.
 //!
 //! A [`CallWord`] is for one task that serves many: they leave what they want and wake it only
 //! if nothing was wanted before; it takes everything at once, and sleeps if that is nothing.
 
 use core::ops::{Deref, DerefMut};
 
-use crate::base::sync::{AtomicU32, Ordering, RawMutex, RawMutexGuard, fence};
+use crate::base::sync::{AtomicU32, Exclusive, Ordering, ShareLock, Shared};
 use crate::base::units::Nanos;
 use crate::env::{Tasks, WaitEnd, WaitKey, WaitMode};
 
@@ -36,72 +37,118 @@ pub(crate) fn nap<K: Tasks>(tasks: &K, time: Nanos, killable: bool) -> WaitEnd {
     tasks.wait_until(NAP_WAIT, mode, &mut || false)
 }
 
-/// A sleeping lock around `T`.
+/// A sleeping lock around `T` (`mmap_lock`).
+#[doc(alias = "mmap_lock")]
 pub(crate) struct SleepLock<T> {
-    inner: RawMutex<T>,
-    sleepers: AtomicU32,
+    inner: ShareLock<T>,
 }
 
-/// The data of a [`SleepLock`], until it is dropped.
+/// The data of a [`SleepLock`], to be changed, until it is dropped.
 #[must_use = "the lock is held only while the guard lives"]
 pub(crate) struct SleepGuard<'a, T, K: Tasks> {
-    /// `None` only inside `drop`.
-    inner: Option<RawMutexGuard<'a, T>>,
+    inner: Exclusive<'a, T>,
+    lock: &'a SleepLock<T>,
+    tasks: &'a K,
+}
+
+/// The data of a [`SleepLock`], to be looked at, until it is dropped.
+#[must_use = "the lock is held only while the guard lives"]
+pub(crate) struct SharedGuard<'a, T, K: Tasks> {
+    inner: Shared<'a, T>,
     lock: &'a SleepLock<T>,
     tasks: &'a K,
 }
 
 impl<T> SleepLock<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self { inner: RawMutex::new(value), sleepers: AtomicU32::new(0) }
+        Self { inner: ShareLock::new(value) }
     }
 
     fn key(&self) -> WaitKey {
         WaitKey((self as *const Self).addr() as u64)
     }
 
-    /// Sleeps until the lock is the caller's.
+    /// Sleeps until the lock is the caller's, for changing.
     #[inline]
     pub(crate) fn lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> SleepGuard<'a, T, K> {
         #[cfg(debug_assertions)]
         tasks.might_sleep();
-        let inner = match self.inner.try_lock() {
-            Some(inner) => inner,
-            None => loop {
-                if let Some(inner) = self.lock_slowly(tasks, WaitMode::UNTIL_READY) {
-                    break inner;
-                }
-            },
-        };
-        SleepGuard { inner: Some(inner), lock: self, tasks }
+        let inner = self.inner.try_exclusive().unwrap_or_else(|| self.lock_slowly(tasks));
+        SleepGuard { inner, lock: self, tasks }
     }
 
-    /// Sleeps until the lock is the caller's, or the caller is killed.
-    pub(crate) fn lock_killable<'a, K: Tasks>(
+    /// Sleeps until the caller may look.
+    #[inline]
+    pub(crate) fn lock_shared<'a, K: Tasks>(&'a self, tasks: &'a K) -> SharedGuard<'a, T, K> {
+        #[cfg(debug_assertions)]
+        tasks.might_sleep();
+        let inner = match self.inner.share() {
+            Ok(inner) => inner,
+            Err(wake) => self.share_late(tasks, wake),
+        };
+        SharedGuard { inner, lock: self, tasks }
+    }
+
+    /// Sleeps until the caller may look, or is killed.
+    pub(crate) fn lock_shared_killable<'a, K: Tasks>(
         &'a self,
         tasks: &'a K,
-    ) -> Option<SleepGuard<'a, T, K>> {
+    ) -> Option<SharedGuard<'a, T, K>> {
         let mode = WaitMode { timeout: None, killable: true };
-        let inner = self.inner.try_lock().or_else(|| self.lock_slowly(tasks, mode));
-        Some(SleepGuard { inner: Some(inner?), lock: self, tasks })
+        let inner = self.inner.try_shared().or_else(|| self.share_slowly(tasks, mode))?;
+        Some(SharedGuard { inner, lock: self, tasks })
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock for changing if nobody has it.
     pub(crate) fn try_lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> Option<SleepGuard<'a, T, K>> {
-        let inner = self.inner.try_lock()?;
-        Some(SleepGuard { inner: Some(inner), lock: self, tasks })
+        Some(SleepGuard { inner: self.inner.try_exclusive()?, lock: self, tasks })
     }
 
     #[cold]
-    fn lock_slowly<K: Tasks>(&self, tasks: &K, mode: WaitMode) -> Option<RawMutexGuard<'_, T>> {
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
+    fn lock_slowly<K: Tasks>(&self, tasks: &K) -> Exclusive<'_, T> {
+        loop {
+            let got = self.wait_for(tasks, WaitMode::UNTIL_READY, || {
+                // Said in each look: whoever had the lock meanwhile has taken it back.
+                self.inner.want_exclusive();
+                self.inner.try_exclusive()
+            });
+            if let Some(got) = got {
+                return got;
+            }
+        }
+    }
+
+    /// After a first attempt in vain, which may have been in somebody's way.
+    #[cold]
+    fn share_late<K: Tasks>(&self, tasks: &K, wake: bool) -> Shared<'_, T> {
+        if wake {
+            tasks.wake(self.key());
+        }
+        loop {
+            if let Some(inner) = self.share_slowly(tasks, WaitMode::UNTIL_READY) {
+                return inner;
+            }
+        }
+    }
+
+    #[cold]
+    fn share_slowly<K: Tasks>(&self, tasks: &K, mode: WaitMode) -> Option<Shared<'_, T>> {
+        self.wait_for(tasks, mode, || self.inner.try_shared())
+    }
+
+    /// Sleeps until `take` has what it wants, or the wait ends by `mode`.
+    fn wait_for<G, K: Tasks>(
+        &self,
+        tasks: &K,
+        mode: WaitMode,
+        mut take: impl FnMut() -> Option<G>,
+    ) -> Option<G> {
         let mut got = None;
         let end = tasks.wait_until(self.key(), mode, &mut || {
-            fence(Ordering::SeqCst);
-            got = self.inner.try_lock();
+            self.inner.announce_sleeper();
+            got = take();
             got.is_some()
         });
-        self.sleepers.fetch_sub(1, Ordering::Relaxed);
         debug_assert_eq!(end == WaitEnd::Ready, got.is_some());
         got
     }
@@ -110,9 +157,16 @@ impl<T> SleepLock<T> {
 impl<T, K: Tasks> Drop for SleepGuard<'_, T, K> {
     #[inline]
     fn drop(&mut self) {
-        self.inner = None;
-        fence(Ordering::SeqCst);
-        if self.lock.sleepers.load(Ordering::Relaxed) != 0 {
+        if self.inner.release() {
+            self.tasks.wake(self.lock.key());
+        }
+    }
+}
+
+impl<T, K: Tasks> Drop for SharedGuard<'_, T, K> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.inner.release() {
             self.tasks.wake(self.lock.key());
         }
     }
@@ -122,14 +176,22 @@ impl<T, K: Tasks> Deref for SleepGuard<'_, T, K> {
     type Target = T;
     #[inline(always)]
     fn deref(&self) -> &T {
-        self.inner.as_ref().expect("held until drop")
+        &self.inner
     }
 }
 
 impl<T, K: Tasks> DerefMut for SleepGuard<'_, T, K> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
-        self.inner.as_mut().expect("held until drop")
+        &mut self.inner
+    }
+}
+
+impl<T, K: Tasks> Deref for SharedGuard<'_, T, K> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.inner
     }
 }
 

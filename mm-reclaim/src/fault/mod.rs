@@ -1,9 +1,10 @@
 //! Page faults: what user mode asked for, and how it gets it.
 //!
-//! The caller has no lock. A fault takes the address space's area lock for its whole
-//! length, so areas stand still; reclaim may still turn present entries into swap entries
-//! under the page-table lock, so every look at an entry is repeated under that lock before
-//! it is acted on, and a changed entry ends the fault: the access is simply repeated.
+//! The caller has no lock. A fault shares the address space's area lock with other faults, so
+//! areas stand still. Reclaim and other faults of the space may change entries all the same,
+//! under the page-table lock, so every look at an entry is repeated under that lock before it is
+//! acted on, and a changed entry ends the fault: the access is simply repeated. A fault that
+//! must wait for a read drops the area lock, waits, and looks at everything again.
 //!
 //! ```text
 //!   entry            access          what happens
@@ -28,15 +29,16 @@ use crate::alloc::Alloc;
 use crate::base::stat::{VmEvent, VmEvents};
 use crate::base::sync::{AtomicU64, Ordering};
 use crate::base::units::{Order, Pfn, Vpn};
-use crate::env::{Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte, TlbEntry};
+use crate::env::{Cpu, Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte, TlbEntry};
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
 use crate::page::{NewPage, Page, PageFlags, PageRef};
 use crate::rmap::Rmap;
-use crate::space::{AreaFlags, AreaView, SpaceId, SpaceOf, Spaces};
+use crate::space::{AddressSpace, AreaFlags, AreaView, SpaceId, SpaceOf, Spaces};
 use crate::swap::Swap;
 use crate::zone::Zones;
 use crate::zone::gfp::Gfp;
+use swap_in::SwappedIn;
 
 /// What user mode tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +88,25 @@ pub(crate) enum Need {
     Touch,
     /// Its device goes out of use: nobody has touched it, and nobody shall be killed for it.
     Unuse,
+}
+
+/// What a fault has behind it when it looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Patience {
+    /// Nothing: it does not wait for a read under the area lock.
+    None,
+    /// It has waited for somebody's read.
+    Waited,
+    /// It has waited for a read of its own.
+    Read,
+}
+
+/// What must come first, without the area lock.
+enum Detour<'m> {
+    /// The area has no family yet.
+    Family,
+    /// The page is being read.
+    Wait(SwappedIn<'m>),
 }
 
 /// Where a fault happened, as its steps need it.
@@ -140,68 +161,129 @@ impl<'m, E: Env> Faults<'m, E> {
 
     /// Resolves a fault of user mode at `addr`. In a space that does not exist every address
     /// is bad.
-    pub fn handle_fault(&self, id: SpaceId, addr: u64, access: Access) -> FaultEnd {
+    pub(crate) fn handle_fault(&self, id: SpaceId, addr: u64, access: Access) -> FaultEnd {
         let Ok(space) = self.spaces.find(id) else { return FaultEnd::BadAddress };
         let Some(vpn) = Vpn::of(addr) else { return FaultEnd::BadAddress };
-        let mut index = space.areas.lock(self.env.tasks());
-        let Some((area, mut view)) = index.find(vpn) else {
-            return match space.refuse_reaped() {
+        match self.attempt(space, vpn, access, Patience::None) {
+            Ok(end) => end,
+            Err(detour) => self.take_detour(space, vpn, access, detour),
+        }
+    }
+
+    /// Resolves a fault under the area lock, shared with others, or says what must come first
+    /// and cannot be done under it.
+    #[inline(always)]
+    fn attempt(
+        &self,
+        space: &'m SpaceOf<'m, E>,
+        vpn: Vpn,
+        access: Access,
+        patience: Patience,
+    ) -> Result<FaultEnd, Detour<'m>> {
+        let index = space.areas.lock_shared(self.env.tasks());
+        let Some(area) = index.find_area(vpn) else {
+            return Ok(match space.refuse_reaped() {
                 Ok(()) => FaultEnd::BadAddress,
                 Err(_) => FaultEnd::Killed,
-            };
+            });
         };
-        if !view.prot.contains(access.needs()) {
-            return FaultEnd::BadAddress;
+        let area = area.view();
+        if !area.prot.contains(access.needs()) {
+            return Ok(FaultEnd::BadAddress);
         }
-        if view.anon == 0 {
-            let Some(anon) = self.prepare_anon(&mut index, area, view) else {
-                return FaultEnd::Killed;
-            };
-            view.anon = anon;
+        if area.anon == 0 {
+            return Err(Detour::Family);
         }
-        let end = self.fault_in(Site { space, area: view, vpn, access });
-        // Counted before the area lock goes, so plain additions do.
-        match end {
-            FaultEnd::Minor => bump(&space.min_faults),
-            FaultEnd::Major => bump(&space.maj_faults),
-            FaultEnd::BadAddress | FaultEnd::BusError | FaultEnd::Killed => {}
+        self.fault_in(Site { space, area, vpn, access }, patience)
+    }
+
+    /// Does what must come first without the area lock, and then looks at everything again. The
+    /// second wait for a read happens under the lock: the page cannot go once more then.
+    #[cold]
+    fn take_detour(
+        &self,
+        space: &'m SpaceOf<'m, E>,
+        vpn: Vpn,
+        access: Access,
+        mut detour: Detour<'m>,
+    ) -> FaultEnd {
+        let mut patience = Patience::None;
+        let mut waited_for = None;
+        let end = loop {
+            match detour {
+                Detour::Family => {
+                    if !self.give_family(space, vpn) {
+                        break FaultEnd::Killed;
+                    }
+                }
+                Detour::Wait(found) => match self.wait_for_read(found) {
+                    Ok(found) => {
+                        patience = if found.read { Patience::Read } else { Patience::Waited };
+                        waited_for = Some(found.page);
+                    }
+                    Err(end) => break end,
+                },
+            }
+            match self.attempt(space, vpn, access, patience) {
+                Ok(end) => break end,
+                Err(next) => detour = next,
+            }
+        };
+        if let Some(held) = waited_for {
+            self.lru.put(held);
         }
         end
     }
 
-    /// Resolves a fault under the area lock.
+    /// The first touch of an area: it gets its family, under the lock for changes. False without
+    /// memory.
+    fn give_family(&self, space: &'m SpaceOf<'m, E>, vpn: Vpn) -> bool {
+        let mut index = space.areas.lock(self.env.tasks());
+        match index.find(vpn) {
+            Some((area, view)) if view.anon == 0 => {
+                self.prepare_anon(&mut index, area, view).is_some()
+            }
+            _ => true,
+        }
+    }
+
+    /// Looks at the entry. What needs no more than that is done and counted here, under the
+    /// page-table lock.
     #[inline(always)]
-    fn fault_in(&self, site: Site<'m, E>) -> FaultEnd {
+    fn fault_in(&self, site: Site<'m, E>, patience: Patience) -> Result<FaultEnd, Detour<'m>> {
+        let space = site.space;
         let pte = {
-            let mut tables = site.space.tables.lock();
-            let Some(tables) = tables.as_mut() else { return FaultEnd::Killed };
+            let mut tables = space.tables.lock();
+            let Some(tables) = tables.as_mut() else { return Ok(FaultEnd::Killed) };
             match tables.get(site.vpn) {
                 Pte::None if site.wants_zero_page() => {
                     match tables.set(site.vpn, self.zero_pte(&site)) {
-                        Ok(()) => return FaultEnd::Minor,
+                        Ok(()) => return Ok(count_fault(space, FaultEnd::Minor)),
                         Err(NoTable) => Pte::None,
                     }
                 }
                 Pte::None => match self.touch_now(&site, tables) {
                     Some(held) => {
                         self.lru.add_held(held);
-                        return FaultEnd::Minor;
+                        return Ok(count_fault(space, FaultEnd::Minor));
                     }
                     None => Pte::None,
                 },
                 Pte::Present(mapping) if !needs_copy(&site, mapping) => {
                     tables.mark_accessed(site.vpn, site.access.is_write());
-                    return FaultEnd::Minor;
+                    return Ok(count_fault(space, FaultEnd::Minor));
                 }
                 other => other,
             }
         };
-        match pte {
+        let end = match pte {
             Pte::None if site.wants_zero_page() => self.zero_page_fault(site),
             Pte::None => self.anonymous_fault(site),
-            Pte::Swap(entry) => self.swap_fault(site, entry, Need::Touch),
+            Pte::Swap(entry) => self.swap_fault(site, entry, Need::Touch, patience)?,
             Pte::Present(mapping) => self.write_protect_fault(site, mapping),
-        }
+        };
+        let _tables = space.tables.lock();
+        Ok(count_fault(space, end))
     }
 
     /// The first touch without detours: a page at hand, a table in place, nothing locked
@@ -429,7 +511,8 @@ impl<'m, E: Env> Faults<'m, E> {
     ) -> Result<PageRef<'m>, NewPage<'m>> {
         let mut locked = site.space.tables.lock();
         let tables = match locked.as_mut().map(|t| (t.get(site.vpn), t)) {
-            Some((Pte::Present(now), tables)) if now.pfn == old => tables,
+            // One that may be stored to by now is another's own, who shares the space.
+            Some((Pte::Present(now), tables)) if is_still(now, old) => tables,
             _ => return Err(new),
         };
         let pfn = self.map.pfn(new.page());
@@ -456,10 +539,26 @@ impl<'m, E: Env> Faults<'m, E> {
     }
 }
 
-/// Adds one to a count that the area lock guards.
+/// Adds one to a count that the page-table lock guards.
 #[inline(always)]
-pub(crate) fn bump(count: &AtomicU64) {
+fn bump(count: &AtomicU64) {
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+/// Counts a fault that ends like that, for the holder of the page-table lock.
+#[inline(always)]
+fn count_fault<C: Cpu, T: PageTables>(space: &AddressSpace<'_, C, T>, end: FaultEnd) -> FaultEnd {
+    match end {
+        FaultEnd::Minor => bump(&space.min_faults),
+        FaultEnd::Major => bump(&space.maj_faults),
+        FaultEnd::BadAddress | FaultEnd::BusError | FaultEnd::Killed => {}
+    }
+    end
+}
+
+/// Whether a mapping still is that of `old` which a store must not change.
+fn is_still(now: Mapping, old: Pfn) -> bool {
+    now.pfn == old && !now.prot.contains(Prot::WRITE)
 }
 
 /// A store to a page that the entry does not allow, although the area does.

@@ -13,8 +13,9 @@
 //!
 //! Counterpart in Linux: `do_swap_page`, `swap_cluster_readahead`.
 
-use super::{Access, FaultEnd, Faults, Need, Site, bump};
+use super::{Access, Detour, FaultEnd, Faults, Need, Patience, Site};
 use crate::base::stat::VmEvent;
+use crate::base::sync::Ordering;
 use crate::base::units::Order;
 use crate::env::{BlockDevice, Env, Mapping, PageTables, Prot, Pte, WaitEnd};
 use crate::page::{Page, PageFlags, PageLock, PageRef};
@@ -24,54 +25,96 @@ use crate::swap::{Ahead, SwapEntry};
 use crate::zone::gfp::Gfp;
 
 /// A page of the cache.
-struct SwappedIn<'m> {
-    page: PageRef<'m>,
+pub(super) struct SwappedIn<'m> {
+    pub(super) page: PageRef<'m>,
+    entry: SwapEntry,
     /// It was read for this very need.
-    read: bool,
+    pub(super) read: bool,
     need: Need,
 }
 
+impl SwappedIn<'_> {
+    /// The page still is that of the slot. For the holder of the page lock.
+    fn is_cached(&self) -> bool {
+        let page = self.page.page();
+        page.has(PageFlags::SWAPCACHE) && page.private() == self.entry.raw()
+    }
+}
+
 impl<'m, E: Env> Faults<'m, E> {
-    /// Resolves a fault on a swap entry, or brings its page back for `swapoff`.
-    pub(crate) fn swap_fault(&self, site: Site<'m, E>, raw: u32, need: Need) -> FaultEnd {
+    /// Resolves a fault on a swap entry, or brings its page back for `swapoff`. A fault that has
+    /// not waited yet does not do so here.
+    pub(super) fn swap_fault(
+        &self,
+        site: Site<'m, E>,
+        raw: u32,
+        need: Need,
+        patience: Patience,
+    ) -> Result<FaultEnd, Detour<'m>> {
         let entry = SwapEntry::from_raw(raw);
         let found = match self.swap.lookup(entry) {
             Some(page) => {
                 if need == Need::Touch && page.page().take_readahead() {
-                    bump(&site.space.ra_hits);
+                    site.space.ra_hits.fetch_add(1, Ordering::Relaxed);
                 }
-                SwappedIn { page, read: false, need }
+                SwappedIn { page, entry, read: patience == Patience::Read, need }
             }
             None => match self.swap_read(entry, need) {
                 Ok(Some(found)) => found,
                 // The slot changed hands: the entry has changed, too.
-                Ok(None) => return FaultEnd::Minor,
-                Err(end) => return end,
+                Ok(None) => return Ok(FaultEnd::Minor),
+                Err(end) => return Ok(end),
             },
         };
-        let lock = match self.zones.lock_page(&found.page) {
-            Ok(lock) => lock,
-            Err(WaitEnd::Ready | WaitEnd::TimedOut | WaitEnd::Killed) => {
-                self.lru.put(found.page);
-                return FaultEnd::Killed;
-            }
+        let lock = match found.page.page().try_lock() {
+            Some(lock) => lock,
+            None if patience == Patience::None => return Err(Detour::Wait(found)),
+            None => match self.zones.lock_page(&found.page) {
+                Ok(lock) => lock,
+                Err(WaitEnd::Ready | WaitEnd::TimedOut | WaitEnd::Killed) => {
+                    self.lru.put(found.page);
+                    return Ok(FaultEnd::Killed);
+                }
+            },
         };
-        let end = self.map_swapped(site, entry, &found, &lock);
+        let end = self.map_swapped(site, &found, &lock);
         self.zones.unlock(lock);
         self.lru.put(found.page);
-        end
+        Ok(end)
+    }
+
+    /// Waits until a page of the cache is read, without the area lock. It comes back, up to date
+    /// or no longer in the cache.
+    ///
+    /// # Errors
+    /// The read failed and was for this very access, or the caller was killed.
+    pub(super) fn wait_for_read(&self, found: SwappedIn<'m>) -> Result<SwappedIn<'m>, FaultEnd> {
+        let Ok(lock) = self.zones.lock_page(&found.page) else {
+            self.lru.put(found.page);
+            return Err(FaultEnd::Killed);
+        };
+        let is_read = lock.page().has(PageFlags::UPTODATE);
+        if !is_read && found.is_cached() {
+            self.swap.forget_failed_read(&lock);
+        }
+        self.zones.unlock(lock);
+        if is_read || !found.read {
+            return Ok(found);
+        }
+        self.lru.put(found.page);
+        self.events.count(VmEvent::SwapBusError, 1);
+        Err(FaultEnd::BusError)
     }
 
     /// Maps a locked page of the cache, if the entry still names it.
     fn map_swapped(
         &self,
         site: Site<'m, E>,
-        entry: SwapEntry,
         found: &SwappedIn<'m>,
         lock: &PageLock<'m>,
     ) -> FaultEnd {
-        let page = lock.page();
-        let is_cached = page.has(PageFlags::SWAPCACHE) && page.private() == entry.raw();
+        let (page, entry) = (lock.page(), found.entry);
+        let is_cached = found.is_cached();
         if !page.has(PageFlags::UPTODATE) {
             // Another who waited for the same read may have been quicker.
             if is_cached {
@@ -172,11 +215,11 @@ impl<'m, E: Env> Faults<'m, E> {
             let new = self.alloc.alloc_page(gfp, Order::ZERO).ok_or(FaultEnd::Killed)?;
             if let Ok(page) = self.swap.read_into(entry, new, Ahead::No) {
                 self.read_ahead(entry);
-                return Ok(Some(SwappedIn { page, read: true, need }));
+                return Ok(Some(SwappedIn { page, entry, read: true, need }));
             }
             // Another page was quicker, or the slot is gone.
             if let Some(page) = self.swap.lookup(entry) {
-                return Ok(Some(SwappedIn { page, read: false, need }));
+                return Ok(Some(SwappedIn { page, entry, read: false, need }));
             }
         }
     }

@@ -16,7 +16,7 @@
 
 use core::ops::Range;
 
-use super::{Access, FaultEnd, Faults, Need, Site};
+use super::{Access, FaultEnd, Faults, Need, Patience, Site};
 use crate::base::sync::Ordering;
 use crate::base::units::{Nanos, Vpn};
 use crate::base::wait::nap;
@@ -99,7 +99,8 @@ impl<'m, E: Env> Faults<'m, E> {
         at: usize,
         device: &SwapDevice<'m, E::Cpu>,
     ) -> Result<(), SwapOffError> {
-        let areas = space.areas.lock_killable(self.env.tasks()).ok_or(SwapOffError::Killed)?;
+        let areas =
+            space.areas.lock_shared_killable(self.env.tasks()).ok_or(SwapOffError::Killed)?;
         for area in areas.iter() {
             let area = area.view();
             let mut from = area.start;
@@ -110,12 +111,12 @@ impl<'m, E: Env> Faults<'m, E> {
                     return Ok(());
                 }
                 let site = Site { space, area, vpn, access: Access::Read };
-                match self.swap_fault(site, entry.raw(), Need::Unuse) {
-                    FaultEnd::Minor | FaultEnd::Major => {}
-                    FaultEnd::BadAddress | FaultEnd::BusError => {
+                match self.swap_fault(site, entry.raw(), Need::Unuse, Patience::Waited) {
+                    Ok(FaultEnd::Minor | FaultEnd::Major) => {}
+                    Ok(FaultEnd::BadAddress | FaultEnd::BusError) => {
                         return Err(SwapOffError::Read { slot: entry.slot() });
                     }
-                    FaultEnd::Killed => return Err(self.why_not(device)),
+                    Ok(FaultEnd::Killed) | Err(_) => return Err(self.why_not(device)),
                 }
                 self.env.tasks().yield_now();
             }

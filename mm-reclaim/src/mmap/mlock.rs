@@ -52,7 +52,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         space: &'m SpaceOf<'m, E>,
         vpn: Vpn,
     ) -> Result<bool, SpaceError> {
-        let mut index = space.areas.lock(self.env.tasks());
+        let index = space.areas.lock(self.env.tasks());
         space.refuse_reaped()?;
         let bad = SpaceError::BadRange { start: vpn, end: vpn + 1 };
         let (_, area) = index.find(vpn).ok_or(bad)?;

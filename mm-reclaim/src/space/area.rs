@@ -99,13 +99,13 @@ pub struct AreaView {
 
 /// Rights and flags in one word.
 #[inline(always)]
-pub(super) fn rights_word(prot: Prot, flags: AreaFlags) -> u32 {
+fn rights_word(prot: Prot, flags: AreaFlags) -> u32 {
     u32::from(prot.bits()) | flags.bits()
 }
 
 /// The inverse of [`rights_word`].
 #[inline(always)]
-pub(super) fn rights_of(word: u32) -> (Prot, AreaFlags) {
+fn rights_of(word: u32) -> (Prot, AreaFlags) {
     (Prot::from_bits_truncate(word as u8), AreaFlags::from_bits_truncate(word))
 }
 

@@ -1,70 +1,38 @@
 //! The areas of one address space in the order of their addresses.
 //!
-//! A red-black tree ([`super::tree`]), with two things remembered: the area that was found
-//! last, as plain values, and where the search for a hole may begin. Mapping allocates
-//! nothing here: links live in the areas.
+//! A red-black tree ([`super::tree`]), with two things remembered: which area was found last,
+//! and where the search for a hole may begin. Mapping allocates nothing here: links live in the
+//! areas.
 //!
-//! Whoever changes an area does so through the index, or calls [`AreaIndex::forget`], so that
-//! what is remembered is never out of date.
+//! Lock: the area lock. Those who share it may look up addresses, and remember for each other
+//! which area was found last: one word, of an area that stays while the lock is held.
 //!
 //! **Holes.** They are searched from the top downwards. Above `hole_top` every hole has at
 //! most `skipped` pages, so that a search for more begins there. Unmapping lifts `hole_top`
 //! over the hole that it makes. (This is how Linux searched before it had a tree of gaps.)
 
+use core::num::NonZeroU32;
 use core::ops::Range;
 
 use intrusive_collections::Bound;
 
-use super::area::{Area, AreaView, rights_of, rights_word};
+use super::area::{Area, AreaView};
 use super::tree::{self, AreaTree, Links};
 use super::{MMAP_TOP, USER_END, USER_START};
+use crate::base::sync::{AtomicU32, Ordering};
 use crate::base::units::Vpn;
 use crate::page::pool::Window;
 
 /// Areas that one address space may have (`sysctl_max_map_count`).
 pub const MAX_MAP_COUNT: u32 = 65_530;
 
-/// The area found last, and its fields as they are: in words, so that they are compared and
-/// copied as such. Without an area no page lies within the bounds.
-#[derive(Clone, Copy)]
-struct Last<'m> {
-    area: Option<&'m Area>,
-    start: u32,
-    end: u32,
-    shift: u32,
-    rights: u32,
-    anon: u32,
-}
-
-impl<'m> Last<'m> {
-    const NONE: Self = Self { area: None, start: 0, end: 0, shift: 0, rights: 0, anon: 0 };
-
-    #[inline(always)]
-    fn of(area: &'m Area) -> Self {
-        let view = area.view();
-        Self {
-            area: Some(area),
-            start: view.start.0,
-            end: view.end.0,
-            shift: view.shift,
-            rights: rights_word(view.prot, view.flags),
-            anon: view.anon,
-        }
-    }
-
-    #[inline(always)]
-    fn view(&self) -> AreaView {
-        let (prot, flags) = rights_of(self.rights);
-        let (start, end) = (Vpn(self.start), Vpn(self.end));
-        AreaView { start, end, shift: self.shift, prot, flags, anon: self.anon }
-    }
-}
-
 /// Areas, sorted by start.
 pub(crate) struct AreaIndex<'m> {
     tree: AreaTree<'m>,
+    links: Links<'m>,
     len: u32,
-    last: Last<'m>,
+    /// The handle of the area that was found last; 0 if it may be gone.
+    last: AtomicU32,
     /// Above this, holes are small.
     hole_top: Vpn,
     /// The most pages of a hole above `hole_top`.
@@ -74,8 +42,9 @@ pub(crate) struct AreaIndex<'m> {
 impl<'m> AreaIndex<'m> {
     /// No areas; those to come lie in `window`.
     pub(crate) fn new(window: Window<'m>) -> Self {
-        let tree = AreaTree::new(Links { window });
-        Self { tree, len: 0, last: Last::NONE, hole_top: MMAP_TOP, skipped: 0 }
+        let links = Links { window };
+        let tree = AreaTree::new(links);
+        Self { tree, links, len: 0, last: AtomicU32::new(0), hole_top: MMAP_TOP, skipped: 0 }
     }
 
     /// How many areas there are.
@@ -119,32 +88,38 @@ impl<'m> AreaIndex<'m> {
     }
 
     /// The area that contains `vpn`, and what it looks like.
+    #[inline]
+    pub(crate) fn find(&self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
+        self.find_area(vpn).map(|area| (area, area.view()))
+    }
+
+    /// The area that contains `vpn`.
     #[inline(always)]
-    pub(crate) fn find(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
-        let last = &self.last;
-        if vpn.0.wrapping_sub(last.start) < last.end.wrapping_sub(last.start)
-            && let Some(area) = last.area
-        {
-            debug_assert_eq!(last.view(), area.view(), "an area was changed behind its index");
-            return Some((area, last.view()));
+    pub(crate) fn find_area(&self, vpn: Vpn) -> Option<&'m Area> {
+        if let Some(last) = NonZeroU32::new(self.last.load(Ordering::Relaxed)) {
+            let area = self.links.area(last);
+            let (start, end) = (area.start().0, area.end().0);
+            if vpn.0.wrapping_sub(start) < end.wrapping_sub(start) {
+                return Some(area);
+            }
         }
         self.search(vpn)
     }
 
     #[cold]
     #[inline(never)]
-    fn search(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
+    fn search(&self, vpn: Vpn) -> Option<&'m Area> {
         let area = self.tree.upper_bound(Bound::Included(&vpn)).clone_pointer()?;
         if vpn >= area.end() {
             return None;
         }
-        self.last = Last::of(area);
-        Some((area, self.last.view()))
+        self.last.store(self.links.window.handle_of(area), Ordering::Relaxed);
+        Some(area)
     }
 
-    /// An area is about to change, or has changed.
+    /// The area that was found last may be another one, or none.
     pub(crate) fn forget(&mut self) {
-        self.last = Last::NONE;
+        self.last.store(0, Ordering::Relaxed);
     }
 
     /// Whether areas cover `range` without a hole.

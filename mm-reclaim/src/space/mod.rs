@@ -89,9 +89,10 @@ pub struct AddressSpace<'m, C: Cpu, T: PageTables> {
     pub(crate) swapped: AtomicU32,
     /// Frames of the tables.
     pub(crate) table_frames: AtomicU32,
+    /// Faults by how they ended; changed under the page-table lock.
     pub(crate) min_faults: AtomicU64,
     pub(crate) maj_faults: AtomicU64,
-    /// Faults that found what read-ahead had brought; changed under the area lock.
+    /// Faults that found what read-ahead had brought.
     pub(crate) ra_hits: AtomicU64,
     /// A process uses it; the killer considers it.
     pub(crate) live: AtomicBool,

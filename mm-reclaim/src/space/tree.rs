@@ -37,7 +37,7 @@ pub(super) struct Links<'m> {
 
 impl<'m> Links<'m> {
     #[inline(always)]
-    fn area(&self, link: Link) -> &'m Area {
+    pub(super) fn area(&self, link: Link) -> &'m Area {
         // SAFETY: links are handles of inserted areas, which are in use.
         unsafe { self.window.at(link.get()) }
     }

@@ -19,7 +19,7 @@ use super::{Ordering, RelaxStrategy};
 pub use ::loom::sync::atomic::fence;
 
 /// A value of loom's, made when it is first used.
-struct Late<T>(OnceCell<T>);
+pub(super) struct Late<T>(OnceCell<T>);
 
 // SAFETY: loom runs one thread at a time, and all of them on a single thread of the machine:
 // nobody else looks while the cell is filled.
@@ -28,11 +28,11 @@ unsafe impl<T> Sync for Late<T> {}
 unsafe impl<T> Send for Late<T> {}
 
 impl<T> Late<T> {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(OnceCell::new())
     }
 
-    fn get(&self, make: impl FnOnce() -> T) -> &T {
+    pub(super) fn get(&self, make: impl FnOnce() -> T) -> &T {
         self.0.get_or_init(make)
     }
 }

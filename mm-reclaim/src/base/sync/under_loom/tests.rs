@@ -299,6 +299,23 @@ fn a_sleeper_for_the_area_lock_is_woken() {
     });
 }
 
+/// The area lock, shared: a looker that gives it back last wakes the changer, and sees all or
+/// nothing of what it changed.
+#[test]
+fn the_last_looker_wakes_the_changer() {
+    check(|| {
+        let shared = Arc::new((SleepLock::new(0), LoomTasks::new()));
+        drop(shared.0.lock(&shared.1));
+        drop(shared.0.lock_shared(&shared.1));
+        let other = Arc::clone(&shared);
+        let thread = thread::spawn(move || *other.0.lock(&other.1) += 1);
+        let seen = *shared.0.lock_shared(&shared.1);
+        assert!(seen <= 1);
+        thread.join().expect("it ends");
+        assert_eq!(*shared.0.lock_shared(&shared.1), 1);
+    });
+}
+
 /// CTRL-01: kswapd takes what each caller asked for, with what the caller saw, although only
 /// the one that found nothing asked for wakes it.
 #[test]
