@@ -19,6 +19,7 @@
 //!
 //! Counterpart in Linux: `mm/memory.c`.
 
+mod copy;
 mod family;
 mod swap_in;
 mod unuse;
@@ -28,11 +29,11 @@ pub use unuse::SwapOffError;
 use crate::alloc::Alloc;
 use crate::base::stat::{VmEvent, VmEvents};
 use crate::base::sync::{AtomicU64, Ordering};
-use crate::base::units::{Order, Pfn, Vpn};
-use crate::env::{Cpu, Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte, TlbEntry};
+use crate::base::units::{Order, Vpn};
+use crate::env::{Cpu, Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte};
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
-use crate::page::{NewPage, Page, PageFlags, PageRef};
+use crate::page::{NewPage, PageRef};
 use crate::rmap::Rmap;
 use crate::space::{AddressSpace, AreaFlags, AreaView, SpaceId, SpaceOf, Spaces};
 use crate::swap::Swap;
@@ -405,138 +406,6 @@ impl<'m, E: Env> Faults<'m, E> {
         }
         true
     }
-
-    /// A store to a present page that may not be stored to: the area allows it, so the
-    /// page is shared with another process, or was.
-    fn write_protect_fault(&self, site: Site<'m, E>, mapping: Mapping) -> FaultEnd {
-        if self.spaces.is_zero_page(mapping.pfn) {
-            return self.replace_zero_page(site);
-        }
-        let page = self.map.page(mapping.pfn);
-        // Taken under the page-table lock, while the entry shows that the page is mapped.
-        let held = {
-            let tables = site.space.tables.lock();
-            match tables.as_ref().map(|t| t.get(site.vpn)) {
-                Some(Pte::Present(now)) if now.pfn == mapping.pfn => page.get(),
-                _ => return FaultEnd::Minor,
-            }
-        };
-        if self.reuse_page(&held) {
-            self.make_writable(site, mapping);
-            self.events.count(VmEvent::CowReuse, 1);
-            self.lru.put(held);
-            return FaultEnd::Minor;
-        }
-        self.copy_page(site, held, mapping)
-    }
-
-    /// Whether the faulting mapping is the page's only user: it gives its slot back then.
-    pub(crate) fn reuse_page(&self, held: &PageRef<'m>) -> bool {
-        let page = held.page();
-        if page.mapcount() != 1 {
-            return false;
-        }
-        if !page.has(PageFlags::SWAPCACHE) {
-            return page.refs() <= 2 || self.refs_after_drain(page) <= 2;
-        }
-        let Some(lock) = page.try_lock() else { return false };
-        let alone = page.mapcount() == 1
-            && (!page.has(PageFlags::SWAPCACHE) || self.swap.try_to_free_swap(&lock));
-        self.zones.unlock(lock);
-        alone && (page.refs() <= 2 || self.refs_after_drain(page) <= 2)
-    }
-
-    /// A batch may hold a reference: it is emptied before the count is believed.
-    fn refs_after_drain(&self, page: &Page) -> u32 {
-        self.lru.drain();
-        page.refs()
-    }
-
-    fn make_writable(&self, site: Site<'m, E>, old: Mapping) {
-        let mut tables = site.space.tables.lock();
-        let Some(tables) = tables.as_mut() else { return };
-        let Pte::Present(now) = tables.get(site.vpn) else { return };
-        if now.pfn == old.pfn {
-            let new = Mapping { prot: site.area.prot, young: true, dirty: true, ..now };
-            tables.replace(site.vpn, Pte::Present(new));
-        }
-    }
-
-    /// Gives the faulting space a page of its own with the same contents.
-    fn copy_page(&self, site: Site<'m, E>, held: PageRef<'m>, old: Mapping) -> FaultEnd {
-        let Some(new) = self.alloc_user_page() else {
-            self.lru.put(held);
-            return FaultEnd::Killed;
-        };
-        self.env.frames().copy(self.map.pfn(new.page()), old.pfn);
-        if self.replace_page(site, old.pfn, new, true) {
-            self.events.count(VmEvent::CowCopy, 1);
-            self.leave_mapping(site, held.page());
-        }
-        self.lru.put(held);
-        FaultEnd::Minor
-    }
-
-    /// Gives the faulting space a zeroed page of its own where it maps the zero page.
-    pub(crate) fn replace_zero_page(&self, site: Site<'m, E>) -> FaultEnd {
-        let Some(new) = self.alloc_user_page() else { return FaultEnd::Killed };
-        self.env.frames().zero(self.map.pfn(new.page()));
-        self.replace_page(site, self.spaces.zero_pfn(), new, site.access.is_write());
-        FaultEnd::Minor
-    }
-
-    /// Maps a fresh page where `old` still is mapped; false, with the page freed, if that is
-    /// not so any more.
-    fn replace_page(&self, site: Site<'m, E>, old: Pfn, new: NewPage<'m>, dirty: bool) -> bool {
-        match self.replace_mapping(site, old, new, dirty) {
-            Ok(held) => {
-                self.enter_lists(site, held);
-                true
-            }
-            Err(unused) => {
-                self.lru.put(unused.into_ref());
-                false
-            }
-        }
-    }
-
-    /// The page-table half of [`Faults::replace_page`]. Break before make: no CPU may see two
-    /// frames at one address.
-    fn replace_mapping(
-        &self,
-        site: Site<'m, E>,
-        old: Pfn,
-        new: NewPage<'m>,
-        dirty: bool,
-    ) -> Result<PageRef<'m>, NewPage<'m>> {
-        let mut locked = site.space.tables.lock();
-        let tables = match locked.as_mut().map(|t| (t.get(site.vpn), t)) {
-            // One that may be stored to by now is another's own, who shares the space.
-            Some((Pte::Present(now), tables)) if is_still(now, old) => tables,
-            _ => return Err(new),
-        };
-        let pfn = self.map.pfn(new.page());
-        let mapping = Mapping { pfn, prot: site.area.prot, young: true, dirty };
-        tables.replace(site.vpn, Pte::None);
-        self.env.flush_tlb(&[TlbEntry { asid: tables.asid(), vpn: site.vpn }]);
-        let set = tables.set(site.vpn, Pte::Present(mapping));
-        debug_assert!(set.is_ok(), "the table exists");
-        if !self.spaces.is_zero_page(old) {
-            self.map.page(old).remove_mapping();
-            site.space.add_resident(-1);
-        }
-        Ok(self.mapped(&site, new))
-    }
-
-    /// A mapping of `page`, to which the caller has a reference, was replaced: what the
-    /// mapping had goes. It may have been the last, or the last locked one.
-    fn leave_mapping(&self, site: Site<'m, E>, page: &'m Page) {
-        if site.area.flags.contains(AreaFlags::LOCKED) {
-            self.rmap.munlock_page(page);
-        }
-        self.lru.put(PageRef::adopt(page));
-        self.swap.drop_unwanted(page);
-    }
 }
 
 /// Adds one to a count that the page-table lock guards.
@@ -554,11 +423,6 @@ fn count_fault<C: Cpu, T: PageTables>(space: &AddressSpace<'_, C, T>, end: Fault
         FaultEnd::BadAddress | FaultEnd::BusError | FaultEnd::Killed => {}
     }
     end
-}
-
-/// Whether a mapping still is that of `old` which a store must not change.
-fn is_still(now: Mapping, old: Pfn) -> bool {
-    now.pfn == old && !now.prot.contains(Prot::WRITE)
 }
 
 /// A store to a page that the entry does not allow, although the area does.

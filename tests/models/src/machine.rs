@@ -160,6 +160,17 @@ impl<'m> Machine<'m> {
         shuttle::thread::yield_now();
     }
 
+    /// Takes the swap device out of use, if that can be done, and into use again. Its pages are
+    /// read with the area locks of their programs held.
+    pub fn swap_off_for_a_moment(self) {
+        if self.mm.swapoff(DeviceId(0)).is_ok() {
+            let mut page = [0; PAGE_SIZE];
+            header::format(&mut page, BLOCKS);
+            let usable = self.mm.swapon_again(DeviceId(0), &page, 0);
+            assert_eq!(usable, Ok(BLOCKS - 1));
+        }
+    }
+
     /// The killer may kill `program`, and no other. The disk answers nobody until the reaper
     /// has napped `naps` times.
     pub fn let_die(self, program: Program<'_>, naps: u32) {
@@ -296,9 +307,19 @@ impl<'m> Program<'m> {
         }
     }
 
-    /// One fault, however it ends.
-    pub fn fault_once(self, page: u32) {
-        let _end = self.machine.mm.handle_fault(self.space, (FIRST + page).addr(), Access::Read);
+    /// One fault of a store that is never done, however it ends.
+    pub fn fault_for_store_once(self, page: u32) {
+        let addr = (FIRST + page).addr();
+        let _end = self.machine.mm.handle_fault(self.space, addr, Access::Write);
+    }
+
+    /// Maps a page elsewhere and unmaps it again, which changes the areas.
+    pub fn map_for_a_moment(self) {
+        let (at, rights) = (Place::Fixed(FIRST + 40), Prot::READ);
+        let mapped = self.machine.mm.mmap(self.space, at, 1, rights, AreaFlags::empty());
+        if mapped.is_ok() {
+            self.unmap(40, 1);
+        }
     }
 
     /// Whether it may still map memory.

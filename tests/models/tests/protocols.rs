@@ -210,6 +210,75 @@ fn fork_against_unmap() {
     explore("fork_against_unmap", &[], || Machine::run(40, Pace::AtOnce, tasks));
 }
 
+/// Two tasks of one space fault on the same pages, of which some were shared until now and others
+/// are on a slow disk, while a third changes the areas: no store is lost.
+#[test]
+fn faults_of_one_space() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let parent = machine.program(6);
+        parent.store_all(6);
+        let space = parent.fork();
+        parent.exit();
+        machine.mm.lru_add_drain_all();
+        (0..2).for_each(|page| space.page_out(page));
+        machine.wait_for_disk();
+        let left = Arc::new(AtomicU32::new(3));
+        let end = move |left: &AtomicU32| {
+            if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                (0..6).for_each(|page| space.check(page, 7 + u64::from(page)));
+                space.exit();
+            }
+        };
+        let (one, other, third) = (Arc::clone(&left), Arc::clone(&left), left);
+        let stores = move |_: Machine<'_>| {
+            (0..6).for_each(|page| {
+                space.store(page, 7 + u64::from(page));
+                space.check(page, 7 + u64::from(page));
+            });
+            end(&one);
+        };
+        let faults = move |_: Machine<'_>| {
+            (0..6).for_each(|page| space.fault_for_store_once(page));
+            end(&other);
+        };
+        let maps = move |machine: Machine<'_>| {
+            space.map_for_a_moment();
+            machine.press(8);
+            space.map_for_a_moment();
+            end(&third);
+        };
+        vec![task(stores), task(faults), task(maps)]
+    }
+    explore("faults_of_one_space", &[], || Machine::run(40, Pace::Later, tasks));
+}
+
+/// A task of a space makes a page that was shared until now its own, and stores to it, while
+/// another one, which found it shared, copies it: the copy is not mapped over the store.
+#[test]
+fn copy_against_reuse() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let parent = machine.program(1);
+        parent.store(0, 1);
+        let space = parent.fork();
+        parent.exit();
+        machine.mm.lru_add_drain_all();
+        let stored = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&stored);
+        let stores = move |_: Machine<'_>| {
+            space.store(0, 7);
+            stored.store(1, Ordering::Relaxed);
+        };
+        let faults = move |machine: Machine<'_>| {
+            space.fault_for_store_once(0);
+            machine.wait_for(|| seen.load(Ordering::Relaxed) == 1);
+            space.check(0, 7);
+            space.exit();
+        };
+        vec![task(stores), task(faults)]
+    }
+    explore("copy_against_reuse", &[29_001], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
 /// CTRL-01: whoever finds memory low wakes kswapd, also when it is just going to sleep.
 #[test]
 fn kswapd_wake_against_sleep() {
@@ -304,7 +373,7 @@ fn reaper_against_exit() {
         machine.hold_up_reaper(PAUSE);
         let held: Vec<_> = (0..6).map_while(|_| machine.take_one()).collect();
         let ends = move |machine: Machine<'_>| {
-            victim.fault_once(0);
+            machine.swap_off_for_a_moment();
             victim.exit();
             let next = machine.program(1);
             machine.hold_up_reaper(0);

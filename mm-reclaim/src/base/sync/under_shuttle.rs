@@ -151,11 +151,6 @@ impl<T, R: RelaxStrategy> SpinMutex<T, R> {
         act();
         SpinMutexGuard(self.0.lock())
     }
-
-    pub(crate) fn try_lock(&self) -> Option<SpinMutexGuard<'_, T, R>> {
-        act();
-        self.0.try_lock().map(SpinMutexGuard)
-    }
 }
 
 impl<T, R> Drop for SpinMutexGuard<'_, T, R> {

@@ -27,6 +27,7 @@ mod scenarios;
 mod shortage;
 mod swap;
 mod swapoff;
+mod threads;
 mod validate;
 mod verdicts;
 mod zero_page;
