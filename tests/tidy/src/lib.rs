@@ -5,6 +5,8 @@
 //! | [`length`] | a file is short, or says here why it is not |
 //! | [`facade`] | `mm-reclaim` reaches atomics and locks only through its `sync` module |
 //! | [`layers`] | a crate imports only downwards, by the table in its own docs |
+//! | [`parts`] | the methods of `Mm` stand in its folder |
+//! | [`named`] | documents name files and functions that exist |
 //! | [`words`] | nothing is left to be done later |
 //! | [`rows`] | a row of the specification that is named exists |
 //! | [`proofs`] | a due row has a test; the specification says in which files |
@@ -18,6 +20,8 @@ pub mod dead;
 pub mod facade;
 pub mod layers;
 pub mod length;
+pub mod named;
+pub mod parts;
 pub mod proofs;
 pub mod rows;
 pub mod words;

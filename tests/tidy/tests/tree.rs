@@ -6,7 +6,9 @@ use std::{env, fs};
 use tidy::length::Exception;
 use tidy::proofs::Proofs;
 use tidy::rows::Rows;
-use tidy::{Finding, Source, dead, facade, layers, length, proofs, rows, sources, words};
+use tidy::{
+    Finding, Source, dead, facade, layers, length, named, parts, proofs, rows, sources, words,
+};
 
 /// Files that may be longer than the rule says, each with its sentence.
 const LONG_FILES: &[Exception] = &[];
@@ -58,6 +60,16 @@ fn layers_import_only_downwards() {
             tree.iter().flat_map(|source| layers::check(source, &table)).collect();
         assert_none(&findings);
     }
+}
+
+#[test]
+fn the_facade_is_one_folder() {
+    each(parts::check);
+}
+
+#[test]
+fn documents_name_what_exists() {
+    assert_none(&named::check(&tree()));
 }
 
 #[test]
