@@ -329,13 +329,16 @@ impl Tasks for TestEnv {
     }
 
     /// Looks again only after a wake-up, so that a lost one shows; time is never up before
-    /// the first look, and always after it.
+    /// the first look, and always after it. The dying look once.
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
         let start = Instant::now();
         loop {
             let seen = self.wakes.load(Ordering::SeqCst);
             if ready() {
                 return WaitEnd::Ready;
+            }
+            if mode.killable && self.flags().contains(TaskFlags::DYING) {
+                return WaitEnd::Killed;
             }
             if mode.timeout.is_some() {
                 return WaitEnd::TimedOut;
