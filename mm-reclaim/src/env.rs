@@ -86,15 +86,19 @@ pub trait AllocFaults {
 
 /// Which CPU this is, and how to stay on it.
 pub trait Cpu: 'static {
-    /// What a CPU does while it waits for a lock.
-    type Relax: spin::RelaxStrategy;
-
     /// Stops preemption of the caller on this CPU; nests.
     fn preempt_disable();
     /// Undoes one [`Cpu::preempt_disable`]; a due reschedule may happen here.
     fn preempt_enable();
     /// This CPU's number, below [`MAX_CPUS`]; stable while preemption is off.
     fn current() -> usize;
+
+    /// What a CPU does between two looks at a lock that another one holds. An environment whose
+    /// CPUs are tasks or threads lets others go on here.
+    #[inline(always)]
+    fn relax() {
+        core::hint::spin_loop();
+    }
 
     /// Debug builds tell of each spin lock that is about to be taken, by its rank, so that
     /// [`crate::base::lock_order::HeldLocks`] can hold the order against it. Preemption is off.

@@ -17,18 +17,7 @@ pub struct OneCpu;
 
 static PREEMPT_OFF: AtomicU32 = AtomicU32::new(0);
 
-/// Nobody else runs, so nobody waits.
-pub struct Never;
-
-impl spin::RelaxStrategy for Never {
-    fn relax() {
-        panic!("a lock is held twice");
-    }
-}
-
 impl Cpu for OneCpu {
-    type Relax = Never;
-
     #[inline(always)]
     fn preempt_disable() {
         PREEMPT_OFF.store(PREEMPT_OFF.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -42,6 +31,11 @@ impl Cpu for OneCpu {
     #[inline(always)]
     fn current() -> usize {
         0
+    }
+
+    /// Nobody else runs, so nobody waits.
+    fn relax() {
+        panic!("a lock is held twice");
     }
 }
 
