@@ -35,7 +35,7 @@
 //! | fault | `fault` |
 //! | mmap | `mmap` |
 //! | validate | `validate` |
-//! | mm | `mm` |
+//! | mm | `mm`, `messages` |
 //!
 //! <!-- /layers -->
 
@@ -54,6 +54,7 @@ pub mod env;
 pub mod fault;
 mod filemap;
 pub mod lru;
+mod messages;
 mod mm;
 pub mod mmap;
 pub mod oom;
