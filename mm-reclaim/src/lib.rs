@@ -7,6 +7,8 @@
 //! device completions to [`Mm::complete`]. Tests do the same on a host, with as many
 //! machines side by side as they like: there is no global state.
 //!
+//! `examples/host.rs` is such a user, whole and in one file, in about three hundred lines.
+//!
 //! # Layers
 //!
 //! Each module imports only modules of rows above its own (the test in `tests/tidy` reads

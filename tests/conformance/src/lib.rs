@@ -1,4 +1,6 @@
-//! What every environment of `mm-reclaim` must do.
+#![doc = include_str!("../README.md")]
+//!
+//! # The list
 //!
 //! The crate's own tests run on a simulator, its users run it in a kernel: a difference
 //! between the two would make the tests worthless. So each promise of the traits in
@@ -63,7 +65,7 @@ impl core::error::Error for Broken {}
 pub type Check<E> = fn(&mut Rig<'_, E>) -> Result<(), Broken>;
 
 /// How many checks there are.
-pub const COUNT: usize = 28;
+pub const COUNT: usize = 29;
 
 /// Every check and its name.
 pub const fn checks<E: Env>() -> [(&'static str, Check<E>); COUNT] {
@@ -82,6 +84,7 @@ pub const fn checks<E: Env>() -> [(&'static str, Check<E>); COUNT] {
         ("tables_young_is_tested_and_cleared", tables::young_is_tested_and_cleared),
         ("tables_mark_accessed_sets_the_flags", tables::mark_accessed_sets_the_flags),
         ("tables_next_entry_crosses_gaps", tables::next_entry_crosses_gaps),
+        ("tables_unlink_gives_what_is_not_needed", tables::unlink_gives_what_is_not_needed),
         ("tables_release_gives_back_every_frame", tables::release_gives_back_every_frame),
         ("tables_spaces_have_different_asids", tables::spaces_have_different_asids),
         ("waits_a_true_condition_does_not_wait", waits::a_true_condition_does_not_wait),

@@ -124,6 +124,13 @@ fn what_may_be_published_brings_its_licences() {
             assert_eq!(copy.text, file(&tree, licence).text, "{}", copy.path);
         }
         assert!(manifest.text.contains("readme = "), "{}", manifest.path);
+        for name in manifest.text.lines().filter_map(|line| line.strip_suffix(".workspace = true"))
+        {
+            let start = format!("{name} = {{ path = ");
+            let workspace = &file(&tree, "Cargo.toml").text;
+            let local = workspace.lines().find(|line| line.starts_with(&start));
+            assert!(local.is_none_or(|line| line.contains("version = ")), "{name}: no version");
+        }
     }
 }
 

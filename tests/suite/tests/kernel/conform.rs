@@ -24,7 +24,7 @@ macro_rules! tests {
 
 /// Every check there is: the array's length says so.
 pub const TESTS: &[Test; COUNT] = &tests!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23
-    24 25 26 27);
+    24 25 26 27 28);
 
 /// Whom to wake, and when.
 static ORDER: IrqLock<Option<(WaitKey, Nanos)>> = IrqLock::new(None);
