@@ -17,6 +17,8 @@
 //! None of these is called from an interrupt handler, and none may call back into the
 //! crate, except as [`BlockDevice`] says about completions.
 
+pub mod stub;
+
 use core::fmt;
 use core::ops::Range;
 use core::ptr::NonNull;
