@@ -35,6 +35,7 @@ matching() {
             if (file ~ /^kernel\/tests\//) return "host kernel:memory"
             if (file ~ /^kernel\//) return "host kernel:lib"
             if (file ~ /\/under_loom\//) return "model"
+            if (file ~ /^tests\/conformance\//) return "host mm-reclaim-conformance"
             sub(/^tests\//, "", file)
             sub(/\/.*/, "", file)
             return "host " file
@@ -88,7 +89,7 @@ matching() {
         { text = ""; tests = 0 }
         # Also those whose function is written on the spot.
         END { if (!ROW) for (name in suites) if (is_meant(name, "")) print suites[name], name }
-    ' {mm-reclaim,boot,kernel}/{src,tests}/**/*.rs tests/**/*.rs
+    ' {mm-reclaim,boot,kernel}/{src,tests,examples}/**/*.rs tests/**/*.rs
     WORD=$1 ROW=$row awk -F '|' '
         BEGIN { WORD = ENVIRON["WORD"]; ROW = ENVIRON["ROW"] }
         /^#/ { comment = (in_comment ? comment : "") $0; in_comment = 1; next }

@@ -18,6 +18,7 @@ use mm_reclaim::env::{
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::space::SpaceError;
 use mm_reclaim::units::{Nanos, Order, Pfn, SpaceId};
+use spin::RelaxStrategy;
 use spin::once::Once;
 
 use crate::arch::cpu;
@@ -129,8 +130,6 @@ impl Env for KernelEnv {
 pub struct ThisCpu;
 
 impl Cpu for ThisCpu {
-    type Relax = Yield;
-
     #[inline(always)]
     fn preempt_disable() {
         cpu::preempt_disable();
@@ -144,6 +143,11 @@ impl Cpu for ThisCpu {
     #[inline(always)]
     fn current() -> usize {
         cpu::this().id.load(core::sync::atomic::Ordering::Relaxed) as usize
+    }
+
+    #[inline(always)]
+    fn relax() {
+        Yield::relax();
     }
 
     #[cfg(debug_assertions)]

@@ -17,6 +17,8 @@
 //! None of these is called from an interrupt handler, and none may call back into the
 //! crate, except as [`BlockDevice`] says about completions.
 
+pub mod stub;
+
 use core::fmt;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -86,15 +88,19 @@ pub trait AllocFaults {
 
 /// Which CPU this is, and how to stay on it.
 pub trait Cpu: 'static {
-    /// What a CPU does while it waits for a lock.
-    type Relax: spin::RelaxStrategy;
-
     /// Stops preemption of the caller on this CPU; nests.
     fn preempt_disable();
     /// Undoes one [`Cpu::preempt_disable`]; a due reschedule may happen here.
     fn preempt_enable();
     /// This CPU's number, below [`MAX_CPUS`]; stable while preemption is off.
     fn current() -> usize;
+
+    /// What a CPU does between two looks at a lock that another one holds. An environment whose
+    /// CPUs are tasks or threads lets others go on here.
+    #[inline(always)]
+    fn relax() {
+        core::hint::spin_loop();
+    }
 
     /// Debug builds tell of each spin lock that is about to be taken, by its rank, so that
     /// [`crate::base::lock_order::HeldLocks`] can hold the order against it. Preemption is off.
@@ -313,10 +319,24 @@ pub trait Tasks: Sync {
 
     /// Sleeps until `ready` returns true, the time is up or the task is killed.
     ///
-    /// `ready` is called at least once, and again after every [`Tasks::wake`] of `key`
-    /// that follows the start of the call: no wake-up is lost. A wake-up of another key
-    /// may cause a needless call. What the task has plugged on a block device is submitted
-    /// before it sleeps. Never called with a lock held.
+    /// **How often `ready` is called.** At least once, also if the time is up or the task was
+    /// killed before; and again after every [`Tasks::wake`] of `key` that follows the start of
+    /// the call: no wake-up is lost. A wake-up of another key may cause a needless call. Once
+    /// it has returned true it is not called again: it may have taken a lock, and a second
+    /// call would not get it.
+    ///
+    /// **What it says decides.** The wait ends as [`WaitEnd::Ready`] exactly if the last call
+    /// returned true, even if the time is up or the task was killed meanwhile.
+    ///
+    /// **What may be locked around it.** `ready` runs in the calling task, does not sleep, and
+    /// may take spin locks of the crate, try its other locks, and call [`Tasks::wake`],
+    /// [`Tasks::flags`] and [`Clock::now`]. So an implementation calls it with no lock held
+    /// that any method of the environment takes: neither its scheduler's nor that of its
+    /// queues. A waiter is on its queue before `ready` is called, and stays there when the lock
+    /// of the queue is given back for the call.
+    ///
+    /// What the task has plugged on a block device is submitted before it sleeps. Never called
+    /// with a lock held.
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd;
 
     /// Debug builds ask this where the caller may come to wait, also if it need not this

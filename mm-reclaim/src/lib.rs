@@ -7,6 +7,8 @@
 //! device completions to [`Mm::complete`]. Tests do the same on a host, with as many
 //! machines side by side as they like: there is no global state.
 //!
+//! `examples/host.rs` is such a user, whole and in one file, in about three hundred lines.
+//!
 //! # Layers
 //!
 //! Each module imports only modules of rows above its own (the test in `tests/tidy` reads
@@ -35,7 +37,7 @@
 //! | fault | `fault` |
 //! | mmap | `mmap` |
 //! | validate | `validate` |
-//! | mm | `mm` |
+//! | mm | `mm`, `messages` |
 //!
 //! <!-- /layers -->
 
@@ -54,6 +56,7 @@ pub mod env;
 pub mod fault;
 mod filemap;
 pub mod lru;
+mod messages;
 mod mm;
 pub mod mmap;
 pub mod oom;

@@ -22,7 +22,7 @@ use std::vec::Vec;
 use proptest::test_runner::Config as ProptestConfig;
 
 use crate::Mm;
-use crate::base::sync::{AtomicBool, AtomicU8, AtomicU64, Lock, Ordering, RelaxStrategy};
+use crate::base::sync::{AtomicBool, AtomicU8, AtomicU64, Lock, Ordering};
 use crate::base::units::{Nanos, PAGE_SIZE, Pfn, SpaceId, Vpn};
 use crate::block::{Bio, Completion};
 use crate::boot::plan::{Config, Plan};
@@ -90,14 +90,6 @@ thread_local! {
 /// A CPU that is a thread; waiting gives the others a turn.
 pub(crate) struct TestCpu;
 
-pub(crate) struct Yield;
-
-impl RelaxStrategy for Yield {
-    fn relax() {
-        thread::yield_now();
-    }
-}
-
 impl TestCpu {
     /// The calling thread goes on as CPU `cpu`.
     pub(crate) fn move_to(cpu: usize) {
@@ -111,8 +103,6 @@ impl TestCpu {
 }
 
 impl Cpu for TestCpu {
-    type Relax = Yield;
-
     fn preempt_disable() {
         PREEMPT_OFF.set(PREEMPT_OFF.get() + 1);
     }
@@ -123,6 +113,10 @@ impl Cpu for TestCpu {
 
     fn current() -> usize {
         CPU.get()
+    }
+
+    fn relax() {
+        thread::yield_now();
     }
 }
 
@@ -329,13 +323,16 @@ impl Tasks for TestEnv {
     }
 
     /// Looks again only after a wake-up, so that a lost one shows; time is never up before
-    /// the first look, and always after it.
+    /// the first look, and always after it. The dying look once.
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
         let start = Instant::now();
         loop {
             let seen = self.wakes.load(Ordering::SeqCst);
             if ready() {
                 return WaitEnd::Ready;
+            }
+            if mode.killable && self.flags().contains(TaskFlags::DYING) {
+                return WaitEnd::Killed;
             }
             if mode.timeout.is_some() {
                 return WaitEnd::TimedOut;

@@ -59,13 +59,24 @@ pub(crate) use share_lock::{Exclusive, ShareLock, Shared};
 pub(crate) use word_lock::{Held, WordLock};
 
 /// Written once, by the holder of a lock: the models have no use for another one.
-pub(crate) use spin::{Once, RelaxStrategy};
+pub(crate) use spin::Once;
+use spin::RelaxStrategy;
 
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use crate::base::lock_order::UNRANKED;
 use crate::env::Cpu;
+
+/// [`Cpu::relax`], as `spin` asks for it: that crate shows nowhere outside.
+struct Relax<C>(PhantomData<C>);
+
+impl<C: Cpu> RelaxStrategy for Relax<C> {
+    #[inline(always)]
+    fn relax() {
+        C::relax();
+    }
+}
 
 /// Preemption is off while a value of this type lives.
 #[must_use = "preemption is off only while the guard lives"]
@@ -98,7 +109,7 @@ impl<C: Cpu> Drop for NoPreempt<C> {
 
 /// A spin lock whose holder is not preempted, of a rank in the lock order.
 pub struct Lock<C: Cpu, T, const RANK: u8 = UNRANKED> {
-    inner: SpinMutex<T, C::Relax>,
+    inner: SpinMutex<T, Relax<C>>,
     cpu: PhantomData<fn() -> C>,
 }
 
@@ -106,7 +117,7 @@ pub struct Lock<C: Cpu, T, const RANK: u8 = UNRANKED> {
 #[must_use = "the lock is held only while the guard lives"]
 pub struct LockGuard<'a, C: Cpu, T, const RANK: u8 = UNRANKED> {
     /// Declared first, so that the lock is released before preemption is allowed again.
-    inner: SpinMutexGuard<'a, T, C::Relax>,
+    inner: SpinMutexGuard<'a, T, Relax<C>>,
     /// Before preemption is allowed again, too.
     #[cfg(debug_assertions)]
     _ranked: Ranked<C, RANK>,

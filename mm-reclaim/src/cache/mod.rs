@@ -39,7 +39,7 @@ pub use files::CacheError;
 pub(crate) use files::Files;
 
 use crate::base::stat::VmEvents;
-use crate::base::sync::{NoPreempt, Ordering, RelaxStrategy};
+use crate::base::sync::{NoPreempt, Ordering};
 use crate::base::units::Pfn;
 use crate::block::writeback::Writeback;
 use crate::env::{Cpu, Env};
@@ -109,7 +109,7 @@ impl<'m, E: Env> Cache<'m, E> {
             let pfn = store.cached(key)?;
             let Some(found) = self.map.page(pfn).get_unless_zero() else {
                 // Frozen: on its way out of the cache or back; look again.
-                <<E::Cpu as Cpu>::Relax as RelaxStrategy>::relax();
+                E::Cpu::relax();
                 continue;
             };
             if store.cached(key) == Some(pfn) {

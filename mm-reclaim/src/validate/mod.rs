@@ -9,6 +9,7 @@
 //! The first violation found is returned; which one that is, is a matter of order, so a
 //! test that damages something expects a name, not a place in the order.
 
+mod message;
 mod pages;
 mod spaces;
 mod swap;

@@ -5,7 +5,7 @@ use mm_reclaim::units::{Order, Pfn, PhysAddr};
 use mm_reclaim::zone::{FrameRange, MigrateType, ZoneId, ZoneLimits};
 use mm_reclaim::{Config, Mm, Plan};
 
-use crate::env::Idle;
+use crate::env::{Idle, Nowhere};
 
 /// Frames of a pageblock.
 pub const BLOCK: usize = Order::PAGEBLOCK.pages() as usize;
@@ -45,7 +45,7 @@ impl Ours {
         let layout = plan.storage_layout::<Idle>();
         // The run's only machine lives as long as the run.
         let block = Box::leak(Box::new_uninit_slice(layout.size() + layout.align()));
-        let mm = Mm::new(Idle, plan, block);
+        let mm = Mm::new(Idle::new(&Nowhere), plan, block);
         mm.free_bootmem(range);
         Self(mm)
     }

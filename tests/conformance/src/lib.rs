@@ -1,4 +1,6 @@
-//! What every environment of `mm-reclaim` must do.
+#![doc = include_str!("../README.md")]
+//!
+//! # The list
 //!
 //! The crate's own tests run on a simulator, its users run it in a kernel: a difference
 //! between the two would make the tests worthless. So each promise of the traits in
@@ -8,19 +10,19 @@
 //! A check gets a [`Rig`]: the environment, frames to use, and somebody to wake it. It
 //! leaves nothing behind when it succeeds: each frame that it took is given back.
 //!
-//! Not here: block devices, whose requests only the crate can make, and killing, which
-//! needs a task to lose.
+//! Not here: block devices, whose requests only the crate can make.
 #![no_std]
 #![forbid(unsafe_code)]
 
 mod frames;
 mod tables;
 mod tasks;
+mod waits;
 
 use core::fmt;
 use core::panic::Location;
 
-use mm_reclaim::env::{Env, WaitKey};
+use mm_reclaim::env::{Env, WaitKey, WaitMode};
 use mm_reclaim::units::{Nanos, Pfn};
 
 /// What a check works with.
@@ -33,7 +35,14 @@ pub struct Rig<'a, E: Env> {
     pub give: &'a mut dyn FnMut(Pfn),
     /// Has another task sleep for that long and then call `wake` with the key.
     pub wake_later: &'a mut dyn FnMut(WaitKey, Nanos),
+    /// Runs the last words of a task: in a task with an address space of its own, which
+    /// another task kills by `kill_for_memory` so much later. Returns what they returned.
+    pub kill_during: &'a mut dyn FnMut(Nanos, LastWords<E>) -> Result<(), Broken>,
 }
+
+/// What a task does that is killed meanwhile. A plain function, which a kernel can hand to
+/// another task.
+pub type LastWords<E> = fn(&E) -> Result<(), Broken>;
 
 /// A promise that was not kept.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +65,7 @@ impl core::error::Error for Broken {}
 pub type Check<E> = fn(&mut Rig<'_, E>) -> Result<(), Broken>;
 
 /// How many checks there are.
-pub const COUNT: usize = 22;
+pub const COUNT: usize = 29;
 
 /// Every check and its name.
 pub const fn checks<E: Env>() -> [(&'static str, Check<E>); COUNT] {
@@ -75,15 +84,39 @@ pub const fn checks<E: Env>() -> [(&'static str, Check<E>); COUNT] {
         ("tables_young_is_tested_and_cleared", tables::young_is_tested_and_cleared),
         ("tables_mark_accessed_sets_the_flags", tables::mark_accessed_sets_the_flags),
         ("tables_next_entry_crosses_gaps", tables::next_entry_crosses_gaps),
+        ("tables_unlink_gives_what_is_not_needed", tables::unlink_gives_what_is_not_needed),
         ("tables_release_gives_back_every_frame", tables::release_gives_back_every_frame),
         ("tables_spaces_have_different_asids", tables::spaces_have_different_asids),
-        ("tasks_a_true_condition_does_not_wait", tasks::a_true_condition_does_not_wait),
-        ("tasks_a_wait_times_out", tasks::a_wait_times_out),
-        ("tasks_a_wake_during_the_check_is_not_lost", tasks::a_wake_during_the_check_is_not_lost),
-        ("tasks_another_task_ends_a_wait", tasks::another_task_ends_a_wait),
+        ("waits_a_true_condition_does_not_wait", waits::a_true_condition_does_not_wait),
+        ("waits_a_true_condition_is_not_asked_again", waits::a_true_condition_is_not_asked_again),
+        ("waits_a_wait_times_out", waits::a_wait_times_out),
+        (
+            "waits_a_condition_counts_more_than_the_time",
+            waits::a_condition_counts_more_than_the_time,
+        ),
+        ("waits_a_wake_during_the_check_is_not_lost", waits::a_wake_during_the_check_is_not_lost),
+        ("waits_another_task_ends_a_wait", waits::another_task_ends_a_wait),
+        ("waits_a_condition_may_lock_and_wake", waits::a_condition_may_lock_and_wake),
         ("tasks_memalloc_is_set_and_cleared", tasks::memalloc_is_set_and_cleared),
         ("tasks_killing_nobody_harms_nobody", tasks::killing_nobody_harms_nobody),
+        ("tasks_a_kill_ends_a_killable_wait", tasks::a_kill_ends_a_killable_wait),
+        ("tasks_a_kill_does_not_end_another_wait", tasks::a_kill_does_not_end_another_wait),
+        ("tasks_a_condition_counts_more_than_a_kill", tasks::a_condition_counts_more_than_a_kill),
     ]
+}
+
+/// A key that nothing else uses: the crate's own keys are small numbers or addresses.
+const KEY: WaitKey = WaitKey(0xc0f0_0000_0000_0001);
+
+/// Another one.
+const OTHER_KEY: WaitKey = WaitKey(KEY.0 + 1);
+
+/// Long enough to be seen, short enough to be waited for.
+const A_WHILE: Nanos = Nanos::from_millis(2);
+
+/// A wait of at most that long.
+const fn timed(timeout: Nanos) -> WaitMode {
+    WaitMode { timeout: Some(timeout), killable: false }
 }
 
 /// Succeeds if the promise is kept.

@@ -69,14 +69,18 @@ pub(crate) fn begin_empty<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
     })
 }
 
+/// Tables without levels have none that could be missing.
 pub(crate) fn a_missing_table_is_an_error<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
     with_tables(rig, |_, tables| {
         for vpn in BORDERS {
-            keeps(tables.set(vpn, Pte::Swap(7)) == Err(NoTable), "set reports a missing table")?;
-            keeps(tables.get(vpn) == Pte::None, "a set that failed changed nothing")?;
+            let there = match tables.set(vpn, Pte::Swap(7)) {
+                Ok(()) => Pte::Swap(7),
+                Err(NoTable) => Pte::None,
+            };
+            keeps(tables.get(vpn) == there, "set writes the entry, or fails and changes nothing")?;
             keeps(tables.set(vpn, Pte::None).is_ok(), "writing none needs no table")?;
         }
-        keeps(tables.table_frames() == 1, "a set that failed took no frame")
+        keeps(tables.table_frames() == 1, "set takes no frame")
     })
 }
 
@@ -221,6 +225,48 @@ pub(crate) fn next_entry_crosses_gaps<E: Env>(rig: &mut Rig<'_, E>) -> Result<()
         keeps(empty.is_none(), "the end does not belong to the range")?;
         let hole = tables.next_entry(Vpn(513), Vpn((1 << 18) - 1));
         keeps(hole.is_none(), "missing tables are a gap")
+    })
+}
+
+/// Installs the tables on the way to both ends of the user half; how many.
+fn install_at_both_ends<E: Env>(
+    rig: &mut Rig<'_, E>,
+    tables: &mut E::Tables,
+) -> Result<u32, Broken> {
+    for vpn in [Vpn(0), LAST] {
+        write(rig, tables, vpn, Pte::Swap(1))?;
+    }
+    Ok(tables.table_frames() - 1)
+}
+
+pub(crate) fn unlink_gives_what_is_not_needed<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
+    with_tables(rig, |rig, tables| {
+        let installed = install_at_both_ends(rig, tables)?;
+        let end = LAST + 1;
+        tables.replace(Vpn(0), Pte::None);
+        // All but the last page is free: what leads to that one stays.
+        let mut given = 0;
+        let rest = tables.unlink_tables(Vpn(0)..LAST, &(Vpn(0)..LAST), &mut |frame| {
+            given += 1;
+            (rig.give)(frame);
+            true
+        });
+        keeps(rest.is_none(), "unlink_tables goes to the end while there is room")?;
+        keeps(tables.table_frames() == 1 + installed - given, "what was unlinked counts no more")?;
+        keeps(tables.get(LAST) == Pte::Swap(1), "an entry outside the free range stays")?;
+        tables.replace(LAST, Pte::None);
+        // Room for one frame at a time.
+        let mut from = Vpn(0);
+        for _ in 0..2 * MOST_LEVELS {
+            let rest = tables.unlink_tables(from..end, &(Vpn(0)..end), &mut |frame| {
+                (rig.give)(frame);
+                false
+            });
+            let Some(next) = rest else { break };
+            keeps(next >= from && next < end, "unlink_tables says from where to go on")?;
+            from = next;
+        }
+        keeps(tables.table_frames() == 1, "all tables but the root go when no page is left")
     })
 }
 

@@ -1,80 +1,13 @@
-//! The promises of [`Tasks`] and [`Clock`].
+//! The promises of [`Tasks`] about flags and killing.
 
 use mm_reclaim::env::{Clock, Env, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
 use mm_reclaim::units::{Nanos, SpaceId};
 
-use crate::{Broken, Rig, keeps};
-
-/// A key that nothing else uses: the crate's own keys are small numbers or addresses.
-const KEY: WaitKey = WaitKey(0xc0f0_0000_0000_0001);
-
-/// Long enough to be seen, short enough to be waited for.
-const A_WHILE: Nanos = Nanos::from_millis(2);
+use crate::waits::Once;
+use crate::{A_WHILE, Broken, KEY, Rig, keeps, timed};
 
 /// An address space number that no test has.
 const NOBODY: SpaceId = SpaceId::from_bits(0);
-
-fn timed(timeout: Nanos) -> WaitMode {
-    WaitMode { timeout: Some(timeout), killable: false }
-}
-
-pub(crate) fn a_true_condition_does_not_wait<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
-    let mut calls = 0;
-    let end = rig.env.tasks().wait_until(KEY, WaitMode::UNTIL_READY, &mut || {
-        calls += 1;
-        true
-    });
-    keeps(end == WaitEnd::Ready, "a condition that holds ends the wait")?;
-    keeps(calls >= 1, "the condition is asked at least once")?;
-    let end = rig.env.tasks().wait_until(KEY, timed(Nanos(0)), &mut || true);
-    keeps(end == WaitEnd::Ready, "a condition that holds counts more than the time")
-}
-
-pub(crate) fn a_wait_times_out<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
-    let clock = rig.env.clock();
-    let before = clock.now();
-    let mut calls = 0;
-    let end = rig.env.tasks().wait_until(KEY, timed(A_WHILE), &mut || {
-        calls += 1;
-        false
-    });
-    let after = clock.now();
-    keeps(end == WaitEnd::TimedOut, "a condition that never holds ends by the time")?;
-    keeps(calls >= 1, "the condition is asked at least once")?;
-    keeps(after >= before + A_WHILE, "the clock has gone on by the time waited")?;
-    keeps(clock.now() >= after, "the clock never goes back")
-}
-
-pub(crate) fn a_wake_during_the_check_is_not_lost<E: Env>(
-    rig: &mut Rig<'_, E>,
-) -> Result<(), Broken> {
-    let tasks = rig.env.tasks();
-    let mut calls = 0;
-    let long = timed(Nanos::from_millis(10_000));
-    let before = rig.env.clock().now();
-    let end = tasks.wait_until(KEY, long, &mut || {
-        calls += 1;
-        if calls == 1 {
-            // Between this answer and the sleep lies the moment in which wake-ups get lost.
-            tasks.wake(KEY);
-        }
-        calls > 1
-    });
-    keeps(end == WaitEnd::Ready, "a wake-up before the sleep makes the waiter look again")?;
-    let waited = rig.env.clock().now().0 - before.0;
-    keeps(waited < Nanos::from_millis(5_000).0, "it does so at once, not when the time is up")
-}
-
-pub(crate) fn another_task_ends_a_wait<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
-    let clock = rig.env.clock();
-    let start = clock.now();
-    (rig.wake_later)(KEY, A_WHILE);
-    let end = rig
-        .env
-        .tasks()
-        .wait_until(KEY, WaitMode::UNTIL_READY, &mut || clock.now() >= start + A_WHILE);
-    keeps(end == WaitEnd::Ready, "a wake-up by another task ends the wait")
-}
 
 pub(crate) fn memalloc_is_set_and_cleared<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
     let tasks = rig.env.tasks();
@@ -95,6 +28,76 @@ pub(crate) fn killing_nobody_harms_nobody<E: Env>(rig: &mut Rig<'_, E>) -> Resul
     tasks.yield_now();
     keeps(tasks.flags() == before, "killing the owner of an unknown space kills no other")?;
     let mode = WaitMode { timeout: Some(A_WHILE), killable: true };
-    let end = tasks.wait_until(KEY, mode, &mut || false);
+    let end = Once::new(|_| false).end(tasks, mode)?;
     keeps(end == WaitEnd::TimedOut, "a task that was not killed waits its time")
+}
+
+/// How a task waits that may be killed.
+const KILLABLE: WaitMode = WaitMode { timeout: None, killable: true };
+
+/// A key that nothing else uses: what is slept for here comes by time alone.
+const NAP_KEY: WaitKey = WaitKey(KEY.0 + 2);
+
+fn is_dying<E: Env>(env: &E) -> bool {
+    env.tasks().flags().contains(TaskFlags::DYING)
+}
+
+/// Naps until the task was killed.
+fn until_killed<E: Env>(env: &E) -> Result<(), Broken> {
+    for _ in 0..10_000 {
+        if is_dying(env) {
+            return Ok(());
+        }
+        let _time = env.tasks().wait_until(NAP_KEY, timed(Nanos::from_millis(1)), &mut || false);
+    }
+    keeps(false, "a task that was killed is dying")
+}
+
+pub(crate) fn a_kill_ends_a_killable_wait<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
+    (rig.kill_during)(A_WHILE, |env| {
+        let end = Once::new(|_| false).end(env.tasks(), KILLABLE)?;
+        keeps(end == WaitEnd::Killed, "a kill ends a killable wait")?;
+        let both = TaskFlags::DYING | TaskFlags::OOM_VICTIM;
+        keeps(env.tasks().flags().contains(both), "the killed is dying, for want of memory")?;
+        let end = Once::new(|_| false).end(env.tasks(), KILLABLE)?;
+        keeps(end == WaitEnd::Killed, "a killable wait that begins after the kill ends at once")
+    })
+}
+
+pub(crate) fn a_kill_does_not_end_another_wait<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
+    (rig.kill_during)(Nanos(A_WHILE.0 / 2), |env| {
+        let end = Once::new(|_| false).end(env.tasks(), timed(A_WHILE))?;
+        keeps(end == WaitEnd::TimedOut, "a kill does not end a wait that is not killable")?;
+        until_killed(env)?;
+        let end = Once::new(|_| false).end(env.tasks(), timed(A_WHILE))?;
+        keeps(end == WaitEnd::TimedOut, "the dying wait their time, too")
+    })
+}
+
+/// The kill comes before the look that is true, and about when it is made.
+pub(crate) fn a_condition_counts_more_than_a_kill<E: Env>(
+    rig: &mut Rig<'_, E>,
+) -> Result<(), Broken> {
+    (rig.kill_during)(Nanos(0), |env| {
+        until_killed(env)?;
+        for mode in [KILLABLE, WaitMode { timeout: Some(Nanos(0)), killable: true }] {
+            let end = Once::new(|_| true).end(env.tasks(), mode)?;
+            keeps(end == WaitEnd::Ready, "a condition that holds counts more than a kill")?;
+        }
+        Ok(())
+    })?;
+    // True as soon as the task is dying: whoever looks first, condition or killer's flag, the
+    // end says what the condition said.
+    (rig.kill_during)(A_WHILE, |env| Once::new(|_| is_dying(env)).check(env.tasks(), KILLABLE))?;
+    // Kill, time and condition come together, in every order that a few tries bring.
+    for quarters in 2..6 {
+        (rig.kill_during)(Nanos(A_WHILE.0 * quarters / 4), |env| {
+            let clock = env.clock();
+            let due = clock.now() + A_WHILE;
+            let mode = WaitMode { timeout: Some(A_WHILE), killable: true };
+            Once::new(|_| clock.now() >= due).check(env.tasks(), mode)?;
+            Once::new(|calls| calls > 1).check(env.tasks(), mode)
+        })?;
+    }
+    Ok(())
 }

@@ -63,19 +63,7 @@ pub(crate) fn assert_no_lock(what: &str) {
 #[derive(Debug)]
 pub struct ModelCpu;
 
-/// A task that spins lets the others go on.
-#[derive(Debug)]
-pub struct Spin;
-
-impl spin::RelaxStrategy for Spin {
-    fn relax() {
-        shuttle::thread::yield_now();
-    }
-}
-
 impl Cpu for ModelCpu {
-    type Relax = Spin;
-
     fn preempt_disable() {
         let own = own();
         own.preempt_off.set(own.preempt_off.get() + 1);
@@ -88,6 +76,11 @@ impl Cpu for ModelCpu {
 
     fn current() -> usize {
         usize::from(shuttle::current::me()) % MAX_CPUS
+    }
+
+    /// A task that spins lets the others go on.
+    fn relax() {
+        shuttle::thread::yield_now();
     }
 
     fn lock_taken(rank: u8) {

@@ -192,6 +192,9 @@ impl Tasks for World {
         task::assert_no_lock("a wait");
         let wakes = || self.wakes.lock().expect("no task fails with it");
         if mode.timeout.is_some() && self.naps_much() {
+            if ready() {
+                return WaitEnd::Ready;
+            }
             shuttle::thread::yield_now();
             self.note_nap();
             return WaitEnd::TimedOut;

@@ -67,22 +67,7 @@ pub(crate) fn assert_preemptible(what: &str) {
 #[derive(Clone, Copy, Debug)]
 pub struct SimCpu;
 
-/// One task runs at a time and none is preempted while it holds a lock: whoever finds a
-/// lock taken waits for itself.
-#[derive(Clone, Copy, Debug)]
-pub struct NobodyToWaitFor;
-
-impl spin::RelaxStrategy for NobodyToWaitFor {
-    fn relax() {
-        let alone = MACHINE.with_borrow(Option::is_some);
-        assert!(!alone || std::thread::panicking(), "deadlock: this task holds the lock itself");
-        std::thread::yield_now();
-    }
-}
-
 impl Cpu for SimCpu {
-    type Relax = NobodyToWaitFor;
-
     fn preempt_disable() {
         DISABLED.set(DISABLED.get() + 1);
     }
@@ -103,6 +88,14 @@ impl Cpu for SimCpu {
 
     fn current() -> usize {
         CPU.get()
+    }
+
+    /// One task runs at a time and none is preempted while it holds a lock: whoever finds a
+    /// lock taken waits for itself.
+    fn relax() {
+        let alone = MACHINE.with_borrow(Option::is_some);
+        assert!(!alone || std::thread::panicking(), "deadlock: this task holds the lock itself");
+        std::thread::yield_now();
     }
 
     fn lock_taken(rank: u8) {

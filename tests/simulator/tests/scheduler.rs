@@ -1,25 +1,32 @@
 //! The baton scheduler: one history a seed, no lost wake-up, no silent deadlock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Mutex, TryLockError};
 
 use mm_reclaim::env::{Clock, Cpu, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
 use mm_reclaim::units::{Nanos, SpaceId};
 use simulator::{Hardware, SimCpu, TaskSpec, World};
-use spin::mutex::SpinMutex;
 
 /// A value behind a lock of the kind that the crate uses: held with preemption off, and
 /// each release a chance to be preempted.
-struct Guarded<T>(SpinMutex<T, <SimCpu as Cpu>::Relax>);
+struct Guarded<T>(Mutex<T>);
 
 impl<T> Guarded<T> {
     const fn new(value: T) -> Self {
-        Self(SpinMutex::new(value))
+        Self(Mutex::new(value))
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         SimCpu::preempt_disable();
-        let result = f(&mut self.0.lock());
+        let mut held = loop {
+            match self.0.try_lock() {
+                Ok(held) => break held,
+                Err(TryLockError::WouldBlock) => SimCpu::relax(),
+                Err(TryLockError::Poisoned(_)) => panic!("a task has failed with the lock"),
+            }
+        };
+        let result = f(&mut held);
+        drop(held);
         SimCpu::preempt_enable();
         result
     }

@@ -10,6 +10,7 @@
 //! | [`words`] | nothing is left to be done later |
 //! | [`rows`] | a row of the specification that is named exists |
 //! | [`proofs`] | a due row has a test; the specification says in which files |
+//! | [`errors`] | what `mm-reclaim` returns as an error can be shown |
 //! | [`dead`] | every source file belongs to a module tree |
 //!
 //! Each rule is a function from text to [`Finding`]s, with a test that shows that it bites;
@@ -17,6 +18,7 @@
 
 pub mod code;
 pub mod dead;
+pub mod errors;
 pub mod facade;
 pub mod layers;
 pub mod length;

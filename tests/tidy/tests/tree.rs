@@ -7,7 +7,8 @@ use tidy::length::Exception;
 use tidy::proofs::Proofs;
 use tidy::rows::Rows;
 use tidy::{
-    Finding, Source, dead, facade, layers, length, named, parts, proofs, rows, sources, words,
+    Finding, Source, dead, errors, facade, layers, length, named, parts, proofs, rows, sources,
+    words,
 };
 
 /// Files that may be longer than the rule says, each with its sentence.
@@ -113,6 +114,37 @@ fn every_due_row_says_where_it_is_proven() {
         println!("this writes the column anew:\n    {UPDATE}");
     }
     assert_none(&stale);
+}
+
+#[test]
+fn what_is_returned_as_an_error_can_be_shown() {
+    assert_none(&errors::check(&tree()));
+}
+
+/// What a registry gets of a crate lies in the crate's folder.
+#[test]
+fn what_may_be_published_brings_its_licences() {
+    let tree = tree();
+    let may_be = |source: &&Source| {
+        source.path.ends_with("/Cargo.toml") && !source.text.contains("publish = false")
+    };
+    let published: Vec<&Source> = tree.iter().filter(may_be).collect();
+    assert!(!published.is_empty());
+    for manifest in published {
+        let folder = manifest.path.strip_suffix("Cargo.toml").expect("as it was found");
+        for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            let copy = file(&tree, &format!("{folder}{licence}"));
+            assert_eq!(copy.text, file(&tree, licence).text, "{}", copy.path);
+        }
+        assert!(manifest.text.contains("readme = "), "{}", manifest.path);
+        for name in manifest.text.lines().filter_map(|line| line.strip_suffix(".workspace = true"))
+        {
+            let start = format!("{name} = {{ path = ");
+            let workspace = &file(&tree, "Cargo.toml").text;
+            let local = workspace.lines().find(|line| line.starts_with(&start));
+            assert!(local.is_none_or(|line| line.contains("version = ")), "{name}: no version");
+        }
+    }
 }
 
 #[test]

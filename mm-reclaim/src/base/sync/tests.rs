@@ -5,7 +5,7 @@ use std::thread_local;
 use crate::base::lock_order::{HeldLocks, LRUVEC, ZONE};
 use crate::base::sync::Lock;
 use crate::env::Cpu;
-use crate::tests::{Yield, panic_of};
+use crate::tests::panic_of;
 
 thread_local! {
     static HELD: HeldLocks = const { HeldLocks::new() };
@@ -15,7 +15,6 @@ thread_local! {
 struct Watchful;
 
 impl Cpu for Watchful {
-    type Relax = Yield;
     fn preempt_disable() {}
     fn preempt_enable() {}
     fn current() -> usize {

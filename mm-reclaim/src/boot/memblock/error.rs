@@ -82,8 +82,17 @@ impl fmt::Display for MemblockError {
                 write!(f, "no free {size:#x} bytes aligned to {align:#x} within {within:?}")
             }
             Self::TableFull { set, capacity, why } => {
-                write!(f, "table {set:?} is full with {capacity} regions and cannot grow: {why:?}")
+                write!(f, "table {set:?} is full with {capacity} regions and cannot grow: {why}")
             }
+        }
+    }
+}
+
+impl fmt::Display for NoGrowth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRange { bytes } => write!(f, "no range has {bytes:#x} bytes"),
+            Self::Refused { at } => write!(f, "{at:?} was refused"),
         }
     }
 }

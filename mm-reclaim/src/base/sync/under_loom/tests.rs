@@ -10,7 +10,7 @@ use ::loom::cell::UnsafeCell;
 use ::loom::sync::{Arc, Condvar, Mutex};
 use ::loom::thread;
 
-use crate::base::sync::{AtomicBool, Lock, Ordering, RelaxStrategy, WordLock};
+use crate::base::sync::{AtomicBool, Lock, Ordering, WordLock};
 use crate::base::units::{Pfn, SpaceId};
 use crate::base::wait::{CallWord, SleepLock};
 use crate::env::{Cpu, DeviceId, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
@@ -20,20 +20,14 @@ use crate::swap::map::{Held, SwapDevice, words_for};
 /// A CPU whose wait for a lock lets the other threads go on.
 struct LoomCpu;
 
-struct Yield;
-
-impl RelaxStrategy for Yield {
-    fn relax() {
-        thread::yield_now();
-    }
-}
-
 impl Cpu for LoomCpu {
-    type Relax = Yield;
     fn preempt_disable() {}
     fn preempt_enable() {}
     fn current() -> usize {
         0
+    }
+    fn relax() {
+        thread::yield_now();
     }
 }
 
