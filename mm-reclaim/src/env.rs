@@ -187,8 +187,9 @@ pub struct Mapping {
 pub enum Pte {
     /// Nothing was ever here.
     None,
-    /// A non-present entry carrying 32 bits of the crate's own: a swap entry.
-    Swap(u32),
+    /// No translation: 32 bits of the crate's own, which say why
+    /// ([`NotPresent`](crate::swap::NotPresent)).
+    NotPresent(u32),
     /// A translation.
     Present(Mapping),
 }

@@ -36,7 +36,7 @@ use crate::page::memmap::MemMap;
 use crate::page::{NewPage, PageRef};
 use crate::rmap::Rmap;
 use crate::space::{AddressSpace, AreaFlags, AreaView, SpaceId, SpaceOf, Spaces};
-use crate::swap::Swap;
+use crate::swap::{NotPresent, Swap};
 use crate::zone::Zones;
 use crate::zone::gfp::Gfp;
 use swap_in::SwappedIn;
@@ -280,7 +280,9 @@ impl<'m, E: Env> Faults<'m, E> {
         let end = match pte {
             Pte::None if site.wants_zero_page() => self.zero_page_fault(site),
             Pte::None => self.anonymous_fault(site),
-            Pte::Swap(entry) => self.swap_fault(site, entry, Need::Touch, patience)?,
+            Pte::NotPresent(word) => match NotPresent::decode(word) {
+                NotPresent::Swap(entry) => self.swap_fault(site, entry, Need::Touch, patience)?,
+            },
             Pte::Present(mapping) => self.write_protect_fault(site, mapping),
         };
         let _tables = space.tables.lock();

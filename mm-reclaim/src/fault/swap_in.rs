@@ -21,7 +21,7 @@ use crate::env::{BlockDevice, Env, Mapping, PageTables, Prot, Pte, WaitEnd};
 use crate::page::{Page, PageFlags, PageLock, PageRef};
 use crate::space::AreaFlags;
 use crate::swap::map::Held;
-use crate::swap::{Ahead, SwapEntry};
+use crate::swap::{Ahead, NotPresent, SwapEntry};
 use crate::zone::gfp::Gfp;
 
 /// A page of the cache.
@@ -47,11 +47,10 @@ impl<'m, E: Env> Faults<'m, E> {
     pub(super) fn swap_fault(
         &self,
         site: Site<'m, E>,
-        raw: u32,
+        entry: SwapEntry,
         need: Need,
         patience: Patience,
     ) -> Result<FaultEnd, Detour<'m>> {
-        let entry = SwapEntry::from_raw(raw);
         let found = match self.swap.lookup(entry) {
             Some(page) => {
                 if need == Need::Touch && page.page().take_readahead() {
@@ -165,7 +164,7 @@ impl<'m, E: Env> Faults<'m, E> {
     ) -> MapEnd {
         let mut tables = site.space.tables.lock();
         let Some(tables) = tables.as_mut() else { return MapEnd::Changed };
-        if tables.get(site.vpn) != Pte::Swap(entry.raw()) {
+        if tables.get(site.vpn) != NotPresent::Swap(entry).into() {
             return MapEnd::Changed;
         }
         if page.add_mapping().is_err() {

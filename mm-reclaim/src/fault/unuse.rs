@@ -23,7 +23,7 @@ use crate::base::wait::nap;
 use crate::block::DeviceId;
 use crate::env::{Env, PageTables, Pte, TaskFlags, Tasks, WaitEnd};
 use crate::space::SpaceOf;
-use crate::swap::{SwapDevice, SwapEntry};
+use crate::swap::{NotPresent, SwapDevice, SwapEntry};
 
 /// Why a device stays in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,7 +111,7 @@ impl<'m, E: Env> Faults<'m, E> {
                     return Ok(());
                 }
                 let site = Site { space, area, vpn, access: Access::Read };
-                match self.swap_fault(site, entry.raw(), Need::Unuse, Patience::Waited) {
+                match self.swap_fault(site, entry, Need::Unuse, Patience::Waited) {
                     Ok(FaultEnd::Minor | FaultEnd::Major) => {}
                     Ok(FaultEnd::BadAddress | FaultEnd::BusError) => {
                         return Err(SwapOffError::Read { slot: entry.slot() });
@@ -135,10 +135,11 @@ impl<'m, E: Env> Faults<'m, E> {
         let locked = space.tables.lock();
         let tables = locked.as_ref()?;
         while let Some((vpn, pte)) = tables.next_entry(from, range.end) {
-            if let Pte::Swap(raw) = pte
-                && SwapEntry::from_raw(raw).device() == at
-            {
-                return Some((vpn, SwapEntry::from_raw(raw)));
+            if let Pte::NotPresent(word) = pte {
+                let NotPresent::Swap(entry) = NotPresent::decode(word);
+                if entry.device() == at {
+                    return Some((vpn, entry));
+                }
             }
             from = vpn + 1;
         }

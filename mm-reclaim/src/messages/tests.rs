@@ -104,7 +104,7 @@ fn what_is_wrong_with_a_swap_device() {
     say(&[
         (&header(HeaderError::BadVersion(2)), "the swap header is wrong: its version is 2, not 1"),
         (&SwapOnError::Read, "the swap header could not be read"),
-        (&SwapOnError::TooManyDevices, "all 8 places for swap devices are taken"),
+        (&SwapOnError::TooManyDevices, "all 7 places for swap devices are taken"),
         (&SwapOnError::Known, "the device is in use, or was and has its place"),
         (&SwapOnError::NotOff, "the device was never in use, or still is"),
         (

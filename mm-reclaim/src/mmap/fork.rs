@@ -14,6 +14,7 @@ use crate::base::tlb::TlbBatch;
 use crate::base::units::Vpn;
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf, USER_END, USER_START};
+use crate::swap::NotPresent;
 
 impl<'m, E: Env> Mmap<'m, E> {
     /// A copy of `parent`: pages are shared until one of the two writes.
@@ -98,11 +99,12 @@ impl<'m, E: Env> Mmap<'m, E> {
             at = vpn + 1;
             let copy = match pte {
                 Pte::None => continue,
-                Pte::Swap(raw) => {
+                Pte::NotPresent(word) => {
+                    let NotPresent::Swap(entry) = NotPresent::decode(word);
                     if to.set(vpn, pte).is_err() {
                         return Ok(Copied::NeedsTable(vpn));
                     }
-                    if !self.swap.duplicate(raw) {
+                    if !self.swap.duplicate(entry) {
                         to.replace(vpn, Pte::None);
                         return Err(SpaceError::TooManyMappings);
                     }

@@ -21,7 +21,7 @@ use crate::base::units::Vpn;
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::page::{Page, PageLock};
 use crate::space::{Area, AreaFlags, SpaceOf};
-use crate::swap::SwapEntry;
+use crate::swap::{NotPresent, SwapEntry};
 
 impl<'m, E: Env> Rmap<'m, E> {
     /// Takes a page of the cache out of its slot; false if entries are left that name it.
@@ -48,7 +48,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         let entry = SwapEntry::from_raw(page.private());
         let mut tables = space.tables.lock();
         let Some(tables) = tables.as_mut() else { return };
-        if tables.get(vpn) != Pte::Swap(entry.raw()) || page.add_mapping().is_err() {
+        if tables.get(vpn) != NotPresent::Swap(entry).into() || page.add_mapping().is_err() {
             return;
         }
         let view = area.view();

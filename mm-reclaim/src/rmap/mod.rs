@@ -25,7 +25,7 @@ use crate::lru::Lru;
 use crate::page::memmap::MemMap;
 use crate::page::{Page, PageLock, PageRef};
 use crate::space::{AnonVma, Area, AreaFlags, Members, SpaceOf, Spaces};
-use crate::swap::Swap;
+use crate::swap::{NotPresent, Swap, SwapEntry};
 use crate::zone::Zones;
 
 /// One mapping of a page, under its page-table lock.
@@ -248,11 +248,11 @@ impl<'m, E: Env> Rmap<'m, E> {
     /// Replaces one mapping by the page's swap entry; false if the slot cannot count it.
     fn unmap_one(&self, page: &'m Page, hit: Hit<'_, 'm, E>, stale: &mut TlbBatch) -> bool {
         let Hit { space, tables, vpn, .. } = hit;
-        let entry = page.private();
+        let entry = SwapEntry::from_raw(page.private());
         if !self.swap.duplicate(entry) {
             return false;
         }
-        let Pte::Present(old) = tables.replace(vpn, Pte::Swap(entry)) else {
+        let Pte::Present(old) = tables.replace(vpn, NotPresent::Swap(entry).into()) else {
             unreachable!("the entry was seen present under the page-table lock");
         };
         if old.dirty {

@@ -13,7 +13,7 @@ use crate::base::units::Vpn;
 use crate::env::{Env, PageTables, Pte};
 use crate::page::{Page, PageFlags, PageRef};
 use crate::space::{AreaFlags, AreaIndex, AreaView, SpaceOf};
-use crate::swap::SwapEntry;
+use crate::swap::NotPresent;
 
 /// Entries that one page-table lock hold takes out at most.
 const ZAP_BATCH: usize = 32;
@@ -67,10 +67,12 @@ impl<'m, E: Env> Rmap<'m, E> {
             at = vpn + 1;
             match tables.replace(vpn, Pte::None) {
                 Pte::None => {}
-                Pte::Swap(raw) => {
-                    space.add_swapped(-1);
-                    self.swap.free_swap_and_cache(SwapEntry::from_raw(raw));
-                }
+                Pte::NotPresent(word) => match NotPresent::decode(word) {
+                    NotPresent::Swap(entry) => {
+                        space.add_swapped(-1);
+                        self.swap.free_swap_and_cache(entry);
+                    }
+                },
                 Pte::Present(old) => {
                     out.stale.gather(&self.env, tables.asid(), vpn, old.dirty);
                     if self.spaces.is_zero_page(old.pfn) {

@@ -135,10 +135,9 @@ impl<'m, E: Env> Swap<'m, E> {
         self.device(entry).state(entry.slot()).uses
     }
 
-    /// One more page-table entry names `raw`; false if the count is full.
+    /// One more page-table entry names `entry`; false if the count is full.
     #[inline]
-    pub(crate) fn duplicate(&self, raw: u32) -> bool {
-        let entry = SwapEntry::from_raw(raw);
+    pub(crate) fn duplicate(&self, entry: SwapEntry) -> bool {
         self.device(entry).add_use(entry.slot())
     }
 

@@ -2,8 +2,9 @@
 
 use core::fmt;
 
-/// Devices that can be in use at once.
-pub const MAX_SWAP_DEVICES: usize = 8;
+/// Devices that can be in use at once. The eighth position of an entry is kept free for entries
+/// that are none of swap's: those of pages on the move.
+pub const MAX_SWAP_DEVICES: usize = 7;
 const SLOT_BITS: u32 = 29;
 /// Slots that a device can have (2 TiB).
 pub const MAX_SLOTS: u32 = 1 << SLOT_BITS;
@@ -38,6 +39,38 @@ impl SwapEntry {
     /// The slot on the device.
     pub const fn slot(self) -> u32 {
         self.0 & (MAX_SLOTS - 1)
+    }
+}
+
+/// What a page-table entry that is not present means. Whoever meets one decodes it, so that a new
+/// meaning is a new arm wherever it matters.
+#[doc(alias = "softleaf")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotPresent {
+    /// The page is in swap, or on its way there.
+    Swap(SwapEntry),
+}
+
+impl NotPresent {
+    /// What the 32 bits of an entry mean.
+    #[inline(always)]
+    pub const fn decode(word: u32) -> Self {
+        Self::Swap(SwapEntry::from_raw(word))
+    }
+
+    /// The 32 bits of an entry.
+    #[inline(always)]
+    pub const fn encode(self) -> u32 {
+        match self {
+            Self::Swap(entry) => entry.raw(),
+        }
+    }
+}
+
+impl From<NotPresent> for crate::env::Pte {
+    #[inline(always)]
+    fn from(why: NotPresent) -> Self {
+        Self::NotPresent(why.encode())
     }
 }
 

@@ -17,7 +17,7 @@ mod slots;
 mod transfer;
 
 pub(crate) use cache::Ahead;
-pub use entry::SwapEntry;
+pub use entry::{NotPresent, SwapEntry};
 pub use header::HeaderError;
 pub use map::{Slot, SwapDevice};
 pub use on_off::SwapOnError;

@@ -6,7 +6,7 @@ use crate::base::units::{Pfn, Vpn};
 use crate::env::{Env, PageTables, Prot, Pte};
 use crate::space::SpaceOf;
 use crate::space::{AreaFlags, AreaView, SpaceId};
-use crate::swap::SwapEntry;
+use crate::swap::NotPresent;
 
 impl<'m, E: Env> Books<'_, 'm, E> {
     pub(super) fn check_spaces(&self, census: &mut Census) -> Result<(), Violation> {
@@ -96,9 +96,9 @@ impl<'m, E: Env> Books<'_, 'm, E> {
                     pages += 1;
                     self.check_leads_back(id, vpn, mapping.pfn, area)?;
                 }
-                Pte::Swap(raw) => {
+                Pte::NotPresent(word) => {
                     entries += 1;
-                    let entry = SwapEntry::from_raw(raw);
+                    let NotPresent::Swap(entry) = NotPresent::decode(word);
                     if self.swap.device(entry).state(entry.slot()).uses == 0 {
                         return Err(Violation::UnusedSlot(entry));
                     }

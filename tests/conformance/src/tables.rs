@@ -73,8 +73,8 @@ pub(crate) fn begin_empty<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
 pub(crate) fn a_missing_table_is_an_error<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
     with_tables(rig, |_, tables| {
         for vpn in BORDERS {
-            let there = match tables.set(vpn, Pte::Swap(7)) {
-                Ok(()) => Pte::Swap(7),
+            let there = match tables.set(vpn, Pte::NotPresent(7)) {
+                Ok(()) => Pte::NotPresent(7),
                 Err(NoTable) => Pte::None,
             };
             keeps(tables.get(vpn) == there, "set writes the entry, or fails and changes nothing")?;
@@ -87,7 +87,7 @@ pub(crate) fn a_missing_table_is_an_error<E: Env>(rig: &mut Rig<'_, E>) -> Resul
 pub(crate) fn are_installed_level_by_level<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
     with_tables(rig, |rig, tables| {
         let mut levels = 0;
-        while tables.set(Vpn(5), Pte::Swap(1)).is_err() {
+        while tables.set(Vpn(5), Pte::NotPresent(1)).is_err() {
             let table = (rig.take)();
             let unused = tables.install_table(Vpn(5), table);
             keeps(unused.is_none(), "a table is taken while one is missing")?;
@@ -102,8 +102,8 @@ pub(crate) fn are_installed_level_by_level<E: Env>(rig: &mut Rig<'_, E>) -> Resu
         }
         keeps(unused == Some(spare), "a frame that is not needed comes back")?;
         keeps(tables.table_frames() == 1 + levels, "a frame that came back does not count")?;
-        keeps(tables.set(Vpn(6), Pte::Swap(2)).is_ok(), "neighbours share their tables")?;
-        keeps(tables.get(Vpn(5)) == Pte::Swap(1), "an entry survives install_table")
+        keeps(tables.set(Vpn(6), Pte::NotPresent(2)).is_ok(), "neighbours share their tables")?;
+        keeps(tables.get(Vpn(5)) == Pte::NotPresent(1), "an entry survives install_table")
     })
 }
 
@@ -111,8 +111,8 @@ pub(crate) fn every_kind_of_entry_reads_back<E: Env>(rig: &mut Rig<'_, E>) -> Re
     with_tables(rig, |rig, tables| {
         for vpn in BORDERS {
             for value in [0, 1, 0x5555_5555, 0xaaaa_aaaa, 1 << 31, u32::MAX] {
-                write(rig, tables, vpn, Pte::Swap(value))?;
-                let same = tables.get(vpn) == Pte::Swap(value);
+                write(rig, tables, vpn, Pte::NotPresent(value))?;
+                let same = tables.get(vpn) == Pte::NotPresent(value);
                 keeps(same, "all 32 bits of a swap entry read back, zero included")?;
             }
             keeps(tables.set(vpn, Pte::None).is_ok(), "none can always be written")?;
@@ -143,14 +143,14 @@ pub(crate) fn every_mapping_reads_back<E: Env>(rig: &mut Rig<'_, E>) -> Result<(
 pub(crate) fn an_entry_has_no_effect_on_others<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
     with_tables(rig, |rig, tables| {
         for (i, vpn) in BORDERS.into_iter().enumerate() {
-            write(rig, tables, vpn, Pte::Swap(i as u32))?;
+            write(rig, tables, vpn, Pte::NotPresent(i as u32))?;
         }
         for (i, vpn) in BORDERS.into_iter().enumerate() {
-            keeps(tables.get(vpn) == Pte::Swap(i as u32), "each entry keeps its own value")?;
+            keeps(tables.get(vpn) == Pte::NotPresent(i as u32), "each entry keeps its own value")?;
         }
         keeps(tables.get(Vpn(1)) == Pte::None, "what was never written reads as none")?;
         tables.replace(Vpn(511), Pte::None);
-        keeps(tables.get(Vpn(512)) == Pte::Swap(2), "taking one entry leaves its neighbour")
+        keeps(tables.get(Vpn(512)) == Pte::NotPresent(2), "taking one entry leaves its neighbour")
     })
 }
 
@@ -162,11 +162,14 @@ pub(crate) fn replace_returns_the_old_entry<E: Env>(rig: &mut Rig<'_, E>) -> Res
             let prot = Prot::READ | Prot::WRITE;
             let old = Pte::Present(Mapping { pfn, prot, young, dirty });
             write(rig, tables, Vpn(600), old)?;
-            let taken = tables.replace(Vpn(600), Pte::Swap(flags));
+            let taken = tables.replace(Vpn(600), Pte::NotPresent(flags));
             keeps(taken == old, "replace returns the entry with its flags")?;
-            keeps(tables.get(Vpn(600)) == Pte::Swap(flags), "replace leaves the new entry")?;
+            keeps(tables.get(Vpn(600)) == Pte::NotPresent(flags), "replace leaves the new entry")?;
         }
-        keeps(tables.replace(Vpn(600), Pte::None) == Pte::Swap(3), "a swap entry comes out whole")?;
+        keeps(
+            tables.replace(Vpn(600), Pte::None) == Pte::NotPresent(3),
+            "a swap entry comes out whole",
+        )?;
         keeps(tables.get(Vpn(600)) == Pte::None, "none can be left")
     });
     (rig.give)(pfn);
@@ -209,18 +212,18 @@ pub(crate) fn mark_accessed_sets_the_flags<E: Env>(rig: &mut Rig<'_, E>) -> Resu
 pub(crate) fn next_entry_crosses_gaps<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broken> {
     with_tables(rig, |rig, tables| {
         for (i, vpn) in BORDERS.into_iter().enumerate() {
-            write(rig, tables, vpn, Pte::Swap(i as u32))?;
+            write(rig, tables, vpn, Pte::NotPresent(i as u32))?;
         }
         let mut from = Vpn(0);
         for (i, vpn) in BORDERS.into_iter().enumerate() {
             let next = tables.next_entry(from, Vpn(LAST.0 + 1));
-            keeps(next == Some((vpn, Pte::Swap(i as u32))), "the next entry is the nearest")?;
+            keeps(next == Some((vpn, Pte::NotPresent(i as u32))), "the next entry is the nearest")?;
             from = vpn + 1;
         }
         let beyond = tables.next_entry(from, Vpn(LAST.0 + 1));
         keeps(beyond.is_none(), "after the last entry there is none")?;
         let first = tables.next_entry(Vpn(512), Vpn(513));
-        keeps(first == Some((Vpn(512), Pte::Swap(2))), "the start belongs to the range")?;
+        keeps(first == Some((Vpn(512), Pte::NotPresent(2))), "the start belongs to the range")?;
         let empty = tables.next_entry(Vpn(1), Vpn(511));
         keeps(empty.is_none(), "the end does not belong to the range")?;
         let hole = tables.next_entry(Vpn(513), Vpn((1 << 18) - 1));
@@ -234,7 +237,7 @@ fn install_at_both_ends<E: Env>(
     tables: &mut E::Tables,
 ) -> Result<u32, Broken> {
     for vpn in [Vpn(0), LAST] {
-        write(rig, tables, vpn, Pte::Swap(1))?;
+        write(rig, tables, vpn, Pte::NotPresent(1))?;
     }
     Ok(tables.table_frames() - 1)
 }
@@ -253,7 +256,7 @@ pub(crate) fn unlink_gives_what_is_not_needed<E: Env>(rig: &mut Rig<'_, E>) -> R
         });
         keeps(rest.is_none(), "unlink_tables goes to the end while there is room")?;
         keeps(tables.table_frames() == 1 + installed - given, "what was unlinked counts no more")?;
-        keeps(tables.get(LAST) == Pte::Swap(1), "an entry outside the free range stays")?;
+        keeps(tables.get(LAST) == Pte::NotPresent(1), "an entry outside the free range stays")?;
         tables.replace(LAST, Pte::None);
         // Room for one frame at a time.
         let mut from = Vpn(0);
@@ -277,7 +280,7 @@ pub(crate) fn release_gives_back_every_frame<E: Env>(rig: &mut Rig<'_, E>) -> Re
     taken[0] = (rig.take)();
     let mut tables = rig.env.new_tables(taken[0]);
     for vpn in BORDERS {
-        while tables.set(vpn, Pte::Swap(1)).is_err() && count < ROOM {
+        while tables.set(vpn, Pte::NotPresent(1)).is_err() && count < ROOM {
             taken[count] = (rig.take)();
             keeps(tables.install_table(vpn, taken[count]).is_none(), "a missing table is taken")?;
             count += 1;

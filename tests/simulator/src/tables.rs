@@ -80,7 +80,7 @@ pub struct SoftTables<'w> {
 fn encode(pte: Pte) -> u64 {
     match pte {
         Pte::None => 0,
-        Pte::Swap(value) => SWAP | u64::from(value) << 1,
+        Pte::NotPresent(value) => SWAP | u64::from(value) << 1,
         Pte::Present(m) => {
             let flags = (u64::from(m.young) * YOUNG) | (u64::from(m.dirty) * DIRTY);
             let prot = u64::from(m.prot.bits()) << PROT_SHIFT;
@@ -95,7 +95,7 @@ fn decode(word: u64) -> Pte {
     }
     if word & SWAP != 0 {
         assert_eq!(word & !(SWAP | 0x1_ffff_fffe), 0, "{word:#x} is no entry");
-        return Pte::Swap((word >> 1) as u32);
+        return Pte::NotPresent((word >> 1) as u32);
     }
     assert_eq!(word & !(FRAME | PROT | YOUNG | DIRTY), VALID, "{word:#x} is no entry");
     Pte::Present(Mapping {

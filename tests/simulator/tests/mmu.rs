@@ -79,13 +79,13 @@ fn a_stale_translation_reaches_the_old_frame() {
         let world = &World::new(&Hardware { sets_flags: true, ..Hardware::default() });
         let mut tables = mapped(world, Prot::READ | Prot::WRITE, true, dirty);
         assert_eq!(tables.touch(ADDR, Touch::Load), Ok(0));
-        tables.replace(PAGE, Pte::Swap(9));
+        tables.replace(PAGE, Pte::NotPresent(9));
         let stored = tables.touch(ADDR, Touch::Store(6));
         assert_eq!(stored.is_ok(), dirty, "{stored:?}");
         assert_eq!(world.arena.is_zero(Pfn(10)), !dirty);
         world.flush_tlb_space(tables.asid());
         assert_eq!(tables.touch(ADDR, Touch::Load), Err(Fault));
-        assert_eq!(tables.get(PAGE), Pte::Swap(9), "a fault changes nothing");
+        assert_eq!(tables.get(PAGE), Pte::NotPresent(9), "a fault changes nothing");
     }
 }
 

@@ -81,7 +81,7 @@ const fn attributes(prot: u64) -> u64 {
 pub const fn encode(pte: Pte) -> u64 {
     match pte {
         Pte::None => 0,
-        Pte::Swap(entry) => (entry as u64) << SWAP_SHIFT | SWAP_MARK,
+        Pte::NotPresent(entry) => (entry as u64) << SWAP_SHIFT | SWAP_MARK,
         Pte::Present(mapping) => encode_mapping(mapping),
     }
 }
@@ -99,7 +99,7 @@ const fn encode_mapping(mapping: Mapping) -> u64 {
 #[inline(always)]
 pub const fn decode(bits: u64) -> Pte {
     if bits & VALID == 0 {
-        if bits == 0 { Pte::None } else { Pte::Swap((bits >> SWAP_SHIFT) as u32) }
+        if bits == 0 { Pte::None } else { Pte::NotPresent((bits >> SWAP_SHIFT) as u32) }
     } else {
         Pte::Present(Mapping {
             pfn: Pfn((((bits & ADDRESS) >> 12) & 0xffff_ffff) as u32),
@@ -168,9 +168,9 @@ mod tests {
     #[test]
     fn every_swap_entry_survives_and_is_not_nothing() {
         for entry in [0, 1, 2, 3, 0x8000_0000, 0xdead_beef, u32::MAX] {
-            let bits = encode(Pte::Swap(entry));
+            let bits = encode(Pte::NotPresent(entry));
             assert_eq!(bits & VALID, 0);
-            assert_eq!(decode(bits), Pte::Swap(entry));
+            assert_eq!(decode(bits), Pte::NotPresent(entry));
         }
         assert_eq!(decode(encode(Pte::None)), Pte::None);
         assert_eq!(encode(Pte::None), 0);

@@ -41,7 +41,7 @@ fn cache(mm: &TestMm<'_>, page: &Page) -> Option<SwapEntry> {
 
 /// Starts writing a page of the cache that one page-table entry wants.
 fn write(mm: &TestMm<'_>, page: &Page) {
-    assert!(mm.swap.duplicate(page.private()));
+    assert!(mm.swap.duplicate(SwapEntry::from_raw(page.private())));
     let page = mm.map.page(mm.map.pfn(page));
     mm.swap.writepage(page.try_lock().expect("free"));
 }
@@ -107,7 +107,7 @@ fn a_slot_is_discarded_once_with_its_last_user() {
     with_devices(&[(16, 0)], |mm| {
         let page = anon_page(mm);
         let entry = cache(mm, page).expect("a slot");
-        assert!(mm.swap.duplicate(entry.raw()) && mm.swap.duplicate(entry.raw()));
+        assert!(mm.swap.duplicate(entry) && mm.swap.duplicate(entry));
         assert!(!try_to_free(mm, page), "two entries name the slot");
         mm.swap.leave(entry, mm.map.pfn(page), Some(99));
         assert_eq!(held(mm, entry), Held::Shadow(99));
@@ -240,11 +240,11 @@ fn a_device_is_refused_with_its_reason() {
     let bad = Err(SwapOnError::Header(HeaderError::BadMagic([0; 10])));
     assert_eq!(mm.swapon(DeviceId(0), 8, &zeroes, rest, 0), bad);
     assert_eq!(mm.swap_pages(), (0, 0));
-    for id in 0..8 {
+    for id in 0..7 {
         assert_eq!(mm.swapon(DeviceId(id), 8, &good, next(), 0), Ok(7));
     }
-    let ninth = mm.swapon(DeviceId(8), 8, &good, next(), 0);
-    assert_eq!((ninth, mm.swap_pages()), (Err(SwapOnError::TooManyDevices), (56, 56)));
+    let eighth = mm.swapon(DeviceId(7), 8, &good, next(), 0);
+    assert_eq!((eighth, mm.swap_pages()), (Err(SwapOnError::TooManyDevices), (49, 49)));
 }
 
 /// SWAP-06: a request can only be completed.
@@ -283,7 +283,7 @@ fn a_page_that_nobody_waits_for_leaves_the_cache_with_its_transfer() {
         assert!(!page.has(PageFlags::SWAPCACHE | PageFlags::WRITEBACK));
         assert_eq!((page.refs(), held(mm, entry), mm.swap_pages()), (1, Held::Nothing, (15, 15)));
         let entry = cache(mm, page).expect("a slot");
-        assert!(mm.swap.duplicate(entry.raw()));
+        assert!(mm.swap.duplicate(entry));
         mm.swap.free_swap_and_cache(entry);
         assert!(!page.has(PageFlags::SWAPCACHE), "at once, if nobody has it");
     });

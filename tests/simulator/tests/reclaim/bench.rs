@@ -165,7 +165,7 @@ pub fn frames(machine: Machine<'_>, program: &Program<'_>, range: Range<Vpn>) ->
 /// The slot that a program has at `vpn`.
 pub fn slot(machine: Machine<'_>, program: &Program<'_>, vpn: Vpn) -> SwapEntry {
     match entry(machine, program, vpn) {
-        Pte::Swap(raw) => SwapEntry::from_raw(raw),
+        Pte::NotPresent(raw) => SwapEntry::from_raw(raw),
         other => panic!("{vpn:?} is {other:?}"),
     }
 }
