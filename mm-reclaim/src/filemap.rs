@@ -45,6 +45,7 @@ impl<'m, E: Env> Filemap<'m, E> {
     ///
     /// # Errors
     /// If there is no such page, or it could not be read, or memory ran out.
+    #[doc(alias = "read_mapping_page")]
     pub(crate) fn read_cache_page(&self, at: FilePage) -> Result<PageRef<'m>, CacheError> {
         loop {
             let (held, is_own) = match self.files.lookup(at) {
@@ -126,6 +127,7 @@ impl<'m, E: Env> Filemap<'m, E> {
 
     /// Drops the page at `at`, dirty or not; whether there was one. Waits for a write that is
     /// under way.
+    #[doc(alias = "truncate_inode_pages")]
     pub(crate) fn drop_cache_page(&self, at: FilePage) -> Result<bool, CacheError> {
         self.with_cached(at, |lock| {
             lock.page().clear_dirty();

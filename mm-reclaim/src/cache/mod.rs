@@ -103,6 +103,7 @@ impl<'m, E: Env> Cache<'m, E> {
     }
 
     /// The page of a piece, if it is cached (`filemap_get_entry`).
+    #[doc(alias = "filemap_get_entry")]
     #[inline]
     pub(crate) fn lookup<S: Store>(&self, store: &S, key: S::Key) -> Option<PageRef<'m>> {
         loop {
@@ -125,6 +126,7 @@ impl<'m, E: Env> Cache<'m, E> {
     ///
     /// # Errors
     /// It was not entered, and is freed.
+    #[doc(alias = "__filemap_add_folio")]
     #[inline]
     pub(crate) fn enter<S: Store>(
         &self,
@@ -152,6 +154,7 @@ impl<'m, E: Env> Cache<'m, E> {
 
     /// Takes a page out of its cache; its contents are nowhere else from now on. The caller
     /// holds a reference, and the page is not under write-back.
+    #[doc(alias = "filemap_remove_folio")]
     pub(crate) fn remove<S: Store>(&self, store: &S, key: S::Key, lock: &PageLock<'m>) {
         let page = lock.page();
         page.leave_cache();
@@ -165,6 +168,7 @@ impl<'m, E: Env> Cache<'m, E> {
     ///
     /// # Errors
     /// The page comes back, with the reason.
+    #[doc(alias = "__remove_mapping")]
     #[inline]
     pub(crate) fn freeze_and_remove<S: Store>(
         &self,

@@ -8,7 +8,7 @@ use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::env::Env;
 use crate::lru::workingset::{Shadow, workingset_size};
-use crate::page::{Page, PageType};
+use crate::page::{ListChoice, Page, PageType};
 use crate::zone::ZoneId;
 
 impl<E: Env> Cache<'_, E> {
@@ -29,7 +29,7 @@ impl<E: Env> Cache<'_, E> {
         if distance > workingset_size(kind, size, can_swap) {
             return;
         }
-        page.choose_list(true, false);
+        page.choose_list(ListChoice::Active);
         lruvec.age(1);
         lruvec.refaults[kind as usize].fetch_add(1, Ordering::Relaxed);
         self.events.count(activate, 1);

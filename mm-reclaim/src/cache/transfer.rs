@@ -15,6 +15,7 @@ use crate::page::{Page, PageFlags, PageLock};
 
 impl<'m, E: Env> Cache<'m, E> {
     /// The page of `lock` is about to be written: it is clean, and under write-back.
+    #[doc(alias = "folio_start_writeback")]
     #[inline]
     pub(crate) fn begin_write(&self, lock: PageLock<'m>) -> &'m Page {
         let page = lock.page();
@@ -39,6 +40,7 @@ impl<'m, E: Env> Cache<'m, E> {
 
     /// A read has ended: the contents are there, or are not, and the lock is given back. The
     /// caller holds a reference.
+    #[doc(alias = "folio_end_read")]
     #[inline]
     pub(crate) fn end_read(&self, page: &'m Page, ok: bool) {
         page.end_read(ok);
@@ -47,6 +49,7 @@ impl<'m, E: Env> Cache<'m, E> {
 
     /// A write has ended. A page that reclaim waits for goes to the tail, if the write
     /// succeeded. The caller holds a reference of its own: from now on the cache's may go.
+    #[doc(alias = "folio_end_writeback")]
     pub(crate) fn end_write(&self, page: &'m Page, ok: bool) {
         let was = page.end_writeback();
         self.writeback.end(self.map.nr_pages(page));

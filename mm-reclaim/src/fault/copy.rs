@@ -18,6 +18,7 @@ use crate::space::AreaFlags;
 impl<'m, E: Env> Faults<'m, E> {
     /// A store to a present page that may not be stored to: the area allows it, so the
     /// page is shared with another process, or was.
+    #[doc(alias = "do_wp_page")]
     pub(super) fn write_protect_fault(&self, site: Site<'m, E>, mapping: Mapping) -> FaultEnd {
         if self.spaces.is_zero_page(mapping.pfn) {
             return self.replace_zero_page(site);
@@ -41,6 +42,7 @@ impl<'m, E: Env> Faults<'m, E> {
     }
 
     /// Whether the faulting mapping is the page's only user: it gives its slot back then.
+    #[doc(alias = "wp_page_reuse")]
     pub(crate) fn reuse_page(&self, held: &PageRef<'m>) -> bool {
         let page = held.page();
         if page.mapcount() != 1 {
@@ -73,6 +75,7 @@ impl<'m, E: Env> Faults<'m, E> {
     }
 
     /// Gives the faulting space a page of its own with the same contents.
+    #[doc(alias = "wp_page_copy")]
     fn copy_page(&self, site: Site<'m, E>, held: PageRef<'m>, old: Mapping) -> FaultEnd {
         let Some(new) = self.alloc_user_page() else {
             self.lru.put(held);

@@ -33,7 +33,7 @@ use crate::base::units::{Order, Vpn};
 use crate::env::{Cpu, Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte};
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
-use crate::page::{NewPage, PageRef};
+use crate::page::{ListChoice, NewPage, PageRef};
 use crate::rmap::Rmap;
 use crate::space::{AddressSpace, AreaFlags, AreaView, SpaceId, SpaceOf, Spaces};
 use crate::swap::{NotPresent, Swap};
@@ -162,6 +162,7 @@ impl<'m, E: Env> Faults<'m, E> {
 
     /// Resolves a fault of user mode at `addr`. In a space that does not exist every address
     /// is bad.
+    #[doc(alias = "handle_mm_fault")]
     pub(crate) fn handle_fault(&self, id: SpaceId, addr: u64, access: Access) -> FaultEnd {
         let Ok(space) = self.spaces.find(id) else { return FaultEnd::BadAddress };
         let Some(vpn) = Vpn::of(addr) else { return FaultEnd::BadAddress };
@@ -330,6 +331,7 @@ impl<'m, E: Env> Faults<'m, E> {
     }
 
     /// The first touch: a zeroed page of the caller's own.
+    #[doc(alias = "do_anonymous_page")]
     fn anonymous_fault(&self, site: Site<'m, E>) -> FaultEnd {
         let Some(new) = self.alloc_user_page() else { return FaultEnd::Killed };
         let pfn = self.map.pfn(new.page());
@@ -383,7 +385,7 @@ impl<'m, E: Env> Faults<'m, E> {
         let page = held.page();
         if site.area.flags.contains(AreaFlags::LOCKED) {
             page.set_mlocked(true);
-            page.choose_list(false, true);
+            page.choose_list(ListChoice::Unevictable);
             self.events.count(VmEvent::UnevictablePgsMlocked, 1);
         }
         self.lru.add_held(held);

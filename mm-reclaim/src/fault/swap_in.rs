@@ -44,6 +44,7 @@ impl SwappedIn<'_> {
 impl<'m, E: Env> Faults<'m, E> {
     /// Resolves a fault on a swap entry, or brings its page back for `swapoff`. A fault that has
     /// not waited yet does not do so here.
+    #[doc(alias = "do_swap_page")]
     pub(super) fn swap_fault(
         &self,
         site: Site<'m, E>,
@@ -225,6 +226,7 @@ impl<'m, E: Env> Faults<'m, E> {
 
     /// Reads the aligned cluster around `entry`, as far as it is stored and memory is at
     /// hand without reclaim. A synchronous device gains nothing by it.
+    #[doc(alias = "swap_cluster_readahead")]
     fn read_ahead(&self, entry: SwapEntry) {
         let cluster = self.swap.page_cluster();
         let device = self.swap.device(entry);

@@ -8,7 +8,7 @@ use bitflags::bitflags;
 
 use super::{Lists, Lruvec};
 use crate::env::Cpu;
-use crate::page::{IsolatedList, IsolatedPage, LruList, Page, PageFlags, PageType};
+use crate::page::{IsolatedList, IsolatedPage, ListChoice, LruList, Page, PageFlags, PageType};
 
 bitflags! {
     /// Which pages a scan is not interested in.
@@ -105,7 +105,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
             let list = page.settle_list();
             let list = match page.take_write_error() && !page.has(PageFlags::UNEVICTABLE) {
                 true => {
-                    page.choose_list(true, false);
+                    page.choose_list(ListChoice::Active);
                     page.lru_list()
                 }
                 false => list,

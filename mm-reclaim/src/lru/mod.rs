@@ -40,7 +40,7 @@ use crate::base::units::isqrt;
 use crate::env::Cpu;
 use crate::page::list::PageList;
 use crate::page::memmap::MemMap;
-use crate::page::{IsolatedPage, LruList, Page, PageFlags, PageType};
+use crate::page::{IsolatedPage, ListChoice, LruList, Page, PageFlags, PageType};
 use crate::zone::{MAX_ZONES, ZoneId};
 
 /// The lists themselves, inside the lruvec's lock.
@@ -196,8 +196,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
             return false;
         }
         self.unlink(&mut lists, page);
-        let (active, unevictable) = to.place();
-        page.choose_list(active, unevictable);
+        page.choose_list(to.choice());
         let list = page.lru_list();
         match to {
             Relocation::InactiveTail => lists.lists[list as usize].push_back(page),
@@ -263,9 +262,12 @@ impl Relocation {
         }
     }
 
-    /// Active, unevictable.
-    fn place(self) -> (bool, bool) {
-        (self == Self::Activate, self == Self::Unevictable)
+    fn choice(self) -> ListChoice {
+        match self {
+            Self::Activate => ListChoice::Active,
+            Self::Unevictable => ListChoice::Unevictable,
+            Self::Deactivate | Self::InactiveTail | Self::Rescue => ListChoice::Inactive,
+        }
     }
 }
 

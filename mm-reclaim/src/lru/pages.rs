@@ -38,6 +38,7 @@ impl<'m, E: Env> Lru<'m, E> {
     // ---- references ----
 
     /// Gives a reference back; the last one frees the page.
+    #[doc(alias = "folio_put")]
     #[inline]
     pub(crate) fn put(&self, reference: PageRef<'m>) {
         let page = reference.leak();
@@ -57,6 +58,7 @@ impl<'m, E: Env> Lru<'m, E> {
     // ---- onto the lists ----
 
     /// Puts a new page on the list that its flags name, by way of this CPU's batch.
+    #[doc(alias = "lru_cache_add")]
     #[inline]
     pub(crate) fn add(&self, page: &'m Page) {
         self.add_held(page.get());
@@ -83,6 +85,7 @@ impl<'m, E: Env> Lru<'m, E> {
 
     /// Pages of one type that were isolated from `lruvec` go back to the heads of the lists that
     /// their flags now name, and those whose last reference went meanwhile to their zone.
+    #[doc(alias = "move_pages_to_lru")]
     pub(crate) fn putback(
         &self,
         lruvec: &Lruvec<'m, E::Cpu>,

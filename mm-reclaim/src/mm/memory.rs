@@ -35,6 +35,7 @@ impl<'m, E: Env> Mm<'m, E> {
     ///
     /// # Panics
     /// If a frame is none of the plan's, or was handed over before.
+    #[doc(alias = "memblock_free_all")]
     pub fn free_bootmem(&self, range: FrameRange) {
         self.zones.free_bootmem(range);
     }

@@ -13,6 +13,7 @@ use crate::space::{AreaFlags, SpaceError, SpaceId, SpaceStat};
 impl<E: Env> Mm<'_, E> {
     /// Resolves a fault of user mode at `addr`. In a space that does not exist every address
     /// is bad.
+    #[doc(alias = "handle_mm_fault")]
     #[inline]
     pub fn handle_fault(&self, id: SpaceId, addr: u64, access: Access) -> FaultEnd {
         self.faults.handle_fault(id, addr, access)
@@ -22,6 +23,7 @@ impl<E: Env> Mm<'_, E> {
     ///
     /// # Errors
     /// If there are as many as the directory holds, or no frame for the root table.
+    #[doc(alias = "mm_alloc")]
     pub fn create_space(&self) -> Result<SpaceId, SpaceError> {
         self.mmap.create_space()
     }
@@ -31,6 +33,7 @@ impl<E: Env> Mm<'_, E> {
     /// # Errors
     /// If a table is full, there is no memory, or a page has too many mappings; the
     /// parent is as it was, but for pages that will be copied at the next store.
+    #[doc(alias = "dup_mmap")]
     pub fn fork_space(&self, parent: SpaceId) -> Result<SpaceId, SpaceError> {
         self.mmap.fork_space(parent)
     }
@@ -39,6 +42,7 @@ impl<E: Env> Mm<'_, E> {
     ///
     /// # Errors
     /// If there is no such space (any more); nothing was done then.
+    #[doc(alias = "exit_mmap")]
     pub fn destroy_space(&self, id: SpaceId) -> Result<(), SpaceError> {
         self.mmap.destroy_space(id)
     }

@@ -93,6 +93,29 @@ pub enum LruList {
     Unevictable,
 }
 
+/// Which of the lists for its type a page is to be on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ListChoice {
+    /// The one that reclaim looks at.
+    Inactive,
+    /// The one for pages in use.
+    Active,
+    /// The one that reclaim leaves alone.
+    Unevictable,
+}
+
+#[cfg(test)]
+impl ListChoice {
+    /// From two wishes, as properties draw them; an unevictable page is not active.
+    pub(crate) fn of(active: bool, unevictable: bool) -> Self {
+        match (unevictable, active) {
+            (true, _) => Self::Unevictable,
+            (false, true) => Self::Active,
+            (false, false) => Self::Inactive,
+        }
+    }
+}
+
 /// The two kinds of evictable page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

@@ -45,6 +45,7 @@ mod token;
 mod token_list;
 mod transitions;
 
+pub(crate) use flags::ListChoice;
 pub use flags::{CHECK_AT_FREE, LruList, PageFlags, PageType};
 pub(crate) use token::NewPage;
 pub use token::{FrozenPage, IsolatedPage, LockedPage, PageLock, PageRef};

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::{CHECK_AT_FREE, MAPCOUNT_MAX, Page, PageFlags, PageLock};
 use crate::base::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::base::units::Order;
+use crate::page::ListChoice;
 use crate::tests::{cases, descriptors, nth, owned, panic_of};
 
 /// The highest zone, so that a lost zone bit shows.
@@ -207,7 +208,7 @@ impl<'p> Driven<'p> {
                 self.want ^= PageFlags::LRU | PageFlags::ISOLATED;
             }
             Step::Choose { active, unevictable } => {
-                self.page.choose_list(active, unevictable);
+                self.page.choose_list(ListChoice::of(active, unevictable));
                 self.want -= group;
                 self.want.set(PageFlags::UNEVICTABLE, unevictable);
                 self.want.set(PageFlags::ACTIVE, active && !unevictable);
@@ -218,7 +219,7 @@ impl<'p> Driven<'p> {
 
     /// The page's life ends and another one begins.
     fn free_and_take_again(&mut self, order: u8) {
-        self.page.choose_list(false, false);
+        self.page.choose_list(ListChoice::Inactive);
         assert!(self.page.remove_mapping(), "it was mapped once");
         assert!(!self.page.put() && self.page.put(), "the mapping and the batch held it");
         assert!(self.page.prepare_free(), "{:?}", self.page);

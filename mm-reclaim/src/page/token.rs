@@ -237,6 +237,7 @@ impl<'m> LockedPage<'m> {
     ///
     /// # Errors
     /// The token comes back if there were more or fewer references.
+    #[doc(alias = "folio_ref_freeze")]
     pub(crate) fn freeze<C: Cpu>(
         self,
         expected: u32,
@@ -283,6 +284,7 @@ impl<'m> FrozenPage<'m> {
     }
 
     /// The freeze is undone: the references, the page lock and the isolation are back.
+    #[doc(alias = "folio_ref_unfreeze")]
     pub(crate) fn thaw(self, refs: u32) -> LockedPage<'m> {
         self.0.thaw(refs);
         let page = self.leak();

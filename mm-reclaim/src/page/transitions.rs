@@ -4,7 +4,8 @@
 //! stronger than relaxed name their counterparts.
 
 use super::{
-    CHECK_AT_FREE, LruList, MAPCOUNT_MAX, Page, PageFlags, PageLock, PageRef, UNLINKED, ZONE_SHIFT,
+    CHECK_AT_FREE, ListChoice, LruList, MAPCOUNT_MAX, Page, PageFlags, PageLock, PageRef, UNLINKED,
+    ZONE_SHIFT,
 };
 use crate::base::sync::Ordering;
 use crate::base::units::{FilePage, Order};
@@ -61,6 +62,7 @@ impl Page {
     ///
     /// The caller found the page without holding a reference and must check afterwards
     /// that it still is the page it looked for.
+    #[doc(alias = "folio_try_get")]
     pub fn get_unless_zero(&self) -> Option<PageRef<'_>> {
         let up = |n: u32| if n == 0 { None } else { Some(n + 1) };
         // Acquire pairs with the Release of `thaw`: a page that was frozen and came back is
@@ -316,18 +318,19 @@ impl Page {
     fn settle_evictability(&self, flags: PageFlags) -> LruList {
         let (locked, away) = (PageFlags::MLOCKED, PageFlags::UNEVICTABLE);
         if flags.contains(locked) != flags.contains(away) {
-            self.choose_list(false, flags.contains(locked));
+            let locked = flags.contains(locked);
+            self.choose_list(if locked { ListChoice::Unevictable } else { ListChoice::Inactive });
         }
         self.lru_list()
     }
 
     /// Chooses the list that the flags name; the caller owns the page's place.
     #[inline]
-    pub(crate) fn choose_list(&self, active: bool, unevictable: bool) {
-        let want = match (unevictable, active) {
-            (true, _) => PageFlags::UNEVICTABLE,
-            (false, true) => PageFlags::ACTIVE,
-            (false, false) => PageFlags::empty(),
+    pub(crate) fn choose_list(&self, list: ListChoice) {
+        let want = match list {
+            ListChoice::Inactive => PageFlags::empty(),
+            ListChoice::Active => PageFlags::ACTIVE,
+            ListChoice::Unevictable => PageFlags::UNEVICTABLE,
         };
         let group = PageFlags::ACTIVE.union(PageFlags::UNEVICTABLE);
         let now = self.flags() & group;

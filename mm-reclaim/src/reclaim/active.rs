@@ -11,7 +11,7 @@
 use super::{Reclaim, Scan};
 use crate::base::stat::VmEvent;
 use crate::env::{Env, Tasks};
-use crate::page::{IsolatedList, IsolatedPage, LruList, PageFlags, PageType};
+use crate::page::{IsolatedList, IsolatedPage, ListChoice, LruList, PageFlags, PageType};
 use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
@@ -60,10 +60,10 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
     /// Chooses the list to which the page goes back.
     fn send(&self, page: &IsolatedPage<'m>, fate: Fate, looks: &mut Looks) {
         match fate {
-            Fate::Unevictable => page.page().choose_list(false, true),
+            Fate::Unevictable => page.page().choose_list(ListChoice::Unevictable),
             Fate::Stay => {}
             Fate::Deactivate => {
-                page.page().choose_list(false, false);
+                page.page().choose_list(ListChoice::Inactive);
                 page.page().mark_workingset();
                 looks.deactivated += self.reclaim.map.nr_pages(page.page());
             }

@@ -10,7 +10,7 @@ use super::{BatchStat, Reason, Reclaim, Scan, Verdict};
 use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::env::{BlockDevice, Env, Tasks};
-use crate::page::{FrozenList, IsolatedList};
+use crate::page::{FrozenList, IsolatedList, ListChoice};
 use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
@@ -76,12 +76,12 @@ impl<'m, E: Env> Reclaim<'m, E> {
                 Reason::Keep(why)
             }
             Verdict::Activate(page, why) => {
-                page.page().choose_list(true, false);
+                page.page().choose_list(ListChoice::Active);
                 back.push(page);
                 Reason::Activate(why)
             }
             Verdict::Cull(page, why) => {
-                page.page().choose_list(false, true);
+                page.page().choose_list(ListChoice::Unevictable);
                 back.push(page);
                 self.events.count(VmEvent::UnevictablePgsCulled, 1);
                 Reason::Cull(why)

@@ -84,6 +84,7 @@ impl<'m, E: Env> Swap<'m, E> {
     /// The page comes back, with the reason.
     ///
     /// [`Cache::freeze_and_remove`]: crate::cache::Cache::freeze_and_remove
+    #[doc(alias = "__remove_mapping")]
     #[inline]
     pub(crate) fn freeze_and_remove(
         &self,
@@ -97,6 +98,7 @@ impl<'m, E: Env> Swap<'m, E> {
     ///
     /// # Errors
     /// Another page was quicker or the slot is gone; the fresh page is freed then.
+    #[doc(alias = "__read_swap_cache_async")]
     #[inline]
     pub(crate) fn read_into(
         &self,
@@ -136,6 +138,7 @@ impl<'m, E: Env> Swap<'m, E> {
     }
 
     /// One more page-table entry names `entry`; false if the count is full.
+    #[doc(alias = "swap_duplicate")]
     #[inline]
     pub(crate) fn duplicate(&self, entry: SwapEntry) -> bool {
         self.device(entry).add_use(entry.slot())
@@ -153,6 +156,7 @@ impl<'m, E: Env> Swap<'m, E> {
     }
 
     /// One page-table entry less names `entry`; what the slot was before.
+    #[doc(alias = "swap_free")]
     #[inline]
     pub(crate) fn free(&self, entry: SwapEntry) -> SlotState {
         let device = self.device(entry);

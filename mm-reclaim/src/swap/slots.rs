@@ -24,6 +24,7 @@ impl<'m, E: Env> Swap<'m, E> {
     }
 
     /// Whether a page could get a slot now.
+    #[doc(alias = "get_nr_swap_pages")]
     #[inline]
     pub(crate) fn has_free(&self) -> bool {
         let has_free = |d: &SwapDevice<'m, E::Cpu>| d.is_on() && d.free() > 0;
@@ -34,6 +35,7 @@ impl<'m, E: Env> Swap<'m, E> {
     }
 
     /// Whether more than half of swap is used, so that slots are given back early.
+    #[doc(alias = "vm_swap_full")]
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         if self.count.load(Ordering::Acquire) > 1 {
@@ -44,6 +46,7 @@ impl<'m, E: Env> Swap<'m, E> {
     }
 
     /// A slot of the device with the highest priority that has one.
+    #[doc(alias = "get_swap_pages")]
     #[inline]
     pub(super) fn allocate_slot(&self, frame: Pfn, memcg: u16) -> Option<SwapEntry> {
         if self.count.load(Ordering::Acquire) > 1 {

@@ -15,6 +15,7 @@ use crate::page::{Page, PageFlags, PageLock};
 impl<'m, E: Env> Swap<'m, E> {
     /// Starts writing a page of the cache: clears dirty, sets write-back, drops the page
     /// lock (SPL-20).
+    #[doc(alias = "swap_writepage")]
     pub(crate) fn writepage(&self, lock: PageLock<'m>) {
         let entry = SwapEntry::from_raw(lock.page().private());
         let page = self.cache.begin_write(lock);
@@ -23,6 +24,7 @@ impl<'m, E: Env> Swap<'m, E> {
     }
 
     /// Starts reading a page of the cache; the end of the transfer gives the lock back.
+    #[doc(alias = "swap_readpage")]
     pub(crate) fn readpage(&self, lock: PageLock<'m>) {
         let page = lock.page();
         let entry = SwapEntry::from_raw(page.private());

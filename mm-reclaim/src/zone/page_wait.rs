@@ -16,6 +16,7 @@ const KILLABLE: WaitMode = WaitMode { timeout: None, killable: true };
 
 impl<'m, E: Env> Zones<'m, E> {
     /// Gives the page lock back and wakes who waits for it.
+    #[doc(alias = "unlock_page")]
     #[inline]
     pub(crate) fn unlock(&self, lock: PageLock<'m>) {
         if let Some(page) = lock.unlock() {
@@ -33,6 +34,7 @@ impl<'m, E: Env> Zones<'m, E> {
     ///
     /// # Errors
     /// The caller was killed.
+    #[doc(alias = "lock_page_killable")]
     #[inline]
     pub(crate) fn lock_page(&self, held: &PageRef<'m>) -> Result<PageLock<'m>, WaitEnd> {
         #[cfg(debug_assertions)]
@@ -58,6 +60,7 @@ impl<'m, E: Env> Zones<'m, E> {
     }
 
     /// Sleeps until nobody is writing the page out, or the caller is killed.
+    #[doc(alias = "folio_wait_writeback_killable")]
     #[cold]
     pub(crate) fn wait_on_page_writeback(&self, page: &'m Page) -> WaitEnd {
         let key = self.of(page).wait_key(page);

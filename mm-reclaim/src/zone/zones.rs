@@ -84,6 +84,7 @@ impl<'m, E: Env> Zones<'m, E> {
     ///
     /// # Panics
     /// If a frame is none of the plan's, or was handed over before.
+    #[doc(alias = "memblock_free_all")]
     pub(crate) fn free_bootmem(&self, range: FrameRange) {
         for pfn in (range.start.0..range.end.0).map(Pfn) {
             let known = self.map.get(pfn).is_some_and(Page::is_boot_memory);
@@ -99,6 +100,7 @@ impl<'m, E: Env> Zones<'m, E> {
     }
 
     /// BUDY-03, ZONE-03: marks and reserves from the managed pages.
+    #[doc(alias = "setup_per_zone_wmarks")]
     fn init_watermarks(&self) {
         let lowmem = self.total_managed();
         let kbytes = u64::from(lowmem) * 4;
@@ -146,11 +148,13 @@ impl<'m, E: Env> Zones<'m, E> {
     }
 
     /// What the CPUs keep at hand comes back to the zones.
+    #[doc(alias = "drain_all_pages")]
     pub(crate) fn drain_pcp(&self) {
         self.iter().for_each(|zone| _ = zone.drain_pcp());
     }
 
     /// The block that begins at `head` becomes a compound page.
+    #[doc(alias = "prep_compound_page")]
     pub(crate) fn make_compound(&self, head: &Page, order: Order) {
         let first = self.map.pfn(head);
         head.make_head();
@@ -161,6 +165,7 @@ impl<'m, E: Env> Zones<'m, E> {
     // ---- giving ----
 
     /// Returns a frozen page, or the compound page that it heads, to its zone.
+    #[doc(alias = "free_unref_page")]
     #[inline]
     pub(crate) fn free_frozen(&self, frozen: FrozenPage<'m>) {
         let page = frozen.page();
@@ -187,6 +192,7 @@ impl<'m, E: Env> Zones<'m, E> {
     }
 
     /// Gives frozen base pages of one zone back in one go.
+    #[doc(alias = "free_unref_page_list")]
     pub(crate) fn free_batch(
         &self,
         zone: &Zone<'m, E::Cpu>,

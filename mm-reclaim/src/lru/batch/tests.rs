@@ -6,7 +6,7 @@ use std::vec::Vec;
 use super::super::LruSet;
 use super::{BATCH, LruBatches};
 use crate::page::memmap::MemMap;
-use crate::page::{LruList, Page, PageFlags, PageRef};
+use crate::page::{ListChoice, LruList, Page, PageFlags, PageRef};
 use crate::tests::{TestCpu, descriptors, nth, owned, place};
 use crate::zone::ZoneId;
 
@@ -98,7 +98,7 @@ fn a_batch_spreads_over_zones_and_lists() {
     with_world(|world| {
         world.page(1).set_swapbacked();
         world.page(21).set_swapbacked();
-        world.page(21).choose_list(true, false);
+        world.page(21).choose_list(ListChoice::Active);
         world.page(3).set_mlocked(true);
         [0, 20, 1, 21, 2, 3].into_iter().for_each(|number| world.add(number));
         world.drain();

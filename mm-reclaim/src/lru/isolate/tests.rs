@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::super::{LruSet, Lruvec, Relocation};
 use super::{IsolateMode, IsolatedList, Taken};
 use crate::page::memmap::MemMap;
-use crate::page::{IsolatedPage, LruList, Page, PageFlags, PageType};
+use crate::page::{IsolatedPage, ListChoice, LruList, Page, PageFlags, PageType};
 use crate::tests::{TestCpu, cases, descriptors, nth, owned, panic_of, place};
 use crate::zone::ZoneId;
 
@@ -184,9 +184,9 @@ fn pages_return_to_the_head_of_the_list_that_their_flags_name() {
     with_world(|world| {
         world.list(0..6);
         let taken = world.isolate(ANON, 5, ANY);
-        world.page(1).choose_list(true, false);
+        world.page(1).choose_list(ListChoice::Active);
         world.page(2).set_mlocked(true);
-        world.page(3).choose_list(true, false);
+        world.page(3).choose_list(ListChoice::Active);
         let before = world.vec.clock.load(crate::base::sync::Ordering::Relaxed);
         assert_eq!(world.putback(taken), []);
         assert_eq!(world.on(ANON), [4, 0, 5]);
@@ -205,7 +205,7 @@ fn a_page_that_nobody_holds_any_more_is_handed_over() {
         world.list(0..4);
         let taken = world.isolate(ANON, 4, ANY);
         for (number, active) in [(1, false), (2, true)] {
-            world.page(number).choose_list(active, false);
+            world.page(number).choose_list(ListChoice::of(active, false));
             assert!(!world.page(number).put(), "the isolation holds the last reference");
         }
         assert_eq!(world.putback(taken), [1, 2]);
@@ -310,7 +310,7 @@ impl<'m> Driver<'_, 'm> {
             Op::IsolatePage(number) => self.isolate_page(number),
             Op::Choose { which, active, unevictable } if !self.tokens.is_empty() => {
                 let token = &self.tokens[which.index(self.tokens.len())];
-                token.page().choose_list(active, unevictable);
+                token.page().choose_list(ListChoice::of(active, unevictable));
                 token.page().set_mlocked(unevictable);
             }
             Op::Choose { .. } => {}

@@ -10,7 +10,7 @@ use crate::block::{Bio, Direction, IoError};
 use crate::boot::plan::Config;
 use crate::cache::Store;
 use crate::env::DeviceId;
-use crate::page::{LruList, Page, PageFlags};
+use crate::page::{ListChoice, LruList, Page, PageFlags};
 use crate::swap::map::Held;
 use crate::swap::map::{Slot, words_for};
 use crate::swap::{HeaderError, SwapEntry, SwapOnError, header};
@@ -154,7 +154,7 @@ fn a_written_page_is_marked_until_it_is_done() {
     with_devices(&[(16, 0)], |mm| {
         let page = anon_page(mm);
         let entry = cache(mm, page).expect("a slot");
-        page.choose_list(true, false);
+        page.choose_list(ListChoice::Active);
         mm.lru.of(page).add_new([page].into_iter());
         write(mm, page);
         let marks = PageFlags::WRITEBACK | PageFlags::RECLAIM;
