@@ -16,7 +16,7 @@ use core::ops::Range;
 use intrusive_collections::Bound;
 
 use super::area::{Area, AreaView, rights_of, rights_word};
-use super::tree::{self, AreaTree, Links};
+use super::tree::{self, AreaLinks, AreaTree};
 use super::{MMAP_TOP, USER_END, USER_START};
 use crate::base::units::Vpn;
 use crate::page::pool::Window;
@@ -33,11 +33,11 @@ struct Last<'m> {
     end: u32,
     shift: u32,
     rights: u32,
-    anon: u32,
+    family: u32,
 }
 
 impl<'m> Last<'m> {
-    const NONE: Self = Self { area: None, start: 0, end: 0, shift: 0, rights: 0, anon: 0 };
+    const NONE: Self = Self { area: None, start: 0, end: 0, shift: 0, rights: 0, family: 0 };
 
     #[inline(always)]
     fn of(area: &'m Area) -> Self {
@@ -48,7 +48,7 @@ impl<'m> Last<'m> {
             end: view.end.0,
             shift: view.shift,
             rights: rights_word(view.prot, view.flags),
-            anon: view.anon,
+            family: view.family,
         }
     }
 
@@ -56,7 +56,7 @@ impl<'m> Last<'m> {
     fn view(&self) -> AreaView {
         let (prot, flags) = rights_of(self.rights);
         let (start, end) = (Vpn(self.start), Vpn(self.end));
-        AreaView { start, end, shift: self.shift, prot, flags, anon: self.anon }
+        AreaView { start, end, shift: self.shift, prot, flags, family: self.family }
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct AreaIndex<'m> {
 impl<'m> AreaIndex<'m> {
     /// No areas; those to come lie in `window`.
     pub(crate) fn new(window: Window<'m>) -> Self {
-        let tree = AreaTree::new(Links { window });
+        let tree = AreaTree::new(AreaLinks { window });
         Self { tree, len: 0, last: Last::NONE, hole_top: MMAP_TOP, skipped: 0 }
     }
 
