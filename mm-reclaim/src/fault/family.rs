@@ -33,13 +33,8 @@ impl<'m, E: Env> Faults<'m, E> {
     /// with the same shift if it has one, so that the two can become one area later.
     #[cold]
     #[inline(never)]
-    pub(crate) fn prepare_family(
-        &self,
-        index: &mut AreaIndex<'m>,
-        area: &'m Area,
-        view: AreaView,
-    ) -> Option<u32> {
-        if !self.adopt_neighbours_family(index, area, &view) {
+    pub(crate) fn prepare_family(&self, index: &mut AreaIndex<'m>, area: &'m Area) -> Option<u32> {
+        if !self.adopt_neighbours_family(index, area) {
             let (family, _) = self.alloc.object(&self.spaces.families, Family::blank).ok()?;
             self.spaces.trees().found(area, family);
         }
@@ -50,17 +45,13 @@ impl<'m, E: Env> Faults<'m, E> {
     /// Takes the family of an area near this one (`find_mergeable_anon_vma`), unless areas of
     /// other spaces are in it: their walks would grow by this area. Between the two there may
     /// be a few areas that nothing has touched.
-    fn adopt_neighbours_family(
-        &self,
-        index: &AreaIndex<'m>,
-        area: &'m Area,
-        view: &AreaView,
-    ) -> bool {
-        let (mut low, mut high) = (*view, *view);
+    fn adopt_neighbours_family(&self, index: &AreaIndex<'m>, area: &'m Area) -> bool {
+        let view = area.view();
+        let (mut low, mut high) = (view, view);
         for _ in 0..NEAR {
             let below = index.below(low.start).filter(|near| near.end() == low.start);
             let above = index.from(high.end).next().filter(|near| near.start() == high.end);
-            if below.into_iter().chain(above).any(|near| self.adopt(near, area, view)) {
+            if below.into_iter().chain(above).any(|near| self.adopt(near, area, &view)) {
                 return true;
             }
             (low, high) = (below.map_or(low, Area::view), above.map_or(high, Area::view));

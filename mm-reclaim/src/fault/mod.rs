@@ -157,7 +157,7 @@ impl<'m, E: Env> Faults<'m, E> {
             return FaultEnd::BadAddress;
         }
         if view.family == 0 {
-            let Some(family) = self.prepare_family(&mut index, area, view) else {
+            let Some(family) = self.prepare_family(&mut index, area) else {
                 return FaultEnd::Killed;
             };
             view.family = family;

@@ -19,8 +19,19 @@ use crate::env::Env;
 use crate::page::{Page, PageRef};
 use crate::space::{Area, Family, Spaces, TreeLock};
 
-/// A frame of families, held.
-type Held<'m> = Option<(Pfn, PageRef<'m>)>;
+/// A frame of families that is held, or none.
+struct Held<'m> {
+    /// Where it lies; [`NOWHERE`] for none.
+    at: Pfn,
+    frame: Option<PageRef<'m>>,
+}
+
+/// No frame lies there.
+const NOWHERE: Pfn = Pfn(u32::MAX);
+
+impl Held<'_> {
+    const NONE: Self = Self { at: NOWHERE, frame: None };
+}
 
 /// The frames of families that a walk followed, held for the next one: the pages of a batch
 /// mostly have families in one frame. To be let go by [`Rmap::let_go_families`].
@@ -32,7 +43,7 @@ pub(crate) struct FamilyFrames<'m> {
 
 impl FamilyFrames<'_> {
     /// None is held.
-    pub(crate) const NONE: Self = Self { family: None, root: None };
+    pub(crate) const NONE: Self = Self { family: Held::NONE, root: Held::NONE };
 }
 
 /// A family that stands still: the lock of its tree is held.
@@ -75,7 +86,7 @@ impl<'m, E: Env> Rmap<'m, E> {
     ) -> Option<LockedFamily<'m, E>> {
         let handle = page.mapping();
         let there = self.spaces.families.frame_of(handle);
-        if !matches!(&frames.family, Some((held, _)) if *held == there) {
+        if frames.family.at != there {
             self.hold_frame(handle, there, &mut frames.family)?;
         }
         if handle == 0 {
@@ -83,22 +94,16 @@ impl<'m, E: Env> Rmap<'m, E> {
         }
         let family = self.spaces.families.at_held(handle);
         let root = family.root();
-        let top = if root == handle { family } else { self.root_of(root, there, frames)? };
+        let top = if root == handle { family } else { self.root_of(root, frames)? };
         let tree = top.lock_tree();
         (family.root() == root).then_some(LockedFamily { family, root, _tree: tree })
     }
 
-    /// The root of a family that lies in the frame `there`, in a held frame.
+    /// The root of the family that was followed last, in a held frame.
     #[inline(never)]
-    fn root_of(
-        &self,
-        root: u32,
-        there: Pfn,
-        frames: &mut FamilyFrames<'m>,
-    ) -> Option<&'m Family<E::Cpu>> {
+    fn root_of(&self, root: u32, frames: &mut FamilyFrames<'m>) -> Option<&'m Family<E::Cpu>> {
         let frame = self.spaces.families.frame_of(root);
-        let is_held = frame == there || matches!(&frames.root, Some((held, _)) if *held == frame);
-        if !is_held {
+        if frame != frames.family.at && frame != frames.root.at {
             self.hold_frame(root, frame, &mut frames.root)?;
         }
         (root != 0).then(|| self.spaces.families.at_held(root))
@@ -110,7 +115,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         self.let_go_frame(held);
         match self.spaces.families.hold(handle) {
             Ok(frame) => {
-                *held = Some((there, frame));
+                *held = Held { at: there, frame: Some(frame) };
                 Some(())
             }
             Err(other) => {
@@ -122,7 +127,8 @@ impl<'m, E: Env> Rmap<'m, E> {
 
     #[inline]
     fn let_go_frame(&self, held: &mut Held<'m>) {
-        if let Some((_, frame)) = held.take() {
+        held.at = NOWHERE;
+        if let Some(frame) = held.frame.take() {
             self.lru.put(frame);
         }
     }

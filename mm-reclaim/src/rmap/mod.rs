@@ -150,14 +150,14 @@ impl<'m, E: Env> Rmap<'m, E> {
         let mut found = References::default();
         let RmapBatch { stale, frames } = batch;
         self.rmap_walk(page, frames, |hit| {
-            let view = hit.area.view();
-            if view.flags.contains(AreaFlags::LOCKED) {
+            let (prot, flags) = hit.area.rights();
+            if flags.contains(AreaFlags::LOCKED) {
                 found.locked = true;
                 return ControlFlow::Break(());
             }
             if hit.mapping.young && hit.tables.test_and_clear_young(hit.vpn) {
                 found.mappings += 1;
-                found.exec |= view.prot.contains(Prot::EXEC);
+                found.exec |= prot.contains(Prot::EXEC);
                 stale.gather(&self.env, hit.tables.asid(), hit.vpn, false);
             }
             ControlFlow::Continue(())
@@ -174,7 +174,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         let mut end = Unmap::Done;
         let RmapBatch { stale, frames } = batch;
         self.rmap_walk(page, frames, |hit| {
-            if hit.area.view().flags.contains(AreaFlags::LOCKED) {
+            if hit.area.is_locked() {
                 // Marked under the page-table lock: whoever unlocks the area looks later.
                 self.mark_mlocked(page);
                 end = Unmap::Locked;
@@ -219,7 +219,7 @@ impl<'m, E: Env> Rmap<'m, E> {
     pub(crate) fn is_mapped_locked(&self, page: &Page) -> bool {
         let (mut locked, mut frames) = (false, FamilyFrames::NONE);
         self.rmap_walk(page, &mut frames, |hit| {
-            locked = hit.area.view().flags.contains(AreaFlags::LOCKED);
+            locked = hit.area.is_locked();
             if locked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         self.let_go_families(frames);

@@ -149,7 +149,7 @@ impl Area {
 
     #[inline(always)]
     pub(crate) fn view(&self) -> AreaView {
-        let (prot, flags) = rights_of(self.rights.load(Ordering::Relaxed));
+        let (prot, flags) = self.rights();
         AreaView {
             start: self.start(),
             end: self.end(),
@@ -158,6 +158,18 @@ impl Area {
             flags,
             family: self.family(),
         }
+    }
+
+    /// What user mode may do, and other properties.
+    #[inline(always)]
+    pub(crate) fn rights(&self) -> (Prot, AreaFlags) {
+        rights_of(self.rights.load(Ordering::Relaxed))
+    }
+
+    /// Whether it is locked into memory.
+    #[inline(always)]
+    pub(crate) fn is_locked(&self) -> bool {
+        self.rights().1.contains(AreaFlags::LOCKED)
     }
 
     /// The handle of the address space.

@@ -185,22 +185,25 @@ impl<C: Cpu> Family<C> {
     /// first, then those in it by link.
     #[inline(always)]
     pub(crate) fn areas<'a, 'm>(
-        &self,
+        &'m self,
         areas: &'a Areas<'m, C>,
         links: &'a Links<'m, C>,
     ) -> impl Iterator<Item = &'m Area> + use<'a, 'm, C> {
-        let (mut member, mut link) = (get(&self.member), get(&self.link));
+        let mut member = get(&self.member);
+        // Most walks end among the members: where the links begin is read when they are due.
+        let mut link = &self.link;
         core::iter::from_fn(move || {
             if member != 0 {
                 let area = areas.at(member);
                 member = get(&area.next);
                 return Some(area);
             }
-            if link == 0 {
+            let handle = get(link);
+            if handle == 0 {
                 return None;
             }
-            let found = links.at(link);
-            link = get(&found.next);
+            let found = links.at(handle);
+            link = &found.next;
             Some(areas.at(get(&found.area)))
         })
     }

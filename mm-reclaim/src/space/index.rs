@@ -53,6 +53,11 @@ impl<'m> Last<'m> {
     }
 
     #[inline(always)]
+    fn covers(&self, vpn: Vpn) -> bool {
+        vpn.0.wrapping_sub(self.start) < self.end.wrapping_sub(self.start)
+    }
+
+    #[inline(always)]
     fn view(&self) -> AreaView {
         let (prot, flags) = rights_of(self.rights);
         let (start, end) = (Vpn(self.start), Vpn(self.end));
@@ -121,25 +126,23 @@ impl<'m> AreaIndex<'m> {
     /// The area that contains `vpn`, and what it looks like.
     #[inline(always)]
     pub(crate) fn find(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
-        let last = &self.last;
-        if vpn.0.wrapping_sub(last.start) < last.end.wrapping_sub(last.start)
-            && let Some(area) = last.area
-        {
-            debug_assert_eq!(last.view(), area.view(), "an area was changed behind its index");
-            return Some((area, last.view()));
-        }
-        self.search(vpn)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn search(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
-        let area = self.tree.upper_bound(Bound::Included(&vpn)).clone_pointer()?;
-        if vpn >= area.end() {
+        if !self.last.covers(vpn) && !self.search(vpn) {
             return None;
         }
-        self.last = Last::of(area);
+        // From one place whether it was searched for or not, so that it stays in registers.
+        let area = self.last.area?;
+        debug_assert_eq!(self.last.view(), area.view(), "an area was changed behind its index");
         Some((area, self.last.view()))
+    }
+
+    /// Makes the area that contains `vpn` the one found last; false if there is none.
+    #[cold]
+    #[inline(never)]
+    fn search(&mut self, vpn: Vpn) -> bool {
+        let found = self.tree.upper_bound(Bound::Included(&vpn)).clone_pointer();
+        let Some(area) = found.filter(|area| vpn < area.end()) else { return false };
+        self.last = Last::of(area);
+        true
     }
 
     /// An area is about to change, or has changed.
