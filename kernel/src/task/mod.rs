@@ -66,7 +66,7 @@ pub use wait::{cond_resched, sleep, sleep_killable, wait_until};
 pub use wake::wake;
 
 /// Tasks that can exist at once.
-pub const MAX_TASKS: usize = 256;
+pub const MAX_TASKS: usize = 640;
 
 /// CPUs that tasks are spread over.
 pub const CPUS: usize = 4;
