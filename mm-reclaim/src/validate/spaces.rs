@@ -4,6 +4,7 @@ use super::{Books, Census, Violation};
 use crate::base::sync::Ordering;
 use crate::base::units::{Pfn, Vpn};
 use crate::env::{Env, PageTables, Prot, Pte};
+use crate::page::PageFlags;
 use crate::space::{Area, AreaFlags, AreaView, SpaceId, SpaceOf, Tally};
 use crate::swap::SwapEntry;
 use crate::swap::map::Held;
@@ -109,16 +110,27 @@ impl<'m, E: Env> Books<'_, 'm, E> {
                     if state.uses == 0 {
                         return Err(Violation::UnusedSlot(entry));
                     }
-                    // A page that knows its family is mapped here without another look.
-                    if let Held::Page(pfn) = state.held
-                        && self.map.get(pfn).is_some_and(|page| page.mapping() != 0)
-                    {
-                        self.check_leads_back(id, vpn, pfn, owner)?;
+                    if let Held::Page(pfn) = state.held {
+                        self.check_cached_leads_back(id, vpn, (entry, pfn), owner)?;
                     }
                 }
             }
         }
         Ok((pages, entries))
+    }
+
+    /// A page of the swap cache that carries a family will be mapped with it at the entry.
+    fn check_cached_leads_back(
+        &self,
+        space: SpaceId,
+        vpn: Vpn,
+        (entry, pfn): (SwapEntry, Pfn),
+        area: &Area,
+    ) -> Result<(), Violation> {
+        let page = self.map.get(pfn).filter(|page| {
+            page.has(PageFlags::SWAPCACHE) && page.private() == entry.raw() && page.mapping() != 0
+        });
+        page.map_or(Ok(()), |_| self.check_leads_back(space, vpn, pfn, area))
     }
 
     fn check_leads_back(

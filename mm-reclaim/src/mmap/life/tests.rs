@@ -38,8 +38,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => range.clone().prop_map(Op::Unmap),
         2 => (range, prot).prop_map(|(range, prot)| Op::Protect(range, prot)),
         8 => (page, access).prop_map(|(page, access)| Op::Touch(page, access)),
-        1 => Just(Op::Fork),
-        1 => Just(Op::Exit),
+        2 => Just(Op::Fork),
+        2 => Just(Op::Exit),
     ]
 }
 
@@ -141,7 +141,7 @@ proptest! {
             for (which, op) in ops {
                 let at = which.index(spaces.len());
                 match op {
-                    Op::Fork if spaces.len() < 4 => {
+                    Op::Fork if spaces.len() < 6 => {
                         let id = mm.fork_space(spaces[at].id).expect("memory for a child");
                         let pages = spaces[at].pages.clone();
                         spaces.push(Space { id, pages });
@@ -153,6 +153,7 @@ proptest! {
                     op => spaces[at].run(mm, op),
                 }
                 spaces.iter().for_each(|space| space.check(mm));
+                mm.validate().expect("sound");
             }
             let census = mm.validate().expect("sound");
             assert_eq!(census.swap_entries, 0);

@@ -4,7 +4,7 @@
 //! its first link. So families that nobody is in are missing in the end, and so are links that
 //! are on a list or on a chain only.
 
-use super::{Family, Link, Trees, get};
+use super::{Family, Link, Trees, add, get};
 use crate::env::Cpu;
 use crate::space::Area;
 
@@ -97,5 +97,13 @@ impl<'m, C: Cpu> Trees<'_, 'm, C> {
     fn count(self, family: &'m Family<C>, tally: &mut Tally) {
         tally.families += 1;
         tally.children += family.children();
+    }
+}
+
+impl<C: Cpu> Family<C> {
+    /// Shifts the counts behind everybody's back, for the tests of `validate()`.
+    pub(crate) fn corrupt_counts(&self, members: i32, children: i32) {
+        add(&self.members, members);
+        add(&self.children, children);
     }
 }
