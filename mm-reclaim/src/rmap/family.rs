@@ -96,6 +96,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         let root = family.root();
         let top = if root == handle { family } else { self.root_of(root, frames)? };
         let tree = top.lock_tree();
+        // The second look: from here on the answer stands.
         (family.root() == root).then_some(LockedFamily { family, root, _tree: tree })
     }
 
