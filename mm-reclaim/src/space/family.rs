@@ -36,9 +36,9 @@
 //! | 4 | 3 | 2, 1 | generation 2 is gone: 3 has no member, and no child |
 //! | 5 | 2 | 3, 1 | and so on |
 //!
-//! A walk pays for that: the pages of generation 3 carry family 2, and so may lead past those
-//! who descend from generation 1 by another way, of whom there are as many as still share a
-//! family with one child. Walks of members come first, and end when all mappings are met.
+//! A walk may pay for that: a page of generation 3 carries family 2, in which are all who descend
+//! from generation 1. If generation 3 alone maps it, it is found at once, since members are asked
+//! first; if its children do too, they are found among their cousins.
 //!
 //! # Data
 //!

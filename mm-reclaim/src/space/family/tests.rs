@@ -1,7 +1,5 @@
 //! Trees of families: who is in which, how many there are, and what is given back.
 
-mod model;
-
 use std::vec::Vec;
 
 use super::{Families, Family, Link, Links, Loose, Tally, Trees};
@@ -12,35 +10,35 @@ use crate::space::{Area, AreaFlags, AreaView, Areas};
 use crate::tests::TestCpu;
 
 /// Spaces that there are at once.
-const SPACES: usize = 8;
+pub(super) const SPACES: usize = 8;
 
 /// Pools, and the families that were made of them.
-struct Machine<'m> {
+pub(super) struct Machine<'m> {
     grounds: &'m Grounds,
-    areas: Areas<'m, TestCpu>,
-    families: Families<'m, TestCpu>,
+    pub(super) areas: Areas<'m, TestCpu>,
+    pub(super) families: Families<'m, TestCpu>,
     links: Links<'m, TestCpu>,
     /// Names of spaces that were given.
-    spaces: u32,
+    pub(super) spaces: u32,
 }
 
 impl<'m> Machine<'m> {
-    fn new(grounds: &'m Grounds) -> Self {
+    pub(super) fn new(grounds: &'m Grounds) -> Self {
         let (areas, families, links) = (grounds.pool(), grounds.pool(), grounds.pool());
         Self { grounds, areas, families, links, spaces: 0 }
     }
 
-    fn trees(&self) -> Trees<'_, 'm, TestCpu> {
+    pub(super) fn trees(&self) -> Trees<'_, 'm, TestCpu> {
         Trees { areas: &self.areas, families: &self.families, links: &self.links }
     }
 
-    fn new_space(&mut self) -> u32 {
+    pub(super) fn new_space(&mut self) -> u32 {
         self.spaces += 1;
         self.spaces
     }
 
     /// An area of a space that is in no family.
-    fn area(&self, space: u32) -> &'m Area {
+    pub(super) fn area(&self, space: u32) -> &'m Area {
         let area = grow(self.grounds, &self.areas, Area::blank);
         let (start, end, shift) = (Vpn(16), Vpn(20), 0);
         let (prot, flags) = (Prot::READ, AreaFlags::empty());
@@ -48,11 +46,11 @@ impl<'m> Machine<'m> {
         area
     }
 
-    fn family(&self) -> u32 {
+    pub(super) fn family(&self) -> u32 {
         self.families.handle_of(grow(self.grounds, &self.families, Family::blank))
     }
 
-    fn loose(&self, links: usize, family: bool) -> Loose {
+    pub(super) fn loose(&self, links: usize, family: bool) -> Loose {
         let (trees, mut loose) = (self.trees(), Loose::default());
         for _ in 0..links {
             let link = grow(self.grounds, &self.links, Link::blank);
@@ -64,12 +62,12 @@ impl<'m> Machine<'m> {
         loose
     }
 
-    fn give(&self, loose: Loose) {
+    pub(super) fn give(&self, loose: Loose) {
         self.trees().give(loose, |frame| self.grounds.take_back(frame));
     }
 
     /// The first area of a new space, touched.
-    fn first(&mut self) -> &'m Area {
+    pub(super) fn first(&mut self) -> &'m Area {
         let space = self.new_space();
         let area = self.area(space);
         self.trees().found(area, self.family());
@@ -77,20 +75,20 @@ impl<'m> Machine<'m> {
     }
 
     /// The area of a new child.
-    fn fork(&mut self, parent: &Area) -> &'m Area {
+    pub(super) fn fork(&mut self, parent: &Area) -> &'m Area {
         let space = self.new_space();
         let area = self.area(space);
         self.inherit(parent, area);
         area
     }
 
-    fn inherit(&self, parent: &Area, heir: &Area) {
+    pub(super) fn inherit(&self, parent: &Area, heir: &Area) {
         let mut loose = self.loose(1 + self.trees().chain(parent).count(), true);
         self.trees().lock(parent).expect("a family").inherit(parent, heir, &mut loose);
         self.give(loose);
     }
 
-    fn follow(&self, other: &Area, fresh: &Area) {
+    pub(super) fn follow(&self, other: &Area, fresh: &Area) {
         let mut loose = self.loose(self.trees().chain(other).count(), false);
         if let Some(tree) = self.trees().lock(other) {
             tree.follow(other, fresh, &mut loose);
@@ -99,37 +97,37 @@ impl<'m> Machine<'m> {
     }
 
     /// Takes an area out of its families.
-    fn leave(&self, area: &Area) {
+    pub(super) fn leave(&self, area: &Area) {
         let left = self.trees().lock(area).map(|tree| tree.leave(area));
         if let Some(loose) = left {
             self.give(loose);
         }
     }
 
-    fn end(&self, area: &Area) {
+    pub(super) fn end(&self, area: &Area) {
         self.leave(area);
         self.grounds.take_back(self.areas.give(self.areas.handle_of(area)));
     }
 
     /// The areas that a walk of a family's page asks.
-    fn asked(&self, family: u32) -> Vec<u32> {
+    pub(super) fn asked(&self, family: u32) -> Vec<u32> {
         let found = self.families.at(family);
         let _held = self.families.at(found.root()).lock_tree();
         found.areas(&self.areas, &self.links).map(|area| self.areas.handle_of(area)).collect()
     }
 
     /// An area's own family, and those that it is in by link.
-    fn families_of(&self, area: &Area) -> (u32, Vec<u32>) {
+    pub(super) fn families_of(&self, area: &Area) -> (u32, Vec<u32>) {
         (area.family(), self.trees().families_of(area).skip(1).collect())
     }
 
     /// Areas, families and links in use.
-    fn usage(&self) -> [u32; 3] {
+    pub(super) fn usage(&self) -> [u32; 3] {
         [self.areas.usage().0, self.families.usage().0, self.links.usage().0]
     }
 
     /// Audits these areas, which are all that there are.
-    fn audit<'a>(&self, areas: impl Iterator<Item = &'a Area>) {
+    pub(super) fn audit<'a>(&self, areas: impl Iterator<Item = &'a Area>) {
         let (mut tally, mut found) = (Tally::default(), 0);
         for area in areas {
             assert!(self.trees().audit(area, &mut tally), "{:?}", self.families_of(area));

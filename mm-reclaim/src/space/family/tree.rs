@@ -260,3 +260,6 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,9 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{Machine, SPACES};
 use crate::page::pool::tests::Grounds;
 use crate::space::Area;
+use crate::space::family::tests::{Machine, SPACES};
 use crate::tests::cases;
 
 /// An area of the model.
