@@ -92,17 +92,22 @@ impl<'a, 'm, C: Cpu> Trees<'a, 'm, C> {
         loose.family = family;
     }
 
+    /// Takes a link off the loose ones.
+    fn next_loose(self, loose: &mut Loose) -> Option<(u32, &'m Link)> {
+        let handle = loose.links;
+        let link = (handle != 0).then(|| self.links.at(handle))?;
+        loose.links = get(&link.further);
+        Some((handle, link))
+    }
+
     /// Gives loose objects back to their pools; frames that these do not need any more go to
     /// `put_frame`.
-    pub(crate) fn give(self, loose: Loose, mut put_frame: impl FnMut(Option<PageRef<'m>>)) {
-        let Loose { mut links, family } = loose;
-        if family != 0 {
-            put_frame(self.families.give(family));
+    pub(crate) fn give(self, mut loose: Loose, mut put_frame: impl FnMut(Option<PageRef<'m>>)) {
+        if loose.family != 0 {
+            put_frame(self.families.give(loose.family));
         }
-        while links != 0 {
-            let (handle, link) = (links, self.links.at(links));
+        while let Some((handle, link)) = self.next_loose(&mut loose) {
             let family = get(&link.family);
-            links = get(&link.further);
             put_frame(self.links.give(handle));
             if family != 0 {
                 put_frame(self.families.give(family));
@@ -147,9 +152,9 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
     fn connect(&self, area: &Area, families: impl Iterator<Item = u32>, loose: &mut Loose) {
         let mut end = &area.chain;
         for family in families {
-            let (above, handle) = (self.at(family), loose.links);
-            let link = self.pools.links.at(handle);
-            loose.links = get(&link.further);
+            let above = self.at(family);
+            let taken = self.pools.next_loose(loose);
+            let (handle, link) = taken.expect("a link for each family");
             let first = get(&above.link);
             put(&link.area, self.pools.areas.handle_of(area));
             put(&link.family, family);

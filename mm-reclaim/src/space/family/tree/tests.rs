@@ -11,6 +11,7 @@ use crate::space::family::tests::{Machine, SPACES};
 use crate::tests::cases;
 
 /// An area of the model.
+#[derive(Clone, Copy)]
 struct Piece<'m> {
     area: &'m Area,
     /// Its number; areas have the same handles one after the other.
