@@ -28,6 +28,7 @@ use crate::lru::Lru;
 use crate::lru::turnover::Turnover;
 use crate::oom::{Oom, OomEnd};
 use crate::page::memmap::MemMap;
+use crate::page::pool::Pool;
 use crate::page::{NewPage, PageRef};
 use crate::reclaim::{MAX_RECLAIM_RETRIES, Reclaim};
 use crate::space::SpaceError;
@@ -91,6 +92,24 @@ impl<'m, E: Env> Alloc<'m, E> {
         let pfn = self.map.pfn(new.page());
         self.env.frames().zero(pfn);
         Ok((pfn, new.into_ref()))
+    }
+
+    /// An object in no use; if the pool has none, it gets a frame for more, made of `blank`
+    /// ones. Not called in reclaim.
+    pub(crate) fn object<T, const KIND: u32>(
+        &self,
+        pool: &Pool<'m, E::Cpu, T, KIND>,
+        blank: impl Fn() -> T,
+    ) -> Result<(u32, &'m T), SpaceError> {
+        loop {
+            if let Some(taken) = pool.take() {
+                return Ok(taken);
+            }
+            let (pfn, page) = self.table_frame()?;
+            if let Some(surplus) = pool.add_chunk(pfn, page, &blank) {
+                self.lru.put(surplus);
+            }
+        }
     }
 
     /// A block of frames, by its first page; contents as they are.

@@ -33,6 +33,7 @@ impl<'m, E: Env> Faults<'m, E> {
             }
         };
         if self.reuse_page(&held) {
+            self.own_page(&site, page);
             self.make_writable(site, mapping);
             self.events.count(VmEvent::CowReuse, 1);
             self.lru.put(held);

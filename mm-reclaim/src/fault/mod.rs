@@ -193,7 +193,7 @@ impl<'m, E: Env> Faults<'m, E> {
         if !area.prot.contains(access.needs()) {
             return Ok(FaultEnd::BadAddress);
         }
-        if area.anon == 0 {
+        if area.family == 0 {
             return Err(Detour::Family);
         }
         self.fault_in(Site { space, area, vpn, access }, patience)
@@ -242,8 +242,8 @@ impl<'m, E: Env> Faults<'m, E> {
     fn give_family(&self, space: &'m SpaceOf<'m, E>, vpn: Vpn) -> bool {
         let mut index = space.areas.lock(self.env.tasks());
         match index.find(vpn) {
-            Some((area, view)) if view.anon == 0 => {
-                self.prepare_anon(&mut index, area, view).is_some()
+            Some((area, view)) if view.family == 0 => {
+                self.prepare_family(&mut index, area).is_some()
             }
             _ => true,
         }
@@ -314,7 +314,7 @@ impl<'m, E: Env> Faults<'m, E> {
     #[inline(always)]
     fn mapped(&self, site: &Site<'m, E>, new: NewPage<'m>) -> PageRef<'m> {
         site.space.add_resident(1);
-        new.into_mapped(site.area.anon, site.area.index_of(site.vpn))
+        new.into_mapped(site.area.family, site.area.index_of(site.vpn))
     }
 
     /// The entry of untouched memory that was read.

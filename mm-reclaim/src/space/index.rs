@@ -17,7 +17,7 @@ use core::ops::Range;
 use intrusive_collections::Bound;
 
 use super::area::{Area, AreaView};
-use super::tree::{self, AreaTree, Links};
+use super::tree::{self, AreaLinks, AreaTree};
 use super::{MMAP_TOP, USER_END, USER_START};
 use crate::base::sync::{AtomicU32, Ordering};
 use crate::base::units::Vpn;
@@ -29,7 +29,7 @@ pub const MAX_MAP_COUNT: u32 = 65_530;
 /// Areas, sorted by start.
 pub(crate) struct AreaIndex<'m> {
     tree: AreaTree<'m>,
-    links: Links<'m>,
+    links: AreaLinks<'m>,
     len: u32,
     /// The handle of the area that was found last; 0 if it may be gone.
     last: AtomicU32,
@@ -42,7 +42,7 @@ pub(crate) struct AreaIndex<'m> {
 impl<'m> AreaIndex<'m> {
     /// No areas; those to come lie in `window`.
     pub(crate) fn new(window: Window<'m>) -> Self {
-        let links = Links { window };
+        let links = AreaLinks { window };
         let tree = AreaTree::new(links);
         Self { tree, links, len: 0, last: AtomicU32::new(0), hole_top: MMAP_TOP, skipped: 0 }
     }

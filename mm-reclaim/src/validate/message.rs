@@ -36,6 +36,9 @@ impl Display for Violation {
                 write!(f, "{space:?} maps {pfn:?} at {:#x}, which leads not back", vpn.addr())
             }
             V::BadArea { space, start } => write!(f, "{space:?}: bad area at {:#x}", start.addr()),
+            V::BadFamily { space, start } => {
+                write!(f, "{space:?}: the area at {:#x} and its families disagree", start.addr())
+            }
             V::UnmergedAreas { space, at } => {
                 write!(f, "{space:?}: the areas that meet at {:#x} should be one", at.addr())
             }

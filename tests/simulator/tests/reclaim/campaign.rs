@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mm_reclaim::Place;
 use mm_reclaim::env::Prot;
 use mm_reclaim::mmap::Advice;
+use mm_reclaim::space::SpaceError;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::{Nanos, PhysAddr, Vpn};
 use mm_reclaim::zone::ZoneLimits;
@@ -112,7 +113,7 @@ impl<'m> Actor<'m> {
                 let advice = advice[self.rng.below(3) as usize];
                 self.program.advise(range, advice).expect("a range without holes");
             }
-            980..985 => self.remap(),
+            980..985 => self.remap()?,
             985..988 => self.machine.sleep(Nanos(self.rng.below(3_000_000))),
             988..992 if self.may_fork => return self.family(),
             992..996 => return self.pin(),
@@ -122,16 +123,26 @@ impl<'m> Actor<'m> {
     }
 
     /// Unmaps a stretch and maps it anew: areas split, and sometimes merge again.
-    fn remap(&mut self) {
+    fn remap(&mut self) -> Result<(), Death> {
         let range = self.stretch();
-        self.program.unmap(range.clone()).expect("a range of the program's");
+        let unmapped = self.program.unmap(range.clone());
+        self.done(unmapped)?;
         let rights = Prot::READ | Prot::WRITE;
         let none = mm_reclaim::space::AreaFlags::empty();
         let (space, pages) = (self.program.space, range.end - range.start);
-        self.machine
-            .mm
-            .mmap(space, Place::Fixed(range.start), pages, rights, none)
-            .expect("the hole");
+        let at = Place::Fixed(range.start);
+        let mapped = self.machine.mm.mmap(space, at, pages, rights, none);
+        self.done(mapped.map(drop))
+    }
+
+    /// What must succeed, unless the killer has chosen the program: then the reaper may have
+    /// emptied it.
+    fn done(&self, end: Result<(), SpaceError>) -> Result<(), Death> {
+        match end {
+            Ok(()) => Ok(()),
+            Err(SpaceError::Killed) if self.program.is_killed() => Err(Death::Killed),
+            Err(other) => panic!("{other:?}"),
+        }
     }
 
     /// A child lives for a while beside its parent, and one of the two goes.
@@ -159,11 +170,10 @@ impl<'m> Actor<'m> {
         let (mm, space) = (self.machine.mm, self.program.space);
         if mm.mlock(space, range.clone()).is_ok() {
             let end = (range.start.0..range.end.0).try_for_each(|p| self.program.check(Vpn(p)));
-            mm.munlock(space, range).expect("the same range");
+            self.done(mm.munlock(space, range))?;
             return end;
         }
-        mm.munlock(space, range).expect("the same range");
-        Ok(())
+        self.done(mm.munlock(space, range))
     }
 }
 
