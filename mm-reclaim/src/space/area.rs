@@ -144,7 +144,8 @@ impl Area {
         self.set_bounds(view.start, view.end);
         self.shift.store(view.shift, Ordering::Relaxed);
         self.set_rights(view.prot, view.flags);
-        self.family.store(0, Ordering::Relaxed);
+        debug_assert_eq!(self.chain.load(Ordering::Relaxed), 0, "it is still in families");
+        self.set_family(0);
     }
 
     #[inline(always)]

@@ -21,11 +21,11 @@
 //! **A first touch** gives an area a family: a near neighbour's, so that the two can become one
 //! area later, or a new one, which is the root of a tree. **A split** puts the new piece into the
 //! same families. **A fork** puts the child's area into all families of the parent's, and gives
-//! it an own one: one of these that nobody has as his own any more and that has fewer than two
-//! children, or else a new one below the parent's own. A root counts itself as a child.
+//! it an own family: one of these that has no members any more and fewer than two children, or
+//! else a new one below the parent's own. A root counts itself as a child.
 //!
-//! **Reuse** is what keeps a chain of generations, of which each ends when it has forked, from
-//! growing: of two families in a row one was left by a parent that is gone.
+//! **Reuse** keeps a chain of generations, of which each ends when it has forked, from growing:
+//! each but the first few takes over what its grandparent left.
 //!
 //! | generation | own | by link | how it came to its own |
 //! | --- | --- | --- | --- |
@@ -54,15 +54,16 @@
 //!
 //! # Owner, lock, undoing
 //!
-//! The areas in a family own it together: the last one to leave gives it back (`tree.rs`). An
-//! area owns the links of its chain.
+//! The areas in a family own it together: the last one to leave gives it back
+//! (`family/tree.rs`). An area owns the links of its chain.
 //!
 //! One lock guards a whole tree: that of its root; no other family's is taken. Under it, `root`,
 //! `parent`, lists and counts of all its families change, and bounds, shift and own family of
-//! all their areas. Whoever changes an area holds the area lock of its address space first, so
-//! the chain stands still for him before he has the tree's lock: objects that will be needed are
-//! taken from their pools by then ([`Loose`]), and what is too much is given back afterwards.
-//! A tree's lock nests around page-table locks, and nothing is allocated under it.
+//! all their areas. Whoever changes an area holds the area lock of its address space, under
+//! which chain and own family stand still without the tree's lock, too. So the objects that a
+//! change needs are counted and taken from their pools before the tree is locked ([`Loose`]), and
+//! what is too much is given back when it is not any more: nothing is allocated under the lock.
+//! It nests around page-table locks.
 //!
 //! What a first touch, a split or a fork puts into families leaves them by [`Tree::leave`], when
 //! the area goes: by `munmap`, by merging, at exit, or because the fork did not succeed.
@@ -163,17 +164,17 @@ impl<C: Cpu> Family<C> {
     }
 
     /// The family above; its own handle for a root.
-    pub(crate) fn parent(&self) -> u32 {
+    fn parent(&self) -> u32 {
         get(&self.parent)
     }
 
     /// Areas whose own family it is.
-    pub(crate) fn members(&self) -> u32 {
+    fn members(&self) -> u32 {
         get(&self.members)
     }
 
     /// Families whose parent it is; a root is its own child.
-    pub(crate) fn children(&self) -> u32 {
+    fn children(&self) -> u32 {
         get(&self.children)
     }
 
