@@ -65,8 +65,8 @@ pub use wait::{cond_resched, sleep, sleep_killable, wait_until};
 #[cfg(target_os = "none")]
 pub use wake::wake;
 
-/// Tasks that can exist at once.
-pub const MAX_TASKS: usize = 256;
+/// Tasks that can exist at once: five hundred programs, and the kernel's own.
+pub const MAX_TASKS: usize = 640;
 
 /// CPUs that tasks are spread over.
 pub const CPUS: usize = 4;

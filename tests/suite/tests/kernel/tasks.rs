@@ -159,7 +159,8 @@ fn full_table() {
     static HOLD: AtomicBool = AtomicBool::new(true);
     fn hold() -> ! {
         while HOLD.load(Relaxed) {
-            sleep_ms(5);
+            // Hundreds that look more often leave little of a slow machine.
+            sleep_ms(50);
         }
         task::exit(0)
     }
