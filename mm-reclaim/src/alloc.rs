@@ -28,6 +28,7 @@ use crate::lru::Lru;
 use crate::lru::turnover::Turnover;
 use crate::oom::{Oom, OomEnd};
 use crate::page::memmap::MemMap;
+use crate::page::pool::Pool;
 use crate::page::{Page, PageRef};
 use crate::reclaim::{MAX_RECLAIM_RETRIES, Reclaim};
 use crate::space::SpaceError;
@@ -90,6 +91,24 @@ impl<'m, E: Env> Alloc<'m, E> {
         let gfp = Gfp::KERNEL | Gfp::ZERO;
         let pfn = self.alloc_pages(gfp, Order::ZERO).ok_or(SpaceError::NoMemory)?;
         Ok((pfn, PageRef::adopt(self.map.page(pfn))))
+    }
+
+    /// An object in no use; if the pool has none, it gets a frame for more, made of `blank`
+    /// ones. Not called in reclaim.
+    pub(crate) fn object<T, const KIND: u32>(
+        &self,
+        pool: &Pool<'m, E::Cpu, T, KIND>,
+        blank: impl Fn() -> T,
+    ) -> Result<(u32, &'m T), SpaceError> {
+        loop {
+            if let Some(taken) = pool.take() {
+                return Ok(taken);
+            }
+            let (pfn, page) = self.table_frame()?;
+            if let Some(surplus) = pool.add_chunk(pfn, page, &blank) {
+                self.lru.put(surplus);
+            }
+        }
     }
 
     /// A block of frames, its first page with one reference; contents as they are.

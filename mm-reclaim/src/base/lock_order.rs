@@ -16,7 +16,7 @@ use core::cell::Cell;
 pub const KERNEL_OUTER: u8 = 0;
 /// Taking a device into use.
 pub const SWAPON: u8 = 1;
-/// A family's list of areas.
+/// A tree of families: who is in them, and the bounds of their areas.
 pub const FAMILY: u8 = 2;
 /// The translation tables of an address space.
 pub const TABLES: u8 = 3;

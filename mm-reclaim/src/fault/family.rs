@@ -1,13 +1,29 @@
-//! Which anon family an area gets at its first touch.
+//! Families at a fault: which one an area gets at its first touch, and which one a page carries.
 //!
-//! A family of its own, or that of an area near it: the two can then become one area when
-//! they agree. The area lock of the space is held; a frame for families may be allocated.
+//! An area gets a family of its own, or that of an area near it: the two can then become one
+//! area when they agree. The area lock of the space is held; a frame for families may be
+//! allocated.
 //!
-//! Counterpart in Linux: `__anon_vma_prepare`, `find_mergeable_anon_vma`.
+//! A page carries a family that every area is in that may map it. A fresh page can be mapped by
+//! the area of the fault and by those to be forked from it: it carries that area's own family.
+//! What comes back from swap may be the page of an ancestor, of whom other descendants have
+//! entries for its slot, too:
+//!
+//! | page | family |
+//! | --- | --- |
+//! | nobody else has an entry | the area's own, as for a fresh page |
+//! | others have, it never left the cache | the one that it carries: its maker's |
+//! | others have, it was read in | the root: its maker is not known any more |
+//!
+//! A store to a page that nobody else has any more makes it the area's own, too.
+//!
+//! Counterpart in Linux: `__anon_vma_prepare`, `find_mergeable_anon_vma`,
+//! `__page_set_anon_rmap`, `page_move_anon_rmap`.
 
-use super::Faults;
+use super::{Faults, Site};
 use crate::env::Env;
-use crate::space::{AnonVma, Area, AreaIndex, AreaView};
+use crate::page::Page;
+use crate::space::{Area, AreaIndex, AreaView, Family};
 
 /// How far away an area may lie whose family a first touch adopts.
 const NEAR: u32 = 4;
@@ -17,52 +33,57 @@ impl<'m, E: Env> Faults<'m, E> {
     /// with the same shift if it has one, so that the two can become one area later.
     #[cold]
     #[inline(never)]
-    pub(crate) fn prepare_anon(
-        &self,
-        index: &mut AreaIndex<'m>,
-        area: &'m Area,
-        view: AreaView,
-    ) -> Option<u32> {
-        let anon = self.neighbours_family(index, &view).or_else(|| self.new_family())?;
-        let mut members = self.spaces.families.at(anon).lock();
-        area.set_anon(anon);
-        members.link(&self.spaces.areas, area);
-        drop(members);
-        index.forget();
-        Some(anon)
-    }
-
-    /// The family of an area near this one (`find_mergeable_anon_vma`), unless others than
-    /// this space's areas are in it: their walks would grow by this area's pages. Between the
-    /// two there may be a few areas that nothing has touched.
-    fn neighbours_family(&self, index: &AreaIndex<'m>, view: &AreaView) -> Option<u32> {
-        let (mut low, mut high) = (*view, *view);
-        for _ in 0..NEAR {
-            let below = index.below(low.start).map(Area::view).filter(|a| a.end == low.start);
-            let above = index.from(high.end).next().map(Area::view);
-            let above = above.filter(|a| a.start == high.end);
-            let near = below.into_iter().chain(above);
-            if let Some(family) = near.into_iter().find_map(|a| self.shareable_family(&a, view)) {
-                return Some(family);
-            }
-            (low, high) = (below.unwrap_or(low), above.unwrap_or(high));
+    pub(crate) fn prepare_family(&self, index: &mut AreaIndex<'m>, area: &'m Area) -> Option<u32> {
+        if !self.adopt_neighbours_family(index, area) {
+            let (family, _) = self.alloc.object(&self.spaces.families, Family::blank).ok()?;
+            self.spaces.trees().found(area, family);
         }
-        None
+        index.forget();
+        Some(area.family())
     }
 
-    fn shareable_family(&self, near: &AreaView, view: &AreaView) -> Option<u32> {
-        let family = (near.anon != 0 && near.shift == view.shift).then_some(near.anon)?;
-        let members = self.spaces.families.at(family).lock();
-        members.is_of_one_space(&self.spaces.areas).then_some(family)
-    }
-
-    fn new_family(&self) -> Option<u32> {
-        loop {
-            if let Some((anon, _)) = self.spaces.families.take() {
-                return Some(anon);
+    /// Takes the family of an area near this one (`find_mergeable_anon_vma`), unless areas of
+    /// other spaces are in it: their walks would grow by this area. Between the two there may
+    /// be a few areas that nothing has touched.
+    fn adopt_neighbours_family(&self, index: &AreaIndex<'m>, area: &'m Area) -> bool {
+        let view = area.view();
+        let (mut low, mut high) = (view, view);
+        for _ in 0..NEAR {
+            let below = index.below(low.start).filter(|near| near.end() == low.start);
+            let above = index.from(high.end).next().filter(|near| near.start() == high.end);
+            if below.into_iter().chain(above).any(|near| self.adopt(near, area, &view)) {
+                return true;
             }
-            let (pfn, page) = self.alloc.table_frame().ok()?;
-            self.spaces.put_surplus(self.spaces.families.add_chunk(pfn, page, AnonVma::blank));
+            (low, high) = (below.map_or(low, Area::view), above.map_or(high, Area::view));
+        }
+        false
+    }
+
+    fn adopt(&self, near: &Area, area: &Area, view: &AreaView) -> bool {
+        let tree = self.spaces.tree_of(near).filter(|_| near.view().shift == view.shift);
+        tree.is_some_and(|tree| tree.adopt(near, area))
+    }
+
+    /// The family that a locked page of the swap cache is to carry, which nothing maps and the
+    /// area of the fault is about to; `exclusive`: nobody else has an entry for its slot.
+    pub(crate) fn family_of_cached(&self, site: &Site<'m, E>, page: &Page, exclusive: bool) -> u32 {
+        let own = site.area.family;
+        match page.mapping() {
+            _ if exclusive => own,
+            // What came back by a read carries none yet.
+            0 => self.spaces.families.at(own).root(),
+            makers => makers,
+        }
+    }
+
+    /// The area of the fault is the only one that has the page: walks need ask no relatives for
+    /// it from now on. If somebody has the page locked, it carries what it did.
+    pub(crate) fn own_page(&self, site: &Site<'m, E>, page: &'m Page) {
+        if page.mapping() != site.area.family
+            && let Some(lock) = page.try_lock()
+        {
+            page.set_mapping(site.area.family, site.area.index_of(site.vpn));
+            self.zones.unlock(lock);
         }
     }
 }

@@ -156,11 +156,11 @@ impl<'m, E: Env> Faults<'m, E> {
         if !view.prot.contains(access.needs()) {
             return FaultEnd::BadAddress;
         }
-        if view.anon == 0 {
-            let Some(anon) = self.prepare_anon(&mut index, area, view) else {
+        if view.family == 0 {
+            let Some(family) = self.prepare_family(&mut index, area) else {
                 return FaultEnd::Killed;
             };
-            view.anon = anon;
+            view.family = family;
         }
         let end = self.fault_in(Site { space, area: view, vpn, access });
         // Counted before the area lock goes, so plain additions do.
@@ -225,7 +225,7 @@ impl<'m, E: Env> Faults<'m, E> {
             self.lru.put(PageRef::adopt(page));
             return None;
         }
-        page.init_anon(site.area.anon, site.area.index_of(site.vpn));
+        page.init_anon(site.area.family, site.area.index_of(site.vpn));
         site.space.add_resident(1);
         Some(page)
     }
@@ -251,7 +251,7 @@ impl<'m, E: Env> Faults<'m, E> {
         let Some(page) = self.alloc_user_page() else { return FaultEnd::Killed };
         let pfn = self.map.pfn(page);
         self.env.frames().zero(pfn);
-        page.init_anon(site.area.anon, site.area.index_of(site.vpn));
+        page.init_anon(site.area.family, site.area.index_of(site.vpn));
         let mapping =
             Mapping { pfn, prot: site.area.prot, young: true, dirty: site.access.is_write() };
         self.map_new(site, page, mapping, Pte::None)
@@ -363,6 +363,7 @@ impl<'m, E: Env> Faults<'m, E> {
             }
         };
         if self.reuse_page(&held) {
+            self.own_page(&site, page);
             self.make_writable(site, mapping);
             self.events.count(VmEvent::CowReuse, 1);
             self.lru.put(held);
@@ -429,7 +430,7 @@ impl<'m, E: Env> Faults<'m, E> {
     /// Maps a fresh page where `old` still is mapped; false, with the page freed, if that is
     /// not so any more. Break before make: no CPU may see two frames at one address.
     fn replace_page(&self, site: Site<'m, E>, old: Pfn, page: &'m Page, dirty: bool) -> bool {
-        page.init_anon(site.area.anon, site.area.index_of(site.vpn));
+        page.init_anon(site.area.family, site.area.index_of(site.vpn));
         let pfn = self.map.pfn(page);
         let new = Mapping { pfn, prot: site.area.prot, young: true, dirty };
         let mut locked = site.space.tables.lock();

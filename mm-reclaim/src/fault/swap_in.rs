@@ -92,7 +92,8 @@ impl<'m, E: Env> Faults<'m, E> {
         let young = found.need == Need::Touch;
         let mapping = Mapping { pfn: self.map.pfn(page), prot, young, dirty: writable && write };
         if !page.is_mapped() {
-            page.set_mapping(site.area.anon, site.area.index_of(site.vpn));
+            let family = self.family_of_cached(&site, page, exclusive);
+            page.set_mapping(family, site.area.index_of(site.vpn));
         }
         match self.map_entry(site, page, entry, mapping) {
             MapEnd::Done => {}

@@ -52,6 +52,27 @@ impl<E: Env> Mm<'_, E> {
         let _lost = self.spaces.areas.take();
     }
 
+    /// Takes a family that nobody is in.
+    #[doc(hidden)]
+    pub fn corrupt_families(&self) {
+        let _lost = self.spaces.families.take();
+    }
+
+    /// Takes a link that nobody has.
+    #[doc(hidden)]
+    pub fn corrupt_links(&self) {
+        let _lost = self.spaces.links.take();
+    }
+
+    /// Shifts what the own family of the area around `vpn` counts.
+    #[doc(hidden)]
+    pub fn corrupt_family(&self, space: SpaceId, vpn: Vpn, members: i32, children: i32) {
+        let Ok(space) = self.spaces.find(space) else { return };
+        if let Some((_, area)) = space.areas.lock(self.env.tasks()).find(vpn) {
+            self.spaces.families.at(area.family).corrupt_counts(members, children);
+        }
+    }
+
     /// Counts events that did not happen.
     #[doc(hidden)]
     pub fn corrupt_event(&self, event: VmEvent, n: u64) {

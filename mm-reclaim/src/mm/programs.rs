@@ -121,8 +121,8 @@ impl<E: Env> Mm<'_, E> {
         self.spaces.stat(id)
     }
 
-    /// Gives back the frames that the tables of areas, families and spaces keep for the next
-    /// object: at most one each.
+    /// Gives back the frames that the tables of areas, families, links and spaces keep for the
+    /// next object: at most one each.
     pub fn trim_tables(&self) {
         self.spaces.trim();
     }

@@ -5,6 +5,7 @@ use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::base::units::Pfn;
 use crate::env::Env;
+use crate::page::Page;
 use crate::reclaim::references::ReferenceRule;
 use crate::reclaim::{BatchStat, Reason, ScanProgress, ScanRequest};
 use crate::validate::{Books, Census, Violation};
@@ -70,6 +71,19 @@ impl<'m, E: Env> Mm<'m, E> {
             _ => 0,
         };
         self.events.read(event as usize) + elsewhere
+    }
+
+    /// Families of areas, and links of areas to the families of those that they descend from,
+    /// that are in use.
+    pub fn families_in_use(&self) -> (u32, u32) {
+        (self.spaces.families.usage().0, self.spaces.links.usage().0)
+    }
+
+    /// How many areas a walk asks at most who maps a page; none if it carries no family.
+    pub fn areas_asked(&self, page: &Page) -> usize {
+        let mut areas = 0;
+        self.rmap.with_family(page, |family| areas = family.areas(self.spaces).count());
+        areas
     }
 
     /// Checks everything; where the pages are. It does not sleep, so that a kernel may call it

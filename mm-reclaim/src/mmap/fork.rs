@@ -1,14 +1,15 @@
 //! `fork`: a copy of an address space that shares its pages until one of the two writes.
 //!
-//! Areas join their parents' anon families, so rmap finds the child's mappings from the
-//! first moment. The area locks of both spaces are held throughout; of the page-table
-//! locks the parent's is taken before the child's, and no other path takes two.
+//! Areas enter their parents' families before their first entry is written, so rmap finds the
+//! child's mappings from the first moment. The area locks of both spaces are held throughout; of
+//! the page-table locks the parent's is taken before the child's, and no other path takes two.
 //!
 //! Counterpart in Linux: `dup_mmap`, `copy_page_range`.
 
 use core::ops::Range;
 
 use super::Mmap;
+use super::kin::Sibling;
 use crate::base::sync::Ordering;
 use crate::base::tlb::TlbBatch;
 use crate::base::units::Vpn;
@@ -39,10 +40,15 @@ impl<'m, E: Env> Mmap<'m, E> {
         let mut to = heir.areas.lock(self.env.tasks());
         let mut stale = TlbBatch::new();
         let mut copy_all = || {
+            let mut sibling = None;
             for area in from.iter() {
                 let view = area.view();
                 let flags = view.flags - AreaFlags::LOCKED;
-                self.new_area(&mut to, child, AreaView { flags, ..view })?;
+                let copy = self.new_area(&mut to, child, AreaView { flags, ..view })?;
+                if view.family != 0 {
+                    self.inherit(area, copy, sibling)?;
+                    sibling = Some(Sibling { parents: view.family, area: copy });
+                }
                 self.copy_range(parent, heir, view.start..view.end, &mut stale)?;
             }
             self.merge_around(&mut to, USER_START..USER_END);

@@ -54,15 +54,8 @@ impl<'m, E: Env> Mmap<'m, E> {
     }
 
     fn take_space(&self) -> Option<(u32, &'m SpaceOf<'m, E>)> {
-        loop {
-            if let Some(taken) = self.spaces.pool.take() {
-                return Some(taken);
-            }
-            let (pfn, page) = self.alloc.table_frame().ok()?;
-            let surplus =
-                self.spaces.pool.add_chunk(pfn, page, || AddressSpace::blank(self.spaces.window));
-            self.spaces.put_surplus(surplus);
-        }
+        let blank = || AddressSpace::blank(self.spaces.window);
+        self.alloc.object(&self.spaces.pool, blank).ok()
     }
 
     /// Unmaps everything and frees the tables. No task runs in the space any more.

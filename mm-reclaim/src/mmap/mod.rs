@@ -1,12 +1,13 @@
 //! Areas: mapping, unmapping, changing rights; splitting and merging.
 //!
 //! Every operation here holds the area lock of the space that it changes. Bounds of an area
-//! that has a family change under the family's lock too, so that an rmap walk never sees half
-//! a split or half a merge.
+//! that has a family change under the lock of its tree too, so that an rmap walk never sees
+//! half a split or half a merge.
 //!
 //! **Merging.** After every change the areas from the one that ends where the range begins to
 //! the one that begins where it ends are looked at in pairs: two that agree become one. The
-//! area that stays is the one with a family, so that its pages still lead to it.
+//! area that stays is the one with a family, so that its pages still lead to it. If both have
+//! one, it is the same, and then both are in the same families.
 //!
 //! **Tables.** What `munmap` leaves without areas needs no translation tables. They are taken
 //! out under the page-table lock, the space is flushed with its intermediate levels, and only
@@ -15,6 +16,7 @@
 //! Counterpart in Linux: `mm/mmap.c`, `mm/vma.c`, `free_pgtables`.
 
 mod fork;
+mod kin;
 mod life;
 mod madvise;
 mod mlock;
@@ -101,7 +103,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         space.refuse_reaped()?;
         let range = choose_range(&mut index, place, pages)?;
         let start = range.start;
-        let new = AreaView { start, end: range.end, shift: 0, prot, flags, anon: 0 };
+        let new = AreaView { start, end: range.end, shift: 0, prot, flags, family: 0 };
         if !self.extend_neighbour(&mut index, &new) {
             self.new_area(&mut index, id, new)?;
         }
@@ -135,7 +137,7 @@ impl<'m, E: Env> Mmap<'m, E> {
             return Err(SpaceError::TableFull);
         }
         // What is unmapped goes in a moment: more areas than there may be until then.
-        self.isolate_range(&mut index, id, &range, u32::MAX)?;
+        self.isolate_range(&mut index, &range, u32::MAX)?;
         let mut gone = false;
         loop {
             let Some(area) = index.overlapping(range.clone()).next() else { break };
@@ -183,7 +185,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         if !index.covers(range.clone()) {
             return Err(SpaceError::BadRange { start: range.start, end: range.end });
         }
-        self.isolate_range(&mut index, id, &range, MAX_MAP_COUNT)?;
+        self.isolate_range(&mut index, &range, MAX_MAP_COUNT)?;
         index.forget();
         for area in index.overlapping(range.clone()) {
             change(area, space);
@@ -197,12 +199,11 @@ impl<'m, E: Env> Mmap<'m, E> {
     fn isolate_range(
         &self,
         index: &mut AreaIndex<'m>,
-        id: SpaceId,
         range: &Range<Vpn>,
         most: u32,
     ) -> Result<(), SpaceError> {
-        self.split_at(index, id, range.start, most)?;
-        let end = self.split_at(index, id, range.end, most);
+        self.split_at(index, range.start, most)?;
+        let end = self.split_at(index, range.end, most);
         if end.is_err() {
             self.merge_around(index, range.start..range.start);
         }
@@ -210,13 +211,7 @@ impl<'m, E: Env> Mmap<'m, E> {
     }
 
     /// Splits the area around `at`, so that an area boundary lies there.
-    fn split_at(
-        &self,
-        index: &mut AreaIndex<'m>,
-        id: SpaceId,
-        at: Vpn,
-        most: u32,
-    ) -> Result<(), SpaceError> {
+    fn split_at(&self, index: &mut AreaIndex<'m>, at: Vpn, most: u32) -> Result<(), SpaceError> {
         let Some((area, view)) = index.find(at) else { return Ok(()) };
         if view.start == at {
             return Ok(());
@@ -224,56 +219,37 @@ impl<'m, E: Env> Mmap<'m, E> {
         if index.len() >= most {
             return Err(SpaceError::TableFull);
         }
-        let upper = self.take_area()?;
-        self.resize_area(index, area, view.start, at);
-        self.enter_area(index, id, upper, view.part(at, view.end));
-        Ok(())
+        self.split_area(index, area, at)
     }
 
     // ---- making and giving back ----
 
     /// An area in no use.
     fn take_area(&self) -> Result<&'m Area, SpaceError> {
-        loop {
-            if let Some((_, area)) = self.spaces.areas.take() {
-                return Ok(area);
-            }
-            let (pfn, page) = self.alloc.table_frame()?;
-            self.spaces.put_surplus(self.spaces.areas.add_chunk(pfn, page, Area::blank));
-        }
+        let (_, area) = self.alloc.object(&self.spaces.areas, Area::blank)?;
+        Ok(area)
     }
 
-    /// Makes an area and links it into its family and its space.
+    /// Makes an area that is in no family, and enters it into its space.
     pub(crate) fn new_area(
         &self,
         index: &mut AreaIndex<'m>,
         id: SpaceId,
         view: AreaView,
-    ) -> Result<(), SpaceError> {
+    ) -> Result<&'m Area, SpaceError> {
         if index.is_full() {
             return Err(SpaceError::TableFull);
         }
         let area = self.take_area()?;
-        self.enter_area(index, id, area, view);
-        Ok(())
-    }
-
-    fn enter_area(&self, index: &mut AreaIndex<'m>, id: SpaceId, area: &'m Area, view: AreaView) {
-        let space = self.spaces.directory.find(id).unwrap_or(0);
-        if view.anon != 0 {
-            let mut members = self.spaces.families.at(view.anon).lock();
-            area.init(space, view);
-            members.link(&self.spaces.areas, area);
-        } else {
-            area.init(space, view);
-        }
+        area.init(self.spaces.directory.find(id).unwrap_or(0), view);
         index.insert(area);
+        Ok(area)
     }
 
     /// Changes an area's bounds so that no rmap walk sees them half done.
     fn resize_area(&self, index: &mut AreaIndex<'m>, area: &Area, start: Vpn, end: Vpn) {
         index.forget();
-        let _members = (area.anon() != 0).then(|| self.spaces.families.at(area.anon()).lock());
+        let _tree = self.spaces.tree_of(area);
         area.set_bounds(start, end);
     }
 
@@ -288,25 +264,6 @@ impl<'m, E: Env> Mmap<'m, E> {
             let agree = low.view().agrees(&high.view());
             low = if agree { self.merge(index, low, high) } else { high };
         }
-    }
-
-    /// Two neighbours that agree become one, which is returned.
-    fn merge(&self, index: &mut AreaIndex<'m>, low: &'m Area, high: &'m Area) -> &'m Area {
-        let (start, end) = (low.start(), high.end());
-        let (stays, goes) = if low.anon() == 0 { (high, low) } else { (low, high) };
-        index.remove(goes);
-        index.forget();
-        let members = (stays.anon() != 0).then(|| self.spaces.families.at(stays.anon()).lock());
-        stays.set_bounds(start, end);
-        if let Some(mut members) = members
-            && goes.anon() != 0
-        {
-            let empty = members.unlink(&self.spaces.areas, goes);
-            debug_assert!(!empty, "the area that stays is a member");
-            goes.set_anon(0);
-        }
-        self.spaces.put_surplus(self.spaces.areas.give(self.spaces.areas.handle_of(goes)));
-        stays
     }
 
     // ---- translations ----

@@ -1,4 +1,4 @@
-//! Objects that live in frames: areas, anon families, address spaces.
+//! Objects that live in frames: areas, families, links, address spaces.
 //!
 //! Data: a *chunk* is one frame of the page allocator, cut into slots of one object type. Its
 //! first slot's place holds a head: the free slots, how many are used, and the neighbours

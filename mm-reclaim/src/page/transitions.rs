@@ -130,7 +130,8 @@ impl Page {
         self.flags.store(zone | flags, Ordering::Relaxed);
     }
 
-    /// Says who maps the page. For the holder of the page lock while nothing maps it.
+    /// Says who maps the page. For the holder of the page lock while nothing maps it, or while
+    /// only areas do that the new family leads to as well.
     #[inline(always)]
     pub(crate) fn set_mapping(&self, mapping: u32, index: u32) {
         self.place.store(u64::from(index) << 32 | u64::from(mapping), Ordering::Relaxed);

@@ -6,11 +6,10 @@
 //! becomes a mapping of the page, old and read-only, until none is left; the slot is retired,
 //! and the page goes down the ladder like any other that has none yet.
 //!
-//! Each step stands for itself, so it does no harm if an entry is missed: for a moment, while
-//! an area is split, no area covers its upper half, and a fork may copy an entry just behind
-//! the walk. The page then keeps its slot until the next look.
+//! Each step stands for itself, so it does no harm if an entry is missed: a fork may copy one
+//! just behind the walk. The page then keeps its slot until the next look.
 //!
-//! Locks: the page lock, held by the caller; family; page table, one at a time. No area lock:
+//! Locks: the page lock, held by the caller; tree of families; page table, one at a time. No area lock:
 //! the rights of an area are read under the page-table lock, under which `mprotect` restricts
 //! what is mapped after it has set them.
 //!
@@ -32,8 +31,8 @@ impl<'m, E: Env> Rmap<'m, E> {
 
     /// Maps a locked page of the cache wherever its family has an entry that names its slot.
     fn map_entries_again(&self, page: &'m Page) {
-        self.with_family(page, |members| {
-            for area in members.iter(&self.spaces.areas) {
+        self.with_family(page, |family| {
+            for area in family.areas(self.spaces) {
                 if self.swap.slot_uses(page) == 0 {
                     return;
                 }

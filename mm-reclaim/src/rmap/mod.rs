@@ -1,9 +1,9 @@
 //! Who maps a page: the reverse mapping, and what reclaim does through it.
 //!
 //! A walk goes from the page's family handle to the family's areas and from each to one
-//! page-table entry; see [`crate::space`] for the structure and its cost.
+//! page-table entry; `space/family.rs` tells of the structure and its cost.
 //!
-//! Locks: page lock (where the caller needs the answer to stand still), family, page
+//! Locks: page lock (where the caller needs the answer to stand still), tree of families, page
 //! table. Never an area lock: a walk may run inside a fault that holds one.
 //!
 //! Left out: file mappings, whose pages do not exist yet; they add a second kind of
@@ -12,6 +12,7 @@
 //! Counterpart in Linux: `mm/rmap.c`.
 
 mod broken_slot;
+mod family;
 mod mlocked;
 mod zap;
 
@@ -19,14 +20,16 @@ use core::ops::ControlFlow;
 
 use crate::base::stat::VmEvents;
 use crate::base::tlb::TlbBatch;
-use crate::base::units::{Pfn, Vpn};
+use crate::base::units::Vpn;
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
-use crate::page::{Page, PageLock, PageRef};
-use crate::space::{AnonVma, Area, AreaFlags, Members, SpaceOf, Spaces};
+use crate::page::{Page, PageLock};
+use crate::space::{Area, AreaFlags, SpaceOf, Spaces};
 use crate::swap::Swap;
 use crate::zone::Zones;
+
+pub(crate) use family::{FamilyFrames, LockedFamily};
 
 /// One mapping of a page, under its page-table lock.
 pub(crate) struct Hit<'a, 'm, E: Env> {
@@ -37,26 +40,15 @@ pub(crate) struct Hit<'a, 'm, E: Env> {
     pub(crate) mapping: Mapping,
 }
 
-/// The frame of families that a walk followed, held for the next one: the pages of a batch
-/// mostly have families in one frame. To be let go by [`Rmap::let_go_family`].
-pub(crate) struct FamilyFrame<'m> {
-    held: Option<(Pfn, PageRef<'m>)>,
-}
-
-impl FamilyFrame<'_> {
-    /// None is held.
-    pub(crate) const NONE: Self = Self { held: None };
-}
-
-/// What the walks of one batch leave to be done: translations to flush, a frame to let go.
+/// What the walks of one batch leave to be done: translations to flush, frames to let go.
 pub(crate) struct RmapBatch<'m> {
     pub(crate) stale: TlbBatch,
-    frame: FamilyFrame<'m>,
+    frames: FamilyFrames<'m>,
 }
 
 impl<'m> RmapBatch<'m> {
     pub(crate) const fn new() -> Self {
-        Self { stale: TlbBatch::new(), frame: FamilyFrame::NONE }
+        Self { stale: TlbBatch::new(), frames: FamilyFrames::NONE }
     }
 }
 
@@ -104,83 +96,38 @@ impl<'m, E: Env> Rmap<'m, E> {
         Self { env, map, zones, lru, swap, spaces, events }
     }
 
-    /// Flushes what the walks of a batch left to be flushed, and lets their frame go.
+    /// Flushes what the walks of a batch left to be flushed, and lets their frames go.
     pub(crate) fn finish(&self, mut batch: RmapBatch<'m>) {
         batch.stale.flush(&self.env);
-        self.let_go_family(batch.frame);
+        self.let_go_families(batch.frames);
     }
 
-    /// Runs `look` on the areas of the page's family, if it has one, under the family's lock.
-    pub(crate) fn with_family(&self, page: &Page, look: impl FnOnce(&Members)) {
-        let mut frame = FamilyFrame::NONE;
-        if let Some(family) = self.hold_family(page, &mut frame) {
-            look(&family.lock());
-        }
-        self.let_go_family(frame);
-    }
-
-    /// The page's family, if it has one, in a frame that `frame` holds from now on. The last
-    /// area may go at this moment, and the family with it: then it is any family of that frame.
-    #[inline(always)]
-    fn hold_family(&self, page: &Page, frame: &mut FamilyFrame<'m>) -> Option<&'m AnonVma<E::Cpu>> {
-        let handle = page.mapping();
-        let there = self.spaces.families.frame_of(handle);
-        if !matches!(&frame.held, Some((held, _)) if *held == there) {
-            self.hold_frame(handle, there, frame)?;
-        }
-        (handle != 0).then(|| self.spaces.families.at_held(handle))
-    }
-
-    #[cold]
-    fn hold_frame(&self, handle: u32, there: Pfn, frame: &mut FamilyFrame<'m>) -> Option<()> {
-        let before = core::mem::replace(frame, FamilyFrame::NONE);
-        self.let_go_family(before);
-        match self.spaces.families.hold(handle) {
-            Ok(held) => {
-                frame.held = Some((there, held));
-                Some(())
-            }
-            Err(other) => {
-                self.spaces.put_surplus(other);
-                None
-            }
-        }
-    }
-
-    /// Nothing is followed through `frame` any more.
-    #[inline]
-    pub(crate) fn let_go_family(&self, mut frame: FamilyFrame<'m>) {
-        if let Some((_, held)) = frame.held.take() {
-            self.lru.put(held);
-        }
-    }
-
-    /// Visits every mapping of `page`, until the visitor breaks or all are met. `frame` goes
-    /// from one walk of a batch to the next.
+    /// Visits every mapping of `page`, until the visitor breaks or all are met. `frames` go from
+    /// one walk of a batch to the next.
     #[inline]
     pub(crate) fn rmap_walk(
         &self,
         page: &Page,
-        frame: &mut FamilyFrame<'m>,
+        frames: &mut FamilyFrames<'m>,
         visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
     ) {
         if page.is_mapped()
-            && let Some(family) = self.hold_family(page, frame)
+            && let Some(family) = self.lock_family(page, frames)
         {
-            self.walk_members(&family.lock(), page, visit);
+            self.walk_areas(&family, page, visit);
         }
     }
 
     #[inline]
-    fn walk_members(
+    fn walk_areas(
         &self,
-        members: &Members,
+        family: &LockedFamily<'m, E>,
         page: &Page,
         mut visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
     ) {
         let mut left = page.mapcount();
         let (pfn, index) = (self.map.pfn(page), page.index());
-        for area in members.iter(&self.spaces.areas) {
+        for area in family.areas(self.spaces) {
             let Some(vpn) = area.page_of(index) else { continue };
             let space = self.spaces.of(area);
             let mut locked = space.tables.lock();
@@ -201,16 +148,16 @@ impl<'m, E: Env> Rmap<'m, E> {
     /// join `batch`: once it is flushed, the next access sets the flag again.
     pub(crate) fn page_referenced(&self, page: &Page, batch: &mut RmapBatch<'m>) -> References {
         let mut found = References::default();
-        let RmapBatch { stale, frame } = batch;
-        self.rmap_walk(page, frame, |hit| {
-            let view = hit.area.view();
-            if view.flags.contains(AreaFlags::LOCKED) {
+        let RmapBatch { stale, frames } = batch;
+        self.rmap_walk(page, frames, |hit| {
+            let (prot, flags) = hit.area.rights();
+            if flags.contains(AreaFlags::LOCKED) {
                 found.locked = true;
                 return ControlFlow::Break(());
             }
             if hit.mapping.young && hit.tables.test_and_clear_young(hit.vpn) {
                 found.mappings += 1;
-                found.exec |= view.prot.contains(Prot::EXEC);
+                found.exec |= prot.contains(Prot::EXEC);
                 stale.gather(&self.env, hit.tables.asid(), hit.vpn, false);
             }
             ControlFlow::Continue(())
@@ -225,9 +172,9 @@ impl<'m, E: Env> Rmap<'m, E> {
     pub(crate) fn try_to_unmap(&self, lock: &PageLock<'m>, batch: &mut RmapBatch<'m>) -> Unmap {
         let page = lock.page();
         let mut end = Unmap::Done;
-        let RmapBatch { stale, frame } = batch;
-        self.rmap_walk(page, frame, |hit| {
-            if hit.area.view().flags.contains(AreaFlags::LOCKED) {
+        let RmapBatch { stale, frames } = batch;
+        self.rmap_walk(page, frames, |hit| {
+            if hit.area.is_locked() {
                 // Marked under the page-table lock: whoever unlocks the area looks later.
                 self.mark_mlocked(page);
                 end = Unmap::Locked;
@@ -270,12 +217,12 @@ impl<'m, E: Env> Rmap<'m, E> {
 
     /// Whether some area that maps `page` is locked into memory.
     pub(crate) fn is_mapped_locked(&self, page: &Page) -> bool {
-        let (mut locked, mut frame) = (false, FamilyFrame::NONE);
-        self.rmap_walk(page, &mut frame, |hit| {
-            locked = hit.area.view().flags.contains(AreaFlags::LOCKED);
+        let (mut locked, mut frames) = (false, FamilyFrames::NONE);
+        self.rmap_walk(page, &mut frames, |hit| {
+            locked = hit.area.is_locked();
             if locked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        self.let_go_family(frame);
+        self.let_go_families(frames);
         locked
     }
 }

@@ -1,50 +1,29 @@
-//! Areas (VMAs) and the anon families that reclaim finds them by.
+//! Areas (VMAs): ranges of an address space with common rights.
 //!
-//! Data: an [`Area`] is a range of pages of one address space with common rights. It
-//! lives in a pool ([`crate::page::pool`]) and is named by a handle. The first touch of an area
-//! gives it an anon family ([`AnonVma`]), a neighbour's if the two could become one area;
-//! `fork` and splits put the new area into the same family.
+//! Data: an [`Area`] lives in a pool ([`crate::page::pool`]) and is named by a handle. The first
+//! touch gives it a family ([`super::family`]), by which reclaim finds it.
 //!
 //! A page stores its family's handle and a linear index. Every area of the family that
 //! covers the index may map the page, at the virtual page `index + shift`: a new area has
-//! shift 0, a split keeps the shift, and moving an area changes only the shift. So rmap
-//! survives fork, splits and mremap, and a page needs no list of its mappings.
+//! shift 0, a split and a fork keep the shift, and moving an area changes only the shift. So
+//! rmap survives fork, splits and mremap, and a page needs no list of its mappings.
 //!
-//! Cost: a walk visits at most the areas of the family, that is of the processes forked
-//! from one ancestor since the area was made, and ends as soon as it has met as many
-//! mappings as the page counts. Depth is one: family, area, page-table entry.
+//! Owner: the address space, whose tree it is in from when it is made until it is given back.
 //!
-//! Locks: the family's spin lock guards its list and, for the rmap walk, the bounds and
-//! the shift of each area on it. Whoever changes an area holds the area lock of its
-//! address space and then the family's lock. Family locks nest around page-table locks.
-//!
-//! A handle that a page still carries after its last unmapping may name a family that was
-//! given back and taken again, or one whose frame is gone. A walk holds the frame while it
-//! follows the handle, and compares frames: wasted work at worst, never a wrong answer.
+//! Locks: the area lock of the address space guards every field; the lock of the tree of
+//! families guards bounds, shift, family, chain and neighbours, too, once there is a family.
 
 use bitflags::bitflags;
 
+use super::AREA;
 use super::tree::UNLINKED;
-use crate::base::lock_order::FAMILY;
-use crate::base::sync::{AtomicBool, AtomicU32, Lock, LockGuard, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::base::units::Vpn;
-use crate::env::{Cpu, Prot};
+use crate::env::Prot;
 use crate::page::pool::Pool;
-
-/// Areas of a family that [`Members::is_of_one_space`] looks at.
-const FEW: u32 = 16;
-
-/// Chunks of areas, for [`Pool`].
-pub(crate) const AREA: u32 = 1;
-/// Chunks of families.
-pub(crate) const ANON_VMA: u32 = 2;
-/// Chunks of address spaces.
-pub(crate) const SPACE: u32 = 3;
 
 /// Every area of a machine.
 pub(crate) type Areas<'m, C> = Pool<'m, C, Area, AREA>;
-/// Every anon family of a machine.
-pub(crate) type AnonVmas<'m, C> = Pool<'m, C, AnonVma<C>, ANON_VMA>;
 
 bitflags! {
     /// Properties of an area beside its rights.
@@ -56,7 +35,7 @@ bitflags! {
 }
 
 /// A range of one address space. Fields are changed under the space's area lock, and
-/// under the family's lock too once there is a family.
+/// under that of the tree of families too once there is a family.
 pub struct Area {
     space: AtomicU32,
     start: AtomicU32,
@@ -65,10 +44,13 @@ pub struct Area {
     shift: AtomicU32,
     /// [`Prot`] in the low byte, [`AreaFlags`] above.
     rights: AtomicU32,
-    anon: AtomicU32,
-    /// Neighbours on the family's list; guarded by the family's lock.
-    next: AtomicU32,
-    prev: AtomicU32,
+    /// Its own family, or 0.
+    family: AtomicU32,
+    /// The first of its links to the other families that it is in.
+    pub(super) chain: AtomicU32,
+    /// Neighbours among the members of its own family.
+    pub(super) next: AtomicU32,
+    pub(super) prev: AtomicU32,
     /// Links of the tree of the space's areas; guarded by the area lock.
     pub(super) left: AtomicU32,
     pub(super) right: AtomicU32,
@@ -93,8 +75,8 @@ pub struct AreaView {
     pub prot: Prot,
     /// Other properties.
     pub flags: AreaFlags,
-    /// The anon family's handle, or 0.
-    pub anon: u32,
+    /// The handle of its own family, or 0.
+    pub family: u32,
 }
 
 /// Rights and flags in one word.
@@ -126,13 +108,14 @@ impl AreaView {
     }
 
     /// Whether this area and `upper`, which begins where it ends, could be one: they agree in
-    /// everything, and at most one of them has pages of a family of its own.
+    /// everything, and one of them is in every family that either is in. Two of the same own
+    /// family are in the same families; one that nothing has touched is in none.
     pub(crate) fn agrees(&self, upper: &Self) -> bool {
         self.end == upper.start
             && self.prot == upper.prot
             && self.flags == upper.flags
             && self.shift == upper.shift
-            && (self.anon == upper.anon || self.anon == 0 || upper.anon == 0)
+            && (self.family == upper.family || self.family == 0 || upper.family == 0)
     }
 }
 
@@ -144,7 +127,8 @@ impl Area {
             end: AtomicU32::new(0),
             shift: AtomicU32::new(0),
             rights: AtomicU32::new(0),
-            anon: AtomicU32::new(0),
+            family: AtomicU32::new(0),
+            chain: AtomicU32::new(0),
             next: AtomicU32::new(0),
             prev: AtomicU32::new(0),
             left: AtomicU32::new(0),
@@ -154,26 +138,39 @@ impl Area {
         }
     }
 
-    /// Fills a fresh area, which nobody else can reach yet.
+    /// Fills a fresh area, which nobody else can reach yet, and which is in no family.
     pub(crate) fn init(&self, space: u32, view: AreaView) {
         self.space.store(space, Ordering::Relaxed);
         self.set_bounds(view.start, view.end);
         self.shift.store(view.shift, Ordering::Relaxed);
         self.set_rights(view.prot, view.flags);
-        self.anon.store(view.anon, Ordering::Relaxed);
+        debug_assert_eq!(self.chain.load(Ordering::Relaxed), 0, "it is still in families");
+        self.set_family(0);
     }
 
     #[inline(always)]
     pub(crate) fn view(&self) -> AreaView {
-        let (prot, flags) = rights_of(self.rights.load(Ordering::Relaxed));
+        let (prot, flags) = self.rights();
         AreaView {
             start: self.start(),
             end: self.end(),
             shift: self.shift.load(Ordering::Relaxed),
             prot,
             flags,
-            anon: self.anon(),
+            family: self.family(),
         }
+    }
+
+    /// What user mode may do, and other properties.
+    #[inline(always)]
+    pub(crate) fn rights(&self) -> (Prot, AreaFlags) {
+        rights_of(self.rights.load(Ordering::Relaxed))
+    }
+
+    /// Whether it is locked into memory.
+    #[inline(always)]
+    pub(crate) fn is_locked(&self) -> bool {
+        self.rights().1.contains(AreaFlags::LOCKED)
     }
 
     /// The handle of the address space.
@@ -192,8 +189,8 @@ impl Area {
     }
 
     #[inline(always)]
-    pub(crate) fn anon(&self) -> u32 {
-        self.anon.load(Ordering::Relaxed)
+    pub(crate) fn family(&self) -> u32 {
+        self.family.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_bounds(&self, start: Vpn, end: Vpn) {
@@ -205,90 +202,14 @@ impl Area {
         self.rights.store(rights_word(prot, flags), Ordering::Relaxed);
     }
 
-    pub(crate) fn set_anon(&self, anon: u32) {
-        self.anon.store(anon, Ordering::Relaxed);
+    pub(super) fn set_family(&self, family: u32) {
+        self.family.store(family, Ordering::Relaxed);
     }
 
     /// The virtual page at which the area shows linear index `index`, if it covers it.
     pub(crate) fn page_of(&self, index: u32) -> Option<Vpn> {
         let vpn = Vpn(index.wrapping_add(self.shift.load(Ordering::Relaxed)));
         (self.start() <= vpn && vpn < self.end()).then_some(vpn)
-    }
-}
-
-/// The areas that may map a family's pages.
-#[doc(alias = "anon_vma")]
-pub struct AnonVma<C: Cpu> {
-    members: Lock<C, Members, FAMILY>,
-}
-
-/// A family's list of areas, inside its lock.
-pub(crate) struct Members {
-    first: u32,
-    count: u32,
-}
-
-impl<C: Cpu> AnonVma<C> {
-    pub(crate) const fn blank() -> Self {
-        Self { members: Lock::new(Members { first: 0, count: 0 }) }
-    }
-
-    #[inline(always)]
-    pub(crate) fn lock(&self) -> LockGuard<'_, C, Members, FAMILY> {
-        self.members.lock()
-    }
-}
-
-impl Members {
-    /// Adds an area at the front: the youngest is looked at first.
-    pub(crate) fn link<C: Cpu>(&mut self, areas: &Areas<'_, C>, area: &Area) {
-        let handle = areas.handle_of(area);
-        area.next.store(self.first, Ordering::Relaxed);
-        area.prev.store(0, Ordering::Relaxed);
-        if self.first != 0 {
-            areas.at(self.first).prev.store(handle, Ordering::Relaxed);
-        }
-        self.first = handle;
-        self.count += 1;
-    }
-
-    /// Takes an area off; true if it was the last one.
-    pub(crate) fn unlink<C: Cpu>(&mut self, areas: &Areas<'_, C>, area: &Area) -> bool {
-        let (prev, next) = (area.prev.load(Ordering::Relaxed), area.next.load(Ordering::Relaxed));
-        match prev {
-            0 => self.first = next,
-            _ => areas.at(prev).next.store(next, Ordering::Relaxed),
-        }
-        if next != 0 {
-            areas.at(next).prev.store(prev, Ordering::Relaxed);
-        }
-        self.count -= 1;
-        self.count == 0
-    }
-
-    /// Whether all areas of the family belong to one space. Looks at a few: a family with
-    /// many areas counts as one of several spaces.
-    pub(crate) fn is_of_one_space<C: Cpu>(&self, areas: &Areas<'_, C>) -> bool {
-        let mut spaces = self.iter(areas).map(Area::space);
-        let first = spaces.next();
-        self.count <= FEW && spaces.all(|space| Some(space) == first)
-    }
-
-    /// The areas of the family.
-    #[inline(always)]
-    pub(crate) fn iter<'a, 'm, C: Cpu>(
-        &self,
-        areas: &'a Areas<'m, C>,
-    ) -> impl Iterator<Item = &'m Area> + use<'a, 'm, C> {
-        let mut handle = self.first;
-        core::iter::from_fn(move || {
-            if handle == 0 {
-                return None;
-            }
-            let area = areas.at(handle);
-            handle = area.next.load(Ordering::Relaxed);
-            Some(area)
-        })
     }
 }
 

@@ -16,7 +16,7 @@ use core::ops::Range;
 use intrusive_collections::Bound;
 
 use super::area::{Area, AreaView, rights_of, rights_word};
-use super::tree::{self, AreaTree, Links};
+use super::tree::{self, AreaLinks, AreaTree};
 use super::{MMAP_TOP, USER_END, USER_START};
 use crate::base::units::Vpn;
 use crate::page::pool::Window;
@@ -33,11 +33,11 @@ struct Last<'m> {
     end: u32,
     shift: u32,
     rights: u32,
-    anon: u32,
+    family: u32,
 }
 
 impl<'m> Last<'m> {
-    const NONE: Self = Self { area: None, start: 0, end: 0, shift: 0, rights: 0, anon: 0 };
+    const NONE: Self = Self { area: None, start: 0, end: 0, shift: 0, rights: 0, family: 0 };
 
     #[inline(always)]
     fn of(area: &'m Area) -> Self {
@@ -48,15 +48,20 @@ impl<'m> Last<'m> {
             end: view.end.0,
             shift: view.shift,
             rights: rights_word(view.prot, view.flags),
-            anon: view.anon,
+            family: view.family,
         }
+    }
+
+    #[inline(always)]
+    fn covers(&self, vpn: Vpn) -> bool {
+        vpn.0.wrapping_sub(self.start) < self.end.wrapping_sub(self.start)
     }
 
     #[inline(always)]
     fn view(&self) -> AreaView {
         let (prot, flags) = rights_of(self.rights);
         let (start, end) = (Vpn(self.start), Vpn(self.end));
-        AreaView { start, end, shift: self.shift, prot, flags, anon: self.anon }
+        AreaView { start, end, shift: self.shift, prot, flags, family: self.family }
     }
 }
 
@@ -74,7 +79,7 @@ pub(crate) struct AreaIndex<'m> {
 impl<'m> AreaIndex<'m> {
     /// No areas; those to come lie in `window`.
     pub(crate) fn new(window: Window<'m>) -> Self {
-        let tree = AreaTree::new(Links { window });
+        let tree = AreaTree::new(AreaLinks { window });
         Self { tree, len: 0, last: Last::NONE, hole_top: MMAP_TOP, skipped: 0 }
     }
 
@@ -121,25 +126,23 @@ impl<'m> AreaIndex<'m> {
     /// The area that contains `vpn`, and what it looks like.
     #[inline(always)]
     pub(crate) fn find(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
-        let last = &self.last;
-        if vpn.0.wrapping_sub(last.start) < last.end.wrapping_sub(last.start)
-            && let Some(area) = last.area
-        {
-            debug_assert_eq!(last.view(), area.view(), "an area was changed behind its index");
-            return Some((area, last.view()));
-        }
-        self.search(vpn)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn search(&mut self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
-        let area = self.tree.upper_bound(Bound::Included(&vpn)).clone_pointer()?;
-        if vpn >= area.end() {
+        if !self.last.covers(vpn) && !self.search(vpn) {
             return None;
         }
-        self.last = Last::of(area);
+        // From one place whether it was searched for or not, so that it stays in registers.
+        let area = self.last.area?;
+        debug_assert_eq!(self.last.view(), area.view(), "an area was changed behind its index");
         Some((area, self.last.view()))
+    }
+
+    /// Makes the area that contains `vpn` the one found last; false if there is none.
+    #[cold]
+    #[inline(never)]
+    fn search(&mut self, vpn: Vpn) -> bool {
+        let found = self.tree.upper_bound(Bound::Included(&vpn)).clone_pointer();
+        let Some(area) = found.filter(|area| vpn < area.end()) else { return false };
+        self.last = Last::of(area);
+        true
     }
 
     /// An area is about to change, or has changed.

@@ -4,22 +4,24 @@
 //! a pool (`page/pool.rs`), and the directory leads from its name, a [`SpaceId`], to it.
 //!
 //! Locks, outermost first: the area lock (sleeping; faults hold it across I/O and
-//! reclaim), the family locks, the page-table lock (spin). An rmap walk comes from below:
-//! family, then page table, never the area lock, because it may run inside a fault that
-//! holds one. Two page-table locks are held at once only by `fork`, the parent's first:
+//! reclaim), the lock of a tree of families, the page-table lock (spin). An rmap walk comes
+//! from below: tree, then page table, never the area lock, because it may run inside a fault
+//! that holds one. Two page-table locks are held at once only by `fork`, the parent's first:
 //! the child is not reachable by any other path that holds a page-table lock.
 
 mod area;
 mod directory;
+mod family;
 mod index;
 mod spaces;
 mod tree;
 mod zero_page;
 
-pub(crate) use area::Members;
-pub use area::{AnonVma, Area, AreaFlags, AreaView};
-pub(crate) use area::{AnonVmas, Areas, SPACE};
+pub(crate) use area::Areas;
+pub use area::{Area, AreaFlags, AreaView};
 pub(crate) use directory::Directory;
+pub(crate) use family::{Families, Links, Loose, Tally, Tree, TreeLock, Trees};
+pub use family::{Family, Link};
 pub(crate) use index::AreaIndex;
 pub use index::MAX_MAP_COUNT;
 pub(crate) use spaces::{HeldSpace, SpaceOf, Spaces};
@@ -32,6 +34,15 @@ use crate::env::{Cpu, PageTables};
 use crate::page::pool::{Pool, Window};
 
 pub use crate::base::units::SpaceId;
+
+/// Chunks of areas, for [`Pool`].
+const AREA: u32 = 1;
+/// Chunks of families.
+const FAMILY: u32 = 2;
+/// Chunks of address spaces.
+const SPACE: u32 = 3;
+/// Chunks of links.
+const LINK: u32 = 4;
 
 /// Every address space of a machine.
 pub(crate) type SpacePool<'m, C, T> = Pool<'m, C, AddressSpace<'m, C, T>, SPACE>;
@@ -48,7 +59,7 @@ pub const MMAP_TOP: Vpn = Vpn((1 << 27) - (1 << 15));
 pub enum SpaceError {
     /// There is no address space of that name (any more).
     NoSuchSpace,
-    /// No memory for tables, spaces, areas or families.
+    /// No memory for tables, spaces, areas, families or links.
     NoMemory,
     /// The space has as many areas as one may have ([`MAX_MAP_COUNT`]), or the machine as
     /// many spaces as its directory holds.

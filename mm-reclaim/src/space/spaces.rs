@@ -1,5 +1,5 @@
-//! Every address space of the machine: the tables that areas, families and spaces lie in, and
-//! the way from a name to its space.
+//! Every address space of the machine: the tables that areas, families, links and spaces lie
+//! in, and the way from a name to its space.
 //!
 //! A space is named by a [`SpaceId`], which the directory turns into the space. The name of a
 //! space that is gone finds none, whoever has the place now. A call about a space relies on its
@@ -12,7 +12,8 @@
 //! (`mmap`, `fault`).
 
 use super::{
-    AddressSpace, AnonVmas, Area, Areas, Directory, SpaceError, SpaceId, SpacePool, SpaceStat,
+    AddressSpace, Area, Areas, Directory, Families, Links, Loose, SpaceError, SpaceId, SpacePool,
+    SpaceStat, Tree, Trees,
 };
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::env::{Env, FrameMemory};
@@ -33,7 +34,8 @@ pub(crate) struct Spaces<'m, E: Env> {
     pub(crate) directory: Directory<'m, E::Cpu>,
     pub(crate) pool: SpacePool<'m, E::Cpu, E::Tables>,
     pub(crate) areas: Areas<'m, E::Cpu>,
-    pub(crate) families: AnonVmas<'m, E::Cpu>,
+    pub(crate) families: Families<'m, E::Cpu>,
+    pub(crate) links: Links<'m, E::Cpu>,
     /// The frame of the zero page, or [`NO_ZERO_PAGE`].
     pub(super) zero_page: AtomicU32,
 }
@@ -77,6 +79,7 @@ impl<'m, E: Env> Spaces<'m, E> {
             pool: Pool::new(map, window),
             areas: Pool::new(map, window),
             families: Pool::new(map, window),
+            links: Pool::new(map, window),
             zero_page: AtomicU32::new(NO_ZERO_PAGE),
         }
     }
@@ -149,24 +152,42 @@ impl<'m, E: Env> Spaces<'m, E> {
         }
     }
 
-    /// Gives back the frames that the tables of areas, families and spaces keep for the next
-    /// object: at most one each.
+    /// Gives back the frames that the tables of areas, families, links and spaces keep for the
+    /// next object: at most one each.
     pub(crate) fn trim(&self) {
         self.put_surplus(self.areas.trim());
         self.put_surplus(self.families.trim());
+        self.put_surplus(self.links.trim());
         self.put_surplus(self.pool.trim());
     }
 
-    /// Takes an area, which is in no index any more, off its family and gives it back.
+    /// Gives back objects that are in no tree of families.
+    pub(crate) fn give_loose(&self, loose: Loose) {
+        self.trees().give(loose, |surplus| self.put_surplus(surplus));
+    }
+
+    /// Takes an area, which is in no index any more, out of its families and gives it back.
     pub(crate) fn retire_area(&self, area: &'m Area) {
-        let anon = area.anon();
-        if anon != 0 {
-            let empty = self.families.at(anon).lock().unlink(&self.areas, area);
-            area.set_anon(0);
-            if empty {
-                self.put_surplus(self.families.give(anon));
-            }
+        if let Some(tree) = self.tree_of(area) {
+            let loose = tree.leave(area);
+            // The lock goes before its family may go.
+            drop(tree);
+            self.give_loose(loose);
         }
         self.put_surplus(self.areas.give(self.areas.handle_of(area)));
+    }
+
+    // ---- families ----
+
+    /// The trees that all families are in.
+    #[inline(always)]
+    pub(crate) fn trees(&self) -> Trees<'_, 'm, E::Cpu> {
+        Trees { areas: &self.areas, families: &self.families, links: &self.links }
+    }
+
+    /// The tree of families that an area is in, locked: until it is unlocked, no walk sees the
+    /// area. The caller holds the area lock.
+    pub(crate) fn tree_of(&self, area: &Area) -> Option<Tree<'_, 'm, E::Cpu>> {
+        self.trees().lock(area)
     }
 }

@@ -24,18 +24,18 @@ use crate::page::pool::Window;
 pub(super) const UNLINKED: u32 = u32::MAX;
 
 /// The areas of an address space, by start.
-pub(super) type AreaTree<'m> = RBTree<Links<'m>>;
+pub(super) type AreaTree<'m> = RBTree<AreaLinks<'m>>;
 
 /// A link: the handle of an area.
 type Link = NonZeroU32;
 
 /// Adapter, link operations and pointer operations in one.
 #[derive(Clone, Copy)]
-pub(super) struct Links<'m> {
+pub(super) struct AreaLinks<'m> {
     pub(super) window: Window<'m>,
 }
 
-impl<'m> Links<'m> {
+impl<'m> AreaLinks<'m> {
     #[inline(always)]
     fn area(&self, link: Link) -> &'m Area {
         // SAFETY: links are handles of inserted areas, which are in use.
@@ -50,7 +50,7 @@ fn encode(link: Option<Link>) -> u32 {
 
 // SAFETY: links are made by `get_link` alone, and `acquire_link` admits an area only while it
 // is in no tree: `parent` is UNLINKED exactly then.
-unsafe impl LinkOps for Links<'_> {
+unsafe impl LinkOps for AreaLinks<'_> {
     type LinkPtr = Link;
 
     unsafe fn acquire_link(&mut self, link: Link) -> bool {
@@ -69,7 +69,7 @@ unsafe impl LinkOps for Links<'_> {
 
 // SAFETY: what was stored is what is loaded: only the tree writes these fields, under the
 // area lock.
-unsafe impl RBTreeOps for Links<'_> {
+unsafe impl RBTreeOps for AreaLinks<'_> {
     #[inline(always)]
     unsafe fn left(&self, link: Link) -> Option<Link> {
         Link::new(self.area(link).left.load(Relaxed))
@@ -108,7 +108,7 @@ unsafe impl RBTreeOps for Links<'_> {
 
 // SAFETY: a reference becomes a pointer and the same reference again; an inserted area is in
 // use, and its chunk stays.
-unsafe impl<'m> PointerOps for Links<'m> {
+unsafe impl<'m> PointerOps for AreaLinks<'m> {
     type Value = Area;
     type Pointer = &'m Area;
 
@@ -125,7 +125,7 @@ unsafe impl<'m> PointerOps for Links<'m> {
 }
 
 // SAFETY: `get_value` and `get_link` are inverse to each other for areas of the pool.
-unsafe impl<'m> Adapter for Links<'m> {
+unsafe impl<'m> Adapter for AreaLinks<'m> {
     type LinkOps = Self;
     type PointerOps = Self;
 
@@ -157,7 +157,7 @@ unsafe impl<'m> Adapter for Links<'m> {
     }
 }
 
-impl<'a> KeyAdapter<'a> for Links<'_> {
+impl<'a> KeyAdapter<'a> for AreaLinks<'_> {
     type Key = Vpn;
 
     #[inline(always)]

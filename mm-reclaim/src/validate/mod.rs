@@ -120,6 +120,13 @@ pub enum Violation {
         /// The start of the area.
         start: Vpn,
     },
+    /// An area is not in the families that it must be in, or these do not know of it.
+    BadFamily {
+        /// The address space.
+        space: SpaceId,
+        /// The start of the area.
+        start: Vpn,
+    },
     /// Two neighbouring areas agree in everything and are not one.
     UnmergedAreas {
         /// The address space.
@@ -140,7 +147,7 @@ pub enum Violation {
         kind: &'static str,
         /// Taken and not given back.
         taken: u32,
-        /// Found; for families the areas, each of which has one at most.
+        /// Found.
         found: u32,
     },
     /// A page is marked as locked into memory, and no locked area maps it.
@@ -208,8 +215,10 @@ pub struct Census {
     pub spaces: u32,
     /// Areas in all spaces.
     pub areas: u32,
-    /// Anon families.
+    /// Families of areas.
     pub families: u32,
+    /// Links of areas to the families of those that they descend from.
+    pub links: u32,
 }
 
 /// What is compared with each other.

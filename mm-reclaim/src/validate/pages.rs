@@ -4,7 +4,7 @@ use super::{Books, Census, Violation};
 use crate::base::units::{Order, Pfn};
 use crate::env::Env;
 use crate::page::{LruList, Page, PageFlags, PageType};
-use crate::rmap::FamilyFrame;
+use crate::rmap::FamilyFrames;
 use crate::zone::Zone;
 use core::ops::ControlFlow;
 
@@ -122,12 +122,12 @@ impl<'m, E: Env> Books<'_, 'm, E> {
             return if held { Ok(()) } else { Err(Violation::LostPage(pfn)) };
         }
         let mut found = 0;
-        let mut frame = FamilyFrame::NONE;
-        self.rmap.rmap_walk(page, &mut frame, |_| {
+        let mut frames = FamilyFrames::NONE;
+        self.rmap.rmap_walk(page, &mut frames, |_| {
             found += 1;
             ControlFlow::Continue(())
         });
-        self.rmap.let_go_family(frame);
+        self.rmap.let_go_families(frames);
         let counts = page.mapcount();
         if counts != found {
             return Err(Violation::WrongMapcount { pfn, counts, found });

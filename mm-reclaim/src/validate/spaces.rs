@@ -4,35 +4,37 @@ use super::{Books, Census, Violation};
 use crate::base::sync::Ordering;
 use crate::base::units::{Pfn, Vpn};
 use crate::env::{Env, PageTables, Prot, Pte};
-use crate::space::SpaceOf;
-use crate::space::{AreaFlags, AreaView, SpaceId};
+use crate::page::PageFlags;
+use crate::space::{Area, AreaFlags, AreaView, SpaceId, SpaceOf, Tally};
 use crate::swap::SwapEntry;
+use crate::swap::map::Held;
 
 impl<'m, E: Env> Books<'_, 'm, E> {
     pub(super) fn check_spaces(&self, census: &mut Census) -> Result<(), Violation> {
+        let mut tally = Tally::default();
         for held in self.spaces.iter() {
             if held.space.live.load(Ordering::Acquire) {
-                self.check_space(held.id, held.space, census)?;
+                self.check_space(held.id, held.space, census, &mut tally)?;
                 census.spaces += 1;
             }
         }
         let (areas, spaces) = (self.spaces.areas.usage().0, self.spaces.pool.usage().0);
-        census.families = self.spaces.families.usage().0;
-        for (kind, taken, found) in
-            [("areas", areas, census.areas), ("address spaces", spaces, census.spaces)]
-        {
+        let (families, links) = (self.spaces.families.usage().0, self.spaces.links.usage().0);
+        (census.families, census.links) = (tally.families, tally.links);
+        for (kind, taken, found) in [
+            ("areas", areas, census.areas),
+            ("address spaces", spaces, census.spaces),
+            ("families", families, tally.families),
+            ("links", links, tally.links),
+            ("links of families", tally.links, tally.listed),
+            // Each family is the child of one: a root of itself.
+            ("children of families", tally.families, tally.children),
+        ] {
             if taken != found {
                 return Err(Violation::LostObjects { kind, taken, found });
             }
         }
-        match census.families <= census.areas {
-            true => Ok(()),
-            false => Err(Violation::LostObjects {
-                kind: "families",
-                taken: census.families,
-                found: census.areas,
-            }),
-        }
+        Ok(())
     }
 
     fn check_space(
@@ -40,6 +42,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         id: SpaceId,
         space: &SpaceOf<'m, E>,
         census: &mut Census,
+        tally: &mut Tally,
     ) -> Result<(), Violation> {
         let busy = Violation::Busy(id);
         let index = space.areas.try_lock(self.env.tasks()).ok_or(busy)?;
@@ -55,8 +58,11 @@ impl<'m, E: Env> Books<'_, 'm, E> {
             if last.is_some_and(|last| last.agrees(&view)) {
                 return Err(Violation::UnmergedAreas { space: id, at: view.start });
             }
+            if !self.spaces.trees().audit(area, tally) {
+                return Err(Violation::BadFamily { space: id, start: view.start });
+            }
             (at, last) = (view.end, Some(view));
-            let (pages, entries) = self.check_entries(id, space, &view)?;
+            let (pages, entries) = self.check_entries(id, space, area)?;
             found = (found.0 + pages, found.1 + entries);
         }
         census.areas += index.len();
@@ -75,8 +81,9 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         &self,
         id: SpaceId,
         space: &SpaceOf<'m, E>,
-        area: &AreaView,
+        owner: &Area,
     ) -> Result<(u32, u32), Violation> {
+        let area = owner.view();
         let tables = space.tables.lock();
         let Some(tables) = tables.as_ref() else {
             return Err(Violation::BadArea { space: id, start: area.start });
@@ -94,13 +101,17 @@ impl<'m, E: Env> Books<'_, 'm, E> {
                 }
                 Pte::Present(mapping) => {
                     pages += 1;
-                    self.check_leads_back(id, vpn, mapping.pfn, area)?;
+                    self.check_leads_back(id, vpn, mapping.pfn, owner)?;
                 }
                 Pte::Swap(raw) => {
                     entries += 1;
                     let entry = SwapEntry::from_raw(raw);
-                    if self.swap.device(entry).state(entry.slot()).uses == 0 {
+                    let state = self.swap.device(entry).state(entry.slot());
+                    if state.uses == 0 {
                         return Err(Violation::UnusedSlot(entry));
+                    }
+                    if let Held::Page(pfn) = state.held {
+                        self.check_cached_leads_back(id, vpn, (entry, pfn), owner)?;
                     }
                 }
             }
@@ -108,16 +119,32 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         Ok((pages, entries))
     }
 
+    /// A page of the swap cache that carries a family will be mapped with it at the entry.
+    fn check_cached_leads_back(
+        &self,
+        space: SpaceId,
+        vpn: Vpn,
+        (entry, pfn): (SwapEntry, Pfn),
+        area: &Area,
+    ) -> Result<(), Violation> {
+        let page = self.map.get(pfn).filter(|page| {
+            page.has(PageFlags::SWAPCACHE) && page.private() == entry.raw() && page.mapping() != 0
+        });
+        page.map_or(Ok(()), |_| self.check_leads_back(space, vpn, pfn, area))
+    }
+
     fn check_leads_back(
         &self,
         space: SpaceId,
         vpn: Vpn,
         pfn: Pfn,
-        area: &AreaView,
+        area: &Area,
     ) -> Result<(), Violation> {
         let broken = Violation::BrokenRmap { space, vpn, pfn };
         let page = self.map.get(pfn).ok_or(broken)?;
-        let leads_back = page.mapping() == area.anon && page.index() == area.index_of(vpn);
+        let mut families = self.spaces.trees().families_of(area);
+        let leads_back = families.any(|family| family == page.mapping())
+            && page.index() == area.view().index_of(vpn);
         if leads_back { Ok(()) } else { Err(broken) }
     }
 }

@@ -24,7 +24,7 @@ pub const FIRST: Vpn = Vpn(16);
 /// Blocks of the swap device, its header among them.
 const BLOCKS: u32 = 64;
 /// Frames beside those that a model asks for: the zero page, and the crate's objects.
-const OWN: u32 = 6;
+const OWN: u32 = 7;
 /// Looks after which something is taken never to happen.
 const PATIENCE: usize = 3000;
 

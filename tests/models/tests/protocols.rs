@@ -52,6 +52,36 @@ fn walk_against_last_area() {
     explore("walk_against_last_area", &[], || Machine::run(40, Pace::AtOnce, tasks));
 }
 
+/// RMAP-01: reclaim follows pages to their families while relatives fork and end, so that
+/// families are passed on, given back, and taken again by programs of another tree.
+#[test]
+fn walk_against_a_changing_tree() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let parent = machine.program(8);
+        parent.store_all(8);
+        let child = parent.fork();
+        (0..4).for_each(|page| child.store(page, 7));
+        machine.mm.lru_add_drain_all();
+        let changes = move |machine: Machine<'_>| {
+            // Reclaim has begun.
+            machine.wait_for(|| machine.mm.event(VmEvent::PgScanAnon) > 0);
+            parent.exit();
+            let grandchild = child.fork();
+            child.exit();
+            grandchild.check(0, 7);
+            grandchild.check(7, 107);
+            grandchild.exit();
+            // Two trees, of the families that were given back.
+            let strangers = [machine.program(2), machine.program(2)];
+            strangers.iter().for_each(|program| program.store_all(2));
+            strangers.iter().for_each(|program| program.check_all(2));
+            strangers.into_iter().for_each(Program::exit);
+        };
+        vec![task(changes), task(|machine| machine.press(60)), task(|machine| machine.press(60))]
+    }
+    explore("walk_against_a_changing_tree", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
 /// SPL-16: reclaim freezes a clean page of the swap cache while a relative looks it up.
 #[test]
 fn freeze_against_get() {

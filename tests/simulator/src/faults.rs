@@ -11,7 +11,7 @@
 //! | a device is slow, limited, congested, or its queue is full | everything takes longer; nobody hangs |
 //! | requests complete in another order | nothing |
 //! | there is no slot, or no device | pages stay; programs are killed when memory ends |
-//! | a table (spaces, areas, families) is full | as for an allocation |
+//! | a table (spaces, areas, families, links) is full | as for an allocation |
 //! | memory ends | one program for one shortage is killed; the others go on |
 //!
 //! *Always*: every page that was not on the failed request keeps its bytes; when all

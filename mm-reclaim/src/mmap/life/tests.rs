@@ -38,8 +38,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => range.clone().prop_map(Op::Unmap),
         2 => (range, prot).prop_map(|(range, prot)| Op::Protect(range, prot)),
         8 => (page, access).prop_map(|(page, access)| Op::Touch(page, access)),
-        1 => Just(Op::Fork),
-        1 => Just(Op::Exit),
+        2 => Just(Op::Fork),
+        2 => Just(Op::Exit),
     ]
 }
 
@@ -110,13 +110,12 @@ impl Space {
                 continue;
             }
             let page = mm.map.page(mapping.pfn);
-            let family = mm.spaces.families.at(page.mapping()).lock();
             let own = mm.spaces.directory.find(self.id).expect("a space that exists");
-            let shown: Vec<Vpn> = family
-                .iter(&mm.spaces.areas)
-                .filter(|area| area.space() == own)
-                .filter_map(|area| area.page_of(page.index()))
-                .collect();
+            let mut shown = Vec::new();
+            mm.rmap.with_family(page, |family| {
+                let areas = family.areas(mm.spaces).filter(|area| area.space() == own);
+                shown.extend(areas.filter_map(|area| area.page_of(page.index())));
+            });
             assert_eq!(shown, [vpn]);
         }
     }
@@ -142,7 +141,7 @@ proptest! {
             for (which, op) in ops {
                 let at = which.index(spaces.len());
                 match op {
-                    Op::Fork if spaces.len() < 4 => {
+                    Op::Fork if spaces.len() < 6 => {
                         let id = mm.fork_space(spaces[at].id).expect("memory for a child");
                         let pages = spaces[at].pages.clone();
                         spaces.push(Space { id, pages });
@@ -154,6 +153,7 @@ proptest! {
                     op => spaces[at].run(mm, op),
                 }
                 spaces.iter().for_each(|space| space.check(mm));
+                mm.validate().expect("sound");
             }
             let census = mm.validate().expect("sound");
             assert_eq!(census.swap_entries, 0);
@@ -190,12 +190,12 @@ fn a_split_area_still_leads_to_its_pages() {
         for i in [0, 1, 2, 3, 5, 6, 7, 8] {
             assert_eq!((page(i).mapping(), page(i).index()), before[i as usize]);
             let mut hits = Vec::new();
-            let mut frame = crate::rmap::FamilyFrame::NONE;
-            mm.rmap.rmap_walk(page(i), &mut frame, |hit| {
+            let mut frames = crate::rmap::FamilyFrames::NONE;
+            mm.rmap.rmap_walk(page(i), &mut frames, |hit| {
                 hits.push(hit.vpn);
                 core::ops::ControlFlow::Continue(())
             });
-            mm.rmap.let_go_family(frame);
+            mm.rmap.let_go_families(frames);
             assert_eq!(hits, [start + i]);
         }
         drop(space);

@@ -1,55 +1,21 @@
-//! Families and linear indices: what a page remembers leads to where it is mapped.
+//! Linear indices: what a page remembers leads to where it is mapped.
 
-use std::collections::VecDeque;
 use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{AnonVma, Area, AreaFlags, AreaView};
+use super::{Area, AreaFlags, AreaView};
 use crate::base::units::Vpn;
 use crate::env::Prot;
-use crate::page::pool::tests::{Grounds, grow};
-use crate::space::Areas;
-use crate::tests::{TestCpu, cases};
-
-/// Areas that the lists share.
-const AREAS: u32 = 10;
+use crate::tests::cases;
 
 fn view(start: u32, end: u32, shift: u32) -> AreaView {
     let (start, end) = (Vpn(start), Vpn(end));
-    AreaView { start, end, shift, prot: Prot::READ, flags: AreaFlags::empty(), anon: 0 }
+    AreaView { start, end, shift, prot: Prot::READ, flags: AreaFlags::empty(), family: 0 }
 }
 
 proptest! {
     #![proptest_config(cases(256))]
-
-    /// RMAP-01: a family's members are those that were linked and not unlinked, the
-    /// youngest first; the last to go is told.
-    #[test]
-    fn a_family_has_the_members_that_joined_and_did_not_leave(
-        ops in prop::collection::vec(0..AREAS, 0..60),
-    ) {
-        let grounds = Grounds::new(1);
-        let areas: Areas<'_, TestCpu> = grounds.pool();
-        let all: Vec<_> = (0..AREAS).map(|_| grow(&grounds, &areas, Area::blank)).collect();
-        let family = AnonVma::<TestCpu>::blank();
-        let mut model = VecDeque::new();
-        for area in ops.into_iter().map(|at| all[at as usize]) {
-            let handle = areas.handle_of(area);
-            let mut members = family.lock();
-            match model.iter().position(|h| *h == handle) {
-                Some(at) => {
-                    model.remove(at);
-                    prop_assert_eq!(members.unlink(&areas, area), model.is_empty());
-                }
-                None => {
-                    members.link(&areas, area);
-                    model.push_front(handle);
-                }
-            }
-            prop_assert!(members.iter(&areas).map(|a| areas.handle_of(a)).eq(model.iter().copied()));
-        }
-    }
 
     /// RMAP-01: page and index lead to each other for any shift, and only inside the area.
     #[test]
@@ -98,15 +64,17 @@ fn an_area_is_read_back_as_it_was_written() {
     let mut written = AreaView {
         prot: Prot::READ | Prot::EXEC,
         flags: AreaFlags::LOCKED,
-        anon: 9,
         ..view(20, 30, u32::MAX)
     };
     area.init(7, written);
     assert_eq!(area.view(), written);
     area.set_bounds(Vpn(22), Vpn(23));
     area.set_rights(Prot::WRITE, AreaFlags::empty());
-    area.set_anon(0);
-    written = AreaView { start: Vpn(22), end: Vpn(23), prot: Prot::WRITE, anon: 0, ..written };
+    area.set_family(9);
+    written = AreaView { start: Vpn(22), end: Vpn(23), prot: Prot::WRITE, family: 9, ..written };
     written.flags = AreaFlags::empty();
     assert_eq!((area.view(), area.space()), (written, 7));
+    // Whoever has the area next is in no family, whatever the view is a copy of.
+    area.init(8, written);
+    assert_eq!((area.view(), area.space()), (AreaView { family: 0, ..written }, 8));
 }

@@ -26,7 +26,7 @@ fn view(range: &Range<Vpn>) -> AreaView {
         shift: 0,
         prot: Prot::READ,
         flags: AreaFlags::empty(),
-        anon: 0,
+        family: 0,
     }
 }
 

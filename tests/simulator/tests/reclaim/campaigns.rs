@@ -55,7 +55,7 @@ pub struct Books {
     /// Slots of the devices that are neither free nor retired.
     used_slots: u32,
     /// Spaces that can be made, and areas that can be mapped and touched in all of them.
-    objects: (u32, u32, u32),
+    objects: [u32; 4],
 }
 
 impl Books {
@@ -90,10 +90,10 @@ pub fn swap_on(machine: Machine<'_>, device: DeviceId) {
     }
 }
 
-/// Spaces, areas and families that are in use.
-fn objects(machine: Machine<'_>) -> (u32, u32, u32) {
+/// Spaces, areas, families and links that are in use.
+fn objects(machine: Machine<'_>) -> [u32; 4] {
     let census = machine.mm.validate().expect("sound");
-    (census.spaces, census.areas, census.families)
+    [census.spaces, census.areas, census.families, census.links]
 }
 
 /// What a run came to, as far as it can be told from outside: two runs that differ in

@@ -6,7 +6,7 @@
 use mm_reclaim::Place;
 use mm_reclaim::env::Prot;
 use mm_reclaim::mmap::Advice;
-use mm_reclaim::space::{AreaFlags, SpaceStat};
+use mm_reclaim::space::{AreaFlags, SpaceId, SpaceStat};
 use mm_reclaim::units::Vpn;
 use simulator::{DiskConfig, Machine, Program};
 
@@ -110,6 +110,24 @@ fn children_that_are_gone_leave_nothing() {
         let page = child.map(3).start;
         child.write(page + number % 3).expect("alive");
         child.exit();
+    });
+}
+
+/// BUDY-12, RMAP-01: generations too, of which each ends when it has a child, and leaves another
+/// child that ends a little later. Families and links are as many as after the first ones.
+#[test]
+fn generations_that_are_gone_leave_nothing() {
+    let mut aunt: Option<SpaceId> = None;
+    lives(5_000, |machine, program, number| {
+        let child = program.fork().expect("a child");
+        let other = machine.mm.fork_space(program.space).expect("a second one");
+        *program = child;
+        let gone = aunt.replace(other);
+        // Now and then nobody is left, as when the totals are looked at.
+        let last = aunt.take_if(|_| number % 100 == 0);
+        for space in gone.into_iter().chain(last) {
+            machine.mm.destroy_space(space).expect("it exists");
+        }
     });
 }
 

@@ -21,6 +21,7 @@ mod mlock;
 mod oom;
 mod patience;
 mod pressure;
+mod relatives;
 mod rmap;
 mod scenarios;
 mod shortage;

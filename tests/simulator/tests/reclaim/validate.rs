@@ -126,6 +126,9 @@ const SPACE_COUNTS: Violation = Violation::SpaceCounts {
 };
 const BAD_AREA: Violation =
     Violation::BadArea { space: mm_reclaim::space::SpaceId::from_bits(0), start: Vpn(0) };
+const BAD_FAMILY: Violation =
+    Violation::BadFamily { space: mm_reclaim::space::SpaceId::from_bits(0), start: Vpn(0) };
+const LOST: Violation = Violation::LostObjects { kind: "", taken: 0, found: 0 };
 const BROKEN_RMAP: Violation = Violation::BrokenRmap {
     space: mm_reclaim::space::SpaceId::from_bits(0),
     vpn: Vpn(0),
@@ -236,6 +239,15 @@ fn book_rows() -> Vec<Row> {
             let (at, space) = (b.own.start, b.parent.space);
             b.machine.mm.corrupt_area(space, at, b.shared.start, b.own.start);
         }),
+        row("an area that belongs to nobody", LOST, |b| b.machine.mm.corrupt_areas()),
+        row("a family that nobody is in", LOST, |b| b.machine.mm.corrupt_families()),
+        row("a link that nobody has", LOST, |b| b.machine.mm.corrupt_links()),
+        row("a family that counts a member more", BAD_FAMILY, |b| {
+            b.machine.mm.corrupt_family(b.parent.space, b.own.start, 1, 0);
+        }),
+        row("a family that counts a child less", LOST, |b| {
+            b.machine.mm.corrupt_family(b.parent.space, b.own.start, 0, -1);
+        }),
         row("more stolen than scanned", Violation::CounterIdentity(""), |b| {
             b.machine.mm.corrupt_event(VmEvent::PgStealDirect, 1_000_000);
         }),
@@ -287,5 +299,5 @@ fn every_violation_can_be_provoked() {
             names.push(name);
         }
     }
-    assert_eq!(names.len(), 19, "of the variants of `Violation`");
+    assert_eq!(names.len(), 21, "of the variants of `Violation`");
 }

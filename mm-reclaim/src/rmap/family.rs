@@ -1,0 +1,143 @@
+//! From a page to its family, and to the lock of its tree.
+//!
+//! A page carries its family's handle also after the last area has left the family: then the
+//! handle may name another family, or lie in a frame that is something else. So a walk
+//!
+//! 1. holds the frame that the handle lies in, which is one of families from then on, or lets
+//!    the page be;
+//! 2. reads the family's root and holds its frame in the same way, mostly the same one;
+//! 3. takes the root's lock, and reads the family's root again.
+//!
+//! If it is the same, the family is in the tree whose lock is held, and stands still. If it is
+//! not, the family was given back on the way, which does not happen while an area is in it: so
+//! nothing maps the page any more. `root` changes under the lock of the root that it names
+//! before or after, so the second look sees what is so.
+
+use super::Rmap;
+use crate::base::units::Pfn;
+use crate::env::Env;
+use crate::page::{Page, PageRef};
+use crate::space::{Area, Family, Spaces, TreeLock};
+
+/// A frame of families that is held, or none.
+struct Held<'m> {
+    /// Where it lies; [`NOWHERE`] for none.
+    at: Pfn,
+    frame: Option<PageRef<'m>>,
+}
+
+/// No frame lies there.
+const NOWHERE: Pfn = Pfn(u32::MAX);
+
+impl Held<'_> {
+    const NONE: Self = Self { at: NOWHERE, frame: None };
+}
+
+/// The frames of families that a walk followed, held for the next one: the pages of a batch
+/// mostly have families in one frame. To be let go by [`Rmap::let_go_families`].
+pub(crate) struct FamilyFrames<'m> {
+    family: Held<'m>,
+    /// The root's, if it is another one.
+    root: Held<'m>,
+}
+
+impl FamilyFrames<'_> {
+    /// None is held.
+    pub(crate) const NONE: Self = Self { family: Held::NONE, root: Held::NONE };
+}
+
+/// A family that stands still: the lock of its tree is held.
+pub(crate) struct LockedFamily<'m, E: Env> {
+    family: &'m Family<E::Cpu>,
+    /// The root whose lock it is.
+    root: u32,
+    _tree: TreeLock<'m, E::Cpu>,
+}
+
+impl<'m, E: Env> LockedFamily<'m, E> {
+    /// The areas that may map the family's pages.
+    #[inline(always)]
+    pub(crate) fn areas<'a>(
+        &self,
+        spaces: &'a Spaces<'m, E>,
+    ) -> impl Iterator<Item = &'m Area> + use<'a, 'm, E> {
+        debug_assert_eq!(self.family.root(), self.root, "the lock of another tree is held");
+        self.family.areas(&spaces.areas, &spaces.links)
+    }
+}
+
+impl<'m, E: Env> Rmap<'m, E> {
+    /// Runs `look` on the page's family, if it has one, under the lock of its tree.
+    pub(crate) fn with_family(&self, page: &Page, look: impl FnOnce(&LockedFamily<'m, E>)) {
+        let mut frames = FamilyFrames::NONE;
+        if let Some(family) = self.lock_family(page, &mut frames) {
+            look(&family);
+        }
+        self.let_go_families(frames);
+    }
+
+    /// The page's family, if it has one, with its tree locked; `frames` holds the frames that
+    /// this leads through from now on, and outlives the lock.
+    #[inline(always)]
+    pub(super) fn lock_family(
+        &self,
+        page: &Page,
+        frames: &mut FamilyFrames<'m>,
+    ) -> Option<LockedFamily<'m, E>> {
+        let handle = page.mapping();
+        let there = self.spaces.families.frame_of(handle);
+        if frames.family.at != there {
+            self.hold_frame(handle, there, &mut frames.family)?;
+        }
+        if handle == 0 {
+            return None;
+        }
+        let family = self.spaces.families.at_held(handle);
+        let root = family.root();
+        let top = if root == handle { family } else { self.root_of(root, frames)? };
+        let tree = top.lock_tree();
+        // The second look: from here on the answer stands.
+        (family.root() == root).then_some(LockedFamily { family, root, _tree: tree })
+    }
+
+    /// The root of the family that was followed last, in a held frame.
+    #[inline(never)]
+    fn root_of(&self, root: u32, frames: &mut FamilyFrames<'m>) -> Option<&'m Family<E::Cpu>> {
+        let frame = self.spaces.families.frame_of(root);
+        if frame != frames.family.at && frame != frames.root.at {
+            self.hold_frame(root, frame, &mut frames.root)?;
+        }
+        (root != 0).then(|| self.spaces.families.at_held(root))
+    }
+
+    /// Holds the frame of families at `there`, if it is one, in place of the one held before.
+    #[cold]
+    fn hold_frame(&self, handle: u32, there: Pfn, held: &mut Held<'m>) -> Option<()> {
+        self.let_go_frame(held);
+        match self.spaces.families.hold(handle) {
+            Ok(frame) => {
+                *held = Held { at: there, frame: Some(frame) };
+                Some(())
+            }
+            Err(other) => {
+                self.spaces.put_surplus(other);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn let_go_frame(&self, held: &mut Held<'m>) {
+        held.at = NOWHERE;
+        if let Some(frame) = held.frame.take() {
+            self.lru.put(frame);
+        }
+    }
+
+    /// Nothing is followed through `frames` any more.
+    #[inline]
+    pub(crate) fn let_go_families(&self, mut frames: FamilyFrames<'m>) {
+        self.let_go_frame(&mut frames.family);
+        self.let_go_frame(&mut frames.root);
+    }
+}

@@ -1,0 +1,226 @@
+//! Families: which areas may map a page.
+//!
+//! A page carries the handle of the family of the area that made it. A family leads to every
+//! area that may map its pages: those that it is the *own* family of, its *members*, and those
+//! that descend from them by `fork`, which are in it by a [`Link`] each.
+//!
+//! ```text
+//!   process P touches an area, forks A and B; A forks C
+//!
+//!   family 1, of P          members: P    by link: A, B, C       (the root)
+//!    |- family 2, of A      members: A    by link: C
+//!    |   `- family 4, of C  members: C
+//!    `- family 3, of B      members: B
+//!
+//!   the area of C: its own family is 4; its chain: links to 2 and 1
+//! ```
+//!
+//! So a page that P made may be mapped by all four; one that A made by A and C; one that C made
+//! by C alone, and a walk asks nobody else.
+//!
+//! **A first touch** gives an area a family: a near neighbour's, so that the two can become one
+//! area later, or a new one, which is the root of a tree. **A split** puts the new piece into the
+//! same families. **A fork** puts the child's area into all families of the parent's, and gives
+//! it an own family: one of these that has no members any more and fewer than two children, or
+//! else a new one below the parent's own. A root counts itself as a child.
+//!
+//! **Reuse** keeps a chain of generations, of which each ends when it has forked, from growing:
+//! each but the first few takes over what its grandparent left.
+//!
+//! | generation | own | by link | how it came to its own |
+//! | --- | --- | --- | --- |
+//! | 0 | 1 | | first touch |
+//! | 1 | 2 | 1 | new, below 1 |
+//! | 2 | 3 | 2, 1 | new, below 2: 1 has two children, itself and 2 |
+//! | 3 | 2 | 3, 1 | generation 1 is gone: 2 has no member, and one child |
+//! | 4 | 3 | 2, 1 | generation 2 is gone: 3 has no member, and no child |
+//! | 5 | 2 | 3, 1 | and so on |
+//!
+//! A walk may pay for that: a page of generation 3 carries family 2, in which are all who descend
+//! from generation 1. If generation 3 alone maps it, it is found at once, since members are asked
+//! first; if its children do too, they are found among their cousins.
+//!
+//! # Data
+//!
+//! A [`Family`] has the heads of its two lists, and counts its members and its children. A link
+//! is on two lists: the family's, by both neighbours, and the chain of its area. Both live in
+//! pools and are named by handles. These hold between operations (`validate` checks them):
+//!
+//! - An area that is in a family is in all families above it. So a family goes before the one
+//!   above it, the root last, and a family's `root` is there as long as the family is.
+//! - The members of a family are areas of one space and have equal chains. So two neighbours
+//!   of the same own family can become one.
+//! - A family in use has a member or a link.
+//!
+//! # Owner, lock, undoing
+//!
+//! The areas in a family own it together: the last one to leave gives it back
+//! (`family/tree.rs`). An area owns the links of its chain.
+//!
+//! One lock guards a whole tree: that of its root; no other family's is taken. Under it, `root`,
+//! `parent`, lists and counts of all its families change, and bounds, shift and own family of
+//! all their areas. Whoever changes an area holds the area lock of its address space, under
+//! which chain and own family stand still without the tree's lock, too. So the objects that a
+//! change needs are counted and taken from their pools before the tree is locked ([`Loose`]), and
+//! what is too much is given back when it is not any more: nothing is allocated under the lock.
+//! It nests around page-table locks.
+//!
+//! What a first touch, a split or a fork puts into families leaves them by [`Tree::leave`], when
+//! the area goes: by `munmap`, by merging, at exit, or because the fork did not succeed.
+//!
+//! A handle that a page still carries after its last unmapping may name a family that was
+//! given back and taken again, or one whose frame is gone. A walk (`rmap/family.rs`) holds the
+//! frames while it follows the handle to the family and from there to the root, and looks again
+//! at the root when it has the lock. Then it compares frames: wasted work at worst.
+//!
+//! Counterpart in Linux: `anon_vma`, `anon_vma_chain`.
+
+mod audit;
+mod tree;
+
+use super::area::{Area, Areas};
+use super::{FAMILY, LINK};
+use crate::base::lock_order;
+use crate::base::sync::{AtomicU32, Lock, LockGuard, Ordering};
+use crate::env::Cpu;
+use crate::page::pool::Pool;
+
+pub(crate) use audit::Tally;
+pub(crate) use tree::{Loose, Tree, Trees};
+
+/// Every family of a machine.
+pub(crate) type Families<'m, C> = Pool<'m, C, Family<C>, FAMILY>;
+/// Every link of a machine.
+pub(crate) type Links<'m, C> = Pool<'m, C, Link, LINK>;
+/// What holds a tree still.
+pub(crate) type TreeLock<'a, C> = LockGuard<'a, C, (), { lock_order::FAMILY }>;
+
+/// The areas that may map the pages of those whose own family it is.
+#[doc(alias = "anon_vma")]
+pub struct Family<C: Cpu> {
+    /// Guards the tree of which this is the root; of any other family it is not taken.
+    lock: Lock<C, (), { lock_order::FAMILY }>,
+    /// The top of the tree; 0 while the family is in no use.
+    root: AtomicU32,
+    /// The family above; a root is its own.
+    parent: AtomicU32,
+    /// The first area whose own family this is.
+    member: AtomicU32,
+    /// The first link.
+    link: AtomicU32,
+    members: AtomicU32,
+    /// Families whose parent this is.
+    children: AtomicU32,
+}
+
+/// An area is in the family of one that it descends from.
+#[doc(alias = "anon_vma_chain")]
+pub struct Link {
+    area: AtomicU32,
+    family: AtomicU32,
+    /// Neighbours on the family's list.
+    next: AtomicU32,
+    prev: AtomicU32,
+    /// The next link of the area's chain; of a loose one, the next loose one.
+    further: AtomicU32,
+}
+
+fn get(field: &AtomicU32) -> u32 {
+    field.load(Ordering::Relaxed)
+}
+
+fn put(field: &AtomicU32, value: u32) {
+    field.store(value, Ordering::Relaxed);
+}
+
+fn add(field: &AtomicU32, delta: i32) {
+    put(field, get(field).wrapping_add_signed(delta));
+}
+
+impl<C: Cpu> Family<C> {
+    pub(crate) const fn blank() -> Self {
+        Self {
+            lock: Lock::new(()),
+            root: AtomicU32::new(0),
+            parent: AtomicU32::new(0),
+            member: AtomicU32::new(0),
+            link: AtomicU32::new(0),
+            members: AtomicU32::new(0),
+            children: AtomicU32::new(0),
+        }
+    }
+
+    /// The family whose lock guards this one; 0 if this one is in no use. To be asked again
+    /// under that lock by whoever is not in the family.
+    #[inline(always)]
+    pub(crate) fn root(&self) -> u32 {
+        get(&self.root)
+    }
+
+    /// Takes the lock of the tree of which this is the root.
+    #[inline(always)]
+    pub(crate) fn lock_tree(&self) -> TreeLock<'_, C> {
+        self.lock.lock()
+    }
+
+    /// The family above; its own handle for a root.
+    fn parent(&self) -> u32 {
+        get(&self.parent)
+    }
+
+    /// Areas whose own family it is.
+    fn members(&self) -> u32 {
+        get(&self.members)
+    }
+
+    /// Families whose parent it is; a root is its own child.
+    fn children(&self) -> u32 {
+        get(&self.children)
+    }
+
+    fn is_empty(&self) -> bool {
+        get(&self.member) == 0 && get(&self.link) == 0
+    }
+
+    /// The areas of the family, for the holder of the tree's lock: the members, the youngest
+    /// first, then those in it by link.
+    #[inline(always)]
+    pub(crate) fn areas<'a, 'm>(
+        &'m self,
+        areas: &'a Areas<'m, C>,
+        links: &'a Links<'m, C>,
+    ) -> impl Iterator<Item = &'m Area> + use<'a, 'm, C> {
+        let mut member = get(&self.member);
+        // Most walks end among the members: where the links begin is read when they are due.
+        let mut link = &self.link;
+        core::iter::from_fn(move || {
+            if member != 0 {
+                let area = areas.at(member);
+                member = get(&area.next);
+                return Some(area);
+            }
+            let handle = get(link);
+            if handle == 0 {
+                return None;
+            }
+            let found = links.at(handle);
+            link = &found.next;
+            Some(areas.at(get(&found.area)))
+        })
+    }
+}
+
+impl Link {
+    pub(crate) const fn blank() -> Self {
+        Self {
+            area: AtomicU32::new(0),
+            family: AtomicU32::new(0),
+            next: AtomicU32::new(0),
+            prev: AtomicU32::new(0),
+            further: AtomicU32::new(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
