@@ -20,6 +20,7 @@ use super::line::{Figures, LEGEND, Line};
 use super::story::Story;
 use super::tables::{CounterTable, ReasonTable};
 use crate::arch::lock::IrqLock;
+use crate::arch::mmu::STACK_SIZE;
 use crate::drivers::{console, timer};
 use crate::glue::{self, KernelMm};
 use crate::task::family::{NAME_BYTES, printable};
@@ -236,5 +237,9 @@ fn print_summary(mm: &KernelMm, elapsed: Nanos) {
     for zone in mm.zones() {
         let (scanned, stolen) = zone.reclaim_counts();
         println!("{:<8} {scanned:>9}{stolen:>9}{:>9}", zone.id().name(), zone.free());
+    }
+    let deepest = task::deepest_stack();
+    if deepest != 0 {
+        println!("kernel stacks: deepest {deepest} of {STACK_SIZE} bytes");
     }
 }
