@@ -66,6 +66,7 @@ pub fn system(handover: boot::Handover) -> Machine {
     }
     if machine.args.test_hooks {
         hooks::allow();
+        task::measure_stacks();
     }
     let (mm, swap_space) = memory_management(&machine, memory);
     tasks(&machine);

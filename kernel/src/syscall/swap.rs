@@ -37,6 +37,7 @@ impl From<SwapOffError> for Errno {
 }
 
 /// Takes a device that was taken out of use into use again.
+#[inline(never)] // A page lies in its frame, and would in that of every system call.
 pub(super) fn swapon(path: u64, flags: u64) -> Result<u64, Errno> {
     if flags & !(SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK) != 0 {
         return Err(EINVAL);

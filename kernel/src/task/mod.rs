@@ -67,6 +67,8 @@ pub use spawn::{
     spawn_kernel_on, spawn_server, spawn_user,
 };
 #[cfg(target_os = "none")]
+pub use stack::{deepest_stack, measure_stacks, own_stack};
+#[cfg(target_os = "none")]
 pub use wait::{cond_resched, sleep, sleep_killable, wait_until};
 #[cfg(target_os = "none")]
 pub use wake::wake;

@@ -1,13 +1,70 @@
 //! Kernel stacks: four frames each, mapped with a guard page below.
+//!
+//! **Measured** stacks are painted when they are made: what lies below the deepest call that was
+//! ever made on one still has the paint.
+//!
+//! **Data.** Whether stacks are painted, and the deepest use of those that are gone.
 
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use mm_reclaim::env::TaskFlags;
 use mm_reclaim::units::{PAGE_SIZE, Pfn};
 
-use super::Task;
 use super::services::services;
-use crate::arch::mmu;
+use super::table::State;
+use super::{MAX_TASKS, Task, TaskId, state};
+use crate::arch::mmu::{self, STACK_SIZE};
 
 /// Frames of a kernel stack.
-const STACK_FRAMES: usize = mmu::STACK_SIZE as usize / PAGE_SIZE;
+const STACK_FRAMES: usize = STACK_SIZE as usize / PAGE_SIZE;
+/// What every word of a painted stack holds that was not used yet.
+const PAINT: u64 = 0x756e_7573_6564_2121;
+
+static PAINTED: AtomicBool = AtomicBool::new(false);
+static DEEPEST: AtomicU64 = AtomicU64::new(0);
+
+/// Stacks that are made from now on are measured.
+pub fn measure_stacks() {
+    PAINTED.store(true, Relaxed);
+}
+
+/// The most bytes that were ever in use of a measured stack, of all that are gone and of those
+/// of the kernel's tasks.
+pub fn deepest_stack() -> u64 {
+    for id in (0..MAX_TASKS as u16).map(TaskId) {
+        let runs =
+            matches!(state::lock().state(id), State::Ready | State::Running | State::Blocked);
+        // Tasks of the kernel stay, and so do their stacks.
+        let stays = id.task().flags().contains(TaskFlags::KERNEL);
+        if let Some(top) = id.task().stack_top().filter(|_| runs && stays) {
+            DEEPEST.fetch_max(used(top), Relaxed);
+        }
+    }
+    DEEPEST.load(Relaxed)
+}
+
+/// The most bytes of its stack that the running task ever used, if that is measured.
+pub fn own_stack() -> u64 {
+    super::current().stack_top().map_or(0, used)
+}
+
+/// The words of a stack that is mapped, lowest first.
+fn words(top: u64) -> impl Iterator<Item = &'static AtomicU64> {
+    (top - STACK_SIZE..top).step_by(size_of::<u64>()).map(|at| {
+        // SAFETY: an aligned word of a stack that stays mapped while the caller looks. Whoever
+        // runs on it may write the word meanwhile: it is read as one.
+        unsafe { AtomicU64::from_ptr(at as *mut u64) }
+    })
+}
+
+/// How much of a stack was used; 0 if it was not painted. Who has used its last word, too, has
+/// met the guard.
+fn used(top: u64) -> u64 {
+    match words(top).position(|word| word.load(Relaxed) != PAINT) {
+        Some(0) | None => 0,
+        Some(unused) => STACK_SIZE - (unused * size_of::<u64>()) as u64,
+    }
+}
 
 /// Four frames, mapped with a guard below; the stack's end.
 pub(super) fn new_stack() -> Option<u64> {
@@ -22,8 +79,12 @@ pub(super) fn new_stack() -> Option<u64> {
         }
     }
     let top = map_stack(frames);
-    if top.is_none() {
-        give(&frames);
+    match top {
+        Some(top) if PAINTED.load(Relaxed) => {
+            words(top).for_each(|word| word.store(PAINT, Relaxed));
+        }
+        Some(_) => {}
+        None => give(&frames),
     }
     top
 }
@@ -51,6 +112,9 @@ fn give(frames: &[Pfn]) {
 /// Gives the stack of a task back that nobody runs on.
 pub(super) fn free_stack(task: &Task) {
     if let Some(top) = task.stack_top() {
+        if PAINTED.load(Relaxed) {
+            DEEPEST.fetch_max(used(top), Relaxed);
+        }
         give(&mmu::unmap_stack(top));
     }
 }

@@ -213,6 +213,11 @@ impl CallWord {
         was == Ok(0)
     }
 
+    /// Something is asked for that the task has not taken yet.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
     /// All that was asked for. The task looks here in each look of its wait.
     #[inline]
     pub(crate) fn take(&self) -> u32 {

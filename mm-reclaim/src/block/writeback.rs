@@ -23,17 +23,31 @@ pub(crate) struct Writeback<E: Env> {
     done: AtomicU32,
     /// Tasks that wait for a write to complete.
     stalled: AtomicU32,
+    /// Ends of transfers that a device's task is dealing with.
+    ending: AtomicU32,
 }
 
 impl<E: Env> Writeback<E> {
     pub(crate) fn new(env: E) -> Self {
         let none = || AtomicU32::new(0);
-        Self { env, pages: none(), done: none(), stalled: none() }
+        Self { env, pages: none(), done: none(), stalled: none(), ending: none() }
     }
 
     /// Base pages on their way to a device.
     pub(crate) fn pages(&self) -> u32 {
         self.pages.load(Ordering::Relaxed)
+    }
+
+    /// Deals with the end of a transfer, by `end`, and shows it meanwhile.
+    pub(crate) fn while_ending(&self, end: impl FnOnce()) {
+        self.ending.fetch_add(1, Ordering::Relaxed);
+        end();
+        self.ending.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A device's task is dealing with the end of a transfer.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) != 0
     }
 
     /// So many base pages set out.

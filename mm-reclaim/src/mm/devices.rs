@@ -69,10 +69,10 @@ impl<'m, E: Env> Mm<'m, E> {
     )]
     pub fn complete(&self, end: Completion) {
         let (page, ok) = (self.map.page(end.frame), end.result.is_ok());
-        match page.file_page() {
+        self.writeback.while_ending(|| match page.file_page() {
             Some(at) => self.files.ended(end.direction, page, at, ok),
             None => self.swap.ended(end.direction, page, ok),
-        }
+        });
     }
 
     /// Base pages on their way to a device.

@@ -86,8 +86,23 @@ impl<'m, E: Env> Mm<'m, E> {
         areas
     }
 
+    /// Whether this is a moment for [`Mm::validate`], by a look at each page and address space:
+    /// kswapd has nothing to do and the reaper no victim, no system call or fault is at work
+    /// on an address space, no page is locked, isolated or under write-back, so that no transfer
+    /// is under way, and none is being ended.
+    ///
+    /// A task that is in the middle of freeing a page for the kernel, or at a file's page, may
+    /// not show; nor does what begins a moment later. Only who runs alone, or has stopped the
+    /// others, knows more.
+    pub fn is_quiet(&self) -> bool {
+        !self.reclaim.is_kswapd_awake()
+            && !self.writeback.is_ending()
+            && self.with_books(|books| books.is_quiet())
+    }
+
     /// Checks everything; where the pages are. It does not sleep, so that a kernel may call it
-    /// with everybody else stopped.
+    /// with everybody else stopped. At a moment that is not quiet it may find what is none:
+    /// [`Mm::is_quiet`].
     ///
     /// # Errors
     /// The first violation found.

@@ -7,9 +7,12 @@ use crate::base::stat::VmEvent;
 use crate::base::sync::{AtomicU32, Ordering};
 use crate::base::units::{Order, Pfn, PhysAddr};
 use crate::boot::plan::{Config, Plan};
-use crate::env::TaskFlags;
+use crate::env::{Env, Prot, TaskFlags};
+use crate::fault::{Access, FaultEnd};
+use crate::mmap::{Advice, Place};
 use crate::page::{Page, PageFlags};
-use crate::tests::{Asked, TestEnv, TestMm, frames, panic_of, with_mm};
+use crate::space::AreaFlags;
+use crate::tests::{Asked, TestEnv, TestMm, frames, panic_of, with_mm, with_swap};
 use crate::zone::gfp::Gfp;
 use crate::zone::{FrameRange, Mark, ZoneId, ZoneLimits};
 
@@ -283,6 +286,45 @@ fn sleepers_for_page_locks_all_get_their_turn() {
             assert_eq!(count.load(Ordering::Relaxed), 2 * rounds);
             assert!(!page.has(PageFlags::LOCKED) && page.refs() == 1);
         }
+    });
+}
+
+/// Whoever is at work on a page or a space, and whatever is under way, makes a moment loud.
+#[test]
+fn a_moment_is_quiet_while_nobody_is_at_work() {
+    with_swap(&[MEMORY], three_zones(), &[(64, 0)], |mm| {
+        let space = mm.create_space().expect("room");
+        assert!(mm.is_quiet());
+        let pfn = mm.alloc_pages(Gfp::KERNEL, Order::ZERO).expect("a page");
+        for busy in [PageFlags::LOCKED, PageFlags::ISOLATED, PageFlags::WRITEBACK] {
+            mm.map.page(pfn).corrupt_flags(busy);
+            assert!(!mm.is_quiet(), "{busy:?}");
+            mm.map.page(pfn).corrupt_flags(busy);
+            assert!(mm.is_quiet(), "{busy:?}");
+        }
+        let areas = mm.spaces.find(space).expect("made above").areas.lock(mm.env.tasks());
+        assert!(!mm.is_quiet(), "areas are being changed");
+        drop(areas);
+        assert!(mm.is_quiet());
+
+        let rights = Prot::READ | Prot::WRITE;
+        let place = mm.mmap(space, Place::Anywhere, 3, rights, AreaFlags::empty()).expect("room");
+        for n in 0..3 {
+            let end = mm.handle_fault(space, (place + n).addr(), Access::Write);
+            assert_eq!(end, FaultEnd::Minor);
+        }
+        mm.madvise(space, place..place + 3, Advice::PageOut).expect("an area");
+        let requests = core::mem::take(&mut *mm.env.requests.lock());
+        assert_eq!(requests.len(), 3);
+        for bio in requests {
+            assert!(!mm.is_quiet(), "a page is being written");
+            mm.complete(bio.complete(Ok(())));
+        }
+        assert!(mm.is_quiet());
+        mm.validate().expect("as it is quiet");
+
+        while mm.alloc_pages(Gfp::NOWAIT, Order::ZERO).is_some() {}
+        assert!(!mm.is_quiet(), "kswapd was woken, and nobody runs it");
     });
 }
 

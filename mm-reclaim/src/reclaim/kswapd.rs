@@ -76,9 +76,16 @@ impl<'m, E: Env> Reclaim<'m, E> {
                 call.is_some()
             });
             if let Some(call) = call {
+                self.kswapd_works.store(true, Ordering::Relaxed);
                 self.balance_pgdat(call);
+                self.kswapd_works.store(false, Ordering::Relaxed);
             }
         }
+    }
+
+    /// kswapd is at work, or was woken and will be.
+    pub(crate) fn is_kswapd_awake(&self) -> bool {
+        self.kswapd_works.load(Ordering::Relaxed) || self.kswapd_call.is_raised()
     }
 
     fn is_zone_balanced(&self, zone: &Zone<'m, E::Cpu>, order: Order, class: ZoneId) -> bool {

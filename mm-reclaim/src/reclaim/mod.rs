@@ -78,6 +78,8 @@ pub(crate) struct Reclaim<'m, E: Env> {
     verdicts: VerdictCounters<E::Cpu>,
     /// What kswapd was woken for, in one word; 0 if it was not.
     kswapd_call: CallWord,
+    /// kswapd is working for what it was woken for.
+    kswapd_works: AtomicBool,
     /// Fruitless rounds in a row.
     kswapd_failures: AtomicU32,
     /// Reclaimers that wait for others to put isolated pages back.
@@ -111,6 +113,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
             events: lru.events,
             verdicts: VerdictCounters::new(),
             kswapd_call: CallWord::new(),
+            kswapd_works: AtomicBool::new(false),
             kswapd_failures: AtomicU32::new(0),
             isolation_stalled: AtomicU32::new(0),
             activate_anon: AtomicBool::new(false),

@@ -5,12 +5,14 @@
 //! compare what each says about the others. Nothing is allocated, so a check that would
 //! need a table of counts compares sums instead.
 //!
-//! A moment is quiet when no other task is inside the crate and no transfer is under way.
+//! A moment is quiet when no other task is inside the crate and no transfer is under way;
+//! [`Mm::is_quiet`](crate::Mm::is_quiet) sees most of what may be.
 //! The first violation found is returned; which one that is, is a matter of order, so a
 //! test that damages something expects a name, not a place in the order.
 
 mod message;
 mod pages;
+mod quiet;
 mod spaces;
 mod swap;
 

@@ -342,6 +342,15 @@ impl<'m, C: Cpu> Zone<'m, C> {
         all
     }
 
+    /// Nobody is at a CPU's stack.
+    pub(crate) fn is_pcp_free(&self) -> bool {
+        let mut all = true;
+        for cpu in self.pcp {
+            for_each_stack!(cpu, |stack, _order| all &= stack.try_hold().is_some());
+        }
+        all
+    }
+
     /// Pages ever taken and given by way of the stacks. The second follows from what moved
     /// between them and the buddy lists, so that the straight path counts once.
     pub(super) fn pcp_traffic(&self) -> (u64, u64) {

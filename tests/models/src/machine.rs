@@ -118,6 +118,7 @@ impl<'m> Machine<'m> {
             machine.wait_for_disk();
             machine.world.stop();
         });
+        assert!(machine.mm.is_quiet(), "somebody is still at work");
         assert_eq!(machine.mm.validate().map(drop), Ok(()), "the books are wrong");
         let map = machine.mm.memmap();
         let lost: Vec<_> = map.iter().filter(|(_, page)| page.refs() > 0).collect();

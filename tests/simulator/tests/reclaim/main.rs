@@ -22,6 +22,7 @@ mod mlock;
 mod oom;
 mod patience;
 mod pressure;
+mod quiet;
 mod relatives;
 mod rmap;
 mod scenarios;

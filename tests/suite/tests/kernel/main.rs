@@ -14,6 +14,7 @@ mod locks;
 mod memory;
 mod mmu;
 mod programs;
+mod stacks;
 mod support;
 mod swap;
 mod tasks;
@@ -42,6 +43,7 @@ const GROUPS: &[&[Test]] = &[
     waits::TESTS,
     locks::TESTS,
     memory::TESTS,
+    stacks::TESTS,
     swap::TESTS,
     flags::TESTS,
     tlb::TESTS,
