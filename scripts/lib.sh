@@ -140,6 +140,7 @@ cpus=       # 1 on virt; raspi4b has four, of which fewer can be left off
 machine=virt
 icount=
 limit=900   # seconds
+emulation=() # more options for QEMU
 
 # The width of the terminal that the live line is drawn on; 0 where there is none, and plain
 # lines appear now and then.
@@ -175,7 +176,7 @@ boot() {
     [[ -z $icount ]] || counting=(-icount "shift=0,sleep=off")
     mapfile -t board < <(board_options)
     timeout --foreground -k 5 "$limit" qemu-system-aarch64 "${board[@]}" "${counting[@]}" \
-        -nodefaults -display none -no-reboot -semihosting-config "$semihosting" \
+        "${emulation[@]}" -nodefaults -display none -no-reboot -semihosting-config "$semihosting" \
         -kernel "$image" -initrd "$initrd" -append "$bootargs" </dev/null |
         for_terminal || status=$?
     ((SECONDS - start < limit)) || say "${0##*/}: not finished after $limit seconds"
@@ -211,5 +212,7 @@ base_bootargs() {
 
 # Crates by where they are checked and tested. The kernel's library and the suite's harness
 # run on the host too, but their images do not, so that these two stand apart.
-host_packages=(-p mm-reclaim -p boot -p simulator -p mm-reclaim-conformance -p allocbench -p tidy)
-kernel_packages=(-p mm-reclaim -p boot -p kernel -p programs)
+host_packages=(
+    -p mm-reclaim -p boot -p simulator -p mm-reclaim-conformance -p allocbench -p splitmix -p tidy
+)
+kernel_packages=(-p mm-reclaim -p boot -p kernel -p programs -p splitmix)

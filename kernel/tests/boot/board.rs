@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::qemu::{Kind, qemu};
 
 const TARGET: &str = "aarch64-unknown-none-softfloat";
 /// The first address of RAM.
@@ -18,8 +21,8 @@ pub const IMAGE: u64 = RAM + (2 << 20);
 pub const PANIC: i32 = 1;
 /// The status of a boot that got no usable device tree or command line.
 pub const CANNOT_BOOT: i32 = 2;
-/// Seconds that a run may take; each takes a fraction of one.
-const LIMIT: &str = "30";
+/// How long a run may take; each takes a fraction of a second.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The tree of QEMU's own board; its command line asks for semihosting and for a program,
 /// and there is none.
@@ -100,17 +103,9 @@ impl Board {
         };
         let stub = load("stub", &stub(self.x0, self.image));
         let tree = load("tree", &self.tree);
-        let device = |file: &Path, at: u64| {
-            format!("loader,file={},addr={at:#x},force-raw=on", file.display())
-        };
-        let output = Command::new("timeout")
-            .args(["-k", "1", LIMIT, "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72"])
-            .args(["-m", "256M", "-nodefaults", "-display", "none", "-serial", "stdio"])
-            .args(["-no-reboot", "-semihosting-config", "enable=on,target=native"])
-            .args(["-device", &device(image(), self.image)])
-            .args(["-device", &device(&tree, TREE)])
-            .args(["-device", &device(&stub, STUB)])
-            .args(["-device", &format!("loader,addr={STUB:#x},cpu-num=0")])
+        let files = [(image(), self.image), (&tree, TREE)];
+        let output = qemu(Kind::Virt, LIMIT, (&stub, STUB), &files)
+            .args(["-serial", "stdio", "-no-reboot"])
             .args(self.options)
             .stdin(Stdio::null())
             .output()

@@ -1,8 +1,9 @@
 //! The end of a run without semihosting: one line for machines to read, and then what the word
 //! `end=` says, on both machines.
 
+use super::qemu::Kind;
 use super::trees::boards::{PI_1_GIB, Pi, virt};
-use super::watched::{Kind, Seen, Watched};
+use super::watched::{Seen, Watched};
 
 /// The first line of a boot.
 const BANNER: &str = "kernel image at ";

@@ -5,9 +5,10 @@
 //! The stub before the image writes these registers at EL2 and goes on to the image. QEMU does
 //! what the registers say, so that a kernel that relies on any of them stops or goes astray.
 
+use super::qemu::Kind;
 use super::trees::boards::{PI_1_GIB, Pi, virt, virt_devices_v3};
 use super::trees::builder::Tree;
-use super::watched::{Kind, Watched};
+use super::watched::Watched;
 
 /// A system register: op0, op1, CRn, CRm, op2.
 type Register = [u32; 5];

@@ -12,6 +12,7 @@ mod firmware;
 mod layouts;
 mod mutated;
 mod pi;
+mod qemu;
 mod refused;
 mod usable;
 mod watched;

@@ -1,8 +1,9 @@
 //! A Raspberry Pi 4 as QEMU has it, with trees as firmware patches them: which UART speaks on
 //! which pins, memory in two pieces, all four CPUs (BOOT-01, BOOT-02, BOOT-06).
 
+use super::qemu::Kind;
 use super::trees::boards::{PI_1_GIB, PI_2_GIB, Pi};
-use super::watched::{Kind, Seen, Watched};
+use super::watched::{Seen, Watched};
 
 /// Functions and pulls of the pins 10 to 19, in the CPU's addresses.
 const FSEL1: u64 = 0xfe20_0004;

@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::board::{RAM, STUB, TREE, image, stub};
+use super::qemu::{Kind, qemu};
 
 /// What the last line of a run says, before its status.
 pub const LAST_LINE: &str = "mm-reclaim: end status=";
@@ -18,15 +19,8 @@ pub const LAST_LINE: &str = "mm-reclaim: end status=";
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long a machine may take to end after its last line.
 const MOMENT: Duration = Duration::from_millis(800);
-
-/// Which machine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// QEMU's own.
-    Virt,
-    /// A Raspberry Pi 4.
-    Pi,
-}
+/// How long QEMU may live that does not listen to its monitor, or whose test is gone.
+const LIFE: Duration = Duration::from_secs(90);
 
 impl Kind {
     /// (image, tree, stub) of the firmware that is pretended.
@@ -113,25 +107,13 @@ impl Watched<'_> {
         let (at, tree, start) = self.kind.places();
         let x0 = if self.tree.is_empty() { 0 } else { tree };
         let (stub, blob) = (self.file("stub", &(self.stub)(x0, at)), self.file("tree", self.tree));
-        let loads = |file: &Path, at: u64| {
-            format!("loader,file={},addr={at:#x},force-raw=on", file.display())
-        };
-        let mut qemu = Command::new("qemu-system-aarch64");
-        qemu.args(["-nodefaults", "-display", "none", "-monitor", "stdio"])
-            .args(["-semihosting-config", "enable=on,target=native"])
-            .args(self.no_reboot.then_some("-no-reboot"))
-            .args(["-device", &loads(image(), at)])
-            .args((x0 != 0).then(|| ["-device".into(), loads(&blob, tree)]).into_iter().flatten());
+        let files = [(image(), at), (&blob, tree)];
+        let files = if x0 == 0 { &files[..1] } else { &files };
+        let mut qemu = qemu(self.kind, LIFE, (&stub, start), files);
+        qemu.args(["-monitor", "stdio"]).args(self.no_reboot.then_some("-no-reboot"));
         for file in serial {
             qemu.args(["-serial", &format!("file:{}", file.display())]);
         }
-        match self.kind {
-            Kind::Virt => qemu
-                .args(["-M", "virt", "-cpu", "cortex-a72", "-m", "256M"])
-                .args(["-device", &loads(&stub, start)])
-                .args(["-device", &format!("loader,addr={start:#x},cpu-num=0")]),
-            Kind::Pi => qemu.args(["-M", "raspi4b", "-m", "2G", "-kernel"]).arg(stub),
-        };
         qemu.args(self.options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         qemu
     }

@@ -16,6 +16,7 @@ use std::{env, mem, thread};
 use mm_reclaim::{pass, pass_acts, pass_points};
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+use splitmix::SplitMix64;
 
 /// Schedules of each model on every day.
 const EVERY_DAY: u64 = 400;
@@ -116,7 +117,7 @@ impl Queue {
 struct Chance {
     queue: Arc<Queue>,
     seed: u64,
-    random: u64,
+    random: SplitMix64,
     policy: Policy,
     /// Nobody else could run when it was last asked.
     alone: bool,
@@ -136,16 +137,12 @@ enum Policy {
 
 impl Chance {
     fn new(queue: Arc<Queue>) -> Self {
-        Self { queue, seed: 0, random: 0, policy: Policy::Change(1), alone: false, now: 0 }
+        let random = SplitMix64::new(0);
+        Self { queue, seed: 0, random, policy: Policy::Change(1), alone: false, now: 0 }
     }
 
     fn below(&mut self, bound: u64) -> u64 {
-        // SplitMix64.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let fraction = u128::from(z ^ (z >> 31));
+        let fraction = u128::from(self.random.next());
         ((fraction * u128::from(bound)) >> 64) as u64
     }
 
@@ -226,7 +223,7 @@ impl Chance {
 impl Scheduler for Chance {
     fn new_execution(&mut self) -> Option<Schedule> {
         self.seed = self.queue.take()?;
-        self.random = self.seed;
+        self.random = SplitMix64::new(self.seed);
         self.now = 0;
         self.policy = match self.seed % 6 {
             4 => Policy::Priority(Vec::new()),

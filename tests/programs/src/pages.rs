@@ -7,6 +7,8 @@
 
 use core::ptr::NonNull;
 
+use splitmix::mix;
+
 use crate::sys::{self, Errno};
 use crate::{DAMAGED, println};
 
@@ -17,12 +19,9 @@ pub const WORDS: usize = PAGE_SIZE / 8;
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The first word of a page at a version (the finaliser of SplitMix64).
+/// The first word of a page at a version.
 fn seed(page: usize, version: u64) -> u64 {
-    let mut x = (page as u64 + 1).wrapping_mul(STEP) ^ version.wrapping_mul(0xd6e8_feb8_6659_fd93);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    mix((page as u64 + 1).wrapping_mul(STEP) ^ version.wrapping_mul(0xd6e8_feb8_6659_fd93))
 }
 
 /// A word that was not what had been written.

@@ -1,5 +1,7 @@
 //! The workloads, as traces of accesses that are the same on every machine.
 
+use splitmix::SplitMix64;
+
 use super::array::Array;
 use super::double::{exp, ln};
 
@@ -173,7 +175,7 @@ impl Trace {
         let segments = workload.segments(target);
         let steps = Array::locked(segments.iter().map(|segment| segment.count).sum());
         let mut trace = Self { steps, segments, pages };
-        let mut random = Random(0x5eed * 1_000_003 + pages as u64);
+        let mut random = Random(SplitMix64::new(0x5eed * 1_000_003 + pages as u64));
         let mut rest = &mut trace.steps[..];
         for segment in segments {
             let (steps, after) = rest.split_at_mut(segment.count);
@@ -260,25 +262,17 @@ fn skewed(steps: &mut [u32], pages: usize, random: &mut Random) {
     }
 }
 
-/// The generator SplitMix64.
-struct Random(u64);
+/// SplitMix64, whose numbers are made smaller as in `tests/foreign/trace.h`.
+struct Random(SplitMix64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     /// A number below `bound`.
     fn below(&mut self, bound: u32) -> u32 {
-        (((self.next() >> 32) * u64::from(bound)) >> 32) as u32
+        (((self.0.next() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
     /// A number from 0 up to, but without, 1: 53 random bits.
     fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
+        (self.0.next() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
 }
