@@ -114,10 +114,8 @@ impl<'m, E: Env> Files<'m, E> {
         }
     }
 
-    /// A transfer has ended.
+    /// A transfer has ended. The caller has a reference, as [`Cache::end_write`] asks for.
     pub(crate) fn ended(&self, direction: Direction, page: &'m Page, at: FilePage, ok: bool) {
-        // The cache's reference may go as soon as the page is unlocked or written.
-        let held = page.get();
         match direction {
             Direction::Read => self.cache.end_read(page, ok),
             Direction::Write => {
@@ -127,7 +125,6 @@ impl<'m, E: Env> Files<'m, E> {
                 self.cache.end_write(page, ok);
             }
         }
-        self.cache.lru.put(held);
     }
 
     /// Takes a page out of the cache: the file is shorter now, or the page could not be read.

@@ -281,8 +281,11 @@ impl<'m, E: Env> Faults<'m, E> {
         let end = match pte {
             Pte::None if site.wants_zero_page() => self.zero_page_fault(site),
             Pte::None => self.anonymous_fault(site),
+            // Counted where it is mapped.
             Pte::NotPresent(word) => match NotPresent::decode(word) {
-                NotPresent::Swap(entry) => self.swap_fault(site, entry, Need::Touch, patience)?,
+                NotPresent::Swap(entry) => {
+                    return self.swap_fault(site, entry, Need::Touch, patience);
+                }
             },
             Pte::Present(mapping) => self.write_protect_fault(site, mapping),
         };

@@ -13,12 +13,12 @@
 //!
 //! Counterpart in Linux: `do_swap_page`, `swap_cluster_readahead`.
 
-use super::{Access, Detour, FaultEnd, Faults, Need, Patience, Site};
+use super::{Access, Detour, FaultEnd, Faults, Need, Patience, Site, count_fault};
 use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::base::units::Order;
 use crate::env::{BlockDevice, Env, Mapping, PageTables, Prot, Pte, WaitEnd};
-use crate::page::{Page, PageFlags, PageLock, PageRef};
+use crate::page::{PageFlags, PageLock, PageRef};
 use crate::space::AreaFlags;
 use crate::swap::map::Held;
 use crate::swap::{Ahead, NotPresent, SwapEntry};
@@ -135,14 +135,15 @@ impl<'m, E: Env> Faults<'m, E> {
             let family = self.family_of_cached(&site, page, exclusive);
             page.set_mapping(family, site.area.index_of(site.vpn));
         }
-        match self.map_entry(site, page, entry, mapping) {
-            MapEnd::Done => {}
-            MapEnd::Changed => return FaultEnd::Minor,
-            MapEnd::TooMany => return FaultEnd::Killed,
-        }
-        self.after_swap_in(site, entry, lock, write && exclusive);
         // A store to a shared page faults again, and is given a copy then.
-        if found.read { FaultEnd::Major } else { FaultEnd::Minor }
+        let end = if found.read { FaultEnd::Major } else { FaultEnd::Minor };
+        match self.map_entry(site, found, mapping, end) {
+            Ok(end) => {
+                self.after_swap_in(site, entry, lock, write && exclusive);
+                end
+            }
+            Err(end) => end,
+        }
     }
 
     /// A failed read ends the access that asked for it, and no other.
@@ -156,27 +157,36 @@ impl<'m, E: Env> Faults<'m, E> {
     }
 
     /// Turns a swap entry into a mapping of its page, if it still is that entry. The counts
-    /// are right whenever the page-table lock is free.
+    /// are right whenever the page-table lock is free; the fault's, that ends like `end`, is one
+    /// of them.
+    ///
+    /// # Errors
+    /// How the fault ends if the entry is another one by now, or the page has as many mappings
+    /// as it can count.
     fn map_entry(
         &self,
         site: Site<'m, E>,
-        page: &'m Page,
-        entry: SwapEntry,
+        found: &SwappedIn<'m>,
         new: Mapping,
-    ) -> MapEnd {
+        end: FaultEnd,
+    ) -> Result<FaultEnd, FaultEnd> {
+        let page = found.page.page();
         let mut tables = site.space.tables.lock();
-        let Some(tables) = tables.as_mut() else { return MapEnd::Changed };
-        if tables.get(site.vpn) != NotPresent::Swap(entry).into() {
-            return MapEnd::Changed;
+        let Some(tables) = tables.as_mut() else { return Err(FaultEnd::Minor) };
+        if tables.get(site.vpn) != NotPresent::Swap(found.entry).into() {
+            return Err(FaultEnd::Minor);
         }
         if page.add_mapping().is_err() {
-            return MapEnd::TooMany;
+            return Err(FaultEnd::Killed);
         }
         tables.replace(site.vpn, Pte::Present(new));
         page.get().leak();
         site.space.add_resident(1);
         site.space.add_swapped(-1);
-        MapEnd::Done
+        Ok(match found.need {
+            Need::Touch => count_fault(site.space, end),
+            Need::Unuse => end,
+        })
     }
 
     /// The slot has one user less; it is given back when nobody will want it, so that the
@@ -252,15 +262,6 @@ impl<'m, E: Env> Faults<'m, E> {
         self.events.count(VmEvent::SwapRa, ahead);
         self.env.blocks().unplug();
     }
-}
-
-/// How [`Faults::map_entry`] ended.
-enum MapEnd {
-    Done,
-    /// The entry is another one by now.
-    Changed,
-    /// The page has as many mappings as it can count.
-    TooMany,
 }
 
 fn is_stored(state: crate::swap::map::SlotState) -> bool {

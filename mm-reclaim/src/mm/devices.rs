@@ -69,9 +69,13 @@ impl<'m, E: Env> Mm<'m, E> {
     )]
     pub fn complete(&self, end: Completion) {
         let (page, ok) = (self.map.page(end.frame), end.result.is_ok());
-        self.writeback.while_ending(|| match page.file_page() {
-            Some(at) => self.files.ended(end.direction, page, at, ok),
-            None => self.swap.ended(end.direction, page, ok),
+        self.writeback.while_ending(|| {
+            let held = page.get();
+            match page.file_page() {
+                Some(at) => self.files.ended(end.direction, page, at, ok),
+                None => self.swap.ended(end.direction, page, ok),
+            }
+            self.lru.put(held);
         });
     }
 

@@ -67,13 +67,6 @@ impl NotPresent {
     }
 }
 
-impl From<NotPresent> for crate::env::Pte {
-    #[inline(always)]
-    fn from(why: NotPresent) -> Self {
-        Self::NotPresent(why.encode())
-    }
-}
-
 impl fmt::Debug for SwapEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "swap {}:{}", self.device(), self.slot())

@@ -26,11 +26,18 @@ use crate::base::lock_order::SWAPON;
 use crate::base::stat::VmEvents;
 use crate::base::sync::{AtomicU8, AtomicU32, Lock, Once, Ordering};
 use crate::cache::Cache;
-use crate::env::Env;
+use crate::env::{Env, Pte};
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
 use crate::zone::Zones;
 use entry::MAX_SWAP_DEVICES;
+
+impl From<NotPresent> for Pte {
+    #[inline(always)]
+    fn from(why: NotPresent) -> Self {
+        Self::NotPresent(why.encode())
+    }
+}
 
 /// The swap devices of the machine, and the pages that have slots.
 pub(crate) struct Swap<'m, E: Env> {

@@ -41,17 +41,15 @@ impl<'m, E: Env> Swap<'m, E> {
         }
     }
 
-    /// A transfer has ended.
+    /// A transfer has ended. The caller has a reference: the cache's may go as soon as the page
+    /// is unlocked or written.
+    #[inline]
     pub(crate) fn ended(&self, direction: Direction, page: &'m Page, ok: bool) {
-        // The cache's reference lasts until the page is unlocked or written; this one a little
-        // longer.
-        let held = page.get();
         match direction {
             Direction::Read => self.end_read(page, ok),
             Direction::Write => self.end_write(page, ok),
         }
         self.drop_if_last_user_went(page);
-        self.lru.put(held);
     }
 
     fn end_read(&self, page: &'m Page, ok: bool) {

@@ -7,6 +7,7 @@ use super::Violation;
 use super::Violation as V;
 
 impl Display for Violation {
+    #[allow(clippy::too_many_lines, reason = "a table: one message for each violation")]
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match *self {
             V::BadFlags { pfn, why } => write!(f, "{pfn:?}: flags contradict each other: {why}"),
