@@ -35,7 +35,7 @@ use crate::lru::Lru;
 use crate::page::memmap::MemMap;
 use crate::page::{ListChoice, NewPage, PageRef};
 use crate::rmap::Rmap;
-use crate::space::{AddressSpace, AreaFlags, AreaView, SpaceId, SpaceOf, Spaces};
+use crate::space::{AddressSpace, AreaFlags, AreaView, Backing, SpaceId, SpaceOf, Spaces};
 use crate::swap::{NotPresent, Swap};
 use crate::zone::Zones;
 use crate::zone::gfp::Gfp;
@@ -258,18 +258,20 @@ impl<'m, E: Env> Faults<'m, E> {
             let mut tables = space.tables.lock();
             let Some(tables) = tables.as_mut() else { return Ok(FaultEnd::Killed) };
             match tables.get(site.vpn) {
-                Pte::None if site.wants_zero_page() => {
-                    match tables.set(site.vpn, self.zero_pte(&site)) {
-                        Ok(()) => return Ok(count_fault(space, FaultEnd::Minor)),
-                        Err(NoTable) => Pte::None,
+                Pte::None => match site.area.backing {
+                    Backing::Anonymous if site.wants_zero_page() => {
+                        match tables.set(site.vpn, self.zero_pte(&site)) {
+                            Ok(()) => return Ok(count_fault(space, FaultEnd::Minor)),
+                            Err(NoTable) => Pte::None,
+                        }
                     }
-                }
-                Pte::None => match self.touch_now(&site, tables) {
-                    Some(held) => {
-                        self.lru.add_held(held);
-                        return Ok(count_fault(space, FaultEnd::Minor));
-                    }
-                    None => Pte::None,
+                    Backing::Anonymous => match self.touch_now(&site, tables) {
+                        Some(held) => {
+                            self.lru.add_held(held);
+                            return Ok(count_fault(space, FaultEnd::Minor));
+                        }
+                        None => Pte::None,
+                    },
                 },
                 Pte::Present(mapping) if !needs_copy(&site, mapping) => {
                     tables.mark_accessed(site.vpn, site.access.is_write());
@@ -279,8 +281,10 @@ impl<'m, E: Env> Faults<'m, E> {
             }
         };
         let end = match pte {
-            Pte::None if site.wants_zero_page() => self.zero_page_fault(site),
-            Pte::None => self.anonymous_fault(site),
+            Pte::None => match site.area.backing {
+                Backing::Anonymous if site.wants_zero_page() => self.zero_page_fault(site),
+                Backing::Anonymous => self.anonymous_fault(site),
+            },
             // Counted where it is mapped.
             Pte::NotPresent(word) => match NotPresent::decode(word) {
                 NotPresent::Swap(entry) => {

@@ -103,7 +103,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         space.refuse_reaped()?;
         let range = choose_range(&mut index, place, pages)?;
         let start = range.start;
-        let new = AreaView { start, end: range.end, shift: 0, prot, flags, family: 0 };
+        let new = AreaView::anonymous(start, range.end, prot, flags);
         if !self.extend_neighbour(&mut index, &new) {
             self.new_area(&mut index, id, new)?;
         }

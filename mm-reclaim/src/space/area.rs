@@ -34,6 +34,15 @@ bitflags! {
     }
 }
 
+/// What an area shows where no page was ever touched. There is one kind so far; whoever asks
+/// matches on it, so that a file would be a new arm wherever it matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backing {
+    /// Memory of its own, zeroed at first.
+    #[doc(alias = "vma_is_anonymous")]
+    Anonymous,
+}
+
 /// A range of one address space. Fields are changed under the space's area lock, and
 /// under that of the tree of families too once there is a family.
 pub struct Area {
@@ -75,6 +84,8 @@ pub struct AreaView {
     pub prot: Prot,
     /// Other properties.
     pub flags: AreaFlags,
+    /// What it shows.
+    pub backing: Backing,
     /// The handle of its own family, or 0.
     pub family: u32,
 }
@@ -92,6 +103,11 @@ fn rights_of(word: u32) -> (Prot, AreaFlags) {
 }
 
 impl AreaView {
+    /// A new area of anonymous memory from `start` to `end`.
+    pub(crate) const fn anonymous(start: Vpn, end: Vpn, prot: Prot, flags: AreaFlags) -> Self {
+        Self { start, end, shift: 0, prot, flags, backing: Backing::Anonymous, family: 0 }
+    }
+
     /// The linear index of a page of the area.
     pub const fn index_of(&self, vpn: Vpn) -> u32 {
         vpn.0.wrapping_sub(self.shift)
@@ -114,6 +130,7 @@ impl AreaView {
         self.end == upper.start
             && self.prot == upper.prot
             && self.flags == upper.flags
+            && self.backing == upper.backing
             && self.shift == upper.shift
             && (self.family == upper.family || self.family == 0 || upper.family == 0)
     }
@@ -144,6 +161,9 @@ impl Area {
         self.set_bounds(view.start, view.end);
         self.shift.store(view.shift, Ordering::Relaxed);
         self.set_rights(view.prot, view.flags);
+        match view.backing {
+            Backing::Anonymous => {}
+        }
         debug_assert_eq!(self.chain.load(Ordering::Relaxed), 0, "it is still in families");
         self.set_family(0);
     }
@@ -157,6 +177,7 @@ impl Area {
             shift: self.shift.load(Ordering::Relaxed),
             prot,
             flags,
+            backing: Backing::Anonymous,
             family: self.family(),
         }
     }

@@ -18,7 +18,7 @@ mod tree;
 mod zero_page;
 
 pub(crate) use area::Areas;
-pub use area::{Area, AreaFlags, AreaView};
+pub use area::{Area, AreaFlags, AreaView, Backing};
 pub(crate) use directory::Directory;
 pub(crate) use family::{Families, Links, Loose, Tally, Tree, TreeLock, Trees};
 pub use family::{Family, Link};

@@ -11,7 +11,7 @@ use crate::tests::cases;
 
 fn view(start: u32, end: u32, shift: u32) -> AreaView {
     let (start, end) = (Vpn(start), Vpn(end));
-    AreaView { start, end, shift, prot: Prot::READ, flags: AreaFlags::empty(), family: 0 }
+    AreaView { shift, ..AreaView::anonymous(start, end, Prot::READ, AreaFlags::empty()) }
 }
 
 proptest! {

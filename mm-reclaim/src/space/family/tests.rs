@@ -40,9 +40,7 @@ impl<'m> Machine<'m> {
     /// An area of a space that is in no family.
     pub(super) fn area(&self, space: u32) -> &'m Area {
         let area = grow(self.grounds, &self.areas, Area::blank);
-        let (start, end, shift) = (Vpn(16), Vpn(20), 0);
-        let (prot, flags) = (Prot::READ, AreaFlags::empty());
-        area.init(space, AreaView { start, end, shift, prot, flags, family: 0 });
+        area.init(space, AreaView::anonymous(Vpn(16), Vpn(20), Prot::READ, AreaFlags::empty()));
         area
     }
 

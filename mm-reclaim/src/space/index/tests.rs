@@ -20,14 +20,7 @@ const ABOVE: u32 = 8;
 const LOW: Vpn = Vpn(MMAP_TOP.0 - BELOW);
 
 fn view(range: &Range<Vpn>) -> AreaView {
-    AreaView {
-        start: range.start,
-        end: range.end,
-        shift: 0,
-        prot: Prot::READ,
-        flags: AreaFlags::empty(),
-        family: 0,
-    }
+    AreaView::anonymous(range.start, range.end, Prot::READ, AreaFlags::empty())
 }
 
 /// An index and the areas that it should hold, by their first page.
