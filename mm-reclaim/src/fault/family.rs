@@ -68,7 +68,7 @@ impl<'m, E: Env> Faults<'m, E> {
     /// area of the fault is about to; `exclusive`: nobody else has an entry for its slot.
     pub(crate) fn family_of_cached(&self, site: &Site<'m, E>, page: &Page, exclusive: bool) -> u32 {
         let own = site.area.family;
-        match page.mapping() {
+        match page.owner() {
             _ if exclusive => own,
             // What came back by a read carries none yet.
             0 => self.spaces.families.at(own).root(),
@@ -79,10 +79,10 @@ impl<'m, E: Env> Faults<'m, E> {
     /// The area of the fault is the only one that has the page: walks need ask no relatives for
     /// it from now on. If somebody has the page locked, it carries what it did.
     pub(crate) fn own_page(&self, site: &Site<'m, E>, page: &'m Page) {
-        if page.mapping() != site.area.family
+        if page.owner() != site.area.family
             && let Some(lock) = page.try_lock()
         {
-            page.set_mapping(site.area.family, site.area.index_of(site.vpn));
+            page.set_owner(site.area.family, site.area.index_of(site.vpn));
             self.zones.unlock(lock);
         }
     }

@@ -133,7 +133,7 @@ impl<'m, E: Env> Faults<'m, E> {
         let mapping = Mapping { pfn: self.map.pfn(page), prot, young, dirty: writable && write };
         if !page.is_mapped() {
             let family = self.family_of_cached(&site, page, exclusive);
-            page.set_mapping(family, site.area.index_of(site.vpn));
+            page.set_owner(family, site.area.index_of(site.vpn));
         }
         // A store to a shared page faults again, and is given a copy then.
         let end = if found.read { FaultEnd::Major } else { FaultEnd::Minor };

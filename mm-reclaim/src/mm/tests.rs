@@ -151,7 +151,7 @@ fn a_compound_page_is_freed_as_a_whole() {
             assert_eq!(mm.map.nr_pages(head), order.pages());
             for i in 1..order.pages() {
                 let tail = mm.map.page(pfn + i);
-                assert_eq!((tail.flags(), tail.mapping()), (PageFlags::TAIL, pfn.0));
+                assert_eq!((tail.flags(), tail.owner()), (PageFlags::TAIL, pfn.0));
                 assert_eq!(tail.refs(), 0);
             }
             assert_eq!(mm.total_free(), free - order.pages());

@@ -27,7 +27,7 @@ bitflags! {
         const RESERVED = 1 << 6;
         /// Head of a free block; `private` is its order. (Z)
         const BUDDY = 1 << 7;
-        /// Other page of a compound page; `mapping` is the head's frame. (C) while allocated
+        /// Other page of a compound page; `owner` is the head's frame. (C) while allocated
         const TAIL = 1 << 8;
         /// Carries private data (file buffers) that must be released first. (P)
         const PRIVATE = 1 << 9;

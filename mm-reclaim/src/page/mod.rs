@@ -10,7 +10,7 @@
 //! | `mapcount`, `memcg` | 2 + 2 | 0 | mappings, group | 0 |
 //! | `next`, `prev` | 8 | free list | LRU or private list | unlinked |
 //! | `private` | 4 | order | swap entry, in the swap cache | first tail: order |
-//! | `place`, low half: `mapping` | 4 | 0 | handle of its anon family | tails: the head's frame |
+//! | `place`, low half: `owner` | 4 | 0 | handle of its family, or its file | tails: the head's frame |
 //! | `place`, high half: `index` | 4 | migrate type | linear index in the family | 0 |
 //!
 //! # The reference count as a state machine
@@ -149,13 +149,15 @@ impl Page {
         self.memcg.load(Ordering::Relaxed)
     }
 
-    /// The handle of the anon family that maps the page; 0 for none.
+    /// Whose page it is: the handle of the family of areas that may map it, or its file, if
+    /// `FILE` is set; of a tail, the head's frame. 0 for nobody's.
+    #[doc(alias = "mapping")]
     #[inline(always)]
-    pub fn mapping(&self) -> u32 {
+    pub fn owner(&self) -> u32 {
         self.place.load(Ordering::Relaxed) as u32
     }
 
-    /// The linear index within the family.
+    /// The linear index within the family, or within the file.
     #[inline(always)]
     pub fn index(&self) -> u32 {
         (self.place.load(Ordering::Relaxed) >> 32) as u32
@@ -181,7 +183,7 @@ impl Page {
     /// The page of a file that this one is, if it is in a file's page cache.
     #[inline]
     pub fn file_page(&self) -> Option<FilePage> {
-        let at = FilePage { file: FileId(self.mapping()), index: self.index() };
+        let at = FilePage { file: FileId(self.owner()), index: self.index() };
         self.has(PageFlags::FILE).then_some(at)
     }
 }
@@ -193,7 +195,7 @@ impl fmt::Debug for Page {
             .field("zone", &self.zone_index())
             .field("refs", &self.refs())
             .field("mapcount", &self.mapcount())
-            .field("mapping", &self.mapping())
+            .field("owner", &self.owner())
             .field("index", &self.index())
             .field("private", &self.private())
             .finish()

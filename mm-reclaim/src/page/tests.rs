@@ -223,7 +223,7 @@ impl<'p> Driven<'p> {
         assert!(self.page.remove_mapping(), "it was mapped once");
         assert!(!self.page.put() && self.page.put(), "the mapping and the batch held it");
         assert!(self.page.prepare_free(), "{:?}", self.page);
-        assert_eq!((self.page.flags(), self.page.mapping()), (PageFlags::empty(), 0));
+        assert_eq!((self.page.flags(), self.page.owner()), (PageFlags::empty(), 0));
         self.page.enter_buddy(Order::new(order).expect("an order"), 1);
         assert_eq!((self.page.flags(), self.page.private()), (PageFlags::BUDDY, order.into()));
         assert_eq!(self.page.flags().fault(), None);
@@ -240,7 +240,7 @@ impl<'p> Driven<'p> {
         assert_eq!(page.flags().fault(), None, "{page:?}");
         assert_eq!((page.zone_index(), page.private()), (ZONE.into(), self.entry));
         assert_eq!((page.refs(), page.mapcount()), (2, 1));
-        assert_eq!((page.mapping(), page.index()), (1, 2));
+        assert_eq!((page.owner(), page.index()), (1, 2));
     }
 }
 
@@ -358,11 +358,11 @@ fn heads_count_their_block_and_tails_name_their_head() {
     head.make_head();
     tail.make_tail(77);
     tail.set_compound_order(Order::PAGEBLOCK);
-    assert_eq!((map.nr_pages(head), map.nr_pages(tail), tail.mapping()), (512, 1, 77));
+    assert_eq!((map.nr_pages(head), map.nr_pages(tail), tail.owner()), (512, 1, 77));
     assert_eq!((head.private(), tail.private()), (0, 9), "the head's is free for a swap entry");
     assert!(head.has(PageFlags::HEAD) && tail.has(PageFlags::TAIL));
     tail.clear_tail();
-    assert_eq!((tail.flags(), tail.mapping(), tail.private()), (PageFlags::empty(), 0, 0));
+    assert_eq!((tail.flags(), tail.owner(), tail.private()), (PageFlags::empty(), 0, 0));
 }
 
 /// Gets and puts references until told to stop.
@@ -451,7 +451,7 @@ fn a_report_shows_state_zone_counts_and_handles() {
     let page = owned_page();
     page.make_tail(5);
     let said = std::format!("{page:?}");
-    for part in ["TAIL", "zone: 2", "refs: 1", "mapcount: 0", "mapping: 5"] {
+    for part in ["TAIL", "zone: 2", "refs: 1", "mapcount: 0", "owner: 5"] {
         assert!(said.contains(part), "{part} in {said}");
     }
     assert!(PageFlags::all().bits() < 1 << 30, "the two bits at the top name the zone");

@@ -115,7 +115,7 @@ impl Drop for PageRef<'_> {
 
 /// The page lock.
 ///
-/// It proves that swap-cache membership, `mapping`, `private` and the start of write-back
+/// It proves that swap-cache membership, `owner`, `private` and the start of write-back
 /// stand still; not that mappings or dirtiness do.
 #[must_use = "a page lock must be given back"]
 pub struct PageLock<'m>(&'m Page);

@@ -123,20 +123,20 @@ impl Page {
     /// mapping's and that of the batch by which it enters the lists. The second is added, not
     /// stored: who looks for the frame's former page may hold one for a moment.
     #[inline(always)]
-    pub(crate) fn init_anon(&self, mapping: u32, index: u32) {
+    pub(crate) fn init_anon(&self, family: u32, index: u32) {
         self.refs.fetch_add(1, Ordering::Relaxed);
-        self.set_mapping(mapping, index);
+        self.set_owner(family, index);
         self.mapcount.store(1, Ordering::Relaxed);
         let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
         let flags = PageFlags::UPTODATE.union(PageFlags::SWAPBACKED).bits();
         self.flags.store(zone | flags, Ordering::Relaxed);
     }
 
-    /// Says who maps the page. For the holder of the page lock while nothing maps it, or while
+    /// Says whose the page is. For the holder of the page lock while nothing maps it, or while
     /// only areas do that the new family leads to as well.
     #[inline(always)]
-    pub(crate) fn set_mapping(&self, mapping: u32, index: u32) {
-        self.place.store(u64::from(index) << 32 | u64::from(mapping), Ordering::Relaxed);
+    pub(crate) fn set_owner(&self, owner: u32, index: u32) {
+        self.place.store(u64::from(index) << 32 | u64::from(owner), Ordering::Relaxed);
     }
 
     // ---- contents ----
@@ -205,7 +205,7 @@ impl Page {
     /// A fresh page, which nobody else knows, becomes one of a file, whose contents are still to
     /// come. The cache holds a reference from now on, and the caller the page lock.
     pub(crate) fn begin_in_file(&self, at: FilePage) -> PageLock<'_> {
-        self.set_mapping(at.file.0, at.index);
+        self.set_owner(at.file.0, at.index);
         let now = self.flags.load(Ordering::Relaxed);
         let flags = PageFlags::LOCKED.union(PageFlags::FILE).bits();
         self.flags.store(now | flags, Ordering::Relaxed);
@@ -216,7 +216,7 @@ impl Page {
     pub(crate) fn leave_cache(&self) {
         let was = self.clear(PageFlags::SWAPCACHE.union(PageFlags::FILE));
         if was.contains(PageFlags::FILE) {
-            self.set_mapping(0, 0);
+            self.set_owner(0, 0);
         }
         self.private.store(0, Ordering::Relaxed);
     }
@@ -346,7 +346,7 @@ impl Page {
     /// Becomes the head of a free block.
     pub(crate) fn enter_buddy(&self, order: Order, migrate_type: u8) {
         self.private.store(u32::from(order.get()), Ordering::Relaxed);
-        self.set_mapping(0, u32::from(migrate_type));
+        self.set_owner(0, u32::from(migrate_type));
         self.set(PageFlags::BUDDY);
     }
 
@@ -354,7 +354,7 @@ impl Page {
     pub(crate) fn leave_buddy(&self) {
         self.clear(PageFlags::BUDDY);
         self.private.store(0, Ordering::Relaxed);
-        self.set_mapping(0, 0);
+        self.set_owner(0, 0);
     }
 
     /// A frame of the boot allocator is handed over: frozen, ready to be freed.
@@ -389,7 +389,7 @@ impl Page {
         if sound {
             debug_assert!(self.private() == 0, "freed with what its flags do not say: {self:?}");
             self.flags.store(now & (3 << ZONE_SHIFT), Ordering::Relaxed);
-            self.set_mapping(0, 0);
+            self.set_owner(0, 0);
         }
         sound
     }
@@ -406,7 +406,7 @@ impl Page {
 
     /// Makes the page a tail of the compound page whose head is frame `head`.
     pub(crate) fn make_tail(&self, head: u32) {
-        self.set_mapping(head, 0);
+        self.set_owner(head, 0);
         self.set(PageFlags::TAIL);
     }
 
@@ -420,14 +420,14 @@ impl Page {
     pub(crate) fn clear_tail(&self) {
         self.clear(PageFlags::TAIL);
         self.private.store(0, Ordering::Relaxed);
-        self.set_mapping(0, 0);
+        self.set_owner(0, 0);
     }
 
     // ---- chunks of objects, for their pool ----
 
     /// The frame is a chunk of the pool `kind` from now on.
     pub(crate) fn mark_table(&self, kind: u32) {
-        self.set_mapping(0, kind);
+        self.set_owner(0, kind);
         // Release pairs with the Acquire of `is_table`: the objects are seen as they were made.
         self.flags.fetch_or(PageFlags::TABLE.bits(), Ordering::Release);
     }
@@ -437,7 +437,7 @@ impl Page {
         // SeqCst, like `hold`'s reference: either the mark is seen gone there, or that
         // reference is seen when the pool's is put.
         self.flags.fetch_and(!PageFlags::TABLE.bits(), Ordering::SeqCst);
-        self.set_mapping(0, 0);
+        self.set_owner(0, 0);
     }
 
     /// Whether the frame is a chunk of the pool `kind`. The caller holds a reference.
@@ -462,9 +462,9 @@ impl Page {
         self.refs.fetch_add(refs as u32, Ordering::Relaxed);
     }
 
-    /// Overwrites handle and index behind everybody's back, like [`Page::corrupt_flags`].
+    /// Overwrites owner and index behind everybody's back, like [`Page::corrupt_flags`].
     #[doc(hidden)]
-    pub fn corrupt_mapping(&self, mapping: u32, index: u32) {
-        self.set_mapping(mapping, index);
+    pub fn corrupt_owner(&self, owner: u32, index: u32) {
+        self.set_owner(owner, index);
     }
 }

@@ -84,7 +84,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         page: &Page,
         frames: &mut FamilyFrames<'m>,
     ) -> Option<LockedFamily<'m, E>> {
-        let handle = page.mapping();
+        let handle = page.owner();
         let there = self.spaces.families.frame_of(handle);
         if frames.family.at != there {
             self.hold_frame(handle, there, &mut frames.family)?;

@@ -128,7 +128,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         area: &Area,
     ) -> Result<(), Violation> {
         let page = self.map.get(pfn).filter(|page| {
-            page.has(PageFlags::SWAPCACHE) && page.private() == entry.raw() && page.mapping() != 0
+            page.has(PageFlags::SWAPCACHE) && page.private() == entry.raw() && page.owner() != 0
         });
         page.map_or(Ok(()), |_| self.check_leads_back(space, vpn, pfn, area))
     }
@@ -143,7 +143,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         let broken = Violation::BrokenRmap { space, vpn, pfn };
         let page = self.map.get(pfn).ok_or(broken)?;
         let mut families = self.spaces.trees().families_of(area);
-        let leads_back = families.any(|family| family == page.mapping())
+        let leads_back = families.any(|family| family == page.owner())
             && page.index() == area.view().index_of(vpn);
         if leads_back { Ok(()) } else { Err(broken) }
     }

@@ -183,12 +183,12 @@ fn a_split_area_still_leads_to_its_pages() {
             assert_eq!(mm.handle_fault(id, (start + i).addr(), Access::Write), FaultEnd::Minor);
         }
         let before: Vec<(u32, u32)> =
-            (0..9).map(|i| (page(i).mapping(), page(i).index())).collect();
+            (0..9).map(|i| (page(i).owner(), page(i).index())).collect();
         mm.munmap(id, start + 4..start + 5).expect("a hole in the middle");
         mm.mprotect(id, start + 1..start + 3, Prot::READ).expect("areas without a hole");
         let space = Space { id, pages: (0..9).map(|i| (start + i, rw)).collect() };
         for i in [0, 1, 2, 3, 5, 6, 7, 8] {
-            assert_eq!((page(i).mapping(), page(i).index()), before[i as usize]);
+            assert_eq!((page(i).owner(), page(i).index()), before[i as usize]);
             let mut hits = Vec::new();
             let mut frames = crate::rmap::FamilyFrames::NONE;
             mm.rmap.rmap_walk(page(i), &mut frames, |hit| {

@@ -181,7 +181,7 @@ fn a_compound_page_is_freed_as_a_whole() {
             assert!(page(machine, head).has(PageFlags::HEAD));
             assert_eq!(machine.mm.memmap().nr_pages(page(machine, head)), 1 << n);
             let tails = (1..1 << n).map(|i| page(machine, head + i));
-            assert!(tails.clone().all(|t| t.has(PageFlags::TAIL) && t.mapping() == head.0));
+            assert!(tails.clone().all(|t| t.has(PageFlags::TAIL) && t.owner() == head.0));
             assert_eq!(machine.mm.total_free(), free - (1 << n));
             prove(machine);
             machine.mm.free_pages(head, order(n));

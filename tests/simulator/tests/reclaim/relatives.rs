@@ -190,11 +190,11 @@ fn a_cached_page_of_the_wrong_family_is_reported() {
         let mut grandchild = child.fork().expect("a grandchild");
         grandchild.write(area.start).expect("alive");
         let other = page(machine, frame(machine, &grandchild, area.start));
-        let was = (cached.mapping(), cached.index());
-        cached.corrupt_mapping(other.mapping(), was.1);
+        let was = (cached.owner(), cached.index());
+        cached.corrupt_owner(other.owner(), was.1);
         let said = machine.mm.validate();
         assert!(matches!(said, Err(Violation::BrokenRmap { .. })), "{said:?}");
-        cached.corrupt_mapping(was.0, was.1);
+        cached.corrupt_owner(was.0, was.1);
         prove(machine);
     });
 }

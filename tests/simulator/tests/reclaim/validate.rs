@@ -168,11 +168,11 @@ fn page_rows() -> Vec<Row> {
         }),
         row("a page that names another family", BROKEN_RMAP, |b| {
             let page = b.own();
-            page.corrupt_mapping(page.mapping() + 1, page.index());
+            page.corrupt_owner(page.owner() + 1, page.index());
         }),
         row("a page that names another place", BROKEN_RMAP, |b| {
             let page = b.own();
-            page.corrupt_mapping(page.mapping(), page.index() + 1);
+            page.corrupt_owner(page.owner(), page.index() + 1);
         }),
     ]
 }
