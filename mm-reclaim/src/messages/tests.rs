@@ -6,6 +6,7 @@ use crate::base::units::{FileId, FilePage, Order, Pfn, PhysAddr, Vpn};
 use crate::block::IoError;
 use crate::boot::memblock::{MemblockError, NoGrowth, Region, Set};
 use crate::boot::plan::PlanError;
+use crate::cache::CacheError;
 use crate::env::{NoTable, NotEntered};
 use crate::fault::SwapOffError;
 use crate::oom::BadOomScore;
@@ -20,6 +21,7 @@ use crate::zone::ZoneId;
 const PFN: Pfn = Pfn(0x80);
 const VPN: Vpn = Vpn(0x12);
 const SPACE: SpaceId = SpaceId::from_bits(5 | 3 << 32);
+const AT: FilePage = FilePage { file: FileId(3), index: 8 };
 const LIST: LruList = LruList::InactiveAnon;
 const ZONE: ZoneId = ZoneId::Dma32;
 
@@ -94,6 +96,9 @@ fn what_programs_are_told() {
         (&BadOomScore::OutOfRange(-1001), "-1001 is not within -1000 to 1000"),
         (&BadOomScore::NoSuchSpace, "there is no such address space"),
         (&NoTable, "a translation table is missing"),
+        (&CacheError::NoSuchPage(AT), "page 8 of file 3: the file has no such page"),
+        (&CacheError::Read(AT), "page 8 of file 3 could not be read"),
+        (&CacheError::Killed, "no memory, or the caller was killed"),
         (&NotEntered, "the page is cached by now, or the file has none there"),
     ]);
 }
@@ -208,7 +213,7 @@ fn what_is_wrong_with_the_books_of_spaces_and_slots() {
         ),
         (&Violation::OrphanSlot(entry), "swap 1:77 and its page do not name each other"),
         (
-            &Violation::OrphanFilePage { pfn: PFN, at: FilePage { file: FileId(3), index: 8 } },
+            &Violation::OrphanFilePage { pfn: PFN, at: AT },
             "pfn 0x80 says that it is page 8 of file 3, which is not so",
         ),
         (&Violation::UnusedSlot(entry), "swap 1:77 is named by a table, and not used"),
