@@ -154,7 +154,7 @@ fn what_is_wrong_with_the_books_of_pages() {
         ),
         (
             &Violation::ListSize { list: LIST, kept: 4, counted: 3 },
-            "InactiveAnon is said to hold 4 pages, and holds 3",
+            "InactiveAnon counts 4 pages, and has 3",
         ),
         (
             &Violation::LeakedIsolation { flagged: 1, counted: 2 },
@@ -167,12 +167,12 @@ fn what_is_wrong_with_the_books_of_pages() {
         ),
         (
             &Violation::WrongRefs { pfn: PFN, counts: 2, holders: 1 },
-            "pfn 0x80 counts 2 references, and 1 hold it",
+            "pfn 0x80 counts 2 references, and has 1",
         ),
         (&Violation::LostPage(PFN), "pfn 0x80 is not free, and nobody holds it"),
         (
             &Violation::FreeCount { zone: ZONE, kept: 9, counted: 8 },
-            "zone Dma32 counts 9 free pages, and has 8",
+            "Dma32 counts 9 free pages, and has 8",
         ),
         (
             &Violation::BadFreeBlock { pfn: PFN, order: Order::PAGEBLOCK },
@@ -195,6 +195,10 @@ fn what_is_wrong_with_the_books_of_spaces_and_slots() {
             "space 5.3 maps pfn 0x80 at 0x12000, which leads not back",
         ),
         (&Violation::BadArea { space: SPACE, start: VPN }, "space 5.3: bad area at 0x12000"),
+        (
+            &Violation::BadFamily { space: SPACE, start: VPN },
+            "space 5.3: the area at 0x12000 and its families disagree",
+        ),
         (
             &Violation::UnmergedAreas { space: SPACE, at: VPN },
             "space 5.3: the areas that meet at 0x12000 should be one",
