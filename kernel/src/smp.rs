@@ -54,7 +54,7 @@ impl fmt::Display for Refusal {
             Self::NoPsci => f.write_str("the device tree does not say how to call PSCI"),
             Self::Psci(PsciError(code)) => write!(f, "PSCI refuses with {code}"),
             Self::Release(at) => write!(f, "its release address {at:#x} is no mapped memory"),
-            Self::NoTask(error) => write!(f, "no idle task: {error:?}"),
+            Self::NoTask(error) => write!(f, "no idle task: {error}"),
             Self::Silent => f.write_str("it does not report"),
         }
     }

@@ -99,7 +99,7 @@ fn memory_management(
         count += 1;
     }
     check_reserve(&machine.args, &ranges[..count]);
-    let plan = Plan::new(&ranges[..count], config(machine)).unwrap_or_else(|e| panic!("{e:?}"));
+    let plan = Plan::new(&ranges[..count], config(machine)).unwrap_or_else(|e| panic!("{e}"));
     let block = take::<u8>(&mut memory, plan.storage_layout::<KernelEnv>());
     let swap = memory
         .ramdisk
@@ -175,16 +175,15 @@ fn tasks(machine: &Machine) {
     });
     timer::init(machine.tree.virtual_timer.unwrap_or(27), rate);
     paging::init(mmu::empty_root());
-    task::adopt_boot_task(&glue::ForTasks)
-        .unwrap_or_else(|error| panic!("no boot task: {error:?}"));
+    task::adopt_boot_task(&glue::ForTasks).unwrap_or_else(|error| panic!("no boot task: {error}"));
     cpu::irqs_on();
     let kswapd = || -> ! { glue::mm().kswapd() };
     task::spawn_server(Class::Serves, "kswapd0", TaskFlags::KSWAPD, kswapd)
-        .unwrap_or_else(|error| panic!("no kswapd: {error:?}"));
+        .unwrap_or_else(|error| panic!("no kswapd: {error}"));
     let reaper = || -> ! { glue::mm().oom_reaper() };
     // Before all others: the memory that it brings is waited for, and it comes at once.
     task::spawn_server(Class::First, "oom_reaper", TaskFlags::empty(), reaper)
-        .unwrap_or_else(|error| panic!("no reaper: {error:?}"));
+        .unwrap_or_else(|error| panic!("no reaper: {error}"));
 }
 
 /// Bytes that are mapped of one of the controller's register blocks, at most: the
@@ -212,7 +211,7 @@ fn map_registers(Span { base, size }: Span) -> usize {
     spare.fill_with(|| mm.alloc_pages(Gfp::KERNEL, Order::ZERO));
     let mapped = mmu::map_device(PhysAddr(base), size.min(REGISTERS), &mut spare);
     spare.into_iter().flatten().for_each(|frame| mm.free_pages(frame, Order::ZERO));
-    mapped.unwrap_or_else(|error| panic!("the interrupt controller at {base:#x}: {error:?}")).addr()
+    mapped.unwrap_or_else(|error| panic!("the interrupt controller at {base:#x}: {error}")).addr()
 }
 
 /// Takes the RAM disk into use.
@@ -224,11 +223,11 @@ fn swap(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
     let server = || -> ! { ramdisk::serve(|completion| glue::mm().complete(completion)) };
     // SAFETY: memblock carved the pieces out for this, they are mapped and nobody else's.
     let (device, blocks) = unsafe { ramdisk::start(place, &args.ramdisk, server) }
-        .unwrap_or_else(|error| panic!("no RAM disk: {error:?}"));
+        .unwrap_or_else(|error| panic!("no RAM disk: {error}"));
     let header = ramdisk::disk(device).expect("a disk that was started").header();
     match mm.swapon(device, blocks, &header, slots, 0) {
         Ok(usable) => println!("swap: RAM disk at {place:?}, {usable} slots"),
-        Err(error) => println!("swap: refused: {error:?}"),
+        Err(error) => println!("swap: refused: {error}"),
     }
 }
 

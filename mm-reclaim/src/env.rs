@@ -404,6 +404,8 @@ pub trait Tasks: Sync {
 /// A device may complete a request inline, by returning the [`Completion`] from
 /// [`BlockDevice::submit`], or later, by handing it to `Mm::complete` from a task of its
 /// own (never from an interrupt handler, and not from within `submit`).
+///
+/// A driver is tested alone with the requests of [`Bio::for_test`].
 pub trait BlockDevice: Sync {
     /// Starts a transfer between a frame and a block of a device.
     ///

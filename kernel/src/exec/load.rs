@@ -66,8 +66,8 @@ impl fmt::Display for ExecError {
             Self::Archive(error) => error.fmt(f),
             Self::Image(error) => error.fmt(f),
             Self::Arguments => write!(f, "its arguments are too long"),
-            Self::Space(error) => write!(f, "no room: {error:?}"),
-            Self::Spawn(error) => write!(f, "no task: {error:?}"),
+            Self::Space(error) => write!(f, "no room: {error}"),
+            Self::Spawn(error) => write!(f, "no task: {error}"),
             Self::Memory => write!(f, "no memory to load it into"),
         }
     }

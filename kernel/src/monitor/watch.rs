@@ -160,7 +160,7 @@ fn check_books(mm: &KernelMm) -> bool {
             true
         }
         Err(violation) => {
-            println!("BOOKS ARE WRONG: {violation:x?}");
+            println!("BOOKS ARE WRONG: {violation}");
             false
         }
     }

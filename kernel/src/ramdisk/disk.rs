@@ -2,6 +2,7 @@
 //!
 //! Locks and their order are told at the head of [`super`].
 
+use core::fmt;
 use core::sync::atomic::{
     AtomicBool,
     Ordering::{Acquire, Relaxed, Release},
@@ -55,6 +56,17 @@ pub enum StartError {
     /// There is no task to serve the queue.
     NoServer(SpawnError),
 }
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadSize(blocks) => write!(f, "its memory has {blocks} pages, and two are needed"),
+            Self::NoServer(error) => write!(f, "no task to serve it: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
 
 /// Makes the RAM of `place` the RAM disk, formatted with an ordinary swap header, and starts
 /// the task that serves its queue, whose body is to call [`serve`]. Returns its number and

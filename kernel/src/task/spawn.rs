@@ -3,6 +3,7 @@
 //! **Data.** A new task's slot and stack, which belong to the creator until it starts the
 //! task. **Lock.** The scheduler lock, to take the slot and to start.
 
+use core::fmt;
 use core::mem::size_of;
 
 use mm_reclaim::env::TaskFlags;
@@ -10,7 +11,7 @@ use mm_reclaim::space::{SpaceError, SpaceId};
 
 use super::fair::{Class, Pace};
 use super::services::{self, Services, services};
-use super::{TaskId, sched, stack, state};
+use super::{MAX_TASKS, TaskId, sched, stack, state};
 use crate::arch::context::{self, Context, UserState};
 use crate::arch::cpu;
 use crate::arch::trap::TrapFrame;
@@ -26,6 +27,18 @@ pub enum SpawnError {
     /// No address space for its program.
     Space(SpaceError),
 }
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyTasks => write!(f, "there are {MAX_TASKS} tasks, as many as there may be"),
+            Self::NoStack => f.write_str("there is no memory for its stack"),
+            Self::Space(error) => write!(f, "it gets no address space: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for SpawnError {}
 
 /// Makes the code that boots the kernel a task, and gives this CPU its idle task. The page
 /// allocator works; from here on the caller may sleep. Tasks turn to `services` from now on.

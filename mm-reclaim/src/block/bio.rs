@@ -3,6 +3,7 @@
 //! A [`Bio`] is the only proof that a transfer is under way: for a write it is what will
 //! end the page's write-back, for a read it holds the page lock. It cannot be copied or
 //! dropped, only completed, and only a [`Completion`] can be handed back to `Mm::complete`.
+//! The one that [`Bio::for_test`] makes proves nothing, and its completion is refused there.
 //!
 //! A request names a device and a block, and says nothing of what they are used for. Its end
 //! goes to the owner of the page, whom the page names: a page does not leave its cache under a
@@ -37,6 +38,7 @@ pub struct Bio {
     device: DeviceId,
     block: u32,
     frame: Pfn,
+    for_test: bool,
 }
 
 /// The end of a transfer.
@@ -46,11 +48,38 @@ pub struct Completion {
     pub(crate) direction: Direction,
     pub(crate) frame: Pfn,
     pub(crate) result: Result<(), IoError>,
+    for_test: bool,
 }
 
 impl Bio {
     pub(crate) fn new(direction: Direction, device: DeviceId, block: u32, frame: Pfn) -> Self {
-        Self { direction, device, block, frame }
+        Self { direction, device, block, frame, for_test: false }
+    }
+
+    /// A request of nobody's, to test a driver with before there is any page to write. The frame
+    /// is one of the test's own. It is submitted and completed like any other; the test looks at
+    /// [`Completion::result`].
+    ///
+    /// ```
+    /// use mm_reclaim::block::{Bio, Completion, DeviceId, Direction, IoError};
+    /// use mm_reclaim::units::Pfn;
+    ///
+    /// /// A disk of four blocks that writes nothing.
+    /// fn submit(bio: Bio) -> Option<Completion> {
+    ///     let fails = bio.block() >= 4 || bio.direction() == Direction::Write;
+    ///     Some(bio.complete(if fails { Err(IoError) } else { Ok(()) }))
+    /// }
+    ///
+    /// let ends = |direction, block| {
+    ///     let bio = Bio::for_test(direction, DeviceId(0), block, Pfn(7));
+    ///     submit(bio).expect("a synchronous disk").result()
+    /// };
+    /// assert_eq!(ends(Direction::Read, 3), Ok(()));
+    /// assert_eq!(ends(Direction::Read, 4), Err(IoError));
+    /// assert_eq!(ends(Direction::Write, 3), Err(IoError));
+    /// ```
+    pub fn for_test(direction: Direction, device: DeviceId, block: u32, frame: Pfn) -> Self {
+        Self { direction, device, block, frame, for_test: true }
     }
 
     /// The direction of the transfer.
@@ -75,9 +104,24 @@ impl Bio {
 
     /// Ends the transfer.
     pub fn complete(self, result: Result<(), IoError>) -> Completion {
-        let end = Completion { direction: self.direction, frame: self.frame, result };
+        let Self { direction, frame, for_test, .. } = self;
         mem::forget(self);
-        end
+        Completion { direction, frame, result, for_test }
+    }
+}
+
+impl Completion {
+    /// Whether the transfer succeeded.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn result(&self) -> Result<(), IoError> {
+        self.result
+    }
+
+    /// Some page waits for this.
+    pub(crate) fn is_real(&self) -> bool {
+        !self.for_test
     }
 }
 

@@ -35,7 +35,9 @@ impl<'m, E: Env> Cache<'m, E> {
         page: &'m Page,
     ) -> Option<Completion> {
         let bio = Bio::new(direction, device, block, self.map.pfn(page));
-        self.env.blocks().submit(bio)
+        let end = self.env.blocks().submit(bio);
+        debug_assert!(end.as_ref().is_none_or(Completion::is_real), "{end:?} is a test's");
+        end
     }
 
     /// A read has ended: the contents are there, or are not, and the lock is given back. The

@@ -6,6 +6,7 @@ use crate::base::units::{FileId, FilePage, Order, Pfn, PhysAddr, Vpn};
 use crate::block::IoError;
 use crate::boot::memblock::{MemblockError, NoGrowth, Region, Set};
 use crate::boot::plan::PlanError;
+use crate::cache::CacheError;
 use crate::env::{NoTable, NotEntered};
 use crate::fault::SwapOffError;
 use crate::oom::BadOomScore;
@@ -20,6 +21,7 @@ use crate::zone::ZoneId;
 const PFN: Pfn = Pfn(0x80);
 const VPN: Vpn = Vpn(0x12);
 const SPACE: SpaceId = SpaceId::from_bits(5 | 3 << 32);
+const AT: FilePage = FilePage { file: FileId(3), index: 8 };
 const LIST: LruList = LruList::InactiveAnon;
 const ZONE: ZoneId = ZoneId::Dma32;
 
@@ -94,6 +96,9 @@ fn what_programs_are_told() {
         (&BadOomScore::OutOfRange(-1001), "-1001 is not within -1000 to 1000"),
         (&BadOomScore::NoSuchSpace, "there is no such address space"),
         (&NoTable, "a translation table is missing"),
+        (&CacheError::NoSuchPage(AT), "page 8 of file 3: the file has no such page"),
+        (&CacheError::Read(AT), "page 8 of file 3 could not be read"),
+        (&CacheError::Killed, "no memory, or the caller was killed"),
         (&NotEntered, "the page is cached by now, or the file has none there"),
     ]);
 }
@@ -149,7 +154,7 @@ fn what_is_wrong_with_the_books_of_pages() {
         ),
         (
             &Violation::ListSize { list: LIST, kept: 4, counted: 3 },
-            "InactiveAnon is said to hold 4 pages, and holds 3",
+            "InactiveAnon counts 4 pages, and has 3",
         ),
         (
             &Violation::LeakedIsolation { flagged: 1, counted: 2 },
@@ -162,12 +167,12 @@ fn what_is_wrong_with_the_books_of_pages() {
         ),
         (
             &Violation::WrongRefs { pfn: PFN, counts: 2, holders: 1 },
-            "pfn 0x80 counts 2 references, and 1 hold it",
+            "pfn 0x80 counts 2 references, and has 1",
         ),
         (&Violation::LostPage(PFN), "pfn 0x80 is not free, and nobody holds it"),
         (
             &Violation::FreeCount { zone: ZONE, kept: 9, counted: 8 },
-            "zone Dma32 counts 9 free pages, and has 8",
+            "Dma32 counts 9 free pages, and has 8",
         ),
         (
             &Violation::BadFreeBlock { pfn: PFN, order: Order::PAGEBLOCK },
@@ -191,6 +196,10 @@ fn what_is_wrong_with_the_books_of_spaces_and_slots() {
         ),
         (&Violation::BadArea { space: SPACE, start: VPN }, "space 5.3: bad area at 0x12000"),
         (
+            &Violation::BadFamily { space: SPACE, start: VPN },
+            "space 5.3: the area at 0x12000 and its families disagree",
+        ),
+        (
             &Violation::UnmergedAreas { space: SPACE, at: VPN },
             "space 5.3: the areas that meet at 0x12000 should be one",
         ),
@@ -208,7 +217,7 @@ fn what_is_wrong_with_the_books_of_spaces_and_slots() {
         ),
         (&Violation::OrphanSlot(entry), "swap 1:77 and its page do not name each other"),
         (
-            &Violation::OrphanFilePage { pfn: PFN, at: FilePage { file: FileId(3), index: 8 } },
+            &Violation::OrphanFilePage { pfn: PFN, at: AT },
             "pfn 0x80 says that it is page 8 of file 3, which is not so",
         ),
         (&Violation::UnusedSlot(entry), "swap 1:77 is named by a table, and not used"),

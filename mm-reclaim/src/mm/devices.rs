@@ -62,12 +62,19 @@ impl<'m, E: Env> Mm<'m, E> {
         self.swap.pages()
     }
 
-    /// Ends a transfer: its owner is told. Called by the device's task, or inline for a synchronous device.
+    /// Ends a transfer: its owner is told. Called by the device's task, or inline for a
+    /// synchronous device.
+    ///
+    /// # Panics
+    /// If no page waits for it: the request was one of [`Bio::for_test`].
+    ///
+    /// [`Bio::for_test`]: crate::block::Bio::for_test
     #[allow(
         clippy::needless_pass_by_value,
         reason = "a completion is proof of a transfer's end: it must be used up"
     )]
     pub fn complete(&self, end: Completion) {
+        assert!(end.is_real(), "a test's request has ended: {end:?}");
         let (page, ok) = (self.map.page(end.frame), end.result.is_ok());
         self.writeback.while_ending(|| {
             let held = page.get();

@@ -6,6 +6,7 @@ use super::Mm;
 use crate::base::stat::VmEvent;
 use crate::base::sync::{AtomicU32, Ordering};
 use crate::base::units::{Order, Pfn, PhysAddr};
+use crate::block::{Bio, DeviceId, Direction, IoError};
 use crate::boot::plan::{Config, Plan};
 use crate::env::{Env, Prot, TaskFlags};
 use crate::fault::{Access, FaultEnd};
@@ -325,6 +326,21 @@ fn a_moment_is_quiet_while_nobody_is_at_work() {
 
         while mm.alloc_pages(Gfp::NOWAIT, Order::ZERO).is_some() {}
         assert!(!mm.is_quiet(), "kswapd was woken, and nobody runs it");
+    });
+}
+
+/// What ends a driver's own test ends no transfer of a page.
+#[test]
+fn the_end_of_a_tests_request_is_refused() {
+    with_three_zones(|mm| {
+        for (direction, result) in [(Direction::Read, Ok(())), (Direction::Write, Err(IoError))] {
+            let bio = Bio::for_test(direction, DeviceId(0), 3, Pfn(9));
+            assert_eq!((bio.direction(), bio.block(), bio.frame()), (direction, 3, Pfn(9)));
+            let end = bio.complete(result);
+            assert_eq!(end.result(), result);
+            assert!(panic_of(|| mm.complete(end)).starts_with("a test's request has ended"));
+        }
+        mm.validate().expect("as before");
     });
 }
 

@@ -1,7 +1,7 @@
 //! What a violation says: what is wrong, and the evidence.
 
 use core::error::Error;
-use core::fmt::{Display, Formatter, Result};
+use core::fmt::{Debug, Display, Formatter, Result};
 
 use super::Violation;
 use super::Violation as V;
@@ -15,23 +15,15 @@ impl Display for Violation {
             V::StaleLruFlag { list, flagged, linked } => {
                 write!(f, "{flagged} pages have the flags of {list:?}, and {linked} are on it")
             }
-            V::ListSize { list, kept, counted } => {
-                write!(f, "{list:?} is said to hold {kept} pages, and holds {counted}")
-            }
+            V::ListSize { list, kept, counted } => differ(f, list, "pages", kept, counted),
             V::LeakedIsolation { flagged, counted } => {
                 write!(f, "{flagged} pages are isolated and {counted} counted so, at rest")
             }
             V::LeakedLock(pfn) => write!(f, "{pfn:?} is locked at rest"),
-            V::WrongMapcount { pfn, counts, found } => {
-                write!(f, "{pfn:?} counts {counts} mappings, and has {found}")
-            }
-            V::WrongRefs { pfn, counts, holders } => {
-                write!(f, "{pfn:?} counts {counts} references, and {holders} hold it")
-            }
+            V::WrongMapcount { pfn, counts, found } => differ(f, pfn, "mappings", counts, found),
+            V::WrongRefs { pfn, counts, holders } => differ(f, pfn, "references", counts, holders),
             V::LostPage(pfn) => write!(f, "{pfn:?} is not free, and nobody holds it"),
-            V::FreeCount { zone, kept, counted } => {
-                write!(f, "zone {zone:?} counts {kept} free pages, and has {counted}")
-            }
+            V::FreeCount { zone, kept, counted } => differ(f, zone, "free pages", kept, counted),
             V::BadFreeBlock { pfn, order } => write!(f, "{pfn:?}: bad free block, {order:?}"),
             V::BrokenRmap { space, vpn, pfn } => {
                 write!(f, "{space:?} maps {pfn:?} at {:#x}, which leads not back", vpn.addr())
@@ -73,6 +65,17 @@ impl Display for Violation {
             V::CounterIdentity(what) => write!(f, "this does not hold between counters: {what}"),
         }
     }
+}
+
+/// A count that is kept is not what there is.
+fn differ<N: Display>(
+    f: &mut Formatter<'_>,
+    whose: impl Debug,
+    what: &str,
+    kept: N,
+    found: N,
+) -> Result {
+    write!(f, "{whose:?} counts {kept} {what}, and has {found}")
 }
 
 impl Error for Violation {}

@@ -10,7 +10,8 @@
 //! A check gets a [`Rig`]: the environment, frames to use, and somebody to wake it. It
 //! leaves nothing behind when it succeeds: each frame that it took is given back.
 //!
-//! Not here: block devices, whose requests only the crate can make.
+//! Not here: block devices, which differ too much in how they end a transfer. A driver is tested
+//! alone with the requests of [`mm_reclaim::block::Bio::for_test`].
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use conformance::{Broken, LastWords, Rig, checks};
 use host::{Host, become_task};
-use mm_reclaim::env::{FrameMemory, TaskFlags, Tasks, WaitKey};
+use mm_reclaim::block::{Bio, Direction};
+use mm_reclaim::env::{BlockDevice, DeviceId, FrameMemory, TaskFlags, Tasks, WaitKey};
 use mm_reclaim::space::SpaceId;
 use mm_reclaim::units::{Nanos, Pfn};
 
@@ -43,6 +44,27 @@ fn kill_during(machine: Machine, after: Nanos, words: LastWords<Machine>) -> Res
     sleep(after);
     machine.kill_for_memory(space);
     victim.join().expect("the victim does not panic")
+}
+
+/// The driver alone: what is written to a block is read from it, into whichever frame.
+#[test]
+fn the_disk_of_the_example_keeps_what_it_got() {
+    let machine = Host::new(FRAMES);
+    let transfer = |direction, block, frame| {
+        let end = machine.submit(Bio::for_test(direction, DeviceId(0), block, frame));
+        assert_eq!(end.expect("a synchronous disk").result(), Ok(()));
+    };
+    let numbers = [1_u8, 2, 3];
+    for number in numbers {
+        machine.write(Pfn(5), 4095, &[number]);
+        transfer(Direction::Write, u32::from(number), Pfn(5));
+    }
+    for number in numbers {
+        transfer(Direction::Read, u32::from(number), Pfn(6));
+        let mut last = [0];
+        machine.read(Pfn(6), 4095, &mut last);
+        assert_eq!(last, [number]);
+    }
 }
 
 /// Every promise is kept, and no frame is lost.

@@ -191,7 +191,7 @@ impl<'m> Machine<'m> {
     pub fn validate(self) {
         self.settle();
         if let Err(violation) = self.mm.validate() {
-            panic!("after {} switches: {violation:?}", self.world.sched.switches());
+            panic!("after {} switches: {violation}", self.world.sched.switches());
         }
         assert_eq!(self.world.arena.spoilt_poison(), None, "a freed frame was written");
     }

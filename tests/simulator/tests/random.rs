@@ -68,7 +68,7 @@ fn step(
     };
     match family[at].advise(stretch, advice) {
         Ok(_) | Err(SpaceError::Locked { .. }) => Ok(()),
-        Err(why) => panic!("a range without holes: {why:?}"),
+        Err(why) => panic!("a range without holes: {why}"),
     }
 }
 

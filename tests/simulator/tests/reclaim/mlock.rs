@@ -231,7 +231,7 @@ fn step(rng: &mut Rng, program: &mut Program<'_>, area: Vpn) {
         1 | 2 => program.lock(stretch, false).expect("an area"),
         3 => match program.advise(stretch, Advice::PageOut) {
             Ok(_) | Err(SpaceError::Locked { .. }) => {}
-            Err(why) => panic!("an area: {why:?}"),
+            Err(why) => panic!("an area: {why}"),
         },
         4 => program.write_all(stretch),
         _ => program.check_all(stretch),

@@ -174,7 +174,7 @@ fn come_and_go(machine: Machine<'_>) {
                 assert_eq!(usable, Ok(2999));
             }
             Err(SwapOffError::NoMemory { .. }) => {}
-            Err(error) => panic!("{error:?}"),
+            Err(error) => panic!("{error}"),
         }
     }
     assert!(went >= 3, "the device went {went} times");
