@@ -182,8 +182,7 @@ fn a_split_area_still_leads_to_its_pages() {
         for i in 0..9 {
             assert_eq!(mm.handle_fault(id, (start + i).addr(), Access::Write), FaultEnd::Minor);
         }
-        let before: Vec<(u32, u32)> =
-            (0..9).map(|i| (page(i).owner(), page(i).index())).collect();
+        let before: Vec<(u32, u32)> = (0..9).map(|i| (page(i).owner(), page(i).index())).collect();
         mm.munmap(id, start + 4..start + 5).expect("a hole in the middle");
         mm.mprotect(id, start + 1..start + 3, Prot::READ).expect("areas without a hole");
         let space = Space { id, pages: (0..9).map(|i| (start + i, rw)).collect() };
