@@ -69,7 +69,8 @@ impl<E: Env> Mm<'_, E> {
     pub fn corrupt_family(&self, space: SpaceId, vpn: Vpn, members: i32, children: i32) {
         let Ok(space) = self.spaces.find(space) else { return };
         if let Some((_, area)) = space.areas.lock(self.env.tasks()).find(vpn) {
-            self.spaces.families.at(area.family).corrupt_counts(members, children);
+            let family = area.family.expect("an area that was touched");
+            self.spaces.families.at(family).corrupt_counts(members, children);
         }
     }
 

@@ -241,7 +241,7 @@ impl<'m, E: Env> Mmap<'m, E> {
             return Err(SpaceError::TableFull);
         }
         let area = self.take_area()?;
-        area.init(self.spaces.directory.find(id).unwrap_or(0), view);
+        area.init(self.spaces.directory.find(id), view);
         index.insert(area);
         Ok(area)
     }

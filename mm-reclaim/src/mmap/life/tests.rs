@@ -113,7 +113,7 @@ impl Space {
             let own = mm.spaces.directory.find(self.id).expect("a space that exists");
             let mut shown = Vec::new();
             mm.rmap.with_family(page, |family| {
-                let areas = family.areas(mm.spaces).filter(|area| area.space() == own);
+                let areas = family.areas(mm.spaces).filter(|area| area.space() == Some(own));
                 shown.extend(areas.filter_map(|area| area.page_of(page.index())));
             });
             assert_eq!(shown, [vpn]);
