@@ -42,7 +42,6 @@ impl<'m, E: Env> Faults<'m, E> {
             let (family, _) = self.alloc.object(&self.spaces.families, Family::blank).ok()?;
             self.spaces.trees().found(area, family);
         }
-        index.forget();
         area.family()
     }
 

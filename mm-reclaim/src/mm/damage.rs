@@ -28,22 +28,20 @@ impl<E: Env> Mm<'_, E> {
     #[doc(hidden)]
     pub fn corrupt_area(&self, space: SpaceId, vpn: Vpn, start: Vpn, end: Vpn) {
         let Ok(space) = self.spaces.find(space) else { return };
-        let mut index = space.areas.lock(self.env.tasks());
+        let index = space.areas.lock(self.env.tasks());
         if let Some((area, _)) = index.find(vpn) {
             area.set_bounds(start, end);
         }
-        index.forget();
     }
 
     /// Takes the rights and flags of the area around `vpn` away, and gives it others.
     #[doc(hidden)]
     pub fn corrupt_rights(&self, space: SpaceId, vpn: Vpn, prot: Prot, flags: AreaFlags) {
         let Ok(space) = self.spaces.find(space) else { return };
-        let mut index = space.areas.lock(self.env.tasks());
+        let index = space.areas.lock(self.env.tasks());
         if let Some((area, _)) = index.find(vpn) {
             area.set_rights(prot, flags);
         }
-        index.forget();
     }
 
     /// Takes an area that belongs to no space.

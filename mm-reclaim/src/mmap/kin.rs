@@ -62,7 +62,6 @@ impl<'m, E: Env> Mmap<'m, E> {
         };
         let view = area.view();
         upper.init(area.space(), view.part(at, view.end));
-        index.forget();
         // Until the lock goes, no walk sees that a part is missing.
         let tree = self.spaces.tree_of(area);
         area.set_bounds(view.start, at);
@@ -84,7 +83,6 @@ impl<'m, E: Env> Mmap<'m, E> {
         let (start, end) = (low.start(), high.end());
         let (stays, goes) = if low.family().is_none() { (high, low) } else { (low, high) };
         index.remove(goes);
-        index.forget();
         let tree = self.spaces.tree_of(stays);
         stays.set_bounds(start, end);
         let left = tree.filter(|_| goes.family().is_some()).map(|tree| tree.leave(goes));

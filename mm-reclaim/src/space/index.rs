@@ -29,7 +29,7 @@ pub(crate) struct AreaIndex<'m> {
     tree: AreaTree<'m>,
     links: AreaLinks<'m>,
     len: u32,
-    /// The area that was found last; none if it may be gone.
+    /// The area that was found last; none if it is gone. Its bounds are read where it is used.
     last: HandleCell<AREA>,
     /// Above this, holes are small.
     hole_top: Vpn,
@@ -115,11 +115,6 @@ impl<'m> AreaIndex<'m> {
         Some(area)
     }
 
-    /// The area that was found last may be another one, or none.
-    pub(crate) fn forget(&mut self) {
-        self.last.put(None);
-    }
-
     /// Whether areas cover `range` without a hole.
     pub(crate) fn covers(&self, range: Range<Vpn>) -> bool {
         let mut at = range.start;
@@ -148,7 +143,7 @@ impl<'m> AreaIndex<'m> {
 
     /// Removes an area of this index; the hole that it leaves may be found.
     pub(crate) fn remove(&mut self, area: &'m Area) {
-        self.forget();
+        self.last.put(None);
         tree::remove(&mut self.tree, area);
         self.len -= 1;
         let hole = self.free_around(area.start()..area.end());
