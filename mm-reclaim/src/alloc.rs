@@ -30,7 +30,7 @@ use crate::oom::{Oom, OomEnd};
 use crate::page::memmap::MemMap;
 use crate::page::pool::{Handle, Pool};
 use crate::page::{NewPage, PageRef};
-use crate::reclaim::{MAX_RECLAIM_RETRIES, Reclaim};
+use crate::reclaim::{ENOUGH_FOR_ONE, MAX_RECLAIM_RETRIES, Reclaim};
 use crate::space::SpaceError;
 use crate::zone::gfp::Gfp;
 use crate::zone::{Mark, Reach, Zones};
@@ -140,7 +140,7 @@ impl<'m, E: Env> Alloc<'m, E> {
     /// BUDY-05.
     #[cold]
     fn alloc_slowpath(&self, gfp: Gfp, order: Order) -> Option<NewPage<'m>> {
-        let mut fruitless = 0;
+        let (mut fruitless, mut looked_at) = (0, 0);
         loop {
             if gfp.contains(Gfp::KSWAPD_RECLAIM) {
                 self.reclaim.wakeup_kswapd(order, gfp.class_zone());
@@ -158,12 +158,12 @@ impl<'m, E: Env> Alloc<'m, E> {
                 Some(true) => continue,
                 Some(false) => return None,
             }
-            let progress = self.reclaim_for(gfp, order);
+            let progress = self.reclaim_for(gfp, order, &mut looked_at);
             self.drain_pcp_if_low(progress);
             // The caller may have been killed meanwhile: it has more right to the reserve,
             // and must not reclaim any more.
             let flags = self.env.tasks().flags();
-            let reach = gfp.reach(flags);
+            let reach = gfp.reach(flags) | own_part(progress, order, looked_at);
             if let Some(page) = self.zones.get_page_from_freelist(gfp, order, Mark::Min, reach) {
                 return Some(page);
             }
@@ -185,9 +185,9 @@ impl<'m, E: Env> Alloc<'m, E> {
     }
 
     /// Reclaims as a task that may use the reserves meanwhile and does not recurse.
-    fn reclaim_for(&self, gfp: Gfp, order: Order) -> u64 {
+    fn reclaim_for(&self, gfp: Gfp, order: Order, looked_at: &mut u32) -> u64 {
         let before = self.env.tasks().set_memalloc(true);
-        let progress = self.reclaim.try_to_free_pages(gfp, order);
+        let progress = self.reclaim.try_to_free_pages(gfp, order, looked_at);
         self.env.tasks().set_memalloc(before);
         progress
     }
@@ -256,6 +256,13 @@ fn may_kill(gfp: Gfp, order: Order) -> bool {
 /// A caller that may not block never reclaims; one that is reclaiming never recurses.
 fn may_reclaim(gfp: Gfp, flags: TaskFlags) -> bool {
     gfp.contains(Gfp::DIRECT_RECLAIM) && !flags.contains(TaskFlags::MEMALLOC)
+}
+
+/// A task that has looked at as many pages as one access may wait for, and has freed one, gets
+/// one even if others have taken what it freed: no more is gone than before it came (CTRL-06).
+fn own_part(progress: u64, order: Order, looked_at: u32) -> Reach {
+    let is_due = order == Order::ZERO && progress > 0 && looked_at >= ENOUGH_FOR_ONE;
+    if is_due { Reach::HARDER } else { Reach::empty() }
 }
 
 /// After one round of reclaim: whether the request is one that rather fails.

@@ -33,6 +33,7 @@ const GROUPS: &[Group] = &[
             (AllocStallDma32, "direct reclaims for zone DMA32"),
             (AllocStallNormal, "direct reclaims for zone Normal"),
             (ReclaimDelay, "microseconds spent in them"),
+            (PgScanDirectMost, "the most pages looked at for one"),
             (PgScanDirectThrottle, "waits since the reserves were low"),
             (OomKill, "programs killed: out of memory"),
             (OomReaped, "pages taken from them at once"),
@@ -129,6 +130,7 @@ const REASONS: &[(Reason, &str)] = &[
     (Reason::Cull(CullReason::LockedMapping), "found locked when it was to go"),
     (Reason::Free(FreeReason::Clean), "swap holds it already"),
     (Reason::Free(FreeReason::Written), "was written to swap for this"),
+    (Reason::Free(FreeReason::Overdue), "used lately, as was all before"),
     (Reason::Free(FreeReason::LazyFreed), "the program had given it up"),
     (Reason::Free(FreeReason::Orphan), "had no user any more"),
 ];

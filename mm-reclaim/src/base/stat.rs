@@ -79,6 +79,8 @@ events! {
     AllocStallNormal = "allocstall_normal",
     /// Microseconds of the attempts of direct reclaim, without what its callers were throttled.
     ReclaimDelay = "direct_reclaim_us",
+    /// The most pages that a task looked at for one request of its own. No sum.
+    PgScanDirectMost = "pgscan_direct_most",
     /// Times that kswapd set out to balance the node.
     PageOutRun = "pageoutrun",
     /// Pages that kswapd's pages-to-be found locked, written back or marked.

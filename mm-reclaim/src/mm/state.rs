@@ -67,6 +67,7 @@ impl<'m, E: Env> Mm<'m, E> {
             VmEvent::PgFree => self.zones.traffic().1,
             VmEvent::PgFault => spaces.of_live(|s| s.stat().min_faults + s.stat().maj_faults),
             VmEvent::PgMajFault => spaces.of_live(|s| s.stat().maj_faults),
+            VmEvent::PgScanDirectMost => u64::from(self.reclaim.most_looked_at()),
             VmEvent::SwapRaHit => spaces.of_live(|s| s.ra_hits.load(Ordering::Relaxed)),
             _ => 0,
         };

@@ -16,13 +16,14 @@ use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
     /// Looks at up to `want` pages of an active list.
-    pub(super) fn shrink_active_list(&self, want: u32, list: LruList) {
+    pub(super) fn shrink_active_list(&mut self, want: u32, list: LruList) {
         let kind = list.page_type().unwrap_or(PageType::Anon);
         let Reclaim { env, map, lru, rmap, events, .. } = self.reclaim;
         lru.drain();
         let mut batch = self.lruvec.isolate(list, want, self.isolate_mode(kind));
         events.count(VmEvent::PgRefill, u64::from(batch.scanned));
         self.zone.note_looked_at(batch.scanned);
+        self.progress.looked_at += batch.scanned;
         let mut back = IsolatedList::new(*map);
         let mut walks = RmapBatch::new();
         let mut looks = Looks::default();

@@ -23,14 +23,16 @@ const THROTTLE_LOOK: Nanos = Nanos::from_millis(50);
 
 impl<'m, E: Env> Reclaim<'m, E> {
     /// Frees pages for a request; how many, or 1 if the caller was killed while throttled
-    /// or compaction could go on, or 0.
-    pub(crate) fn try_to_free_pages(&self, gfp: Gfp, order: Order) -> u64 {
+    /// or compaction could go on, or 0. Adds to `looked_at` the pages that it looked at.
+    pub(crate) fn try_to_free_pages(&self, gfp: Gfp, order: Order, looked_at: &mut u32) -> u64 {
         if self.throttle_direct_reclaim(gfp) {
             return 1;
         }
         let laptop = self.laptop_mode();
         let request = ScanRequest::direct(gfp, order).without(May::WRITEPAGE, laptop);
-        let reclaimed = self.do_try_to_free_pages(&request);
+        let (reclaimed, looks) = self.do_try_to_free_pages(&request);
+        *looked_at += looks;
+        self.most_looked_at.fetch_max(*looked_at, Ordering::Relaxed);
         self.turnover.note_round(|| self.reclaimable_for(request.class), || self.lru.read_clocks());
         reclaimed
     }
@@ -79,24 +81,27 @@ impl<'m, E: Env> Reclaim<'m, E> {
     }
 
     /// The steps of direct reclaim: from the gentlest priority to the hardest, once more
-    /// with deactivation forced if that had been skipped.
-    fn do_try_to_free_pages(&self, request: &ScanRequest) -> u64 {
+    /// with deactivation forced if that had been skipped. What was freed, or 1 or 0, and how
+    /// many pages were looked at.
+    fn do_try_to_free_pages(&self, request: &ScanRequest) -> (u64, u32) {
         let mut progress = ScanProgress::default();
         loop {
             self.attempt(request, &mut progress);
             self.snapshot_refaults();
             if progress.reclaimed > 0 {
-                return progress.reclaimed;
+                return (progress.reclaimed, progress.looked_at);
             }
-            if progress.compaction_ready {
-                return 1;
+            if progress.compaction_ready || !progress.skipped_deactivate {
+                return (u64::from(progress.compaction_ready), progress.looked_at);
             }
-            if !progress.skipped_deactivate {
-                return 0;
-            }
-            let force_writepage = progress.force_writepage;
-            progress =
-                ScanProgress { force_deactivate: true, force_writepage, ..ScanProgress::default() };
+            let ScanProgress { force_writepage, looked_at, passed_over, .. } = progress;
+            progress = ScanProgress {
+                force_deactivate: true,
+                force_writepage,
+                looked_at,
+                passed_over,
+                ..ScanProgress::default()
+            };
         }
     }
 
@@ -117,12 +122,18 @@ impl<'m, E: Env> Reclaim<'m, E> {
             progress.priority = priority;
             progress.scanned = 0;
             self.shrink_zones(request, progress);
-            if progress.reclaimed >= u64::from(request.nr_to_reclaim) || progress.compaction_ready {
+            let got_all = progress.reclaimed >= u64::from(request.nr_to_reclaim);
+            if got_all || progress.is_enough_for_one() || progress.compaction_ready {
                 return;
             }
             // After a round below priority 10, writing out is allowed in any mode.
             progress.force_writepage |= priority < 10;
         }
+    }
+
+    /// The most pages that a task has looked at for one request of its own.
+    pub(crate) fn most_looked_at(&self) -> u32 {
+        self.most_looked_at.load(Ordering::Relaxed)
     }
 
     /// Remembers the refault activations of every group's lists, below the target there is no

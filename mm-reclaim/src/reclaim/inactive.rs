@@ -28,6 +28,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         self.reclaim.lru.drain();
         let mut batch = self.lruvec.isolate(list, want, self.isolate_mode(kind));
         self.count_scan(kind, batch.scanned);
+        self.progress.looked_at += batch.scanned;
         if batch.taken == 0 {
             self.zone.note_reclaim(batch.scanned, 0);
             return 0;

@@ -15,14 +15,18 @@
 use super::{May, Reclaim, SWAP_CLUSTER_MAX, ScanProgress, ScanRequest};
 use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
-use crate::base::units::Order;
+use crate::base::units::{Nanos, Order};
 use crate::base::wait::KSWAPD_WAIT;
 use crate::base::wait::PFMEMALLOC_WAIT;
-use crate::env::{Env, Tasks, WaitMode};
+use crate::env::{Env, Tasks, WaitEnd, WaitMode};
 use crate::zone::{Mark, Reach, Zone, ZoneFlags, ZoneId};
 
 /// Fruitless rounds after which kswapd stops (`MAX_RECLAIM_RETRIES`).
 pub(crate) const MAX_RECLAIM_RETRIES: u32 = 16;
+
+/// The longest that kswapd gives way, if nobody asks for more: it goes on until every zone has
+/// its HIGH mark.
+const PAUSE: Nanos = Nanos::from_millis(1);
 
 /// What kswapd was woken for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +65,9 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
         let call = Call { order, class };
         let join = |word| Call::decode(word).map_or(call, |c| c.join(call)).encode();
-        if self.kswapd_call.raise(join) {
+        let is_paused = self.kswapd_pauses.load(Ordering::Relaxed)
+            && self.kswapd_pauses.swap(false, Ordering::Relaxed);
+        if self.kswapd_call.raise(join) || is_paused {
             self.env.tasks().wake(KSWAPD_WAIT);
         }
     }
@@ -81,6 +87,27 @@ impl<'m, E: Env> Reclaim<'m, E> {
                 self.kswapd_works.store(false, Ordering::Relaxed);
             }
         }
+    }
+
+    /// kswapd has looked at `looked_at` pages more for a zone, and holds nothing: after a few
+    /// batches it gives way, so that no access waits for more than these. It goes on when an
+    /// allocation finds a zone below LOW again, or after a moment.
+    pub(super) fn give_way(&self, zone: &Zone<'m, E::Cpu>, looked_at: u32) {
+        let done = self.kswapd_looked_at.load(Ordering::Relaxed) + looked_at;
+        let (low, min) = (zone.true_mark(Mark::Low), zone.true_mark(Mark::Min));
+        if batches_in_a_row(zone.free(), low, min).is_none_or(|most| done < most * SWAP_CLUSTER_MAX)
+        {
+            self.kswapd_looked_at.store(done, Ordering::Relaxed);
+            return self.env.tasks().yield_now();
+        }
+        self.kswapd_looked_at.store(0, Ordering::Relaxed);
+        // A call that comes between here and the wait is seen by the wait's first look; one
+        // that came just before is made good by the next, or by the end of the pause.
+        self.kswapd_pauses.store(true, Ordering::Relaxed);
+        let mode = WaitMode { timeout: Some(PAUSE), killable: false };
+        let ready = &mut || !self.kswapd_pauses.load(Ordering::Relaxed);
+        let _: WaitEnd = self.env.tasks().wait_until(KSWAPD_WAIT, mode, ready);
+        self.kswapd_pauses.store(false, Ordering::Relaxed);
     }
 
     /// kswapd is at work, or was woken and will be.
@@ -112,7 +139,8 @@ impl<'m, E: Env> Reclaim<'m, E> {
             }
             let raise = !round.scanned_enough || !round.freed;
             let priority = progress.priority - u8::from(raise);
-            progress = ScanProgress { priority, ..ScanProgress::default() };
+            let passed_over = progress.passed_over;
+            progress = ScanProgress { priority, passed_over, ..ScanProgress::default() };
         }
         self.snapshot_refaults();
         self.finish_balance(call, total);
@@ -168,6 +196,13 @@ impl<'m, E: Env> Reclaim<'m, E> {
             self.env.tasks().wake(PFMEMALLOC_WAIT);
         }
     }
+}
+
+/// How many batches kswapd does before it gives way: one while a zone has its LOW mark, up to five
+/// as its free pages sink to MIN, and below that as many as it takes (CTRL-06).
+fn batches_in_a_row(free: u32, low: u32, min: u32) -> Option<u32> {
+    let lacking = low.saturating_sub(free);
+    (free >= min).then(|| 1 + 4 * lacking / low.saturating_sub(min).max(1))
 }
 
 /// What one round over the zones came to.

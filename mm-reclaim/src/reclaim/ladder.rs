@@ -17,7 +17,7 @@
 
 use core::ops::ControlFlow::{Break, Continue};
 
-use super::references::{PageReferences, check_references};
+use super::references::{PageReferences, check_references, is_overdue};
 use super::{
     ActivateReason, BatchStat, CullReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind,
     ScanRequest, Stage, Verdict,
@@ -42,6 +42,19 @@ pub(super) struct Judge<'a, 'm, E: Env> {
     /// Base pages that entered the swap cache, less those that left it.
     pub(super) cached: i32,
     pub(super) walks: RmapBatch<'m>,
+    /// Referenced pages that were passed over since the last one that was not.
+    pub(super) passed_over: u32,
+}
+
+/// On which terms a page goes on after the look at its references.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// It is freed.
+    Free,
+    /// It is freed if it is clean.
+    FreeClean,
+    /// It is freed although it was referenced.
+    Overdue,
 }
 
 impl<'m, E: Env> Judge<'_, 'm, E> {
@@ -60,10 +73,10 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         let page = self.evictable(page)?;
         let page = self.unmappable(page)?;
         let page = self.under_writeback(page)?;
-        let (page, clean_only) = self.references(page)?;
+        let (page, terms) = self.references(page)?;
         let page = self.swap_slot(page)?;
         let page = self.unmap(page)?;
-        let (page, reason) = self.clean(page, clean_only)?;
+        let (page, reason) = self.clean(page, terms)?;
         let page = self.release_private(page)?;
         self.free(page, reason)
     }
@@ -142,30 +155,36 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         self.activate(page, ActivateReason::UnderWriteback)
     }
 
-    /// SPL-08: the references decide; the bool is "only if clean".
-    fn references(&mut self, page: LockedPage<'m>) -> Stage<'m, (LockedPage<'m>, bool)> {
+    /// SPL-08: the references decide, unless so many pages were passed over that the next one is
+    /// due (CTRL-06).
+    fn references(&mut self, page: LockedPage<'m>) -> Stage<'m, (LockedPage<'m>, Terms)> {
         if self.request.force {
-            return Continue((page, false));
+            return Continue((page, Terms::Free));
         }
         let found = self.reclaim.rmap.page_referenced(page.page(), &mut self.walks);
         let marked = page.page().take_referenced();
         let kind = page.page().flags().page_type();
         match check_references(found, marked, kind, self.reclaim.reference_rule()) {
-            PageReferences::Reclaim => Continue((page, false)),
-            PageReferences::ReclaimClean => Continue((page, true)),
-            PageReferences::Activate => match self.activate(page, ActivateReason::Referenced) {
-                Break(verdict) => Break(verdict),
-                Continue(page) => Continue((page, false)),
-            },
+            PageReferences::Reclaim => self.take(page, Terms::Free),
+            PageReferences::ReclaimClean => self.take(page, Terms::FreeClean),
+            _ if is_overdue(found, kind, self.passed_over) => self.take(page, Terms::Overdue),
+            PageReferences::Activate => {
+                self.passed_over += 1;
+                Break(self.activated(page, ActivateReason::Referenced))
+            }
             PageReferences::Keep => {
+                self.passed_over += 1;
                 page.page().mark_referenced();
                 self.stat.ref_keep += self.reclaim.map.nr_pages(page.page());
-                match self.keep(page, KeepReason::Referenced) {
-                    Break(verdict) => Break(verdict),
-                    Continue(page) => Continue((page, false)),
-                }
+                Break(self.kept(page, KeepReason::Referenced))
             }
         }
+    }
+
+    /// The page is not passed over.
+    fn take(&mut self, page: LockedPage<'m>, terms: Terms) -> Stage<'m, (LockedPage<'m>, Terms)> {
+        self.passed_over = 0;
+        Continue((page, terms))
     }
 
     /// SPL-09: an anonymous page gets a slot, and another one if that is broken. A lazily
@@ -254,13 +273,21 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     // ---- verdicts: the page lock is given back first ----
 
     pub(super) fn keep(&mut self, page: LockedPage<'m>, why: KeepReason) -> Stage<'m> {
+        Break(self.kept(page, why))
+    }
+
+    fn kept(&self, page: LockedPage<'m>, why: KeepReason) -> Verdict<'m> {
         let (page, lock) = page.split();
         self.reclaim.zones.unlock(lock);
-        Break(Verdict::Keep(page, why))
+        Verdict::Keep(page, why)
     }
 
     /// SPL-17: with swap more than half full, an activated page gives its slot back.
     pub(super) fn activate(&mut self, page: LockedPage<'m>, why: ActivateReason) -> Stage<'m> {
+        Break(self.activated(page, why))
+    }
+
+    fn activated(&mut self, page: LockedPage<'m>, why: ActivateReason) -> Verdict<'m> {
         let page_type = page.page().flags().page_type();
         if page.page().has(PageFlags::SWAPCACHE) && self.reclaim.swap.is_full() {
             self.reclaim.swap.try_to_free_swap(page.lock());
@@ -268,7 +295,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         self.stat.activate[page_type as usize] += self.reclaim.map.nr_pages(page.page());
         let (page, lock) = page.split();
         self.reclaim.zones.unlock(lock);
-        Break(Verdict::Activate(page, why))
+        Verdict::Activate(page, why)
     }
 
     fn cull(&mut self, page: LockedPage<'m>, why: CullReason) -> Stage<'m> {

@@ -31,8 +31,12 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             && self.progress.priority == DEF_PRIORITY);
         self.reclaim.env.blocks().plug();
         while wants_more(&quotas) {
+            let before = self.progress.looked_at;
             reclaimed += self.shrink_round(&mut quotas);
-            self.reclaim.env.tasks().yield_now();
+            if self.is_enough_for_one() {
+                break;
+            }
+            self.let_others_run((self.progress.looked_at - before).max(16));
             if keep_proportions && reclaimed >= self.request.nr_to_reclaim {
                 if !cut_to_proportion(&targets, &mut quotas) {
                     break;
@@ -41,9 +45,25 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             }
         }
         self.reclaim.env.blocks().unplug();
-        self.age_active_anon();
+        if !self.is_enough_for_one() {
+            self.age_active_anon();
+        }
         self.reclaim.throttle_vm_writeout(self.request);
         reclaimed
+    }
+
+    /// Whether a task that reclaims for its own request has done its part: it has got
+    /// something, and has looked at as many pages as one access may wait for (CTRL-06).
+    fn is_enough_for_one(&self) -> bool {
+        self.request.kind == ReclaimKind::Direct && self.progress.is_enough_for_one()
+    }
+
+    /// Between two rounds, of which the last looked at `pages`: nothing is locked.
+    fn let_others_run(&self, pages: u32) {
+        match self.request.kind {
+            ReclaimKind::Kswapd => self.reclaim.give_way(self.zone, pages),
+            ReclaimKind::Direct | ReclaimKind::Proactive => self.reclaim.env.tasks().yield_now(),
+        }
     }
 
     /// One batch of each list that has quota left.

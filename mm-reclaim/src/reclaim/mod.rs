@@ -40,6 +40,7 @@ mod zone;
 
 pub(crate) use kswapd::MAX_RECLAIM_RETRIES;
 use scan::Scan;
+pub(crate) use scan_control::ENOUGH_FOR_ONE;
 pub use scan_control::{BatchStat, May, ReclaimKind, ScanProgress, ScanRequest, Target};
 pub use verdict::{ActivateReason, CullReason, FreeReason, KeepReason, Reason, VerdictCounters};
 pub(crate) use verdict::{Stage, Verdict};
@@ -80,6 +81,12 @@ pub(crate) struct Reclaim<'m, E: Env> {
     kswapd_call: CallWord,
     /// kswapd is working for what it was woken for.
     kswapd_works: AtomicBool,
+    /// kswapd has given way, and goes on at the next call.
+    kswapd_pauses: AtomicBool,
+    /// Pages that it has looked at since it gave way. Its own.
+    kswapd_looked_at: AtomicU32,
+    /// The most pages that a task has looked at for one request of its own.
+    most_looked_at: AtomicU32,
     /// Fruitless rounds in a row.
     kswapd_failures: AtomicU32,
     /// Reclaimers that wait for others to put isolated pages back.
@@ -114,6 +121,9 @@ impl<'m, E: Env> Reclaim<'m, E> {
             verdicts: VerdictCounters::new(),
             kswapd_call: CallWord::new(),
             kswapd_works: AtomicBool::new(false),
+            kswapd_pauses: AtomicBool::new(false),
+            kswapd_looked_at: AtomicU32::new(0),
+            most_looked_at: AtomicU32::new(0),
             kswapd_failures: AtomicU32::new(0),
             isolation_stalled: AtomicU32::new(0),
             activate_anon: AtomicBool::new(false),

@@ -27,6 +27,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             pressure: 0,
             cached: 0,
             walks: RmapBatch::new(),
+            passed_over: self.progress.passed_over,
         };
         let mut back = IsolatedList::new(reclaim.map);
         let mut freed = FrozenList::new(reclaim.map);
@@ -36,11 +37,12 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             let verdict = judge.judge(page);
             reclaim.carry_out(verdict, &mut back, &mut freed);
         }
-        let Judge { mut stat, pressure, cached, walks, .. } = judge;
+        let Judge { mut stat, pressure, cached, walks, passed_over, .. } = judge;
         reclaim.rmap.finish(walks);
         reclaim.env.blocks().unplug();
         self.lruvec.add_swapcached(cached);
         self.progress.scanned += pressure;
+        self.progress.passed_over = passed_over;
         stat.reclaimed = freed.len();
         if stat.reclaimed > 0 {
             reclaim.zones.free_batch(self.zone, core::iter::from_fn(|| freed.pop()));

@@ -6,7 +6,7 @@
 
 use core::ops::ControlFlow::{Break, Continue};
 
-use super::ladder::Judge;
+use super::ladder::{Judge, Terms};
 use super::{ActivateReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind, Stage, Verdict};
 use crate::base::stat::VmEvent;
 use crate::env::Env;
@@ -19,15 +19,16 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     pub(super) fn clean(
         &mut self,
         page: LockedPage<'m>,
-        clean_only: bool,
+        terms: Terms,
     ) -> Stage<'m, (LockedPage<'m>, FreeReason)> {
+        let reason = |how| if terms == Terms::Overdue { FreeReason::Overdue } else { how };
         let flags = page.page().flags();
         if !flags.contains(PageFlags::DIRTY) {
-            return Continue((page, FreeReason::Clean));
+            return Continue((page, reason(FreeReason::Clean)));
         }
-        let page = self.may_write(page, flags, clean_only)?;
+        let page = self.may_write(page, flags, terms == Terms::FreeClean)?;
         let page = self.pageout(page)?;
-        Continue((page, FreeReason::Written))
+        Continue((page, reason(FreeReason::Written)))
     }
 
     /// SPL-19, in its order.

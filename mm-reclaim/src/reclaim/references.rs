@@ -28,6 +28,18 @@ pub enum PageReferences {
     Activate,
 }
 
+/// Referenced pages that reclaim passes over in a row. The next one is taken, referenced or not:
+/// whoever needs a page waits for so many looks, and not for a sweep over memory in which every
+/// page was used lately (CTRL-06).
+pub const MOST_PASSED_OVER: u32 = 64;
+
+/// Whether a page is taken although it was referenced, as the `passed_over` ones before it were.
+/// Not one of a locked area, nor program text.
+pub fn is_overdue(found: References, kind: PageType, passed_over: u32) -> bool {
+    let is_text = found.exec && kind == PageType::File;
+    passed_over >= MOST_PASSED_OVER && !found.locked && !is_text
+}
+
 /// Decides from the mappings' access flags, the page's own mark (which the look has
 /// cleared) and its type.
 pub fn check_references(
@@ -80,6 +92,25 @@ mod tests {
         for (references, marked, kind, want) in table {
             let got = check_references(references, marked, kind, ReferenceRule::SecondChance);
             assert_eq!(got, want, "{references:?} marked {marked} {kind:?}");
+        }
+    }
+
+    /// CTRL-06: after 64 in a row the next one is taken, unless it is locked or program text.
+    #[test]
+    fn the_page_after_64_referenced_ones_is_taken() {
+        let (anon, file) = (PageType::Anon, PageType::File);
+        let found = |exec, locked| References { mappings: 1, exec, locked };
+        let table = [
+            (found(false, false), anon, 63, false),
+            (found(false, false), anon, 64, true),
+            (found(true, false), anon, 65, true),
+            (found(false, false), file, 64, true),
+            (found(true, false), file, 64, false),
+            (found(false, true), anon, 64, false),
+        ];
+        for (references, kind, passed_over, want) in table {
+            let got = is_overdue(references, kind, passed_over);
+            assert_eq!(got, want, "{references:?} {kind:?} after {passed_over}");
         }
     }
 

@@ -164,6 +164,10 @@ pub struct ScanProgress {
     pub scanned: u64,
     /// Base pages freed so far.
     pub reclaimed: u64,
+    /// Pages taken off a list so far, of whatever became of them.
+    pub looked_at: u32,
+    /// Referenced pages that were passed over since the last one that was not (CTRL-06).
+    pub passed_over: u32,
     /// Anon, file: the active list may be deactivated (SHRZ-10).
     pub may_deactivate: [bool; 2],
     /// Deactivate whatever the sizes say.
@@ -187,6 +191,8 @@ impl ScanProgress {
             priority,
             scanned: 0,
             reclaimed: 0,
+            looked_at: 0,
+            passed_over: 0,
             may_deactivate: [false; 2],
             force_deactivate: false,
             skipped_deactivate: false,
@@ -195,6 +201,18 @@ impl ScanProgress {
             force_writepage: false,
             compaction_ready: false,
         }
+    }
+}
+
+/// Pages that a task looks at for one request of its own before what it has got must do. With
+/// the round that passes it, they are at most 192.
+pub(crate) const ENOUGH_FOR_ONE: u32 = 4 * SWAP_CLUSTER_MAX;
+
+impl ScanProgress {
+    /// Whether a task that needs a page need not look further: something was freed, and so many
+    /// pages were looked at that whoever waits for the access has waited long enough (CTRL-06).
+    pub const fn is_enough_for_one(&self) -> bool {
+        self.reclaimed > 0 && self.looked_at >= ENOUGH_FOR_ONE
     }
 }
 

@@ -98,6 +98,9 @@ reasons! {
         Clean,
         /// It was written out in this very pass.
         Written,
+        /// It was referenced, and so were all that reclaim looked at for a while before it
+        /// (CTRL-06).
+        Overdue,
         /// It was lazily freed (SPL-10).
         LazyFreed,
         /// Nobody had any use for it any more (SPL-15).

@@ -18,7 +18,7 @@
 
 mod stack;
 
-use super::{MigrateType, SPARSE, Zone, note};
+use super::{Mark, MigrateType, SPARSE, Zone, note};
 use crate::base::sync::Ordering;
 use crate::base::units::Order;
 use crate::env::{Cpu, MAX_CPUS};
@@ -154,7 +154,8 @@ impl<'m, C: Cpu> Zone<'m, C> {
         Some(page)
     }
 
-    /// Fills an empty stack of single pages; one page is the caller's.
+    /// Fills an empty stack of single pages; one page is the caller's. What it takes for later
+    /// does not bring the zone below MIN: the next request would have to reclaim all of that.
     #[inline(never)]
     fn refill_singles(
         &self,
@@ -166,10 +167,12 @@ impl<'m, C: Cpu> Zone<'m, C> {
         if let Some(returns) = &mut returns {
             self.give_oldest(&mut buddy, returns, BATCH, Order::ZERO);
         }
+        let spare = self.free().saturating_sub(self.true_mark(Mark::Min)).max(1);
+        let batch = BATCH.min(spare as usize);
         let mut fell_back = false;
-        while held.len() < BATCH {
+        while held.len() < batch {
             // No block is split for the last few pages: the next refill needs all of it.
-            let (most, split) = ((BATCH - held.len()) as u32, held.len() < BATCH / 2);
+            let (most, split) = ((batch - held.len()) as u32, held.len() < batch.div_ceil(2));
             if let Some((first, order)) = buddy.take_packed(most, split, kind) {
                 held.push_run(self.map, first, order);
                 continue;

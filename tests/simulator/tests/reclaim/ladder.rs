@@ -99,6 +99,23 @@ fn mapped_and_cached_pages_count_double() {
     });
 }
 
+/// CTRL-06: of pages that were all used lately, the one after 64 is taken all the same, and the
+/// count begins anew.
+#[test]
+fn after_64_referenced_pages_the_next_one_is_taken() {
+    on(DISK, |machine| {
+        let (program, area) = hot(machine, 140);
+        let all = frames(machine, &program, area.clone());
+        let seen = look(machine, &all, anything());
+        let want = [(Reason::Keep(Keep::Referenced), 138), (Reason::Free(FreeReason::Overdue), 2)];
+        assert_eq!(seen.verdicts, want);
+        let gone = pages(area.clone()).filter(|vpn| !is_present(machine, &program, *vpn));
+        let at: Vec<u32> = gone.map(|vpn| vpn - area.start).collect();
+        assert_eq!(at[1] - at[0], 65, "{at:?}");
+        prove(machine);
+    });
+}
+
 /// SPL-08: referenced once is kept and remembered; referenced again it is activated; not
 /// referenced again it goes.
 #[test]

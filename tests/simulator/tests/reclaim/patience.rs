@@ -254,3 +254,29 @@ fn whether_to_try_again_is_a_matter_of_single_pages() {
         });
     }
 }
+
+/// CTRL-06: memory is filled, and every page of it was used lately; then it is cycled through.
+/// What one request looks at for itself does not grow with it.
+#[test]
+fn no_request_looks_at_more_for_itself_the_more_memory_there_is() {
+    for (frames, cpus) in [(512, 1), (8192, 1), (1024, 4), (8192, 4)] {
+        let mut config = small(DiskConfig::sync(4 * frames));
+        config.hardware.memory = std::iter::once(0..frames).collect();
+        config.hardware.cpus = cpus;
+        config.hardware.preempt_every = if cpus == 1 { 0 } else { 200 };
+        Machine::run(&config, |machine| {
+            machine.crowd(cpus, |machine, _| {
+                let mut program = Program::new(machine);
+                let area = program.map(frames * 2 / cpus as u32);
+                (0..3).for_each(|_| program.write_all(area.clone()));
+                program.check_all(area);
+            });
+            let most = event(machine, VmEvent::PgScanDirectMost);
+            assert!(
+                (64..=192).contains(&most),
+                "{most} pages for one request, of {frames} frames, {cpus} CPUs"
+            );
+            prove(machine);
+        });
+    }
+}

@@ -326,10 +326,10 @@ fn failing_run(disk: DiskConfig, memory: u32, tasks: usize) -> [usize; 2] {
 
 /// OOM-02: all that is left is a few pages of a program, which wants them back as soon as
 /// they are gone. Each round of reclaim frees something, and nothing is gained: once no page
-/// is to be had, the program is killed. With a hundred pages to turn it is not.
+/// is to be had, the program is killed. With two hundred pages to turn it is not.
 #[test]
 fn turning_the_same_few_pages_round_is_no_progress() {
-    for (count, few) in [(12, true), (100, false)] {
+    for (count, few) in [(12, true), (200, false)] {
         on(DiskConfig::sync(300), |machine| {
             let (mut program, area) = cold(machine, count);
             let taken = exhaust(machine);

@@ -114,6 +114,7 @@ const UNREACHABLE: &[(Reason, &str)] = &[
     (Reason::Keep(Keep::NoMapping), "an anonymous page got a slot on the rung before"),
     (Reason::Keep(Keep::FoundDirty), "needs a second CPU between the write and the freeze"),
     (Reason::Keep(Keep::LazyFreeBusy), "no page is lazily freed"),
+    (Reason::Free(Free::Overdue), "needs 64 pages before it: `ladder.rs` has them"),
     (Reason::Activate(Activate::DirtyFile), "there are no file pages"),
     (
         Reason::Activate(Activate::PageoutFailed),
