@@ -28,7 +28,7 @@ use crate::lru::Lru;
 use crate::lru::turnover::Turnover;
 use crate::oom::{Oom, OomEnd};
 use crate::page::memmap::MemMap;
-use crate::page::pool::Pool;
+use crate::page::pool::{Handle, Pool};
 use crate::page::{NewPage, PageRef};
 use crate::reclaim::{MAX_RECLAIM_RETRIES, Reclaim};
 use crate::space::SpaceError;
@@ -100,7 +100,7 @@ impl<'m, E: Env> Alloc<'m, E> {
         &self,
         pool: &Pool<'m, E::Cpu, T, KIND>,
         blank: impl Fn() -> T,
-    ) -> Result<(u32, &'m T), SpaceError> {
+    ) -> Result<(Handle<KIND>, &'m T), SpaceError> {
         loop {
             if let Some(taken) = pool.take() {
                 return Ok(taken);

@@ -22,7 +22,7 @@
 use super::{Faults, Site};
 use crate::env::Env;
 use crate::page::Page;
-use crate::space::{Area, AreaIndex, AreaView, Family};
+use crate::space::{Area, AreaIndex, AreaView, Family, FamilyHandle};
 
 /// The distance within which a first touch adopts an area's family.
 const NEAR: u32 = 4;
@@ -32,13 +32,16 @@ impl<'m, E: Env> Faults<'m, E> {
     /// with the same shift if it has one, so that the two can be merged later.
     #[cold]
     #[inline(never)]
-    pub(crate) fn prepare_family(&self, index: &mut AreaIndex<'m>, area: &'m Area) -> Option<u32> {
+    pub(crate) fn prepare_family(
+        &self,
+        index: &mut AreaIndex<'m>,
+        area: &'m Area,
+    ) -> Option<FamilyHandle> {
         if !self.adopt_neighbours_family(index, area) {
             let (family, _) = self.alloc.object(&self.spaces.families, Family::blank).ok()?;
             self.spaces.trees().found(area, family);
         }
-        index.forget();
-        Some(area.family())
+        area.family()
     }
 
     /// Takes the family of an area near this one (`find_mergeable_anon_vma`), unless areas of other
@@ -66,11 +69,13 @@ impl<'m, E: Env> Faults<'m, E> {
     /// The family for a locked, unmapped page of the swap cache that the area of the fault is about
     /// to map; `exclusive`: there is no other entry for its slot.
     pub(crate) fn family_of_cached(&self, site: &Site<'m, E>, page: &Page, exclusive: bool) -> u32 {
-        let own = site.area.family;
+        if exclusive {
+            return site.owner();
+        }
+        let root = site.area.family.and_then(|own| self.spaces.families.at(own).root());
         match page.owner() {
-            _ if exclusive => own,
             // A page that was read in carries none yet.
-            0 => self.spaces.families.at(own).root(),
+            0 => root.map_or(0, FamilyHandle::raw),
             makers => makers,
         }
     }
@@ -78,10 +83,10 @@ impl<'m, E: Env> Faults<'m, E> {
     /// The area of the fault is the only user of the page: walks need not visit other areas from
     /// now on. If the page is locked, its family is not changed.
     pub(crate) fn own_page(&self, site: &Site<'m, E>, page: &'m Page) {
-        if page.owner() != site.area.family
+        if page.owner() != site.owner()
             && let Some(lock) = page.try_lock()
         {
-            page.set_owner(site.area.family, site.area.index_of(site.vpn));
+            page.set_owner(site.owner(), site.area.index_of(site.vpn));
             self.zones.unlock(lock);
         }
     }

@@ -35,7 +35,9 @@ use crate::lru::Lru;
 use crate::page::memmap::MemMap;
 use crate::page::{ListChoice, NewPage, PageRef};
 use crate::rmap::Rmap;
-use crate::space::{AddressSpace, AreaFlags, AreaView, Backing, SpaceId, SpaceOf, Spaces};
+use crate::space::{
+    AddressSpace, AreaFlags, AreaView, Backing, FamilyHandle, SpaceId, SpaceOf, Spaces,
+};
 use crate::swap::{NotPresent, Swap};
 use crate::zone::Zones;
 use crate::zone::gfp::Gfp;
@@ -127,6 +129,12 @@ impl<E: Env> Clone for Site<'_, E> {
 impl<E: Env> Copy for Site<'_, E> {}
 
 impl<E: Env> Site<'_, E> {
+    /// The owner of a page that the area makes: its family.
+    #[inline(always)]
+    fn owner(&self) -> u32 {
+        self.area.family.map_or(0, FamilyHandle::raw)
+    }
+
     /// Whether untouched memory is read, and need not stay resident.
     #[inline(always)]
     fn wants_zero_page(&self) -> bool {
@@ -193,7 +201,7 @@ impl<'m, E: Env> Faults<'m, E> {
         if !area.prot.contains(access.needs()) {
             return Ok(FaultEnd::BadAddress);
         }
-        if area.family == 0 {
+        if area.family.is_none() {
             return Err(Detour::Family);
         }
         self.fault_in(Site { space, area, vpn, access }, patience)
@@ -242,7 +250,7 @@ impl<'m, E: Env> Faults<'m, E> {
     fn give_family(&self, space: &'m SpaceOf<'m, E>, vpn: Vpn) -> bool {
         let mut index = space.areas.lock(self.env.tasks());
         match index.find(vpn) {
-            Some((area, view)) if view.family == 0 => {
+            Some((area, view)) if view.family.is_none() => {
                 self.prepare_family(&mut index, area).is_some()
             }
             _ => true,
@@ -321,7 +329,7 @@ impl<'m, E: Env> Faults<'m, E> {
     #[inline(always)]
     fn mapped(&self, site: &Site<'m, E>, new: NewPage<'m>) -> PageRef<'m> {
         site.space.add_resident(1);
-        new.into_mapped(site.area.family, site.area.index_of(site.vpn))
+        new.into_mapped(site.owner(), site.area.index_of(site.vpn))
     }
 
     /// The entry for a read of untouched memory.

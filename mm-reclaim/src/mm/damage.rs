@@ -28,22 +28,20 @@ impl<E: Env> Mm<'_, E> {
     #[doc(hidden)]
     pub fn corrupt_area(&self, space: SpaceId, vpn: Vpn, start: Vpn, end: Vpn) {
         let Ok(space) = self.spaces.find(space) else { return };
-        let mut index = space.areas.lock(self.env.tasks());
+        let index = space.areas.lock(self.env.tasks());
         if let Some((area, _)) = index.find(vpn) {
             area.set_bounds(start, end);
         }
-        index.forget();
     }
 
     /// Overwrites the rights and flags of the area around `vpn`.
     #[doc(hidden)]
     pub fn corrupt_rights(&self, space: SpaceId, vpn: Vpn, prot: Prot, flags: AreaFlags) {
         let Ok(space) = self.spaces.find(space) else { return };
-        let mut index = space.areas.lock(self.env.tasks());
+        let index = space.areas.lock(self.env.tasks());
         if let Some((area, _)) = index.find(vpn) {
             area.set_rights(prot, flags);
         }
-        index.forget();
     }
 
     /// Takes an area that belongs to no space.
@@ -69,7 +67,8 @@ impl<E: Env> Mm<'_, E> {
     pub fn corrupt_family(&self, space: SpaceId, vpn: Vpn, members: i32, children: i32) {
         let Ok(space) = self.spaces.find(space) else { return };
         if let Some((_, area)) = space.areas.lock(self.env.tasks()).find(vpn) {
-            self.spaces.families.at(area.family).corrupt_counts(members, children);
+            let family = area.family.expect("an area that was touched");
+            self.spaces.families.at(family).corrupt_counts(members, children);
         }
     }
 

@@ -46,9 +46,9 @@ impl<'m, E: Env> Mmap<'m, E> {
                 let view = area.view();
                 let flags = view.flags - AreaFlags::LOCKED;
                 let copy = self.new_area(&mut to, child, AreaView { flags, ..view })?;
-                if view.family != 0 {
+                if let Some(parents) = view.family {
                     self.inherit(area, copy, sibling)?;
-                    sibling = Some(Sibling { parents: view.family, area: copy });
+                    sibling = Some(Sibling { parents, area: copy });
                 }
                 self.copy_range(parent, heir, view.start..view.end, &mut stale)?;
             }

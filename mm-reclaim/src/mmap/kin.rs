@@ -7,12 +7,12 @@
 use super::Mmap;
 use crate::base::units::Vpn;
 use crate::env::Env;
-use crate::space::{Area, AreaIndex, Family, Link, Loose, SpaceError};
+use crate::space::{Area, AreaIndex, Family, FamilyHandle, Link, Loose, SpaceError};
 
 /// The area that a fork made last, and the family of the one that it is a copy of.
 #[derive(Clone, Copy)]
 pub(crate) struct Sibling<'m> {
-    pub(crate) parents: u32,
+    pub(crate) parents: FamilyHandle,
     pub(crate) area: &'m Area,
 }
 
@@ -62,7 +62,6 @@ impl<'m, E: Env> Mmap<'m, E> {
         };
         let view = area.view();
         upper.init(area.space(), view.part(at, view.end));
-        index.forget();
         // Until the tree is unlocked, no walk sees that a part is missing.
         let tree = self.spaces.tree_of(area);
         area.set_bounds(view.start, at);
@@ -82,12 +81,11 @@ impl<'m, E: Env> Mmap<'m, E> {
         high: &'m Area,
     ) -> &'m Area {
         let (start, end) = (low.start(), high.end());
-        let (stays, goes) = if low.family() == 0 { (high, low) } else { (low, high) };
+        let (stays, goes) = if low.family().is_none() { (high, low) } else { (low, high) };
         index.remove(goes);
-        index.forget();
         let tree = self.spaces.tree_of(stays);
         stays.set_bounds(start, end);
-        let left = tree.filter(|_| goes.family() != 0).map(|tree| tree.leave(goes));
+        let left = tree.filter(|_| goes.family().is_some()).map(|tree| tree.leave(goes));
         if let Some(loose) = left {
             self.spaces.give_loose(loose);
         }
@@ -104,7 +102,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         heir: &'m Area,
         before: Option<Sibling<'m>>,
     ) -> Result<(), SpaceError> {
-        let sibling = before.filter(|sibling| sibling.parents == parent.family());
+        let sibling = before.filter(|sibling| Some(sibling.parents) == parent.family());
         let mut loose = match sibling {
             Some(sibling) => self.take_loose(self.links_of(sibling.area), false)?,
             None => self.take_loose(1 + self.links_of(parent), true)?,

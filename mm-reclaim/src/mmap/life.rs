@@ -8,7 +8,7 @@ use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::base::units::Order;
 use crate::env::{Env, PageTables};
-use crate::space::{AddressSpace, SpaceError, SpaceId, SpaceOf};
+use crate::space::{AddressSpace, SpaceError, SpaceHandle, SpaceId, SpaceOf};
 
 impl<'m, E: Env> Mmap<'m, E> {
     /// A new, empty address space.
@@ -53,7 +53,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         Ok(id)
     }
 
-    fn take_space(&self) -> Option<(u32, &'m SpaceOf<'m, E>)> {
+    fn take_space(&self) -> Option<(SpaceHandle, &'m SpaceOf<'m, E>)> {
         let blank = || AddressSpace::blank(self.spaces.window);
         self.alloc.object(&self.spaces.pool, blank).ok()
     }

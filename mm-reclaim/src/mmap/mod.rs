@@ -116,8 +116,8 @@ impl<'m, E: Env> Mmap<'m, E> {
         let below = index.below(new.start).filter(|area| area.view().agrees(new));
         let above = index.from(new.end).next().filter(|area| new.agrees(&area.view()));
         match (below, above) {
-            (Some(below), _) => self.resize_area(index, below, below.start(), new.end),
-            (None, Some(above)) => self.resize_area(index, above, new.start, above.end()),
+            (Some(below), _) => self.resize_area(below, below.start(), new.end),
+            (None, Some(above)) => self.resize_area(above, new.start, above.end()),
             (None, None) => return false,
         }
         self.merge_around(index, new.start..new.end);
@@ -186,7 +186,6 @@ impl<'m, E: Env> Mmap<'m, E> {
             return Err(SpaceError::BadRange { start: range.start, end: range.end });
         }
         self.isolate_range(&mut index, &range, MAX_MAP_COUNT)?;
-        index.forget();
         for area in index.overlapping(range.clone()) {
             change(area, space);
         }
@@ -241,14 +240,14 @@ impl<'m, E: Env> Mmap<'m, E> {
             return Err(SpaceError::TableFull);
         }
         let area = self.take_area()?;
-        area.init(self.spaces.directory.find(id).unwrap_or(0), view);
+        area.init(self.spaces.directory.find(id), view);
         index.insert(area);
         Ok(area)
     }
 
-    /// Changes an area's bounds so that no rmap walk sees a partial change.
-    fn resize_area(&self, index: &mut AreaIndex<'m>, area: &Area, start: Vpn, end: Vpn) {
-        index.forget();
+    /// Changes an area's bounds so that no rmap walk sees a partial change. The caller holds the
+    /// area lock exclusively.
+    fn resize_area(&self, area: &Area, start: Vpn, end: Vpn) {
         let _tree = self.spaces.tree_of(area);
         area.set_bounds(start, end);
     }

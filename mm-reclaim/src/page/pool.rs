@@ -32,6 +32,8 @@
 
 #![allow(unsafe_code, reason = "makes typed objects out of the bytes of a frame")]
 
+mod handle;
+
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -41,6 +43,9 @@ use crate::base::units::{PAGE_SIZE, Pfn};
 use crate::env::Cpu;
 use crate::page::PageRef;
 use crate::page::memmap::MemMap;
+
+pub use handle::Handle;
+pub(crate) use handle::HandleCell;
 
 /// The unit of handles, in bytes.
 const LINE: usize = 64;
@@ -68,9 +73,9 @@ impl<'m> Window<'m> {
     }
 
     #[inline(always)]
-    fn line(self, handle: u32) -> NonNull<u8> {
+    fn line(self, line: u32) -> NonNull<u8> {
         // Wrapping, so that a wrong handle is not undefined behaviour by itself.
-        let address = self.base.as_ptr().wrapping_add(handle as usize * LINE);
+        let address = self.base.as_ptr().wrapping_add(line as usize * LINE);
         // SAFETY: the linear map does not wrap around the address space (FrameMemory).
         unsafe { NonNull::new_unchecked(address) }
     }
@@ -81,8 +86,8 @@ impl<'m> Window<'m> {
     /// The handle names an object of this type, in a chunk that stays one for as long as the
     /// reference is used.
     #[inline(always)]
-    pub(crate) unsafe fn at<T>(self, handle: u32) -> &'m T {
-        let slot = self.line(handle).cast::<Slot<T>>();
+    pub(crate) unsafe fn at<T, const KIND: u32>(self, handle: Handle<KIND>) -> &'m T {
+        let slot = self.line(handle.raw()).cast::<Slot<T>>();
         // SAFETY: the caller's promise; slots are aligned to lines.
         let slot = unsafe { slot.as_ref() };
         &slot.value
@@ -90,9 +95,9 @@ impl<'m> Window<'m> {
 
     /// The handle of an object in a chunk.
     #[inline(always)]
-    pub(crate) fn handle_of<T>(self, object: &T) -> u32 {
+    pub(crate) fn handle_of<T, const KIND: u32>(self, object: &T) -> Handle<KIND> {
         let offset = (object as *const T).addr() - self.base.as_ptr().addr();
-        (offset / LINE) as u32
+        Handle::of_line((offset / LINE) as u32)
     }
 }
 
@@ -163,9 +168,9 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
         unsafe { self.window.line(chunk - 1).cast::<Head>().as_ref() }
     }
 
-    fn slot(&self, handle: u32) -> &'m Slot<T> {
+    fn slot(&self, line: u32) -> &'m Slot<T> {
         // SAFETY: the callers hold the pool's lock and a handle of one of its slots.
-        unsafe { self.window.line(handle).cast::<Slot<T>>().as_ref() }
+        unsafe { self.window.line(line).cast::<Slot<T>>().as_ref() }
     }
 
     /// Makes a chunk of `frame`, whose only reference is `page`: its objects are `blank`. Returns
@@ -227,7 +232,7 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
     }
 
     /// Takes an object, which is as its last owner left it; `None` if the pool needs a chunk.
-    pub(crate) fn take(&self) -> Option<(u32, &'m T)> {
+    pub(crate) fn take(&self) -> Option<(Handle<KIND>, &'m T)> {
         let mut chunks = self.chunks.lock();
         if chunks.partial == 0 && chunks.spare != 0 {
             let spare = core::mem::take(&mut chunks.spare);
@@ -238,27 +243,28 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
         }
         let chunk = chunks.partial;
         let head = self.head(chunk);
-        let handle = get(&head.first_free);
-        let slot = self.slot(handle);
+        let line = get(&head.first_free);
+        let slot = self.slot(line);
         put(&head.first_free, get(&slot.next_free));
         put(&head.used, get(&head.used) + 1);
         if get(&head.first_free) == 0 {
             self.unlink(&mut chunks, chunk);
         }
         chunks.used += 1;
-        Some((handle, &slot.value))
+        Some((Handle::of_line(line), &slot.value))
     }
 
     /// Returns an object to the pool. Returns the reference to its frame, for the caller to put, if
     /// the chunk is no longer needed.
     #[must_use = "a frame that is not put is lost"]
-    pub(crate) fn give(&self, handle: u32) -> Option<PageRef<'m>> {
-        let chunk = handle / LINES * LINES + 1;
+    pub(crate) fn give(&self, handle: Handle<KIND>) -> Option<PageRef<'m>> {
+        let line = handle.raw();
+        let chunk = line / LINES * LINES + 1;
         let mut chunks = self.chunks.lock();
         let head = self.head(chunk);
         let was_full = get(&head.first_free) == 0;
-        put(&self.slot(handle).next_free, get(&head.first_free));
-        put(&head.first_free, handle);
+        put(&self.slot(line).next_free, get(&head.first_free));
+        put(&head.first_free, line);
         put(&head.used, get(&head.used) - 1);
         chunks.used -= 1;
         if get(&head.used) > 0 {
@@ -287,15 +293,20 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
 
     fn dissolve(&self, chunks: &mut Chunks, chunk: u32) -> PageRef<'m> {
         chunks.count -= 1;
-        let page = self.map.page(self.frame_of(chunk));
+        let page = self.map.page(self.frame_at(chunk));
         page.clear_table();
         PageRef::adopt(page)
     }
 
+    #[inline(always)]
+    fn frame_at(&self, line: u32) -> Pfn {
+        self.map.base() + line / LINES
+    }
+
     /// The frame that `handle` leads to.
     #[inline(always)]
-    pub(crate) fn frame_of(&self, handle: u32) -> Pfn {
-        self.map.base() + handle / LINES
+    pub(crate) fn frame_of(&self, handle: Handle<KIND>) -> Pfn {
+        self.frame_at(handle.raw())
     }
 
     /// A reference to the frame in which `handle` may name an object; see the module's head.
@@ -304,8 +315,8 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
     /// The reference, for the caller to put, if the frame is no chunk of this pool; none if it
     /// is free.
     #[inline]
-    pub(crate) fn hold(&self, handle: u32) -> Result<PageRef<'m>, Option<PageRef<'m>>> {
-        let page = self.map.get(self.frame_of(handle)).filter(|_| handle != 0).ok_or(None)?;
+    pub(crate) fn hold(&self, handle: Handle<KIND>) -> Result<PageRef<'m>, Option<PageRef<'m>>> {
+        let page = self.map.get(self.frame_of(handle)).ok_or(None)?;
         let held = page.get_unless_zero().ok_or(None)?;
         if page.is_table(KIND) { Ok(held) } else { Err(Some(held)) }
     }
@@ -313,7 +324,7 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
     /// The object that lies where `handle` leads, for the holder of its frame
     /// ([`Pool::hold`]). The pool may be freeing the frame by now: its slots still hold objects.
     #[inline(always)]
-    pub(crate) fn at_held(&self, handle: u32) -> &'m T {
+    pub(crate) fn at_held(&self, handle: Handle<KIND>) -> &'m T {
         debug_assert!(self.map.page(self.frame_of(handle)).refs() > 0, "the frame is not held");
         // SAFETY: the frame was a chunk of this pool when it was held, and while it is held
         // nothing else is made of it.
@@ -323,10 +334,10 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
     /// The object that `handle` names, for a caller that knows it to be valid: its owner, or the
     /// holder of a lock that its owner takes before returning it.
     #[inline(always)]
-    pub(crate) fn at(&self, handle: u32) -> &'m T {
+    pub(crate) fn at(&self, handle: Handle<KIND>) -> &'m T {
         debug_assert!(
-            handle != 0 && self.map.page(self.frame_of(handle)).is_table(KIND),
-            "handle {handle:#x} names nothing"
+            self.map.page(self.frame_of(handle)).is_table(KIND),
+            "{handle:?} names nothing"
         );
         // SAFETY: by the rule above, the frame is a chunk of this pool and stays one.
         unsafe { self.window.at(handle) }
@@ -334,7 +345,7 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
 
     /// The handle of one of the pool's objects.
     #[inline(always)]
-    pub(crate) fn handle_of(&self, object: &T) -> u32 {
+    pub(crate) fn handle_of(&self, object: &T) -> Handle<KIND> {
         self.window.handle_of(object)
     }
 

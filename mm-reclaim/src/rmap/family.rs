@@ -17,7 +17,7 @@ use super::Rmap;
 use crate::base::units::Pfn;
 use crate::env::Env;
 use crate::page::{Page, PageRef};
-use crate::space::{Area, Family, Spaces, TreeLock};
+use crate::space::{Area, Family, FamilyHandle, Spaces, TreeLock};
 
 /// A frame of families that is held, or none.
 struct Held<'m> {
@@ -50,7 +50,7 @@ impl FamilyFrames<'_> {
 pub(crate) struct LockedFamily<'m, E: Env> {
     family: &'m Family<E::Cpu>,
     /// The root whose lock it is.
-    root: u32,
+    root: FamilyHandle,
     _tree: TreeLock<'m, E::Cpu>,
 }
 
@@ -61,7 +61,7 @@ impl<'m, E: Env> LockedFamily<'m, E> {
         &self,
         spaces: &'a Spaces<'m, E>,
     ) -> impl Iterator<Item = &'m Area> + use<'a, 'm, E> {
-        debug_assert_eq!(self.family.root(), self.root, "the lock of another tree is held");
+        debug_assert_eq!(self.family.root(), Some(self.root), "the lock of another tree is held");
         self.family.areas(&spaces.areas, &spaces.links)
     }
 }
@@ -84,35 +84,36 @@ impl<'m, E: Env> Rmap<'m, E> {
         page: &Page,
         frames: &mut FamilyFrames<'m>,
     ) -> Option<LockedFamily<'m, E>> {
-        let handle = page.owner();
+        let handle = FamilyHandle::new(page.owner())?;
         let there = self.spaces.families.frame_of(handle);
         if frames.family.at != there {
             self.hold_frame(handle, there, &mut frames.family)?;
         }
-        if handle == 0 {
-            return None;
-        }
         let family = self.spaces.families.at_held(handle);
-        let root = family.root();
+        let root = family.root()?;
         let top = if root == handle { family } else { self.root_of(root, frames)? };
         let tree = top.lock_tree();
         // The recheck: from here on the answer is stable.
-        (family.root() == root).then_some(LockedFamily { family, root, _tree: tree })
+        (family.root() == Some(root)).then_some(LockedFamily { family, root, _tree: tree })
     }
 
     /// The root of the family that was followed last, in a held frame.
     #[inline(never)]
-    fn root_of(&self, root: u32, frames: &mut FamilyFrames<'m>) -> Option<&'m Family<E::Cpu>> {
+    fn root_of(
+        &self,
+        root: FamilyHandle,
+        frames: &mut FamilyFrames<'m>,
+    ) -> Option<&'m Family<E::Cpu>> {
         let frame = self.spaces.families.frame_of(root);
         if frame != frames.family.at && frame != frames.root.at {
             self.hold_frame(root, frame, &mut frames.root)?;
         }
-        (root != 0).then(|| self.spaces.families.at_held(root))
+        Some(self.spaces.families.at_held(root))
     }
 
     /// Holds the frame of families at `there`, if it is one, in place of the one held before.
     #[cold]
-    fn hold_frame(&self, handle: u32, there: Pfn, held: &mut Held<'m>) -> Option<()> {
+    fn hold_frame(&self, handle: FamilyHandle, there: Pfn, held: &mut Held<'m>) -> Option<()> {
         self.let_go_frame(held);
         match self.spaces.families.hold(handle) {
             Ok(frame) => {

@@ -15,12 +15,12 @@
 
 use bitflags::bitflags;
 
-use super::AREA;
 use super::tree::UNLINKED;
+use super::{AREA, FAMILY, FamilyHandle, LINK, SPACE, SpaceHandle};
 use crate::base::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::base::units::Vpn;
 use crate::env::Prot;
-use crate::page::pool::Pool;
+use crate::page::pool::{HandleCell, Pool};
 
 /// Every area of a machine.
 pub(crate) type Areas<'m, C> = Pool<'m, C, Area, AREA>;
@@ -46,20 +46,20 @@ pub enum Backing {
 /// A range of one address space. Fields are changed under the space's area lock, and
 /// under that of the tree of families too once there is a family.
 pub struct Area {
-    space: AtomicU32,
+    space: HandleCell<SPACE>,
     start: AtomicU32,
     end: AtomicU32,
     /// Virtual page minus linear index, wrapping.
     shift: AtomicU32,
     /// [`Prot`] in the low byte, [`AreaFlags`] above.
     rights: AtomicU32,
-    /// Its own family, or 0.
-    family: AtomicU32,
+    /// Its own family, if it has one.
+    family: HandleCell<FAMILY>,
     /// The first of its links to the other families that it is in.
-    pub(super) chain: AtomicU32,
+    pub(super) chain: HandleCell<LINK>,
     /// Neighbours among the members of its own family.
-    pub(super) next: AtomicU32,
-    pub(super) prev: AtomicU32,
+    pub(super) next: HandleCell<AREA>,
+    pub(super) prev: HandleCell<AREA>,
     /// Links of the tree of the space's areas; guarded by the area lock.
     pub(super) left: AtomicU32,
     pub(super) right: AtomicU32,
@@ -86,8 +86,8 @@ pub struct AreaView {
     pub flags: AreaFlags,
     /// What backs it.
     pub backing: Backing,
-    /// The handle of its own family, or 0.
-    pub family: u32,
+    /// Its own family, if it has one.
+    pub family: Option<FamilyHandle>,
 }
 
 /// Rights and flags in one word.
@@ -105,7 +105,7 @@ fn rights_of(word: u32) -> (Prot, AreaFlags) {
 impl AreaView {
     /// A new area of anonymous memory from `start` to `end`.
     pub(crate) const fn anonymous(start: Vpn, end: Vpn, prot: Prot, flags: AreaFlags) -> Self {
-        Self { start, end, shift: 0, prot, flags, backing: Backing::Anonymous, family: 0 }
+        Self { start, end, shift: 0, prot, flags, backing: Backing::Anonymous, family: None }
     }
 
     /// The linear index of a page of the area.
@@ -132,22 +132,22 @@ impl AreaView {
             && self.flags == upper.flags
             && self.backing == upper.backing
             && self.shift == upper.shift
-            && (self.family == upper.family || self.family == 0 || upper.family == 0)
+            && (self.family == upper.family || self.family.is_none() || upper.family.is_none())
     }
 }
 
 impl Area {
     pub(crate) const fn blank() -> Self {
         Self {
-            space: AtomicU32::new(0),
+            space: HandleCell::none(),
             start: AtomicU32::new(0),
             end: AtomicU32::new(0),
             shift: AtomicU32::new(0),
             rights: AtomicU32::new(0),
-            family: AtomicU32::new(0),
-            chain: AtomicU32::new(0),
-            next: AtomicU32::new(0),
-            prev: AtomicU32::new(0),
+            family: HandleCell::none(),
+            chain: HandleCell::none(),
+            next: HandleCell::none(),
+            prev: HandleCell::none(),
             left: AtomicU32::new(0),
             right: AtomicU32::new(0),
             parent: AtomicU32::new(UNLINKED),
@@ -156,16 +156,16 @@ impl Area {
     }
 
     /// Initialises a fresh area, which is not published yet and is in no family.
-    pub(crate) fn init(&self, space: u32, view: AreaView) {
-        self.space.store(space, Ordering::Relaxed);
+    pub(crate) fn init(&self, space: Option<SpaceHandle>, view: AreaView) {
+        self.space.put(space);
         self.set_bounds(view.start, view.end);
         self.shift.store(view.shift, Ordering::Relaxed);
         self.set_rights(view.prot, view.flags);
         match view.backing {
             Backing::Anonymous => {}
         }
-        debug_assert_eq!(self.chain.load(Ordering::Relaxed), 0, "it is still in families");
-        self.set_family(0);
+        debug_assert_eq!(self.chain.get(), None, "it is still in families");
+        self.set_family(None);
     }
 
     #[inline(always)]
@@ -194,9 +194,10 @@ impl Area {
         self.rights().1.contains(AreaFlags::LOCKED)
     }
 
-    /// The handle of the address space.
-    pub(crate) fn space(&self) -> u32 {
-        self.space.load(Ordering::Relaxed)
+    /// The address space that it is in.
+    #[inline(always)]
+    pub(crate) fn space(&self) -> Option<SpaceHandle> {
+        self.space.get()
     }
 
     #[inline(always)]
@@ -210,8 +211,8 @@ impl Area {
     }
 
     #[inline(always)]
-    pub(crate) fn family(&self) -> u32 {
-        self.family.load(Ordering::Relaxed)
+    pub(crate) fn family(&self) -> Option<FamilyHandle> {
+        self.family.get()
     }
 
     pub(crate) fn set_bounds(&self, start: Vpn, end: Vpn) {
@@ -223,8 +224,8 @@ impl Area {
         self.rights.store(rights_word(prot, flags), Ordering::Relaxed);
     }
 
-    pub(super) fn set_family(&self, family: u32) {
-        self.family.store(family, Ordering::Relaxed);
+    pub(super) fn set_family(&self, family: Option<FamilyHandle>) {
+        self.family.put(family);
     }
 
     /// The virtual page of linear index `index` in the area, if it covers that.

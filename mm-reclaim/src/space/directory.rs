@@ -11,6 +11,7 @@ use crate::base::lock_order::TABLE;
 use crate::base::sync::{AtomicU64, Lock, Ordering};
 use crate::base::units::SpaceId;
 use crate::env::Cpu;
+use crate::space::SpaceHandle;
 
 /// Names of address spaces.
 pub(crate) struct Directory<'m, C: Cpu> {
@@ -34,7 +35,7 @@ impl<'m, C: Cpu> Directory<'m, C> {
     }
 
     /// Gives the space with this handle a name, if a place is vacant.
-    pub(crate) fn enter(&self, handle: u32) -> Option<SpaceId> {
+    pub(crate) fn enter(&self, handle: SpaceHandle) -> Option<SpaceId> {
         let mut vacant = self.vacant.lock();
         let index = vacant.checked_sub(1)?;
         let place = &self.words[index as usize];
@@ -42,7 +43,7 @@ impl<'m, C: Cpu> Directory<'m, C> {
         *vacant = was as u32;
         let generation = ((was >> 32) as u32).wrapping_add(1);
         // Release pairs with the Acquire of `find`: the space is seen initialised.
-        place.store(word(generation, handle), Ordering::Release);
+        place.store(word(generation, handle.raw()), Ordering::Release);
         Some(SpaceId::new(index, generation))
     }
 
@@ -57,10 +58,13 @@ impl<'m, C: Cpu> Directory<'m, C> {
 
     /// The handle of the space of that name, if there is one.
     #[inline(always)]
-    pub(crate) fn find(&self, id: SpaceId) -> Option<u32> {
+    pub(crate) fn find(&self, id: SpaceId) -> Option<SpaceHandle> {
         let word = self.words.get(id.index() as usize)?.load(Ordering::Acquire);
         // A name's generation is odd, so that a vacant place matches no name.
-        ((word >> 32) as u32 == id.generation()).then_some(word as u32)
+        if (word >> 32) as u32 != id.generation() {
+            return None;
+        }
+        SpaceHandle::new(word as u32)
     }
 
     /// The names in use at this moment.
@@ -77,6 +81,10 @@ mod tests {
     use super::*;
     use crate::tests::TestCpu;
 
+    fn handle(raw: u32) -> SpaceHandle {
+        SpaceHandle::new(raw).expect("not 0")
+    }
+
     fn with_directory(places: usize, test: impl FnOnce(Directory<'_, TestCpu>)) {
         let words: Vec<_> = (0..places).map(|_| AtomicU64::new(0)).collect();
         test(Directory::new(&words));
@@ -85,11 +93,11 @@ mod tests {
     #[test]
     fn a_name_finds_its_space_until_it_leaves() {
         with_directory(2, |directory| {
-            let (a, b) = (directory.enter(7).unwrap(), directory.enter(9).unwrap());
-            assert_eq!((directory.find(a), directory.find(b)), (Some(7), Some(9)));
-            assert_eq!(directory.enter(11), None);
+            let (a, b) = (directory.enter(handle(7)).unwrap(), directory.enter(handle(9)).unwrap());
+            assert_eq!((directory.find(a), directory.find(b)), (Some(handle(7)), Some(handle(9))));
+            assert_eq!(directory.enter(handle(11)), None);
             directory.leave(a);
-            assert_eq!((directory.find(a), directory.find(b)), (None, Some(9)));
+            assert_eq!((directory.find(a), directory.find(b)), (None, Some(handle(9))));
             assert_eq!(directory.iter().collect::<Vec<_>>(), [b]);
         });
     }
@@ -98,11 +106,11 @@ mod tests {
     #[test]
     fn a_name_is_not_used_again() {
         with_directory(1, |directory| {
-            let first = directory.enter(7).unwrap();
+            let first = directory.enter(handle(7)).unwrap();
             directory.leave(first);
-            let second = directory.enter(7).unwrap();
+            let second = directory.enter(handle(7)).unwrap();
             assert_ne!(first, second);
-            assert_eq!((directory.find(first), directory.find(second)), (None, Some(7)));
+            assert_eq!((directory.find(first), directory.find(second)), (None, Some(handle(7))));
         });
     }
 
@@ -112,9 +120,9 @@ mod tests {
             for bits in [0, 1, 1 << 32, 2 << 32, u64::MAX] {
                 assert_eq!(directory.find(SpaceId::from_bits(bits)), None, "{bits:#x}");
             }
-            let id = directory.enter(3).unwrap();
+            let id = directory.enter(handle(3)).unwrap();
             assert_ne!(id.bits(), 0);
-            assert_eq!(directory.find(SpaceId::from_bits(id.bits())), Some(3));
+            assert_eq!(directory.find(SpaceId::from_bits(id.bits())), Some(handle(3)));
         });
     }
 }

@@ -79,11 +79,11 @@ mod audit;
 mod tree;
 
 use super::area::{Area, Areas};
-use super::{FAMILY, LINK};
+use super::{AREA, FAMILY, FamilyHandle, LINK};
 use crate::base::lock_order;
 use crate::base::sync::{AtomicU32, Lock, LockGuard, Ordering};
 use crate::env::Cpu;
-use crate::page::pool::Pool;
+use crate::page::pool::{HandleCell, Pool};
 
 pub(crate) use audit::Tally;
 pub(crate) use tree::{Loose, Tree, Trees};
@@ -100,14 +100,14 @@ pub(crate) type TreeLock<'a, C> = LockGuard<'a, C, (), { lock_order::FAMILY }>;
 pub struct Family<C: Cpu> {
     /// Guards the tree if this is its root; otherwise it is not used.
     lock: Lock<C, (), { lock_order::FAMILY }>,
-    /// The root of the tree; 0 while the family is unused.
-    root: AtomicU32,
+    /// The top of the tree; none while the family is in no use.
+    root: HandleCell<FAMILY>,
     /// The family above; of a root, itself.
-    parent: AtomicU32,
+    parent: HandleCell<FAMILY>,
     /// The first area whose own family this is.
-    member: AtomicU32,
+    member: HandleCell<AREA>,
     /// The first link.
-    link: AtomicU32,
+    link: HandleCell<LINK>,
     members: AtomicU32,
     /// Families whose parent this is.
     children: AtomicU32,
@@ -116,45 +116,39 @@ pub struct Family<C: Cpu> {
 /// An area is in the family of one that it descends from.
 #[doc(alias = "anon_vma_chain")]
 pub struct Link {
-    area: AtomicU32,
-    family: AtomicU32,
+    area: HandleCell<AREA>,
+    family: HandleCell<FAMILY>,
     /// Neighbours on the family's list.
-    next: AtomicU32,
-    prev: AtomicU32,
+    next: HandleCell<LINK>,
+    prev: HandleCell<LINK>,
     /// The next link of the area's chain; of a loose one, the next loose one.
-    further: AtomicU32,
+    further: HandleCell<LINK>,
 }
 
-fn get(field: &AtomicU32) -> u32 {
-    field.load(Ordering::Relaxed)
-}
-
-fn put(field: &AtomicU32, value: u32) {
-    field.store(value, Ordering::Relaxed);
-}
-
-fn add(field: &AtomicU32, delta: i32) {
-    put(field, get(field).wrapping_add_signed(delta));
+/// Adds to a count that the lock of the tree guards.
+fn add(count: &AtomicU32, delta: i32) {
+    let sum = count.load(Ordering::Relaxed).wrapping_add_signed(delta);
+    count.store(sum, Ordering::Relaxed);
 }
 
 impl<C: Cpu> Family<C> {
     pub(crate) const fn blank() -> Self {
         Self {
             lock: Lock::new(()),
-            root: AtomicU32::new(0),
-            parent: AtomicU32::new(0),
-            member: AtomicU32::new(0),
-            link: AtomicU32::new(0),
+            root: HandleCell::none(),
+            parent: HandleCell::none(),
+            member: HandleCell::none(),
+            link: HandleCell::none(),
             members: AtomicU32::new(0),
             children: AtomicU32::new(0),
         }
     }
 
-    /// The family whose lock guards this one; 0 if this one is unused. A caller that is not in the
-    /// family must recheck it under that lock.
+    /// The family whose lock guards this one; none if this one is in no use. To be asked again
+    /// under that lock by whoever is not in the family.
     #[inline(always)]
-    pub(crate) fn root(&self) -> u32 {
-        get(&self.root)
+    pub(crate) fn root(&self) -> Option<FamilyHandle> {
+        self.root.get()
     }
 
     /// Takes the lock of the tree of which this is the root.
@@ -164,22 +158,22 @@ impl<C: Cpu> Family<C> {
     }
 
     /// The family above; its own handle for a root.
-    fn parent(&self) -> u32 {
-        get(&self.parent)
+    fn parent(&self) -> Option<FamilyHandle> {
+        self.parent.get()
     }
 
     /// Areas whose own family it is.
     fn members(&self) -> u32 {
-        get(&self.members)
+        self.members.load(Ordering::Relaxed)
     }
 
     /// Families whose parent it is; a root is its own child.
     fn children(&self) -> u32 {
-        get(&self.children)
+        self.children.load(Ordering::Relaxed)
     }
 
     fn is_empty(&self) -> bool {
-        get(&self.member) == 0 && get(&self.link) == 0
+        self.member.get().is_none() && self.link.get().is_none()
     }
 
     /// The areas of the family, for the holder of the tree's lock: the members, the youngest
@@ -190,23 +184,19 @@ impl<C: Cpu> Family<C> {
         areas: &'a Areas<'m, C>,
         links: &'a Links<'m, C>,
     ) -> impl Iterator<Item = &'m Area> + use<'a, 'm, C> {
-        let mut member = get(&self.member);
+        let mut member = self.member.get();
         // Most walks end among the members, so the head of the links is read only when it is
         // needed.
         let mut link = &self.link;
         core::iter::from_fn(move || {
-            if member != 0 {
-                let area = areas.at(member);
-                member = get(&area.next);
+            if let Some(handle) = member {
+                let area = areas.at(handle);
+                member = area.next.get();
                 return Some(area);
             }
-            let handle = get(link);
-            if handle == 0 {
-                return None;
-            }
-            let found = links.at(handle);
+            let found = links.at(link.get()?);
             link = &found.next;
-            Some(areas.at(get(&found.area)))
+            found.area.get().map(|area| areas.at(area))
         })
     }
 }
@@ -214,11 +204,11 @@ impl<C: Cpu> Family<C> {
 impl Link {
     pub(crate) const fn blank() -> Self {
         Self {
-            area: AtomicU32::new(0),
-            family: AtomicU32::new(0),
-            next: AtomicU32::new(0),
-            prev: AtomicU32::new(0),
-            further: AtomicU32::new(0),
+            area: HandleCell::none(),
+            family: HandleCell::none(),
+            next: HandleCell::none(),
+            prev: HandleCell::none(),
+            further: HandleCell::none(),
         }
     }
 }

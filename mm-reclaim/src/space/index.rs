@@ -10,17 +10,15 @@
 //! `skipped` pages, so that a search for more begins there. Unmapping raises `hole_top` above the
 //! hole that it makes. (This is how Linux searched before it had a tree of gaps.)
 
-use core::num::NonZeroU32;
 use core::ops::Range;
 
 use intrusive_collections::Bound;
 
 use super::area::{Area, AreaView};
 use super::tree::{self, AreaLinks, AreaTree};
-use super::{MMAP_TOP, USER_END, USER_START};
-use crate::base::sync::{AtomicU32, Ordering};
+use super::{AREA, MMAP_TOP, USER_END, USER_START};
 use crate::base::units::Vpn;
-use crate::page::pool::Window;
+use crate::page::pool::{HandleCell, Window};
 
 /// Areas that one address space may have (`sysctl_max_map_count`).
 pub const MAX_MAP_COUNT: u32 = 65_530;
@@ -30,8 +28,8 @@ pub(crate) struct AreaIndex<'m> {
     tree: AreaTree<'m>,
     links: AreaLinks<'m>,
     len: u32,
-    /// The handle of the area that was found last; 0 if it may be gone.
-    last: AtomicU32,
+    /// The area that was found last; none if it is gone. Its bounds are read where it is used.
+    last: HandleCell<AREA>,
     /// Above this, holes have at most `skipped` pages.
     hole_top: Vpn,
     /// The most pages of a hole above `hole_top`.
@@ -43,7 +41,7 @@ impl<'m> AreaIndex<'m> {
     pub(crate) fn new(window: Window<'m>) -> Self {
         let links = AreaLinks { window };
         let tree = AreaTree::new(links);
-        Self { tree, links, len: 0, last: AtomicU32::new(0), hole_top: MMAP_TOP, skipped: 0 }
+        Self { tree, links, len: 0, last: HandleCell::none(), hole_top: MMAP_TOP, skipped: 0 }
     }
 
     /// How many areas there are.
@@ -95,7 +93,7 @@ impl<'m> AreaIndex<'m> {
     /// The area that contains `vpn`.
     #[inline(always)]
     pub(crate) fn find_area(&self, vpn: Vpn) -> Option<&'m Area> {
-        if let Some(last) = NonZeroU32::new(self.last.load(Ordering::Relaxed)) {
+        if let Some(last) = self.last.get() {
             let area = self.links.area(last);
             let (start, end) = (area.start().0, area.end().0);
             if vpn.0.wrapping_sub(start) < end.wrapping_sub(start) {
@@ -112,13 +110,8 @@ impl<'m> AreaIndex<'m> {
         if vpn >= area.end() {
             return None;
         }
-        self.last.store(self.links.window.handle_of(area), Ordering::Relaxed);
+        self.last.put(Some(self.links.window.handle_of(area)));
         Some(area)
-    }
-
-    /// Forgets the area found last: it may have changed or be gone.
-    pub(crate) fn forget(&mut self) {
-        self.last.store(0, Ordering::Relaxed);
     }
 
     /// Whether areas cover `range` without a hole.
@@ -149,7 +142,7 @@ impl<'m> AreaIndex<'m> {
 
     /// Removes an area of this index; the hole that it leaves may be found.
     pub(crate) fn remove(&mut self, area: &'m Area) {
-        self.forget();
+        self.last.put(None);
         tree::remove(&mut self.tree, area);
         self.len -= 1;
         let hole = self.free_around(area.start()..area.end());

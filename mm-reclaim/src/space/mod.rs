@@ -31,7 +31,7 @@ use crate::base::sync::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Lock, Order
 use crate::base::units::Vpn;
 use crate::base::wait::SleepLock;
 use crate::env::{Cpu, PageTables};
-use crate::page::pool::{Pool, Window};
+use crate::page::pool::{Handle, Pool, Window};
 
 pub use crate::base::units::SpaceId;
 
@@ -43,6 +43,15 @@ const FAMILY: u32 = 2;
 const SPACE: u32 = 3;
 /// Chunks of links.
 const LINK: u32 = 4;
+
+/// The name of an area.
+pub(crate) type AreaHandle = Handle<AREA>;
+/// The name of a family.
+pub type FamilyHandle = Handle<FAMILY>;
+/// The name of a link.
+pub(crate) type LinkHandle = Handle<LINK>;
+/// The name of an address space.
+pub(crate) type SpaceHandle = Handle<SPACE>;
 
 /// Every address space of a machine.
 pub(crate) type SpacePool<'m, C, T> = Pool<'m, C, AddressSpace<'m, C, T>, SPACE>;

@@ -98,7 +98,7 @@ impl<'m, E: Env> Spaces<'m, E> {
     /// The address space that an area belongs to.
     #[inline(always)]
     pub(crate) fn of(&self, area: &Area) -> &'m SpaceOf<'m, E> {
-        self.pool.at(area.space())
+        self.pool.at(area.space().expect("an area of a space"))
     }
 
     /// The address space of that name, which the caller need not own.

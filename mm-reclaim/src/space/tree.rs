@@ -9,11 +9,10 @@
 
 #![allow(unsafe_code, reason = "the intrusive tree's adapter traits are unsafe to implement")]
 
-use core::num::NonZeroU32;
-
 use intrusive_collections::rbtree::{Color, RBTreeOps};
 use intrusive_collections::{Adapter, KeyAdapter, LinkOps, PointerOps, RBTree};
 
+use super::AreaHandle;
 use super::area::Area;
 use crate::base::sync::Ordering::Relaxed;
 use crate::base::units::Vpn;
@@ -26,7 +25,7 @@ pub(super) const UNLINKED: u32 = u32::MAX;
 pub(super) type AreaTree<'m> = RBTree<AreaLinks<'m>>;
 
 /// A link: the handle of an area.
-type Link = NonZeroU32;
+type Link = AreaHandle;
 
 /// Adapter, link operations and pointer operations in one.
 #[derive(Clone, Copy)]
@@ -38,13 +37,13 @@ impl<'m> AreaLinks<'m> {
     #[inline(always)]
     pub(super) fn area(&self, link: Link) -> &'m Area {
         // SAFETY: links are handles of inserted areas, which are in use.
-        unsafe { self.window.at(link.get()) }
+        unsafe { self.window.at(link) }
     }
 }
 
 #[inline(always)]
 fn encode(link: Option<Link>) -> u32 {
-    link.map_or(0, Link::get)
+    link.map_or(0, Link::raw)
 }
 
 // SAFETY: links are made by `get_link` alone, and `acquire_link` admits an area only while it
@@ -136,7 +135,7 @@ unsafe impl<'m> Adapter for AreaLinks<'m> {
     unsafe fn get_link(&self, value: *const Area) -> Link {
         // SAFETY: the tree passes pointers that it got from `into_raw`: areas of the pool.
         let area = unsafe { &*value };
-        Link::MIN.saturating_add(self.window.handle_of(area) - 1)
+        self.window.handle_of(area)
     }
 
     #[inline(always)]

@@ -51,7 +51,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         let mut last: Option<AreaView> = None;
         for area in index.iter() {
             let view = area.view();
-            let sound = area.space() == handle && view.start >= at && view.end > view.start;
+            let sound = area.space() == Some(handle) && view.start >= at && view.end > view.start;
             if !sound {
                 return Err(Violation::BadArea { space: id, start: view.start });
             }
@@ -143,7 +143,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         let broken = Violation::BrokenRmap { space, vpn, pfn };
         let page = self.map.get(pfn).ok_or(broken)?;
         let mut families = self.spaces.trees().families_of(area);
-        let leads_back = families.any(|family| family == page.owner())
+        let leads_back = families.any(|family| family.raw() == page.owner())
             && page.index() == area.view().index_of(vpn);
         if leads_back { Ok(()) } else { Err(broken) }
     }

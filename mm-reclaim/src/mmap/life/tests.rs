@@ -113,7 +113,7 @@ impl Space {
             let own = mm.spaces.directory.find(self.id).expect("a space that exists");
             let mut shown = Vec::new();
             mm.rmap.with_family(page, |family| {
-                let areas = family.areas(mm.spaces).filter(|area| area.space() == own);
+                let areas = family.areas(mm.spaces).filter(|area| area.space() == Some(own));
                 shown.extend(areas.filter_map(|area| area.page_of(page.index())));
             });
             assert_eq!(shown, [vpn]);
@@ -182,8 +182,7 @@ fn a_split_area_still_leads_to_its_pages() {
         for i in 0..9 {
             assert_eq!(mm.handle_fault(id, (start + i).addr(), Access::Write), FaultEnd::Minor);
         }
-        let before: Vec<(u32, u32)> =
-            (0..9).map(|i| (page(i).owner(), page(i).index())).collect();
+        let before: Vec<(u32, u32)> = (0..9).map(|i| (page(i).owner(), page(i).index())).collect();
         mm.munmap(id, start + 4..start + 5).expect("a hole in the middle");
         mm.mprotect(id, start + 1..start + 3, Prot::READ).expect("areas without a hole");
         let space = Space { id, pages: (0..9).map(|i| (start + i, rw)).collect() };

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{LINES, Pool, Window};
+use super::{Handle, LINES, Pool, Window};
 use crate::base::sync::{AtomicU32, Ordering};
 use crate::base::units::Pfn;
 use crate::page::memmap::MemMap;
@@ -99,15 +99,15 @@ proptest! {
     ) {
         let grounds = Grounds::new(12);
         let pool: Numbers<'_> = grounds.pool();
-        let mut taken: Vec<u32> = Vec::new();
+        let mut taken: Vec<Handle<7>> = Vec::new();
         for op in ops {
             match op {
                 None => {
                     let object = grow(&grounds, &pool, number);
                     let handle = pool.handle_of(object);
-                    prop_assert!(handle != 0 && !taken.contains(&handle));
+                    prop_assert!(!taken.contains(&handle));
                     prop_assert!(core::ptr::eq(object, pool.at(handle)));
-                    object.store(handle, Ordering::Relaxed);
+                    object.store(handle.raw(), Ordering::Relaxed);
                     taken.push(handle);
                 }
                 Some(index) if !taken.is_empty() => {
@@ -117,7 +117,7 @@ proptest! {
                 Some(_) => {}
             }
             for handle in &taken {
-                prop_assert_eq!(pool.at(*handle).load(Ordering::Relaxed), *handle);
+                prop_assert_eq!(pool.at(*handle).load(Ordering::Relaxed), handle.raw());
             }
             prop_assert_eq!(pool.usage(), (taken.len() as u32, grounds.frames_used() as u32));
         }
@@ -133,12 +133,13 @@ proptest! {
 fn one_empty_chunk_is_kept() {
     let grounds = Grounds::new(2);
     let pool: Numbers<'_> = grounds.pool();
-    let first: Vec<u32> =
+    let first: Vec<Handle<7>> =
         (0..Numbers::CAPACITY).map(|_| pool.handle_of(grow(&grounds, &pool, number))).collect();
     let one_more = pool.handle_of(grow(&grounds, &pool, number));
     assert_eq!(grounds.frames_used(), 2);
     assert!(pool.give(one_more).is_none());
-    assert_eq!(pool.take().map(|(handle, _)| handle / LINES), Some(one_more / LINES));
+    let again = pool.take().map(|(handle, _)| pool.frame_of(handle));
+    assert_eq!(again, Some(pool.frame_of(one_more)));
     assert!(pool.give(one_more).is_none());
     let surplus = first.iter().filter_map(|handle| pool.give(*handle)).collect::<Vec<_>>();
     assert_eq!(surplus.len(), 1);
@@ -165,13 +166,13 @@ fn a_stale_handle_is_held_only_while_its_frame_is_a_chunk() {
     let grounds = Grounds::new(2);
     let pool: Numbers<'_> = grounds.pool();
     let other: Pool<'_, TestCpu, AtomicU32, 8> = grounds.pool();
-    assert!(matches!(pool.hold(0), Err(None)));
-    assert!(matches!(pool.hold(LINES * 2 + 1), Err(None)), "outside the map");
+    let outside = Handle::new(LINES * 2 + 1).expect("not 0");
+    assert!(matches!(pool.hold(outside), Err(None)), "outside the map");
     let handle = pool.handle_of(grow(&grounds, &pool, number));
     assert!(pool.give(handle).is_none());
     // The spare chunk: another object may lie there, but an object does.
     let Ok(held) = pool.hold(handle) else { panic!("a chunk is held") };
-    match other.hold(handle) {
+    match other.hold(Handle::new(handle.raw()).expect("not 0")) {
         Err(Some(page)) => grounds.take_back(Some(page)),
         _ => panic!("it is a chunk of another pool"),
     }
@@ -191,7 +192,7 @@ fn a_stale_handle_is_held_only_while_its_frame_is_a_chunk() {
 fn take_often(pool: &Numbers<'_>, rounds: u32) {
     for _ in 0..rounds {
         let Some((handle, value)) = pool.take() else { continue };
-        assert_eq!(value.fetch_add(1, Ordering::Relaxed), 0, "object {handle} is shared");
+        assert_eq!(value.fetch_add(1, Ordering::Relaxed), 0, "the object of {handle:?} is shared");
         std::thread::yield_now();
         value.fetch_sub(1, Ordering::Relaxed);
         assert!(pool.give(handle).is_none(), "there is one chunk only");
@@ -202,7 +203,7 @@ fn take_often(pool: &Numbers<'_>, rounds: u32) {
 fn takers_on_several_cpus_never_share_an_object() {
     let grounds = Grounds::new(1);
     let pool: Numbers<'_> = grounds.pool();
-    let kept: Vec<u32> =
+    let kept: Vec<Handle<7>> =
         (2..Numbers::CAPACITY).map(|_| pool.handle_of(grow(&grounds, &pool, number))).collect();
     let rounds = if cfg!(miri) { 20 } else { 2000 };
     let pool = &pool;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::{Area, AreaFlags, AreaView};
 use crate::base::units::Vpn;
 use crate::env::Prot;
+use crate::space::{FamilyHandle, SpaceHandle};
 use crate::tests::cases;
 
 fn view(start: u32, end: u32, shift: u32) -> AreaView {
@@ -23,12 +24,12 @@ proptest! {
         start in 16..1u32 << 26, pages in 1..100u32, shift: u32, off in 0..200u32,
     ) {
         let area = Area::blank();
-        area.init(4, view(start, start + pages, shift));
+        area.init(SpaceHandle::new(4), view(start, start + pages, shift));
         let vpn = Vpn(start - 16 + off);
         let inside = vpn.0 >= start && vpn.0 < start + pages;
         let index = area.view().index_of(vpn);
         prop_assert_eq!(area.page_of(index), inside.then_some(vpn));
-        prop_assert_eq!((area.space(), area.view().pages()), (4, pages));
+        prop_assert_eq!((area.space(), area.view().pages()), (SpaceHandle::new(4), pages));
     }
 
     /// RMAP-01: however an area is split, each page keeps its index, and exactly one of the pieces
@@ -49,7 +50,7 @@ proptest! {
             }
         }
         let areas: Vec<Area> = pieces.iter().map(|_| Area::blank()).collect();
-        areas.iter().zip(&pieces).for_each(|(area, piece)| area.init(1, *piece));
+        areas.iter().zip(&pieces).for_each(|(area, piece)| area.init(SpaceHandle::new(1), *piece));
         for vpn in (1000..1064).map(Vpn) {
             let index = whole.index_of(vpn);
             let shown: Vec<Vpn> = areas.iter().filter_map(|area| area.page_of(index)).collect();
@@ -66,15 +67,17 @@ fn an_area_is_read_back_as_it_was_written() {
         flags: AreaFlags::LOCKED,
         ..view(20, 30, u32::MAX)
     };
-    area.init(7, written);
+    let [seven, eight] = [7, 8].map(SpaceHandle::new);
+    area.init(seven, written);
     assert_eq!(area.view(), written);
     area.set_bounds(Vpn(22), Vpn(23));
     area.set_rights(Prot::WRITE, AreaFlags::empty());
-    area.set_family(9);
-    written = AreaView { start: Vpn(22), end: Vpn(23), prot: Prot::WRITE, family: 9, ..written };
+    let family = FamilyHandle::new(9);
+    area.set_family(family);
+    written = AreaView { start: Vpn(22), end: Vpn(23), prot: Prot::WRITE, family, ..written };
     written.flags = AreaFlags::empty();
-    assert_eq!((area.view(), area.space()), (written, 7));
+    assert_eq!((area.view(), area.space()), (written, seven));
     // When the area is reused, it is in no family, whatever the view was copied from.
-    area.init(8, written);
-    assert_eq!((area.view(), area.space()), (AreaView { family: 0, ..written }, 8));
+    area.init(eight, written);
+    assert_eq!((area.view(), area.space()), (AreaView { family: None, ..written }, eight));
 }

@@ -4,9 +4,9 @@
 //! its first link. So families without areas are missing from the totals, and so are links that are
 //! only on a list or only on a chain.
 
-use super::{Family, Link, Trees, add, get};
+use super::{Family, Link, Trees, add};
 use crate::env::Cpu;
-use crate::space::Area;
+use crate::space::{Area, FamilyHandle};
 
 /// What the checked areas lead to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,73 +25,73 @@ impl<'m, C: Cpu> Trees<'_, 'm, C> {
     /// Whether an area and the families that it is the first in are consistent. For a quiet moment.
     pub(crate) fn audit(self, area: &Area, tally: &mut Tally) -> bool {
         tally.links += self.chain(area).count() as u32;
-        if area.family() == 0 {
-            return get(&area.chain) == 0;
-        }
-        let heads = self.chain(area).filter(|link| get(&link.prev) == 0);
-        self.is_among_its_own(area)
-            && (get(&area.prev) != 0 || self.audit_members(area, tally))
+        let Some(own) = area.family() else { return area.chain.get().is_none() };
+        let heads = self.chain(area).filter(|link| link.prev.get().is_none());
+        self.is_among_its_own(area, own)
+            && (area.prev.get().is_some() || self.audit_members(area, tally))
             && heads.into_iter().all(|link| self.audit_links(link, tally))
     }
 
     /// Whether an area is in each of its families once, in all those above them, and in no
     /// other tree.
-    fn is_among_its_own(self, area: &Area) -> bool {
-        let own = self.families.at(area.family());
-        let is_sound = |(at, handle): (usize, u32)| {
+    fn is_among_its_own(self, area: &Area, own: FamilyHandle) -> bool {
+        let own = self.families.at(own);
+        let is_sound = |(at, handle): (usize, FamilyHandle)| {
             let family = self.families.at(handle);
             let again = self.families_of(area).skip(at + 1).any(|other| other == handle);
-            let above = self.families_of(area).any(|other| other == family.parent());
-            let top = (family.parent() == handle) == (family.root() == handle);
-            family.root() != 0 && family.root() == own.root() && !again && above && top
+            let above = self.families_of(area).any(|other| Some(other) == family.parent());
+            let top = (family.parent() == Some(handle)) == (family.root() == Some(handle));
+            family.root().is_some() && family.root() == own.root() && !again && above && top
         };
         let handle = self.areas.handle_of(area);
         self.families_of(area).enumerate().all(is_sound)
-            && self.chain(area).all(|link| get(&link.area) == handle)
+            && self.chain(area).all(|link| link.area.get() == Some(handle))
     }
 
     /// The members of a family, of which `first` is the first: they are as many as it counts,
     /// of one space, and have equal chains.
     fn audit_members(self, first: &Area, tally: &mut Tally) -> bool {
-        let (handle, family) = (first.family(), self.families.at(first.family()));
+        let Some(handle) = first.family() else { return false };
+        let family = self.families.at(handle);
         self.count(family, tally);
         let length = self.chain(first).count();
         let is_alike = |area: &Area| {
-            area.family() == handle
+            area.family() == Some(handle)
                 && area.space() == first.space()
                 && self.chain(area).count() == length
                 && self.families_of(area).all(|f| self.families_of(first).any(|g| f == g))
         };
-        let (mut at, mut prev, mut found) = (get(&family.member), 0, 0);
-        while at != 0 && found <= family.members() {
+        let (mut next, mut prev, mut found) = (family.member.get(), None, 0);
+        while let Some(at) = next.filter(|_| found <= family.members()) {
             let area = self.areas.at(at);
-            if get(&area.prev) != prev || !is_alike(area) {
+            if area.prev.get() != prev || !is_alike(area) {
                 return false;
             }
-            (at, prev) = (get(&area.next), at);
+            (next, prev) = (area.next.get(), Some(at));
             found += 1;
         }
-        found == family.members() && get(&family.member) == self.areas.handle_of(first)
+        found == family.members() && family.member.get() == Some(self.areas.handle_of(first))
     }
 
     /// The links of a family, of which `first` is the first.
     fn audit_links(self, first: &Link, tally: &mut Tally) -> bool {
-        let (handle, family) = (get(&first.family), self.families.at(get(&first.family)));
-        if get(&family.member) == 0 {
+        let Some(handle) = first.family.get() else { return false };
+        let family = self.families.at(handle);
+        if family.member.get().is_none() {
             self.count(family, tally);
         }
         let most = self.links.usage().0;
-        let (mut at, mut prev, mut found) = (get(&family.link), 0, 0);
-        while at != 0 && found <= most {
+        let (mut next, mut prev, mut found) = (family.link.get(), None, 0);
+        while let Some(at) = next.filter(|_| found <= most) {
             let link = self.links.at(at);
-            if get(&link.prev) != prev || get(&link.family) != handle {
+            if link.prev.get() != prev || link.family.get() != Some(handle) {
                 return false;
             }
-            (at, prev) = (get(&link.next), at);
+            (next, prev) = (link.next.get(), Some(at));
             found += 1;
         }
         tally.listed += found;
-        found <= most && get(&family.link) == self.links.handle_of(first)
+        found <= most && family.link.get() == Some(self.links.handle_of(first))
     }
 
     fn count(self, family: &'m Family<C>, tally: &mut Tally) {

@@ -6,7 +6,7 @@ use super::{Families, Family, Link, Links, Loose, Tally, Trees};
 use crate::base::units::Vpn;
 use crate::env::Prot;
 use crate::page::pool::tests::{Grounds, grow};
-use crate::space::{Area, AreaFlags, AreaView, Areas};
+use crate::space::{Area, AreaFlags, AreaHandle, AreaView, Areas, FamilyHandle, SpaceHandle};
 use crate::tests::TestCpu;
 
 /// Spaces that exist at once.
@@ -21,6 +21,9 @@ pub(super) struct Machine<'m> {
     /// Names of spaces that were given.
     pub(super) spaces: u32,
 }
+
+/// An area's own family, and those that it is in by link.
+type FamiliesOf = (Option<FamilyHandle>, Vec<Option<FamilyHandle>>);
 
 impl<'m> Machine<'m> {
     pub(super) fn new(grounds: &'m Grounds) -> Self {
@@ -40,11 +43,14 @@ impl<'m> Machine<'m> {
     /// An area of a space that is in no family.
     pub(super) fn area(&self, space: u32) -> &'m Area {
         let area = grow(self.grounds, &self.areas, Area::blank);
-        area.init(space, AreaView::anonymous(Vpn(16), Vpn(20), Prot::READ, AreaFlags::empty()));
+        area.init(
+            SpaceHandle::new(space),
+            AreaView::anonymous(Vpn(16), Vpn(20), Prot::READ, AreaFlags::empty()),
+        );
         area
     }
 
-    pub(super) fn family(&self) -> u32 {
+    pub(super) fn family(&self) -> FamilyHandle {
         self.families.handle_of(grow(self.grounds, &self.families, Family::blank))
     }
 
@@ -108,15 +114,16 @@ impl<'m> Machine<'m> {
     }
 
     /// The areas that a walk for a family's page visits.
-    pub(super) fn asked(&self, family: u32) -> Vec<u32> {
-        let found = self.families.at(family);
-        let _held = self.families.at(found.root()).lock_tree();
+    pub(super) fn asked(&self, family: Option<FamilyHandle>) -> Vec<AreaHandle> {
+        let found = self.families.at(family.expect("a family"));
+        let _held = self.families.at(found.root().expect("a root")).lock_tree();
         found.areas(&self.areas, &self.links).map(|area| self.areas.handle_of(area)).collect()
     }
 
     /// An area's own family, and those that it is in by link.
-    pub(super) fn families_of(&self, area: &Area) -> (u32, Vec<u32>) {
-        (area.family(), self.trees().families_of(area).skip(1).collect())
+    pub(super) fn families_of(&self, area: &Area) -> FamiliesOf {
+        let all = self.trees().families_of(area);
+        (area.family(), all.skip(1).map(Some).collect())
     }
 
     /// Areas, families and links in use.
@@ -149,7 +156,7 @@ fn a_page_leads_to_the_descendants_of_its_maker() {
     let [one, two, three, four] = [p, a, b, c].map(Area::family);
     assert_eq!(machine.families_of(c), (four, Vec::from([two, one])));
     assert_eq!(machine.families_of(b), (three, Vec::from([one])));
-    let names = |areas: &[&Area]| -> Vec<u32> {
+    let names = |areas: &[&Area]| -> Vec<AreaHandle> {
         areas.iter().map(|area| machine.areas.handle_of(*area)).collect()
     };
     assert_eq!(machine.asked(one), names(&[p, c, b, a]));
@@ -181,7 +188,7 @@ fn a_chain_of_generations_takes_turns_with_two_families() {
         if generation < 3 {
             names.push(child.family());
         }
-        let [one, two, three] = [0, 1, 2].map(|i| names.get(i).copied().unwrap_or(0));
+        let [one, two, three] = [0, 1, 2].map(|i| names.get(i).copied().flatten());
         let want = match generation {
             1 => (two, Vec::from([one])),
             _ if generation % 2 == 1 => (two, Vec::from([three, one])),
@@ -250,9 +257,9 @@ fn only_a_small_family_without_relatives_is_adopted() {
     let mut machine = Machine::new(&grounds);
     let first = machine.first();
     let adopt = |machine: &Machine<'_>, near: &Area| {
-        let area = machine.area(near.space());
+        let area = machine.area(near.space().map_or(0, SpaceHandle::raw));
         let adopted = machine.trees().lock(near).expect("a family").adopt(near, area);
-        assert_eq!(area.family(), if adopted { near.family() } else { 0 });
+        assert_eq!(area.family(), near.family().filter(|_| adopted));
         if !adopted {
             machine.end(area);
         }

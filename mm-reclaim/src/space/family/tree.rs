@@ -2,10 +2,11 @@
 //!
 //! Everything here is done under the lock of the tree's root, and nothing allocates.
 
-use super::{Families, Family, Link, Links, TreeLock, add, get, put};
+use super::{Families, Family, Link, Links, TreeLock, add};
 use crate::env::Cpu;
 use crate::page::PageRef;
 use crate::space::area::{Area, Areas};
+use crate::space::{FamilyHandle, LinkHandle};
 
 /// A family that more areas than this have as their own is adopted by no other.
 const FEW: u32 = 16;
@@ -28,7 +29,7 @@ impl<C: Cpu> Copy for Trees<'_, '_, C> {}
 /// A tree of families whose lock is held.
 pub(crate) struct Tree<'a, 'm, C: Cpu> {
     pools: Trees<'a, 'm, C>,
-    root: u32,
+    root: FamilyHandle,
     _held: TreeLock<'m, C>,
 }
 
@@ -38,24 +39,24 @@ pub(crate) struct Tree<'a, 'm, C: Cpu> {
 #[derive(Default)]
 pub(crate) struct Loose {
     /// The first link. Each may name one more family that is loose.
-    links: u32,
-    family: u32,
+    links: Option<LinkHandle>,
+    family: Option<FamilyHandle>,
 }
 
 impl<'a, 'm, C: Cpu> Trees<'a, 'm, C> {
     /// Locks the tree that an area is in, if it has a family. The caller holds its area lock.
     pub(crate) fn lock(self, area: &Area) -> Option<Tree<'a, 'm, C>> {
-        let family = area.family();
         // The family exists while the area is in it, and so does its root.
-        (family != 0).then(|| self.lock_root(self.families.at(family).root()))
+        let root = self.families.at(area.family()?).root()?;
+        Some(self.lock_root(root))
     }
 
-    fn lock_root(self, root: u32) -> Tree<'a, 'm, C> {
+    fn lock_root(self, root: FamilyHandle) -> Tree<'a, 'm, C> {
         Tree { pools: self, root, _held: self.families.at(root).lock_tree() }
     }
 
     /// Makes a fresh family the root of a tree, and an untouched area its only member.
-    pub(crate) fn found(self, area: &Area, root: u32) {
+    pub(crate) fn found(self, area: &Area, root: FamilyHandle) {
         // Locked although no area is in it: a walk may come here with a stale handle.
         let tree = self.lock_root(root);
         tree.place(root, root);
@@ -64,51 +65,53 @@ impl<'a, 'm, C: Cpu> Trees<'a, 'm, C> {
 
     /// The links of an area's chain. The caller holds its area lock.
     pub(crate) fn chain(self, area: &Area) -> impl Iterator<Item = &'m Link> + use<'a, 'm, C> {
-        let mut link = get(&area.chain);
+        let mut link = area.chain.get();
         core::iter::from_fn(move || {
-            let found = (link != 0).then(|| self.links.at(link))?;
-            link = get(&found.further);
+            let found = self.links.at(link?);
+            link = found.further.get();
             Some(found)
         })
     }
 
     /// The families that an area is in, its own first. The caller holds its area lock.
-    pub(crate) fn families_of(self, area: &Area) -> impl Iterator<Item = u32> + use<'a, 'm, C> {
-        let own = area.family();
-        let others = self.chain(area).map(|link| get(&link.family));
-        (own != 0).then_some(own).into_iter().chain(others)
+    pub(crate) fn families_of(
+        self,
+        area: &Area,
+    ) -> impl Iterator<Item = FamilyHandle> + use<'a, 'm, C> {
+        let others = self.chain(area).filter_map(|link| link.family.get());
+        area.family().into_iter().chain(others)
     }
 
     /// A link for [`Tree::inherit`] or [`Tree::follow`].
-    pub(crate) fn add_link(self, loose: &mut Loose, link: u32) {
-        put(&self.links.at(link).family, 0);
-        put(&self.links.at(link).further, loose.links);
-        loose.links = link;
+    pub(crate) fn add_link(self, loose: &mut Loose, link: LinkHandle) {
+        self.links.at(link).family.put(None);
+        self.links.at(link).further.put(loose.links);
+        loose.links = Some(link);
     }
 
     /// A family for [`Tree::inherit`].
-    pub(crate) fn add_family(self, loose: &mut Loose, family: u32) {
-        debug_assert_eq!((self.families.at(family).root(), loose.family), (0, 0));
-        loose.family = family;
+    pub(crate) fn add_family(self, loose: &mut Loose, family: FamilyHandle) {
+        debug_assert_eq!((self.families.at(family).root(), loose.family), (None, None));
+        loose.family = Some(family);
     }
 
     /// Takes one of the loose links.
-    fn next_loose(self, loose: &mut Loose) -> Option<(u32, &'m Link)> {
-        let handle = loose.links;
-        let link = (handle != 0).then(|| self.links.at(handle))?;
-        loose.links = get(&link.further);
+    fn next_loose(self, loose: &mut Loose) -> Option<(LinkHandle, &'m Link)> {
+        let handle = loose.links?;
+        let link = self.links.at(handle);
+        loose.links = link.further.get();
         Some((handle, link))
     }
 
     /// Returns loose objects to their pools; frames that these no longer need go to `put_frame`.
     pub(crate) fn give(self, mut loose: Loose, mut put_frame: impl FnMut(Option<PageRef<'m>>)) {
-        if loose.family != 0 {
-            put_frame(self.families.give(loose.family));
+        if let Some(family) = loose.family {
+            put_frame(self.families.give(family));
         }
         while let Some((handle, link)) = self.next_loose(&mut loose) {
-            let family = get(&link.family);
+            let family = link.family.get();
             put_frame(self.links.give(handle));
-            if family != 0 {
+            if let Some(family) = family {
                 put_frame(self.families.give(family));
             }
         }
@@ -117,64 +120,70 @@ impl<'a, 'm, C: Cpu> Trees<'a, 'm, C> {
 
 impl<'m, C: Cpu> Tree<'_, 'm, C> {
     /// A family of this tree.
-    fn at(&self, family: u32) -> &'m Family<C> {
+    fn at(&self, family: FamilyHandle) -> &'m Family<C> {
         let found = self.pools.families.at(family);
-        debug_assert_eq!(found.root(), self.root, "the lock of another tree is held");
+        debug_assert_eq!(found.root(), Some(self.root), "the lock of another tree is held");
         found
     }
 
     /// Places a fresh family in the tree, below `parent`.
-    fn place(&self, family: u32, parent: u32) {
+    fn place(&self, family: FamilyHandle, parent: FamilyHandle) {
         let fresh = self.pools.families.at(family);
-        debug_assert!(fresh.is_empty() && (fresh.root(), fresh.children()) == (0, 0));
-        put(&fresh.root, self.root);
-        put(&fresh.parent, parent);
+        debug_assert!(fresh.is_empty() && (fresh.root(), fresh.children()) == (None, 0));
+        fresh.root.put(Some(self.root));
+        fresh.parent.put(Some(parent));
         add(&self.at(parent).children, 1);
     }
 
     /// An area that has no family becomes a member of one.
-    fn join(&self, area: &Area, family: u32) {
+    fn join(&self, area: &Area, family: FamilyHandle) {
         let (own, handle) = (self.at(family), self.pools.areas.handle_of(area));
-        let first = get(&own.member);
-        put(&area.next, first);
-        put(&area.prev, 0);
-        if first != 0 {
-            put(&self.pools.areas.at(first).prev, handle);
+        let first = own.member.get();
+        area.next.put(first);
+        area.prev.put(None);
+        if let Some(first) = first {
+            self.pools.areas.at(first).prev.put(Some(handle));
         }
-        put(&own.member, handle);
+        own.member.put(Some(handle));
         add(&own.members, 1);
-        area.set_family(family);
+        area.set_family(Some(family));
     }
 
     /// An area that is in no family yet enters the families of its ancestors, by loose links: its
     /// chain is in their order.
-    fn connect(&self, area: &Area, families: impl Iterator<Item = u32>, loose: &mut Loose) {
+    fn connect(
+        &self,
+        area: &Area,
+        families: impl Iterator<Item = FamilyHandle>,
+        loose: &mut Loose,
+    ) {
         let mut end = &area.chain;
         for family in families {
             let above = self.at(family);
             let taken = self.pools.next_loose(loose);
             let (handle, link) = taken.expect("a link for each family");
-            let first = get(&above.link);
-            put(&link.area, self.pools.areas.handle_of(area));
-            put(&link.family, family);
-            put(&link.next, first);
-            put(&link.prev, 0);
-            if first != 0 {
-                put(&self.pools.links.at(first).prev, handle);
+            let first = above.link.get();
+            link.area.put(Some(self.pools.areas.handle_of(area)));
+            link.family.put(Some(family));
+            link.next.put(first);
+            link.prev.put(None);
+            if let Some(first) = first {
+                self.pools.links.at(first).prev.put(Some(handle));
             }
-            put(&above.link, handle);
-            put(end, handle);
+            above.link.put(Some(handle));
+            end.put(Some(handle));
             end = &link.further;
         }
-        put(end, 0);
+        end.put(None);
     }
 
     /// An untouched area becomes a member of the family of `near`, unless that made walks too long:
     /// many members, or areas of children. True if it did.
     pub(crate) fn adopt(&self, near: &Area, area: &Area) -> bool {
-        let family = near.family();
+        let Some(family) = near.family() else { return false };
         let own = self.at(family);
-        let alone = get(&near.chain) == 0 && get(&own.link) == 0 && own.members() <= FEW;
+        let is_in_one = near.chain.get().is_none() && own.link.get().is_none();
+        let alone = is_in_one && own.members() <= FEW;
         if alone {
             self.join(area, family);
         }
@@ -184,7 +193,7 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
     /// The fresh area of a child enters the families of the parent's, and gets its own. Takes at
     /// most as many links as the parent's area has families, and possibly a family.
     pub(crate) fn inherit(&self, parent: &Area, heir: &Area, loose: &mut Loose) {
-        let is_left = |family: &u32| {
+        let is_left = |family: &FamilyHandle| {
             let family = self.at(*family);
             family.members() == 0 && family.children() < 2
         };
@@ -192,8 +201,8 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         let others = self.pools.families_of(parent).filter(|family| Some(*family) != reused);
         self.connect(heir, others, loose);
         let own = reused.unwrap_or_else(|| {
-            let fresh = core::mem::take(&mut loose.family);
-            self.place(fresh, parent.family());
+            let fresh = loose.family.take().expect("a family to be the heir's");
+            self.place(fresh, parent.family().expect("the tree is the parent's"));
             fresh
         });
         self.join(heir, own);
@@ -202,65 +211,68 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
     /// A fresh area enters the families of another one of its space, whose own becomes its own.
     /// Takes as many links as the other's chain has.
     pub(crate) fn follow(&self, other: &Area, fresh: &Area, loose: &mut Loose) {
-        self.connect(fresh, self.pools.chain(other).map(|link| get(&link.family)), loose);
-        self.join(fresh, other.family());
+        let Some(own) = other.family() else { return };
+        self.connect(fresh, self.pools.chain(other).filter_map(|link| link.family.get()), loose);
+        self.join(fresh, own);
     }
 
     /// Removes an area from all its families. Returns its links, and each family that it was the
     /// last in, as loose objects.
     pub(crate) fn leave(&self, area: &Area) -> Loose {
-        let mut loose = Loose { links: get(&area.chain), family: area.family() };
+        let mut loose = Loose { links: area.chain.get(), family: area.family() };
         self.part(area);
         self.pools.chain(area).for_each(|link| self.disconnect(link));
         // First the counts, then the roots: a family may be below another one that is freed.
         for family in self.pools.families_of(area).map(|family| self.at(family)) {
             if family.is_empty() {
-                add(&self.at(family.parent()).children, -1);
+                let above = family.parent().expect("a family in a tree");
+                add(&self.at(above).children, -1);
             }
         }
         for link in self.pools.chain(area) {
-            put(&link.family, self.retire(get(&link.family)));
+            link.family.put(link.family.get().and_then(|family| self.retire(family)));
         }
-        loose.family = self.retire(loose.family);
-        put(&area.chain, 0);
-        area.set_family(0);
+        loose.family = loose.family.and_then(|family| self.retire(family));
+        area.chain.put(None);
+        area.set_family(None);
         loose
     }
 
-    /// Makes a family loose if it is empty, and returns its handle, else 0.
-    fn retire(&self, family: u32) -> u32 {
+    /// An empty family, which is loose from now on; none if it is not empty.
+    fn retire(&self, family: FamilyHandle) -> Option<FamilyHandle> {
         let found = self.at(family);
         if !found.is_empty() {
-            return 0;
+            return None;
         }
         debug_assert_eq!(found.children(), 0, "a family goes before the one above it");
-        put(&found.root, 0);
-        family
+        found.root.put(None);
+        Some(family)
     }
 
     /// Removes an area from the members of its own family.
     fn part(&self, area: &Area) {
-        let own = self.at(area.family());
-        let (prev, next) = (get(&area.prev), get(&area.next));
+        let Some(own) = area.family().map(|family| self.at(family)) else { return };
+        let (prev, next) = (area.prev.get(), area.next.get());
         match prev {
-            0 => put(&own.member, next),
-            _ => put(&self.pools.areas.at(prev).next, next),
+            None => own.member.put(next),
+            Some(prev) => self.pools.areas.at(prev).next.put(next),
         }
-        if next != 0 {
-            put(&self.pools.areas.at(next).prev, prev);
+        if let Some(next) = next {
+            self.pools.areas.at(next).prev.put(prev);
         }
         add(&own.members, -1);
     }
 
     /// Removes a link from its family's list.
     fn disconnect(&self, link: &Link) {
-        let (prev, next) = (get(&link.prev), get(&link.next));
-        match prev {
-            0 => put(&self.at(get(&link.family)).link, next),
-            _ => put(&self.pools.links.at(prev).next, next),
+        let (prev, next) = (link.prev.get(), link.next.get());
+        match (prev, link.family.get()) {
+            (Some(prev), _) => self.pools.links.at(prev).next.put(next),
+            (None, Some(family)) => self.at(family).link.put(next),
+            (None, None) => {}
         }
-        if next != 0 {
-            put(&self.pools.links.at(next).prev, prev);
+        if let Some(next) = next {
+            self.pools.links.at(next).prev.put(prev);
         }
     }
 }

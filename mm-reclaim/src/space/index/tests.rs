@@ -11,7 +11,7 @@ use super::{AreaIndex, MAX_MAP_COUNT};
 use crate::base::units::Vpn;
 use crate::env::Prot;
 use crate::page::pool::tests::{Grounds, grow};
-use crate::space::{Area, AreaFlags, AreaView, Areas, MMAP_TOP, USER_START};
+use crate::space::{Area, AreaFlags, AreaView, Areas, MMAP_TOP, SpaceHandle, USER_START};
 use crate::tests::{TestCpu, cases};
 
 /// The pages that the model covers: this many below the top of the search, and a few above.
@@ -44,7 +44,7 @@ impl<'m> Driver<'m> {
             return;
         }
         let area = grow(self.grounds, &self.areas, Area::blank);
-        area.init(1, view(&range));
+        area.init(SpaceHandle::new(1), view(&range));
         self.index.insert(area);
         self.model.insert(range.start, (range.end, area));
     }
@@ -170,7 +170,7 @@ fn a_space_may_have_65530_areas() {
         assert!(!driver.index.is_full());
         let start = Vpn(100 + 3 * at);
         let area = grow(driver.grounds, &driver.areas, Area::blank);
-        area.init(1, view(&(start..start + 1)));
+        area.init(SpaceHandle::new(1), view(&(start..start + 1)));
         driver.index.insert(area);
     }
     assert_eq!(driver.index.is_full(), most == MAX_MAP_COUNT);

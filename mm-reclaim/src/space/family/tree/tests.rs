@@ -6,8 +6,8 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use crate::page::pool::tests::Grounds;
-use crate::space::Area;
 use crate::space::family::tests::{Machine, SPACES};
+use crate::space::{Area, AreaHandle, FamilyHandle};
 use crate::tests::cases;
 
 /// An area of the model.
@@ -20,7 +20,7 @@ struct Piece<'m> {
 
 /// A page of the model.
 struct Made {
-    family: u32,
+    family: Option<FamilyHandle>,
     /// The areas that may map it.
     holders: BTreeSet<usize>,
 }
@@ -33,7 +33,7 @@ struct Model<'m> {
     /// All ancestors of each area.
     lines: Vec<BTreeSet<usize>>,
     /// The areas that a family was made for, or that adopted it.
-    founders: BTreeMap<u32, BTreeSet<usize>>,
+    founders: BTreeMap<Option<FamilyHandle>, BTreeSet<usize>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,11 @@ enum Op {
     Merge,
     Unmap,
     Exit,
+}
+
+/// The name of the space of an area.
+fn name_of(area: &Area) -> u32 {
+    area.space().expect("an area of a space").raw()
 }
 
 impl<'m> Model<'m> {
@@ -67,7 +72,7 @@ impl<'m> Model<'m> {
     }
 
     fn map(&mut self, space: usize) {
-        let name = self.spaces[space].first().map_or(self.machine.spaces, |p| p.area.space());
+        let name = self.spaces[space].first().map_or(self.machine.spaces, |p| name_of(p.area));
         let area = self.machine.area(name);
         self.insert(space, self.spaces[space].len(), area, BTreeSet::new());
     }
@@ -75,7 +80,7 @@ impl<'m> Model<'m> {
     /// The first touch of a piece, which may adopt the family of the one before it.
     fn touch(&mut self, space: usize, at: usize) {
         let Piece { area, id } = self.spaces[space][at];
-        if area.family() != 0 {
+        if area.family().is_some() {
             return;
         }
         let trees = self.machine.trees();
@@ -84,7 +89,7 @@ impl<'m> Model<'m> {
         if !near.is_some_and(|(near, tree)| tree.adopt(near, area)) {
             let family = self.machine.family();
             self.machine.trees().found(area, family);
-            self.founders.insert(family, BTreeSet::new());
+            self.founders.insert(Some(family), BTreeSet::new());
         }
         self.founders.get_mut(&area.family()).expect("a family").insert(id);
     }
@@ -113,12 +118,12 @@ impl<'m> Model<'m> {
         let name = self.machine.new_space();
         self.spaces.push(Vec::new());
         let child = self.spaces.len() - 1;
-        let mut before: Option<(u32, &Area)> = None;
+        let mut before: Option<(Option<FamilyHandle>, &Area)> = None;
         for at in 0..self.spaces[space].len() {
             let Piece { area, id } = self.spaces[space][at];
             let heir = self.machine.area(name);
             let copy = self.insert(child, at, heir, self.line_to(id));
-            if area.family() != 0 {
+            if area.family().is_some() {
                 match before.filter(|(family, _)| *family == area.family()) {
                     Some((_, sibling)) => self.machine.follow(sibling, heir),
                     None => self.machine.inherit(area, heir),
@@ -134,11 +139,11 @@ impl<'m> Model<'m> {
     /// one has been made for this area.
     fn note_heir(&mut self, parent: &Area, heir: &Area, id: usize) {
         let own = heir.family();
-        if self.machine.trees().families_of(parent).any(|family| family == own) {
+        if self.machine.trees().families_of(parent).any(|family| Some(family) == own) {
             return;
         }
         let founders = self.founders.entry(own).or_default();
-        if self.machine.families.at(own).members() == 1 {
+        if self.machine.families.at(own.expect("a family")).members() == 1 {
             founders.clear();
         }
         founders.insert(id);
@@ -146,7 +151,7 @@ impl<'m> Model<'m> {
 
     fn split(&mut self, space: usize, at: usize) {
         let Piece { area, id } = self.spaces[space][at];
-        let upper = self.machine.area(area.space());
+        let upper = self.machine.area(name_of(area));
         self.machine.follow(area, upper);
         let copy = self.insert(space, at + 1, upper, self.line_to(id));
         self.copy_pages(id, copy);
@@ -157,10 +162,10 @@ impl<'m> Model<'m> {
         let (low, high) = (&self.spaces[space][at], self.spaces[space].get(at + 1));
         let Some(high) = high else { return };
         let families = [low.area.family(), high.area.family()];
-        if families[0] != families[1] && !families.contains(&0) {
+        if families[0] != families[1] && !families.contains(&None) {
             return;
         }
-        let (stays, goes) = if families[0] == 0 { (high.id, at) } else { (low.id, at + 1) };
+        let (stays, goes) = if families[0].is_none() { (high.id, at) } else { (low.id, at + 1) };
         let gone = self.spaces[space].remove(goes);
         self.copy_pages(gone.id, stays);
         let line = self.line_to(gone.id);
@@ -213,7 +218,7 @@ impl<'m> Model<'m> {
     fn check(&self) {
         let pieces = || self.spaces.iter().flatten();
         self.machine.audit(pieces().map(|piece| piece.area));
-        let id_of = |handle: u32| {
+        let id_of = |handle: AreaHandle| {
             let mut named = pieces().filter(|p| self.machine.areas.handle_of(p.area) == handle);
             named.next().expect("an area that is there").id
         };
