@@ -100,7 +100,7 @@ pub(crate) type TreeLock<'a, C> = LockGuard<'a, C, (), { lock_order::FAMILY }>;
 pub struct Family<C: Cpu> {
     /// Guards the tree if this is its root; otherwise it is not used.
     lock: Lock<C, (), { lock_order::FAMILY }>,
-    /// The top of the tree; none while the family is in no use.
+    /// The root of the tree; none while the family is unused.
     root: HandleCell<FAMILY>,
     /// The family above; of a root, itself.
     parent: HandleCell<FAMILY>,
@@ -144,8 +144,8 @@ impl<C: Cpu> Family<C> {
         }
     }
 
-    /// The family whose lock guards this one; none if this one is in no use. To be asked again
-    /// under that lock by whoever is not in the family.
+    /// The family whose lock guards this one; none if this one is unused. A caller that is not in
+    /// the family must recheck it under that lock.
     #[inline(always)]
     pub(crate) fn root(&self) -> Option<FamilyHandle> {
         self.root.get()

@@ -238,7 +238,7 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         loose
     }
 
-    /// An empty family, which is loose from now on; none if it is not empty.
+    /// Makes a family loose if it is empty, and returns its handle.
     fn retire(&self, family: FamilyHandle) -> Option<FamilyHandle> {
         let found = self.at(family);
         if !found.is_empty() {

@@ -124,7 +124,7 @@ pub fn join(pid: u32) -> i32 {
         match task::wait_child(Which::Pid(pid), true) {
             Ok(Some((_, status))) => return status,
             Ok(None) => {}
-            Err(_) => panic!("process {pid} is nobody's child"),
+            Err(_) => panic!("process {pid} has no parent"),
         }
     }
 }
