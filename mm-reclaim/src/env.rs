@@ -356,7 +356,7 @@ pub trait Tasks: Sync {
     /// returned true it is not called again: it may have taken a lock, and a second call would not
     /// get it.
     ///
-    /// ***Its result decides.** The wait ends as [`WaitEnd::Ready`] exactly if the last call
+    /// **Its result decides.** The wait ends as [`WaitEnd::Ready`] exactly if the last call
     /// returned true, even if the time is up or the task was killed in the meantime.
     ///
     /// **What may be locked around it.** `ready` runs in the calling task, does not sleep, and

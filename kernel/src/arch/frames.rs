@@ -1,6 +1,6 @@
 //! The contents of frames, through the linear map.
 //!
-//! **Data.** The bytes of frames. ***Owner.** The owner of the frame: the memory management decides
+//! **Data.** The bytes of frames. **Owner.** The owner of the frame: the memory management decides
 //! that, and this module only finds the address. **Lock.** None.
 //!
 //! Zeroing and copying are assembly: the stock `memset` and `memcpy` of the target take 1,563 and

@@ -4,7 +4,7 @@
 //! device tree and the command line are known. Lock: none, atomics; the first CPU that ends the run
 //! wins, and every later one stops.
 //!
-//! ***With `semihosting`** the status goes to the program that started the machine. The call is an
+//! **With `semihosting`** the status goes to the program that started the machine. The call is an
 //! undefined instruction if there is no host, so it is made only if the command line says so.
 //!
 //! **Without it** the status is the last line on the console, [`LAST_LINE`] and the number,

@@ -8,10 +8,10 @@
 //! | `disk` | the device: memory, submission, the task that serves the queue |
 //!
 //! **Data.** A few ranges of RAM that the boot code carved out of memory, a queue, knobs, counters.
-//! ***Owner.** The device, permanently. **Lock.** One around the queue, a leaf; blocks need none,
+//! **Owner.** The device, permanently. **Lock.** One around the queue, a leaf; blocks need none,
 //! since the crate never has two concurrent transfers of one block.
 //!
-//! ***Two modes.** With no delay, limit or fault set, and not forced, the device is synchronous:
+//! **Two modes.** With no delay, limit or fault set, and not forced, the device is synchronous:
 //! `submit` copies the page and returns the completion. Else the request is queued, and the
 //! device's own task serves it later and passes the completion to a function that the boot code
 //! sets, which is `Mm::complete`. A submitter that finds the queue full sleeps. While a task has

@@ -18,7 +18,7 @@
 //! starts at its parent's virtual time plus a [`SLICE`], so that a chain of short-lived children
 //! gets no more than one long-lived program.
 //!
-//! ***The task that causes work pays for it.** kswapd and the disk's task are servers: they run for
+//! **The task that causes work pays for it.** kswapd and the disk's task are servers: they run for
 //! others. Their time goes to the *account* of the task that woke them, or of the task for which
 //! that one ran itself. kswapd also runs at that account's virtual time, just before its customer:
 //! reclaim for a program takes from that program's share. The disk's task comes before all others,

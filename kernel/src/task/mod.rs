@@ -18,7 +18,7 @@
 //! programs when it was made, or the first for tasks of the kernel. **Lock.** The scheduler lock, a
 //! leaf, taken with interrupts masked.
 //!
-//! ***No wakeup is lost.** A waiter (1) enters the bucket of its key, (2) tests its condition, (3)
+//! **No wakeup is lost.** A waiter (1) enters the bucket of its key, (2) tests its condition, (3)
 //! sleeps unless it was removed from the bucket. A waker (a) makes the condition true, (b) checks
 //! whether the bucket has waiters, (c) removes those of the key. Either (1) precedes (b) in the
 //! order of the scheduler lock and of the two full fences, and then the waiter is removed and does

@@ -1,6 +1,6 @@
 //! Leaving the CPU: preemption, sleep, exit; the timer interrupt; idling.
 //!
-//! ***Data.** The scheduler's state, guarded by its lock. **Order.** A leaf lock. It is released
+//! **Data.** The scheduler's state, guarded by its lock. **Order.** A leaf lock. It is released
 //! before the switch: no other CPU can pick the task that leaves, since tasks stay on their CPU,
 //! and interrupts stay masked until the next task's registers are loaded.
 

@@ -11,7 +11,7 @@
 //! it from the bucket in the meantime. Preemption during the test makes it `Ready` like any other
 //! and does not affect the wait.
 //!
-//! ***The order** is decided by [`super::fair`] and maintained in `run`: the table has each task's
+//! **The order** is decided by [`super::fair`] and maintained in `run`: the table has each task's
 //! virtual time and account, and a floor for each CPU. A task uses another's account only while
 //! that one lives on the same CPU: the account changes at a wakeup, and when its owner exits, its
 //! users get accounts of their own.

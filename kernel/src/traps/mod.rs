@@ -3,7 +3,7 @@
 //! [`crate::arch::trap`] has entry and return. Only its vectors call the functions of this file, by
 //! their symbols. `report` has the last words of a kernel that took an exception it cannot handle.
 //!
-//! ***Data.** Only the trap frame. **Locks.** None is held on entry: a fault and a system call run
+//! **Data.** Only the trap frame. **Locks.** None is held on entry: a fault and a system call run
 //! with interrupts on and preemption allowed, an interrupt with both off.
 
 mod report;

@@ -20,7 +20,7 @@
 //!                        under write-back
 //! ```
 //!
-//! ***A lookup holds no lock or reference at first**: it reads the store, takes a reference unless
+//! **A lookup holds no lock or reference at first**: it reads the store, takes a reference unless
 //! the page is free or frozen, and reads the store again. If that still names the frame, the page
 //! was in the cache while the reference was taken. A caller that uses the page's contents takes the
 //! page lock and checks the page once more.

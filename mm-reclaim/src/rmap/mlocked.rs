@@ -4,7 +4,7 @@
 //! area seen locked: here when a range is locked, in `fault/` when a page is mapped in a locked
 //! area, in `rmap/mod.rs` when reclaim finds a locked mapping.
 //!
-//! ***When it is cleared.** With the last locked mapping, on every path that removes or unlocks
+//! **When it is cleared.** With the last locked mapping, on every path that removes or unlocks
 //! one. Each of them calls [`Rmap::munlock_page`], which checks all mappings:
 //!
 //! | path | where |

@@ -6,7 +6,7 @@
 //! Lock: the area lock. Shared holders may look up addresses, and update the area found last: one
 //! word, naming an area that stays while the lock is held.
 //!
-//! ***Holes** are searched from the top downwards. Above `hole_top` every hole has at most
+//! **Holes** are searched from the top downwards. Above `hole_top` every hole has at most
 //! `skipped` pages, so that a search for more begins there. Unmapping raises `hole_top` above the
 //! hole that it makes. (This is how Linux searched before it had a tree of gaps.)
 

@@ -3,12 +3,12 @@
 //! **Data.** A bitmap of the ASIDs of living address spaces and the next number to try.
 //! **Owner.** [`AsidPool`], behind one lock in `tlb`. **Order.** The lock is a leaf.
 //!
-//! ***Why this is enough.** An address space keeps its ASID for life, so that a `(asid, vpn)` pair
+//! **Why this is enough.** An address space keeps its ASID for life, so that a `(asid, vpn)` pair
 //! in a batch of invalidations never goes stale. A freed ASID is not flushed and not reused until
 //! the numbers wrap around: one flush of the whole TLB then starts a new generation, in which every
 //! number that no living space holds is free. Linux lets a living space change its number at a
-//! rollover, since it has more processes than numbers; with 255 of them (8 bits) and a task table
-//! of 256, or 65,535 (16 bits) and address spaces counted in 16 bits, there is always a free one.
+//! rollover, since it has more processes than numbers; here 65,535 numbers (16 bits) are more than
+//! the task table has entries. On a CPU with 8 bits, 255 address spaces at a time are the limit.
 //!
 //! With 255 numbers and one exec per millisecond, the whole TLB is flushed four times a second.
 

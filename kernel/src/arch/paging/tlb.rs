@@ -75,7 +75,7 @@ pub fn use_tables(ttbr0: u64) {
 /// An ASID for a new address space. A rollover flushes the TLB of every CPU.
 ///
 /// # Panics
-/// If every ASID belongs to a living space, which the size of the task table prevents.
+/// If every ASID belongs to a living space; with 16-bit ASIDs the task table is too small for that.
 pub(super) fn take_asid() -> Asid {
     let grant = POOL.lock().take().expect("more address spaces than numbers for them");
     if grant.rollover {
