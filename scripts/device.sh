@@ -2,9 +2,9 @@
 # Which devices a card's image may be written to, and writing and comparing. Sourced after
 # lib.sh, never run.
 #
-# A device is judged by its number (MAJOR:MINOR), since it may have many names, and by what
-# the kernel says of it in two folders that are arguments: SYS (/sys) and PROC (/proc). The
-# tests have folders of their own. Nothing here asks a device for its contents.
+# A device is judged by its number (MAJOR:MINOR), since it may have many names, and by what the
+# kernel reports about it in two folders that are arguments: SYS (/sys) and PROC (/proc). The tests
+# have folders of their own. Nothing here reads a device's contents.
 
 # device_number FILE: of a block device.
 device_number() {
@@ -13,7 +13,7 @@ device_number() {
     printf '%d:%d' "0x$major" "0x$minor"
 }
 
-# attribute SYS NUMBER NAME: what the kernel says, or nothing.
+# attribute SYS NUMBER NAME: the attribute in SYS, or nothing.
 attribute() {
     local file=$1/dev/block/$2/$3
     [[ ! -r $file ]] || tr -s ' ' <"$file" | sed 's/ *$//'
@@ -27,7 +27,7 @@ device_name() {
 }
 
 # family SYS NUMBER: a line "NUMBER NAME ORIGIN" for a disk, each of its partitions, and what
-# is built upon any of them: encryption, volumes, arrays. ORIGIN is what lies below.
+# is built on any of them: encryption, volumes, arrays. ORIGIN is what lies below.
 family() {
     local folder=$1/dev/block/$2 name member
     name=$(device_name "$1" "$2")
@@ -57,8 +57,8 @@ mounts() {
 # The places that make a disk the system's.
 system_places='/ /boot /boot/efi /boot/firmware /home /usr /var'
 
-# objections SYS PROC NUMBER BYTES: why a device must not be written to, a line each. No word
-# of the caller's makes any of them go away.
+# objections SYS PROC NUMBER BYTES: why a device must not be written to, a line each. No option
+# overrides any of them.
 objections() {
     local sys=$1 proc=$2 number=$3 bytes=$4 name size member line place
     name=$(device_name "$sys" "$number")
@@ -83,7 +83,7 @@ objections() {
         esac
     done < <(mounts "$sys" "$proc" "$number")
     while read -r member line place; do
-        # What is built upon another is in use, mounted or not.
+        # A device with another one built on it is in use, mounted or not.
         [[ $place == - || -e $sys/dev/block/$member/partition ]] ||
             echo "$name is in use: $place is part of $line"
         ! awk '{ print $1 }' "$proc/swaps" | grep -xF "/dev/$line" >/dev/null ||
@@ -91,8 +91,8 @@ objections() {
     done < <(family "$sys" "$number")
 }
 
-# is_removable SYS NUMBER: a card reader or a stick. The slot of a board or a laptop calls
-# its card fixed, but says that it is an SD card.
+# is_removable SYS NUMBER: a card reader or a stick. The slot of a board or a laptop reports its
+# card as fixed, but as an SD card.
 is_removable() {
     [[ $(attribute "$1" "$2" removable) == 1 || $(attribute "$1" "$2" device/type) == SD ]]
 }
@@ -113,8 +113,7 @@ describe() {
 
 chunk=$((4 << 20))
 
-# progress WORD DONE ALL: one line that is drawn again and again, or now and then a line for
-# a log.
+# progress WORD DONE ALL: one line that is redrawn, or from time to time a line for a log.
 progress() {
     if [[ -t 2 ]]; then
         printf '\r%s %d of %d MiB ' "$1" $(($2 >> 20)) $(($3 >> 20)) >&2
@@ -124,9 +123,9 @@ progress() {
     fi
 }
 
-# write_card IMAGE TARGET FLAG: FLAG is `direct` for devices: what counts as written has then
-# left the page cache, and the device was told to keep it. The start of the card is cleared
-# first and written last: a card that is not whole has no partition table. Sets `written`.
+# write_card IMAGE TARGET FLAG: FLAG is `direct` for devices: what counts as written has then left
+# the page cache, and the device was flushed. The start of the card is cleared first and written
+# last: an incomplete card has no partition table. Sets `written`.
 write_card() {
     local image=$1 target=$2 bytes chunks i
     local options=(bs="$chunk" count=1 status=none conv="nocreat,notrunc${3:+,fsync}")
@@ -144,8 +143,8 @@ write_card() {
 }
 
 # compare_card IMAGE TARGET FLAG: reads the target, past the page cache if FLAG is `direct`,
-# and says where it first differs. A cache within the card cannot be passed by; it was told
-# to let go by the `fsync` of each piece. The caller provides a file, `scratch`.
+# and says where it first differs. A cache within the card cannot be bypassed; it was flushed by
+# the `fsync` of each piece. The caller provides a file, `scratch`.
 compare_card() {
     local image=$1 target=$2 options=(bs="$chunk" count=1 status=none) bytes i length said
     bytes=$(stat -L -c %s "$image")

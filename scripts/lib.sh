@@ -11,8 +11,8 @@ target=aarch64-unknown-none-softfloat
 least_qemu=8
 # The first that has the machine raspi4b.
 least_qemu_raspi4b=9
-# The Raspberry Pi 4's device tree, which scripts/setup puts there and git ignores; another one
-# may be named by the environment.
+# The Raspberry Pi 4's device tree, which scripts/setup puts there and git ignores; the environment
+# may name another one.
 raspi4b_dtb=${RASPI4B_DTB:-target/boards/bcm2711-rpi-4-b.dtb}
 cd "$root" || exit
 # shellcheck source=scripts/foreign.sh
@@ -25,13 +25,13 @@ fi
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Something in the world is not as it must be.
+# The environment is not as required.
 fail() {
     say "${0##*/}: $*"
     exit 1
 }
 
-# What the caller typed is wrong.
+# The caller's arguments are wrong.
 wrong() {
     say "${0##*/}: $*"
     exit 2
@@ -104,7 +104,7 @@ programs() {
     foreign_programs
 }
 
-# flat_image ELF IMAGE: the loadable bytes of an ELF file, as QEMU and firmware want them.
+# flat_image ELF IMAGE: the loadable bytes of an ELF file, as QEMU and firmware need them.
 flat_image() {
     local tool made=$2.$$
     [[ $2 -nt $1 ]] && return
@@ -120,7 +120,7 @@ flat_image() {
 }
 
 # pack_programs FOLDER ARCHIVE: the programs built into FOLDER as a ustar archive that is
-# the same, byte for byte, whenever the programs are. Foreign ones are in it if they are there.
+# the same, byte for byte, whenever the programs are. Foreign ones are included if they were built.
 pack_programs() {
     local made=$2.$$ names name
     mapfile -t names < <(own_programs)
@@ -142,11 +142,11 @@ icount=
 limit=900   # seconds
 emulation=() # more options for QEMU
 
-# The width of the terminal that the live line is drawn on; 0 where there is none, and plain
-# lines appear now and then.
+# The width of the terminal that the live line is drawn on; 0 where there is none, and plain lines
+# appear from time to time.
 columns=0
 
-# find_terminal: sets `columns` if a person looks on.
+# find_terminal: sets `columns` if the output is a terminal.
 find_terminal() {
     local size
     [[ -t 1 ]] || return 0
@@ -156,7 +156,7 @@ find_terminal() {
     done
 }
 
-# setup_parts PROGRAM: what scripts/setup is asked for before the machine boots with it.
+# setup_parts PROGRAM: the parts of scripts/setup that the machine needs to boot with it.
 setup_parts() {
     printf 'qemu'
     [[ $machine != raspi4b ]] || printf ' raspi4b'
@@ -183,7 +183,7 @@ boot() {
     return "$status"
 }
 
-# Passes on what a serial line sends: a terminal wants the carriage returns, nothing else does.
+# Passes on what a serial line sends: a terminal needs the carriage returns, nothing else does.
 for_terminal() {
     if [[ -t 1 ]]; then cat; else sed -u $'s/\r//g'; fi
 }
@@ -202,8 +202,8 @@ board_options() {
     fi
 }
 
-# The words that every boot has: who reports, how wide the terminal is, where swap lies, and on
-# a board whose memory and processors cannot be chosen, how many of them to use.
+# The words that every boot has: how the status is reported, how wide the terminal is, where swap
+# is, and on a board whose memory and processors cannot be chosen, how many of them to use.
 base_bootargs() {
     printf 'semihosting columns=%s' "$columns"
     [[ $swap -eq 0 ]] || printf ' ramdisk=%sM' "$swap"
@@ -211,7 +211,7 @@ base_bootargs() {
 }
 
 # Crates by where they are checked and tested. The kernel's library and the suite's harness
-# run on the host too, but their images do not, so that these two stand apart.
+# run on the host too, but their images do not, so that these two are listed separately.
 host_packages=(
     -p mm-reclaim -p boot -p simulator -p mm-reclaim-conformance -p allocbench -p splitmix -p tidy
 )

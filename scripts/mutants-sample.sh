@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2154 # Variables are those of scripts/mutants, which sources this.
 # Random samples of mutations, as cargo-mutants makes them. It only lists them, each with its
-# diff: applied and judged they are as the mutations by hand are, which is much quicker than a
-# whole test run for each.
+# diff: they are applied and judged like the manual mutations, which is much quicker than a whole
+# test run for each.
 
 equivalents=$root/tests/mutants-equivalent.txt
-# What the sample is drawn from is the core that reclaims. Left out: the boot allocator, what
-# checks and reports (it has tests that damage the books), and other builds' primitives.
+# What the sample is drawn from is the core that reclaims. Left out: the boot allocator, validation
+# and reports (which have tests that damage the state), and other builds' primitives.
 left_out=('mm-reclaim/src/boot/memblock/**' 'mm-reclaim/src/validate/**' 'mm-reclaim/src/oom/report.rs'
     mm-reclaim/src/base/lock_order.rs 'mm-reclaim/src/base/sync/**' mm-reclaim/src/base/sync.rs '**/tests.rs')
 least_caught=95
@@ -34,7 +34,7 @@ draw_sample() {
 }
 
 # shuffled SEED WORD...: the words in an order that the seed decides, the same everywhere. The
-# key of a word comes of squaring modulo a prime below 2^26, which an awk's numbers hold.
+# key of a word comes from squaring modulo a prime below 2^26, which awk's numbers can hold.
 shuffled() {
     local seed=$1
     shift

@@ -1,18 +1,18 @@
 # shellcheck shell=bash disable=SC2154 # called_from is of lib.sh.
 # The SD image: how it is laid out, made and read back. Sourced after lib.sh, never run.
 #
-# A partition table of the old kind (MBR) with one FAT32 partition, which is what the board's
-# boot loader looks for. Everything that could differ from run to run is fixed: identifiers,
-# times, the order of the files; and the rest of the image is zeros.
+# A partition table of the old kind (MBR) with one FAT32 partition, as the board's boot loader
+# expects. Everything that could differ from run to run is fixed: identifiers, times, the order
+# of the files; and the rest of the image is zeros.
 
-# Cards are erased in blocks of up to 4 MiB: where a partition starts well.
+# Cards are erased in blocks of up to 4 MiB: so a partition should start there.
 sdcard_start=8192 # sectors of 512 bytes
 sdcard_disk_id=0x6d6d5264
 sdcard_label=MM-RECLAIM
 # The first moment that FAT can write: 1980-01-01 00:00:00 UTC.
 sdcard_epoch=315532800
 
-# Tools for file systems lie where a user does not look for commands.
+# Tools for file systems are not in a user's search path.
 PATH=$PATH:/usr/sbin:/sbin
 
 # path OPTION TEXT: a file, as the caller names it.
@@ -24,15 +24,15 @@ path() {
     esac
 }
 
-# Runs a tool with nothing of the user's settings, and with the time held.
+# Runs a tool without the user's settings, and with a fixed time.
 steadily() {
     env MTOOLSRC=/dev/null TZ=UTC LC_ALL=C \
         SOURCE_DATE_EPOCH="$sdcard_epoch" "$@"
 }
 
-# make_card IMAGE MIB FOLDER: an image of so many MiB with all files of FOLDER.
+# make_card IMAGE MIB FOLDER: an image of MIB MiB with all files of FOLDER.
 make_card() {
-    # The order of the names is no matter of language.
+    # The order of the names must not depend on the locale.
     local LC_ALL=C image=$1 mib=$2 folder=$3 cluster=1 files
     # Sectors a cluster. FAT32 needs at least 65525 clusters, so small images have small ones.
     ((mib <= 512)) || cluster=8

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Which tests a word means: a row of the specification (those whose comment or body names it), a
-# part of a test's name, or a workload. Sourced by scripts/test after scripts/lib.sh, never run.
+# The tests that a word selects: a row of the specification (those whose comment or body names it),
+# a part of a test's name, or a workload. Sourced by scripts/test after scripts/lib.sh, never run.
 #
-# A test is found in the sources, so that nothing need be built to say that there is none. It is
-# a line "KIND NAME", whose kind says how it is run:
+# A test is looked up in the sources, so that nothing need be built to report that there is none. It
+# is a line "KIND NAME", whose kind says how it is run:
 #
 #   host PACKAGE      by cargo on the host, as do those of kernel:lib, kernel:memory, kernel:boot
 #   model             by scripts/models
@@ -16,7 +16,7 @@ shopt -s globstar nullglob
 # is_row WORD
 is_row() { [[ $1 =~ ^[A-Z]+-[0-9]{2}$ ]]; }
 
-# text_of WORD: what the specification says of it, if it is a row.
+# text_of WORD: its text in the specification, if it is a row.
 text_of() {
     ! is_row "$1" || WORD=$1 awk -F ' *[|] *' '
         $2 == ENVIRON["WORD"] { print $2 ($4 == "planned" ? " (planned): " : ": ") $3 }
@@ -72,7 +72,7 @@ matching() {
             if (/\),$/ && (RLENGTH == indent || /^ *\.only_if/)) { learn_name(entry); open = 0 }
             next
         }
-        # The contract of the environment, which the suite holds against the kernel.
+        # The contract of the environment, which the suite checks on the kernel.
         FILENAME ~ /conformance\/src\/lib.rs$/ && split($0, parts, "\"") == 3 { suites[parts[2]] = "suite" }
         title == "" && /^ *(\/\/|#\[)/ { text = text "\n" $0; if (/#\[test\]/) tests = 1; next }
         title == "" && /^ *(pub )?fn [a-z0-9_]+/ {
@@ -87,7 +87,7 @@ matching() {
         }
         title != "" { text = text "\n" $0; if ($0 == end) { finish(); text = ""; tests = 0 }; next }
         { text = ""; tests = 0 }
-        # Also those whose function is written on the spot.
+        # Also those whose function is a closure.
         END { if (!ROW) for (name in suites) if (is_meant(name, "")) print suites[name], name }
     ' {mm-reclaim,boot,kernel}/{src,tests,examples}/**/*.rs tests/**/*.rs
     WORD=$1 ROW=$row awk -F '|' '

@@ -3,15 +3,15 @@
 # parts of scripts/setup, which sources this file and has what they call.
 #
 # The firmware is not free: its licence lets it be used with a Raspberry Pi and passed on,
-# with the licence beside it. So it is fetched by whoever makes an image, and is no part of
-# this project.
+# together with the licence. So the user who makes an image fetches it, and it is not part of this
+# project.
 
 firmware_folder=target/boards/firmware
 firmware_files=(start4.elf fixup4.dat)
 firmware_licence=LICENCE.firmware
 
-# Partition table, file system, files in it. The first and second lie beside what only root
-# is expected to run.
+# Partition table, file system, files in it. The first and second are in folders with commands for
+# root.
 setup_sdcard() {
     local PATH=$PATH:/usr/sbin:/sbin
     if ! { have sfdisk && have mkfs.fat && have fsck.fat && have mcopy; }; then
@@ -19,7 +19,7 @@ setup_sdcard() {
     fi
 }
 
-# The licence is written last: a folder that has it is whole.
+# The licence is written last: a folder that has it is complete.
 setup_firmware() {
     [[ ! -s $firmware_folder/$firmware_licence ]] || return 0
     if ! have apt-get || ! have dpkg-deb || [[ $(release ID) != debian ]]; then
@@ -29,7 +29,7 @@ setup_firmware() {
     fi
     local folder package files
     folder=$(mktemp -d)
-    # shellcheck disable=SC2064 # The folder of this moment is meant.
+    # shellcheck disable=SC2064 # The present value of the folder is meant.
     trap "rm -rf '$folder'" EXIT
     fetch_firmware "$folder" "$(release VERSION_CODENAME)"
     package=$(basename "$folder"/raspi-firmware_*.deb)

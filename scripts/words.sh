@@ -1,14 +1,14 @@
 # shellcheck shell=bash disable=SC2154 # Variables are of scripts/lib.sh.
-# Words of the kernel's command line and of its programs: which there are and which values they
-# take. Sourced after scripts/lib.sh, never run.
+# Words of the kernel's command line and of its programs: the known ones and their values.
+# Sourced after scripts/lib.sh, never run.
 #
 # Both stand in tables of Markdown, with the columns word, value and meaning: the kernel's in a
 # file that the kernel itself is built with, a program's at the head of its source, a foreign
-# one's in a file beside it. What a value may be says kernel/src/bootargs/words.rs. Here a table
-# is a text of lines WORD|VALUE|MEANING.
+# one's in a file next to it. kernel/src/bootargs/words.rs describes the values. Here a table is
+# a text of lines WORD|VALUE|MEANING.
 
 # table <FILE
-# shellcheck disable=SC2016 # The quotes of Markdown are no command.
+# shellcheck disable=SC2016 # Markdown's backquotes are not a command.
 table() {
     sed -nE 's/^\| `([^`]*)` \| *(([^|]*[^| ])? *)\| ([^|]*) \|$/\1|\3|\4/p'
 }
@@ -17,7 +17,7 @@ kernel_words() { table <kernel/src/bootargs/words.md; }
 
 program_words() { about_program "$1" | table; }
 
-# about_program NAME: what is written of a program for those who run it.
+# about_program NAME: a program's documentation for its users.
 about_program() {
     if is_foreign "$1"; then
         cat "$foreign_folder/$1.md"
@@ -26,7 +26,7 @@ about_program() {
     fi
 }
 
-# value_of WORD TABLE: what the table says of its value; fails if it does not hold the word.
+# value_of WORD TABLE: its value column in the table; fails if the table does not have the word.
 value_of() {
     local known value
     while IFS='|' read -r known value _; do
@@ -74,7 +74,7 @@ bytes() {
     printf '%s' "$number"
 }
 
-# refusal VALUE TEXT TABLE: what is wrong with the text that follows a word, if anything is.
+# refusal VALUE TEXT TABLE: the error in the text that follows a word, if any.
 refusal() {
     local first second
     [[ -n $1 ]] || return 0

@@ -1,9 +1,9 @@
 //! Translation-table descriptors (VMSAv8-64, 4 KiB granule, levels 1 to 3).
 //!
 //! A [`Descriptor`] is the 64-bit word of one entry. Its constructors can only make the
-//! combinations that this kernel uses, so a mapping that is writable and executable, or
-//! normal memory without shareability, cannot be written down. The bit positions are those
-//! of the Arm Architecture Reference Manual, "VMSAv8-64 descriptor formats".
+//! combinations that this kernel uses, so a mapping that is writable and executable, or normal
+//! memory without shareability, cannot be expressed. The bit positions are those of the Arm
+//! Architecture Reference Manual, "VMSAv8-64 descriptor formats".
 
 use core::fmt;
 
@@ -16,7 +16,7 @@ const INNER_SHAREABLE: u64 = 0b11 << 8;
 const ACCESS_FLAG: u64 = 1 << 10;
 const PXN: u64 = 1 << 53;
 const UXN: u64 = 1 << 54;
-/// Bits 47 to 12: where an entry points.
+/// Bits 47 to 12: the address that an entry points to.
 const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
 /// `MAIR_EL1`: index 0 Device-nGnRE, index 1 Normal, inner and outer write-back,
@@ -24,7 +24,7 @@ const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 pub const MAIR: u64 = 0x04 | (0xff << 8);
 
 /// Base of `TCR_EL1`: 39-bit addresses in both halves, 4 KiB granules, inner-shareable
-/// write-back table walks. The entry code adds what depends on the CPU: the physical
+/// write-back table walks. The entry code adds the fields that depend on the CPU: the physical
 /// address size and 16-bit address-space numbers.
 pub const TCR: u64 = {
     const T0SZ: u64 = 25;
@@ -35,12 +35,12 @@ pub const TCR: u64 = {
     T0SZ | T1SZ | WALKS_CACHED | WALKS_SHARED | TG1_4K
 };
 
-/// What a kernel mapping allows, and what kind of memory it reaches.
+/// What a kernel mapping allows, and its kind of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
     /// Kernel text: read and execute.
     Text,
-    /// Constants, and text seen through the linear map: read.
+    /// Constants, and text in the linear map: read.
     ReadOnly,
     /// Everything else in RAM: read and write.
     ReadWrite,
@@ -149,27 +149,27 @@ impl Descriptor {
         }
     }
 
-    /// A leaf's store permission for the kernel.
+    /// Whether the kernel may store through a leaf.
     pub const fn is_writable(self) -> bool {
         self.0 & AP_READ_ONLY == 0
     }
 
-    /// A leaf's fetch permission for the kernel.
+    /// Whether the kernel may execute from a leaf.
     pub const fn is_kernel_executable(self) -> bool {
         self.0 & PXN == 0
     }
 
-    /// A leaf's fetch permission for user mode.
+    /// Whether user mode may execute from a leaf.
     pub const fn is_user_executable(self) -> bool {
         self.0 & UXN == 0
     }
 
-    /// User mode may reach the leaf.
+    /// Whether user mode may access the leaf.
     pub const fn is_user(self) -> bool {
         self.0 & AP_EL0 != 0
     }
 
-    /// The leaf reaches normal memory rather than device registers.
+    /// Whether the leaf maps normal memory rather than device registers.
     pub const fn is_normal(self) -> bool {
         (self.0 >> ATTR_INDEX_SHIFT) & 0b111 == 1
     }
@@ -187,7 +187,7 @@ mod tests {
 
     const ALL: [Access; 4] = [Access::Text, Access::ReadOnly, Access::ReadWrite, Access::Device];
 
-    /// BOOT-04: no way of writing a leaf makes it writable and executable.
+    /// BOOT-04: no leaf that can be made is both writable and executable.
     #[test]
     fn no_access_is_both_writable_and_executable() {
         for access in ALL {

@@ -6,17 +6,17 @@
 // are off, the CPU is at EL2 or EL1.
 //
 // Until the MMU is on, memory is of Device type: accesses are aligned and none is
-// exclusive. What is written here goes past the caches, so stale lines over it are
-// evicted before the first write and discarded after the last.
+// exclusive. What is written here bypasses the caches, so stale lines over it are evicted before
+// the first write and discarded after the last.
 //
-// Registers kept throughout: x19 the physical address of the image, x20 that of the
-// device tree. Addresses are formed PC-relative and are therefore physical until the jump
-// through the literal `high_half`.
+// Registers preserved throughout: x19 the physical address of the image, x20 that of the device
+// tree. Addresses are formed PC-relative and are therefore physical until the jump through the
+// literal `high_half`.
 //
 // A secondary CPU takes the same steps without clearing or building anything. It enters at
 // `_secondary_start`, whose address was given to PSCI or written to its release address, and
-// which lies here so that the identity map covers it. It reads no memory that was written
-// with caches on before its own are.
+// which is here so that the identity map covers it. Until its own caches are on, it reads no memory
+// that was written with caches on.
 
 // Calls `dc \op` on every cache line from x9 up to x10, page-aligned addresses.
 .macro dcache op
@@ -40,7 +40,7 @@
     bl      fill_pages
 .endm
 
-// Points entry \index of the table at \table to the table at \next.
+// Makes entry \index of the table at \table point to the table at \next.
 .macro link_table table, index, next
     adrp    x9, \table
     adrp    x10, \next
@@ -141,7 +141,7 @@ drop_to_el1:
     msr     s3_4_c12_c9_5, x8
     isb
     mrs     x8, s3_4_c12_c9_5
-    tbz     x8, #0, 5f                  // the CPU has them, the machine has not
+    tbz     x8, #0, 5f                  // the CPU has them, the machine does not
     msr     s3_4_c12_c11_0, xzr         // ICH_HCR_EL2
 5:  adrp    x8, el2_vectors
     add     x8, x8, :lo12:el2_vectors
@@ -151,8 +151,8 @@ drop_to_el1:
     msr     elr_el2, x30
     eret
 
-// Puts what else a firmware may have used at EL1 out of use: debug events and the timers, whose
-// interrupts would come as soon as the kernel lets its own through. Clobbers x8.
+// Disables what else a firmware may have used at EL1: debug events and the timers, whose interrupts
+// would arrive as soon as the kernel unmasks its own. Clobbers x8.
 reset_el1:
     msr     mdscr_el1, xzr
     mov     x8, #2                      // off and masked
@@ -160,8 +160,8 @@ reset_el1:
     msr     cntp_ctl_el0, x8
     ret
 
-// Clears the BSS. Clobbers x9 to x12. What some loader may have left of the image in the
-// caches, against its contract, goes to memory first, where the instructions come from.
+// Clears the BSS. Clobbers x9 to x12. Lines of the image that a loader left in the caches, against
+// its contract, are written to memory first, where instructions are fetched from.
 clear_bss:
     adrp    x9, _start
     adrp    x10, _image_end
@@ -225,7 +225,7 @@ fill_pages:
     b       1b
 2:  ret
 
-// Switches the MMU and the caches on. Clobbers x8 to x10.
+// Turns the MMU and the caches on. Clobbers x8 to x10.
 enable_mmu:
     adrp    x8, identity_root
     msr     ttbr0_el1, x8
@@ -278,8 +278,8 @@ high_half:
     bl      kernel_entry
     brk     #1
 
-// A secondary CPU at its high address: it finds its record by its affinity (MPIDR_EL1
-// without the bits that are no affinity) and begins there. One without a record is parked.
+// A secondary CPU at its high address: it finds its record by its affinity (MPIDR_EL1 without the
+// other bits) and starts as the record says. A CPU without a record is parked.
 secondary_high:
     ldr     x8, =early_vectors
     msr     vbar_el1, x8
@@ -305,10 +305,10 @@ secondary_high:
     mov     x0, x14
     br      x13
 
-// Any exception until the kernel has vectors of its own. A semihosting call that nobody
-// answers is an undefined instruction: it returns -1, so that the caller can look for
-// another way out. Everything else is fatal. The stack may be what is broken, so the two
-// registers needed are saved in system registers that nobody uses yet.
+// Any exception until the kernel has vectors of its own. A semihosting call without a host is an
+// undefined instruction: it returns -1, so that the caller can try another way to exit. Everything
+// else is fatal. The stack may be what is broken, so the two registers needed are saved in system
+// registers that are not used yet.
 early_trap_entry:
     msr     tpidr_el0, x9
     msr     tpidrro_el0, x10
@@ -344,7 +344,7 @@ early_vectors:
     b       early_trap_entry
     .endr
 
-// What stays at EL2: a call returns -1, anything else stops the CPU.
+// The vectors that stay at EL2: a call returns -1, anything else stops the CPU.
     .balign 2048
 el2_vectors:
     .rept   8

@@ -1,8 +1,8 @@
 //! What the entry code hands to the kernel.
 
-/// The state of the machine when Rust takes over.
+/// The state of the machine when Rust code starts.
 ///
-/// Holding one proves neither that the device tree is valid nor that its address is RAM.
+/// It proves neither that the device tree is valid nor that its address is RAM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Handover {
     /// The physical address of the device tree, as the firmware put it into x0.
@@ -25,8 +25,8 @@ pub struct Trap {
     pub frame: u64,
 }
 
-/// Names the Rust entry point of an image, and what handles an exception until the kernel
-/// has vectors of its own. Used once per image:
+/// Names the Rust entry point of an image, and the handler of exceptions until the kernel has
+/// vectors of its own. Used once per image:
 ///
 /// ```no_run
 /// boot::entry!(start, early_trap);

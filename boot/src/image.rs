@@ -1,7 +1,7 @@
 //! Where the linker put the parts of the image.
 //!
-//! The addresses of linker symbols are the only data here; the symbols themselves are
-//! never read. `linker.ld` upholds that they are page-aligned and in this order.
+//! The addresses of linker symbols are the only data here; the symbols themselves are never read.
+//! `linker.ld` ensures that they are page-aligned and in this order.
 
 #![expect(unsafe_code, reason = "linker symbols are foreign items")]
 

@@ -18,7 +18,7 @@ pub const GIGA_BLOCK: u64 = 1 << 30;
 /// The end of the physical addresses that a descriptor can hold.
 pub const PHYSICAL_END: u64 = 1 << 48;
 
-/// Where the kernel half starts, and with it the linear map of RAM.
+/// The start of the kernel half and of the linear map of RAM.
 pub const LINEAR_BASE: u64 = 0xffff_ff80_0000_0000;
 /// Bytes of the linear map; RAM at or above this physical address stays unused.
 pub const LINEAR_SIZE: u64 = 256 << 30;
@@ -27,7 +27,7 @@ pub const KIMAGE_BASE: u64 = 0xffff_ffc0_0000_0000;
 /// The most bytes that a kernel image may have, its BSS included: what the early tables
 /// cover. `linker.ld` asserts the same number.
 pub const KIMAGE_MAX: u64 = 16 << 20;
-/// The slot where the device tree appears.
+/// The slot where the device tree is mapped.
 pub const FIXMAP_BASE: u64 = 0xffff_ffd0_0000_0000;
 /// Kernel stacks.
 pub const VSTACK_BASE: u64 = 0xffff_ffe0_0000_0000;

@@ -1,14 +1,14 @@
-//! How the other CPUs begin.
+//! How the other CPUs start.
 //!
-//! **Data.** A record for each CPU that is to start: who it is, its stack, the function that
-//! it calls. **Owner.** The boot CPU writes a record before it starts that CPU, which reads
-//! it with its caches on. **Lock.** None: the start of a CPU orders the two.
+//! **Data.** A record for each CPU that is to start: its affinity, its stack, the function that it
+//! calls. **Owner.** The boot CPU writes a record before it starts that CPU, which reads it with
+//! its caches on. **Lock.** None: the start of a CPU orders the two.
 
 #![expect(unsafe_code, reason = "a table that the entry code reads, and one of its symbols")]
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// CPUs that can be started beside the one that boots.
+/// CPUs that can be started besides the boot CPU.
 pub const MAX_SECONDARIES: usize = 7;
 
 /// What the entry code reads, in this order.
@@ -36,16 +36,16 @@ impl Record {
 #[unsafe(export_name = "_secondary_records")]
 static RECORDS: [Record; MAX_SECONDARIES] = [const { Record::empty() }; MAX_SECONDARIES];
 
-/// How a CPU begins.
+/// How a CPU starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    /// Who it is: its `MPIDR_EL1`, affinity bits only.
+    /// Its `MPIDR_EL1`, affinity bits only.
     pub affinity: u64,
-    /// The end of its stack, 16-byte aligned, mapped for ever.
+    /// The end of its stack, 16-byte aligned, never unmapped.
     pub stack_top: u64,
-    /// What it calls, exceptions masked and the early vectors in place.
+    /// The function that it calls, exceptions masked and the early vectors in place.
     pub entry: extern "C" fn(u64) -> !,
-    /// What it calls it with.
+    /// The argument of that function.
     pub argument: u64,
 }
 

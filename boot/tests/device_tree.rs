@@ -29,7 +29,7 @@ const fn span(base: u64, size: u64) -> Span {
     Span { base, size }
 }
 
-/// MEMB-01: what QEMU's `virt` board describes is found.
+/// MEMB-01: the tree of QEMU's `virt` board is read correctly.
 #[test]
 fn the_virt_tree_is_read() {
     let summary = Summary::read(VIRT_GICV2).unwrap();
@@ -67,7 +67,7 @@ fn every_range_of_every_memory_node_is_found() {
     assert_eq!(*summary.memory, expected);
 }
 
-/// MEMB-02: reservations of each kind; a wish without a place is nobody's.
+/// MEMB-02: reservations of each kind; a request without an address reserves nothing.
 #[test]
 fn every_fixed_reservation_is_found() {
     let summary = Summary::read(BOARD).unwrap();
@@ -93,7 +93,7 @@ fn devices_behind_a_bus_are_found_where_the_cpu_sees_them() {
     assert_eq!((summary.psci, summary.cpus.len()), (Some(Conduit::Smc), 3));
 }
 
-/// MEMB-01, MEMB-02: what the firmware of a Raspberry Pi 4 describes is found.
+/// MEMB-01, MEMB-02: the tree of a Raspberry Pi 4's firmware is read correctly.
 #[test]
 fn the_tree_of_a_raspberry_pi_4_is_read() {
     let blob = raspberry_pi_4(PI_8_GIB);
@@ -102,7 +102,7 @@ fn the_tree_of_a_raspberry_pi_4_is_read() {
     assert!(summary.memory.iter().map(|span| (span.base, span.size)).eq(PI_8_GIB.iter().copied()));
     assert_eq!(*summary.memreserve, [span(0, 0x1000)], "the page of the spin table");
     let secure = Reserved { span: span(0x0100_0000, 0x20_0000), no_map: true };
-    assert_eq!(*summary.reserved, [secure], "a wish for a CMA area reserves nothing");
+    assert_eq!(*summary.reserved, [secure], "a request for a CMA area reserves nothing");
     assert_eq!(summary.initrd, Some(span(0x2eff_0000, 0x8000)));
     assert_eq!(summary.stdout_path, Some("serial1:115200n8"));
     assert_eq!(uarts(&summary), [MINI, FIRST_PL011], "the one that stdout-path names comes first");
@@ -117,8 +117,8 @@ fn the_tree_of_a_raspberry_pi_4_is_read() {
     assert_eq!((summary.psci, summary.cpus.len()), (None, 4));
 }
 
-/// BOOT-02: whatever `stdout-path` says, there is a console if the tree has any: the one that
-/// it names; else one without a device behind it; else the one that has the Bluetooth chip.
+/// BOOT-02: whatever `stdout-path` says, there is a console if the tree has any: the one that it
+/// names; else one without a device attached; else the one with the Bluetooth chip.
 #[test]
 fn a_missing_or_odd_stdout_path_still_gives_a_console() {
     let consoles = |stdout_path: Option<&str>, mini_status: &str| {
@@ -138,21 +138,23 @@ fn a_missing_or_odd_stdout_path_still_gives_a_console() {
         assert_eq!(consoles(path, "disabled"), [FIRST_PL011], "{path:?}");
     }
     let off = Some("/soc/serial@7e201400");
-    assert_eq!(consoles(off, "okay"), [MINI, FIRST_PL011], "one that is switched off");
-    assert_eq!(consoles(Some("serial1"), "disabled"), [FIRST_PL011], "one that is switched off");
+    assert_eq!(consoles(off, "okay"), [MINI, FIRST_PL011], "a disabled one");
+    assert_eq!(consoles(Some("serial1"), "disabled"), [FIRST_PL011], "a disabled one");
 }
 
-/// The rate of a UART's clock is the fixed clock's that its first phandle names, if it is one.
+/// The rate of a UART's clock is that of the fixed clock that its first phandle names, if it is
+/// one.
 #[test]
 fn a_fixed_clock_is_followed() {
     assert_eq!(Summary::read(VIRT_GICV2).unwrap().uarts[0].clock, Some(24_000_000));
     let board = raspberry_pi_4(PI_8_GIB);
     let summary = Summary::read(&board).unwrap();
-    assert!(summary.uarts.iter().all(|uart| uart.clock.is_none()), "the firmware's secret");
+    assert!(summary.uarts.iter().all(|uart| uart.clock.is_none()), "known to the firmware only");
     assert_eq!(summary.baud(), 115_200);
 }
 
-/// BOOT-01: the counter's rate is the register's; the tree's where firmware left it at zero.
+/// BOOT-01: the counter's rate comes from the register, or from the tree if firmware left the
+/// register at zero.
 #[test]
 fn the_counter_runs_at_the_firmwares_rate() {
     let with_rate = |rate: Option<u32>| {
@@ -172,7 +174,7 @@ fn the_counter_runs_at_the_firmwares_rate() {
     assert_eq!((rate(None, 0), rate(Some(0), 0)), (None, None));
 }
 
-/// ZONE-01: the narrowest window counts, moved through the windows of the buses above.
+/// ZONE-01: the narrowest window applies, translated through the windows of the buses above.
 #[test]
 fn what_every_device_reaches_is_found() {
     let reach = |dma_window| {
@@ -247,7 +249,8 @@ fn what_is_no_tree_is_refused_with_its_evidence() {
     assert_eq!(start(VIRT_GICV2[..8].try_into().unwrap()), Ok(VIRT_GICV2.len()));
 }
 
-/// BOOT-02: the kernel would write into its own memory, or past the middle of a register.
+/// BOOT-02: registers at which the kernel would write into its own memory, or at unaligned
+/// addresses, are refused.
 #[test]
 fn registers_that_are_memory_or_misaligned_are_refused() {
     let with_uart = |base: u32| {
@@ -280,8 +283,8 @@ fn registers_that_are_memory_or_misaligned_are_refused() {
     assert!(gic(0x0800_0000, 0x4800_0000).unwrap_err().contains("CPU interface"));
 }
 
-/// BOOT-02: a bus that moves a device beyond the last address, or to where it would end
-/// there, does not make it reachable somewhere else.
+/// BOOT-02: a bus that translates a device beyond the last address, or so that it ends there, does
+/// not make it reachable elsewhere.
 #[test]
 fn a_device_moved_beyond_the_last_address_is_not_reached() {
     let behind_bus = |place: u64, register: u32| {
@@ -301,12 +304,12 @@ fn a_device_moved_beyond_the_last_address_is_not_reached() {
     assert_eq!(behind_bus(0x9000_0000, 0x2000), Some(span(0x9000_2000, 0x1000)));
     let last = u64::MAX - 0xfff;
     assert_eq!(behind_bus(last - 0x3000, 0x2000), Some(span(last - 0x1000, 0x1000)));
-    assert_eq!(behind_bus(last - 0x1000, 0x2000), None, "moved around the end");
-    assert_eq!(behind_bus(last - 0x1000, 0x1004), None, "ends around the end");
-    assert_eq!(behind_bus(0x9000_0000, 0xf004), None, "sticks out of the bus");
+    assert_eq!(behind_bus(last - 0x1000, 0x2000), None, "wraps around");
+    assert_eq!(behind_bus(last - 0x1000, 0x1004), None, "its end wraps around");
+    assert_eq!(behind_bus(0x9000_0000, 0xf004), None, "exceeds the range of the bus");
 }
 
-/// BOOT-02: a tree cut off anywhere is refused, and so is one whose header claims the rest.
+/// BOOT-02: a tree truncated anywhere is refused, and so is one whose header claims more.
 #[test]
 fn a_truncated_tree_is_refused() {
     for blob in GOOD {
@@ -331,7 +334,7 @@ fn a_deeply_nested_tree_is_read() {
     assert!(Summary::read(&blob).is_ok());
 }
 
-/// BOOT-02: a list that is full is an error, never a dropped entry.
+/// BOOT-02: a full list is an error, never a dropped entry.
 #[test]
 fn more_ranges_than_fit_are_refused() {
     let many = |count: usize| (0..count as u64).map(|n| (n << 24, 0x1000)).collect::<Vec<_>>();

@@ -1,5 +1,5 @@
 //! Memory as device trees may describe it (MEMB-01, MEMB-02): several ranges in any order,
-//! holes, nothing at all, and what no machine can have.
+//! holes, no memory, and impossible layouts.
 
 use boot::dtb::{DtbError, Reserved, Span, Summary};
 use dtoolkit::error::PropertyError;
@@ -22,8 +22,8 @@ fn pairs(spans: &[Span]) -> Vec<(u64, u64)> {
     spans.iter().map(|span| (span.base, span.size)).collect()
 }
 
-/// MEMB-01: the tree's order is kept, and nothing is merged, cut or judged here: that is
-/// memblock's part.
+/// MEMB-01: the tree's order is kept, and nothing is merged, cut or checked here: memblock does
+/// that.
 #[test]
 fn ranges_are_told_as_they_are_written() {
     let cases: [&[Ranges<'_>]; 6] = [
@@ -38,7 +38,7 @@ fn ranges_are_told_as_they_are_written() {
         assert_eq!(memory_of(nodes), Ok(nodes.concat()));
     }
     let empty = memory_of(&[&[(0x5000_0000, 0), (0x4000_0000, 0x1000)], &[]]);
-    assert_eq!(empty, Ok(vec![(0x4000_0000, 0x1000)]), "a range of nothing is none");
+    assert_eq!(empty, Ok(vec![(0x4000_0000, 0x1000)]), "an empty range is dropped");
 }
 
 /// BOOT-02: no memory at all.
@@ -59,7 +59,7 @@ fn a_tree_without_memory_is_refused() {
     assert_eq!(Summary::read(&disabled), Err(DtbError::NoMemory));
 }
 
-/// BOOT-02: ranges that wrap around, in each place that a range can have.
+/// BOOT-02: ranges that wrap around, in each property with ranges.
 #[test]
 fn a_range_that_ends_beyond_the_last_address_is_refused() {
     let (base, size) = (u64::MAX - 0xfff, 0x1001);
@@ -99,7 +99,7 @@ fn an_initrd_that_ends_before_it_starts_is_refused() {
     assert_eq!(initrd(0x3000, 0x1000), Err(said.into()));
 }
 
-/// BOOT-02: ranges that are no whole number of cells, and cells that are too many.
+/// BOOT-02: ranges that are not a whole number of cells, and too many cells.
 #[test]
 fn a_ragged_range_and_odd_cells_are_refused() {
     let read = |cells: [u32; 2], reg: &[u32]| {
@@ -128,7 +128,7 @@ fn a_ragged_range_and_odd_cells_are_refused() {
     }
 }
 
-/// What a made-up tree describes.
+/// The contents of a random tree.
 #[derive(Default, PartialEq, Eq, Debug)]
 struct Layout {
     memory: Vec<(u64, u64)>,
@@ -136,7 +136,7 @@ struct Layout {
     reserved: Vec<(u64, u64, bool)>,
 }
 
-/// A well-formed tree by the numbers of `random`, and what it describes.
+/// A random well-formed tree, and its contents.
 fn made_up(random: &mut Random) -> (Vec<u8>, Layout) {
     let mut layout = Layout::default();
     let cells = [1 + random.below(2), 1 + random.below(2)];
@@ -168,7 +168,7 @@ fn made_up(random: &mut Random) -> (Vec<u8>, Layout) {
     (blob, layout)
 }
 
-/// A range that can be written in these cells; not of nothing.
+/// A range that can be written in these cells; not empty.
 fn range(random: &mut Random, cells: [usize; 2]) -> (u64, u64) {
     let number = |random: &mut Random, cells| match cells {
         1 => random.next() >> (32 + random.below(31)),
@@ -177,8 +177,8 @@ fn range(random: &mut Random, cells: [usize; 2]) -> (u64, u64) {
     (number(random, cells[0]), number(random, cells[1]).max(1))
 }
 
-/// MEMB-01, MEMB-02: whatever the cells and the order, every range is found as it was
-/// written, and an independent reader finds the same.
+/// MEMB-01, MEMB-02: whatever the cells and the order, every range is read as it was written, and
+/// an independent reader finds the same.
 #[test]
 fn two_readers_agree_on_whatever_is_well_formed() {
     let mut random = Random::new(7);
@@ -202,7 +202,7 @@ fn ours(blob: &[u8]) -> Layout {
     }
 }
 
-/// The same by the crate `fdt`.
+/// The same contents as read by the crate `fdt`.
 fn theirs(blob: &[u8]) -> Layout {
     let tree = fdt::Fdt::new(blob).unwrap();
     let ranges = |node: fdt::node::FdtNode<'_, '_>| {

@@ -1,5 +1,5 @@
-//! Broken device trees in great number (BOOT-02): whatever the bytes are, reading them ends
-//! with a sound summary or an error that says something.
+//! Many broken device trees (BOOT-02): whatever the bytes are, reading them ends with a valid
+//! summary or an error with a message.
 
 use std::time::Instant;
 
@@ -14,8 +14,8 @@ mod trees;
 /// Changed trees of each kind.
 const ROUNDS: usize = 10_000;
 
-/// Reads [`ROUNDS`] changed copies of `blob`, of which enough must survive the reading and
-/// enough must not: a mutator that breaks everything or nothing proves nothing.
+/// Reads [`ROUNDS`] changed copies of `blob`, of which enough must be readable and enough must not:
+/// a mutator that breaks everything or nothing proves nothing.
 fn read_mutations(blob: &[u8], seed: u64) {
     assert_eq!(survives(blob), Ok(()));
     let mut random = Random::new(seed);
@@ -23,7 +23,7 @@ fn read_mutations(blob: &[u8], seed: u64) {
     for change in changes {
         let read = (0..ROUNDS).filter(|_| survives(&change(blob, 8, &mut random)).is_ok()).count();
         let enough = ROUNDS / 20;
-        assert!((enough..ROUNDS - enough).contains(&read), "{read} of {ROUNDS}: a dull mutator");
+        assert!((enough..ROUNDS - enough).contains(&read), "{read} of {ROUNDS}: a poor mutator");
     }
 }
 
@@ -39,7 +39,7 @@ fn mutations_of_a_raspberry_pi_tree_are_read_or_refused() {
     read_mutations(include_bytes!("fixtures/board.dtb"), 4);
 }
 
-/// Bytes without any structure behind a good magic number and size.
+/// Bytes without any structure after a good magic number and size.
 #[test]
 fn noise_is_read_or_refused() {
     let mut random = Random::new(5);
@@ -53,7 +53,7 @@ fn noise_is_read_or_refused() {
     }
 }
 
-/// Every word of a small tree replaced by every word that means something.
+/// Every word of a small tree replaced by every word that has a meaning.
 #[test]
 fn each_word_may_be_any_other() {
     let blob = virt("semihosting", &[&[(0x4000_0000, 0x1000_0000)]], |_| {});
@@ -69,8 +69,7 @@ fn each_word_may_be_any_other() {
     }
 }
 
-/// The largest trees there may be, of the kinds that take longest to read: the time is
-/// bounded, not only the result.
+/// The largest possible trees, of the kinds that take longest to read: the time is bounded, too.
 #[test]
 fn a_tree_as_large_as_can_be_is_read_in_bounded_time() {
     let start = Instant::now();
@@ -89,7 +88,7 @@ fn a_tree_as_large_as_can_be_is_read_in_bounded_time() {
         assert!(blob.len() > 1 << 20);
         assert_eq!(survives(&blob), Ok(()));
     }
-    // Each property's name is a megabyte long, so that looking at every one is too much.
+    // Each property's name is a megabyte long, so that reading every one takes too long.
     let names = Tree::build(|root| {
         root.bytes(&"p".repeat(1 << 20), &[]);
         (0..60_000).for_each(|_| root.bytes_at(0, &[]));

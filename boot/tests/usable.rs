@@ -1,4 +1,4 @@
-//! Memory that a kernel must leave alone (MEMB-01, MEMB-02): what is no memory in spite of its
+//! Memory that a kernel must not use (MEMB-01, MEMB-02): nodes that are not memory despite their
 //! name, what `linux,usable-memory` leaves out of a node, and what lies outside the ranges of
 //! `linux,usable-memory-range`.
 
@@ -16,7 +16,7 @@ mod trees;
 const NODE: &str = "linux,usable-memory";
 const CHOSEN: &str = "linux,usable-memory-range";
 
-/// The usable memory of a tree whose root has two cells for each number, or what was said.
+/// The usable memory of a tree whose root has two cells for each number, or the error.
 fn usable(more: impl FnOnce(&mut Tree)) -> Result<Ranges, String> {
     let blob = Tree::build(|root| {
         root.cell_counts(2, 2);
@@ -40,7 +40,7 @@ fn chosen(root: &mut Tree, ranges: &[(u64, u64)]) {
     root.node("chosen", |chosen| chosen.pairs(CHOSEN, 2, 2, ranges));
 }
 
-/// MEMB-02: what `device_type` calls memory is memory; the name says nothing.
+/// MEMB-02: what `device_type` calls memory is memory; the name does not matter.
 #[test]
 fn memory_is_what_is_said_to_be_memory_whatever_its_name() {
     let found = usable(|root| {
@@ -60,7 +60,7 @@ fn memory_is_what_is_said_to_be_memory_whatever_its_name() {
     assert_eq!(nameless, Err("device tree describes no memory".into()));
 }
 
-/// MEMB-02: a node's usable ranges stand for its own; the other nodes keep theirs.
+/// MEMB-02: a node's usable ranges replace its own; the other nodes keep theirs.
 #[test]
 fn usable_memory_of_a_node_takes_the_place_of_its_ranges() {
     let found = usable(|root| {
@@ -89,8 +89,8 @@ fn usable_memory_of_a_node_takes_the_place_of_its_ranges() {
     assert_eq!(disabled, Ok(vec![(0, 0x1000)]));
 }
 
-/// MEMB-02: every node is cut to the ranges of chosen, whose order does not matter; they make
-/// nothing memory that is not.
+/// MEMB-02: every node is cut to the ranges of chosen, whose order does not matter; they do not add
+/// memory.
 #[test]
 fn outside_the_ranges_of_chosen_nothing_is_usable() {
     let cut = |ranges: &[(u64, u64)]| {
@@ -107,8 +107,7 @@ fn outside_the_ranges_of_chosen_nothing_is_usable() {
     assert_eq!(found, Ok(vec![(0x6000, 0x2000), (0x1_0000, 0x1000), (0x2_3000, 0x1000)]));
 }
 
-/// BOOT-02, MEMB-02: what cannot be understood is refused, and so is a tree that leaves
-/// nothing.
+/// BOOT-02, MEMB-02: malformed values are refused, and so is a tree without usable memory.
 #[test]
 fn usable_memory_that_cannot_be_understood_is_refused() {
     let node = |property: &str, value: &[u8]| {
@@ -146,7 +145,7 @@ fn usable_memory_that_cannot_be_understood_is_refused() {
     assert_eq!(range(&elsewhere), nothing);
 }
 
-/// BOOT-02: as many ranges as there is room for are read, and none more is dropped.
+/// BOOT-02: as many ranges as there is room for are read, and one more is an error.
 #[test]
 fn no_usable_range_is_dropped() {
     let many = |count: usize| (0..count as u64).map(|n| (n << 16, 0x1000)).collect::<Vec<_>>();
@@ -167,8 +166,7 @@ fn no_usable_range_is_dropped() {
     assert_eq!(more, "device tree has more than 64 usable memory ranges");
 }
 
-/// BOOT-02: memory that must be left alone is no place for a device, whose registers the
-/// kernel writes.
+/// BOOT-02: unusable memory is no place for a device, since the kernel writes its registers.
 #[test]
 fn registers_in_memory_that_is_not_usable_are_refused() {
     let with_uart = |base: u64, limited: bool| {
@@ -193,11 +191,11 @@ fn registers_in_memory_that_is_not_usable_are_refused() {
     }
 }
 
-/// A page of the made-up trees, and how many of them there are.
+/// A page of the random trees, and the number of pages.
 const PAGE: u64 = 0x1000;
 const PAGES: usize = 64;
 
-/// Some ranges of whole pages, and the pages that they hold.
+/// Random ranges of whole pages, and the pages in them.
 fn some(random: &mut Random) -> (Ranges, BTreeSet<u64>) {
     let range = |random: &mut Random| (random.below(PAGES) as u64, random.below(PAGES / 4) as u64);
     let ranges: Vec<_> = (0..random.below(4)).map(|_| range(random)).collect();
@@ -205,7 +203,7 @@ fn some(random: &mut Random) -> (Ranges, BTreeSet<u64>) {
     (ranges.iter().map(|&(first, count)| (first * PAGE, count * PAGE)).collect(), held)
 }
 
-/// Writes a node that may be memory; the pages that it lets be used.
+/// Writes a node that may be memory; returns its usable pages.
 fn bank(root: &mut Tree, number: usize, random: &mut Random) -> BTreeSet<u64> {
     let ((reg, whole), (parts, left)) = (some(random), some(random));
     let (is_memory, limited) = (random.below(5) > 0, random.below(2) == 0);
@@ -223,8 +221,8 @@ fn bank(root: &mut Tree, number: usize, random: &mut Random) -> BTreeSet<u64> {
     }
 }
 
-/// MEMB-01, MEMB-02: whatever nodes there are and whatever limits them, the pages that are
-/// found are those that the three properties leave, page by page.
+/// MEMB-01, MEMB-02: whatever nodes there are and whatever limits them, the usable pages are those
+/// that the three properties leave, page by page.
 #[test]
 fn every_page_that_is_left_is_found_and_no_other() {
     let mut random = Random::new(23);

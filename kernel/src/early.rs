@@ -1,13 +1,12 @@
-//! From the device tree to memory that can be used: the part of the boot before the page
-//! allocator (BOOT-03, BOOT-04, BOOT-07, MEMB-01, MEMB-02).
+//! From the device tree to usable memory: the part of the boot before the page allocator (BOOT-03,
+//! BOOT-04, BOOT-07, MEMB-01, MEMB-02).
 //!
-//! Data: what the device tree says ([`Machine`]), then memblock and the RAM disk's place
-//! (`Memory`), then the same behind a linear map (`MappedMemory`). Owner: the boot CPU;
-//! no locks. Order: each step consumes what the step before it made, so that a boot in
-//! another order does not compile; the page allocator starts from a `MappedMemory`.
+//! Data: the contents of the device tree ([`Machine`]), then memblock and the RAM disk's place
+//! (`Memory`), then the same with a linear map (`MappedMemory`). Owner: the boot CPU; no locks.
+//! Order: each step consumes the result of the previous one, so that a boot in another order does
+//! not compile; the page allocator starts from a `MappedMemory`.
 //!
-//! What the device tree says is turned into sets of addresses by [`describe`], which is
-//! portable and tested on a host.
+//! [`describe`] turns the device tree into sets of addresses; it is portable and tested on a host.
 
 use core::fmt;
 
@@ -26,7 +25,7 @@ mod steps;
 #[cfg(target_os = "none")]
 pub use steps::{MappedMemory, Memory, read_device_tree};
 
-/// Why a boot cannot go on.
+/// Why a boot cannot continue.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EarlyError {
     /// The device tree was refused.
@@ -39,12 +38,11 @@ pub enum EarlyError {
     Map(MapError),
     /// The free memory is too scattered for the RAM disk.
     Scattered(NoExtent),
-    /// Something that the kernel needs lies where there is no memory, or none is left by
-    /// `mem=`.
+    /// Something that the kernel needs is where there is no memory, or `mem=` cuts it off.
     NotInMemory {
-        /// What.
+        /// Its name.
         what: &'static str,
-        /// Where.
+        /// Its place.
         at: Region,
     },
 }
@@ -90,28 +88,28 @@ impl From<MapError> for EarlyError {
     }
 }
 
-/// What the kernel knows before it has memory.
+/// The machine's description before memory is set up.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// What the device tree says.
+    /// The contents of the device tree.
     pub tree: Summary<'static>,
     /// The command line.
     pub args: BootArgs<'static>,
-    /// Where the kernel image lies.
+    /// The range of the kernel image.
     pub image: Region,
-    /// Where the device tree lies.
+    /// The range of the device tree.
     pub dtb: Region,
 }
 
 impl Machine {
-    /// Where the initrd lies, if there is one.
+    /// The range of the initrd, if there is one.
     pub fn initrd(&self) -> Option<Region> {
         self.tree.initrd.map(region)
     }
 
-    /// Where the lower zones end. Zone DMA ends where `zones=` says; else where the narrowest
-    /// `dma-ranges` of the tree does, rounded up to a power of two, as in Linux; else where
-    /// the crate says, at 1 GiB, which is also what the tree of a Raspberry Pi 4 comes to.
+    /// Where the lower zones end. Zone DMA ends at the limit of `zones=`; else at that of the
+    /// narrowest `dma-ranges` of the tree, rounded up to a power of two, as in Linux; else at the
+    /// crate's default, 1 GiB, which is also the result for the tree of a Raspberry Pi 4.
     pub fn zone_limits(&self) -> ZoneLimits {
         let ZoneLimits { dma_end, dma32_end } = ZoneLimits::default();
         let reach = self.tree.dma_end.and_then(u64::checked_next_power_of_two).map(PhysAddr);
@@ -125,8 +123,8 @@ const fn region(span: Span) -> Region {
     Region { start: PhysAddr(span.base), end: PhysAddr(span.end()) }
 }
 
-/// Tells memblock what is memory, what is taken and what must not be mapped, and carves
-/// out the RAM disk. Returns the RAM disk's place.
+/// Adds to memblock what is memory, what is reserved and what must not be mapped, and carves out
+/// the RAM disk. Returns the RAM disk's place.
 ///
 /// # Errors
 /// [`EarlyError::Memblock`], [`EarlyError::NotInMemory`].
@@ -156,7 +154,7 @@ pub fn describe<'a, T: TableMemory<'a>>(
     let needed = [("kernel image", Some(machine.image)), ("initrd", machine.initrd())];
     for (what, at) in needed.into_iter().filter_map(|(what, at)| Some((what, at?))) {
         memblock.reserve(at)?;
-        // Half a page at either end is memory too, but the linear map leaves it out.
+        // A partial page at either end is memory too, but the linear map leaves it out.
         let holds = |r: Region| {
             let start = r.start.align_up(PAGE_SIZE);
             start.is_some_and(|start| start <= at.start) && at.end <= r.end.align_down(PAGE_SIZE)
@@ -169,7 +167,7 @@ pub fn describe<'a, T: TableMemory<'a>>(
 }
 
 /// The page in which a CPU spins, with the code that it runs there, must be in `/memreserve/`.
-/// Where a tree forgot that, nobody would find out why the CPU ran into something else.
+/// If a tree omits that, the CPU would run into overwritten code.
 fn reserve_spin_tables<'a, T: TableMemory<'a>>(
     memblock: &mut Memblock<'a, T>,
     tree: &Summary<'_>,
@@ -182,9 +180,8 @@ fn reserve_spin_tables<'a, T: TableMemory<'a>>(
     Ok(())
 }
 
-/// In one piece if there is one that is large enough, from its top; else made of the largest
-/// pieces that there are. Aligned to blocks of the linear map, so that its edges cost no
-/// smaller mappings.
+/// Carves it in one piece, from the top of a range that is large enough; else out of the largest
+/// pieces. Aligned to blocks of the linear map, so that its edges need no smaller mappings.
 fn carve_ramdisk<'a, T: TableMemory<'a>>(
     memblock: &mut Memblock<'a, T>,
     size: u64,

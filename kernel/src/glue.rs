@@ -1,11 +1,11 @@
-//! The kernel as the environment of `mm-reclaim`: all that the crate asks for, in one place,
-//! and beside it what the kernel's tasks ask of the crate.
+//! The kernel as the environment of `mm-reclaim`: everything that the crate needs, in one place,
+//! and what the kernel's tasks need from the crate.
 //!
-//! **Data.** The one [`Mm`], and what its environment is made of. **Owner.** The boot code
-//! builds it and hands it over with [`install`]; from then on it is there for ever.
-//! **Lock.** None here; the crate's own.
+//! **Data.** The [`Mm`], and the parts of its environment. **Owner.** The boot code builds it and
+//! hands it over with [`install`]; from then on it is never freed. **Lock.** None here; the crate's
+//! own.
 //!
-//! Policy has no place in this file: each method is one call of the mechanism it names.
+//! There is no policy in this file: each method is one call of the mechanism it names.
 
 use core::fmt;
 
@@ -52,12 +52,12 @@ pub fn mm() -> &'static KernelMm {
     MM.get().expect("memory was asked for before the memory management was there")
 }
 
-/// The memory management, if it is there already.
+/// The memory management, if it is installed already.
 pub fn try_mm() -> Option<&'static KernelMm> {
     MM.get()
 }
 
-/// What the crate's environment consists of.
+/// The parts of the crate's environment.
 #[derive(Clone, Copy)]
 pub struct KernelEnv {
     frames: LinearFrames,
@@ -67,7 +67,7 @@ pub struct KernelEnv {
 }
 
 impl KernelEnv {
-    /// The environment of this machine. The linear map is in place.
+    /// The environment of this machine. The linear map must exist.
     pub fn new() -> Self {
         Self { frames: LinearFrames::new(), tasks: Scheduler, blocks: Disks, clock: GenericTimer }
     }
@@ -255,7 +255,7 @@ impl Clock for GenericTimer {
     }
 }
 
-/// What tasks ask for.
+/// The services for tasks.
 pub struct ForTasks;
 
 impl task::Services for ForTasks {

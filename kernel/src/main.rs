@@ -1,4 +1,4 @@
-//! The kernel, as a story: from the device tree to the first program.
+//! The sequence of the boot: from the device tree to the first program.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

@@ -1,13 +1,12 @@
-//! The last words of a kernel that cannot go on.
+//! The last words of a kernel that cannot continue.
 //!
-//! Data: one flag, so that a panic of a panic ends at once. Lock: none; messages go past the
-//! console's lock, whose holder may never go on.
+//! Data: one flag, so that a panic during a panic ends at once. Lock: none; messages bypass the
+//! console's lock, whose holder may never continue.
 //!
-//! The backtrace follows frame pointers (the kernel is built with them): a frame is two
-//! words, the caller's frame and the return address. Nothing is read that is not inside the
-//! stack where the walk began, and frames must ascend, so that a broken chain ends the walk
-//! and does not start another fault. [`walk`] is portable and tested on a host; who walks, and
-//! what else is said, is in `last_words`.
+//! The backtrace follows frame pointers (the kernel is built with them): a frame is two words, the
+//! caller's frame and the return address. Only the stack where the walk began is read, and frames
+//! must ascend, so that a broken chain ends the walk and does not cause another fault. [`walk`] is
+//! portable and tested on a host; its caller and the message are in `last_words`.
 
 use core::ops::Range;
 
@@ -16,7 +15,7 @@ mod last_words;
 #[cfg(target_os = "none")]
 pub use last_words::{early_trap, last_words};
 
-/// Frames that a backtrace shows at most.
+/// The most frames in a backtrace.
 const MAX_FRAMES: usize = 32;
 
 /// The return addresses of the frames from `frame` on, innermost first, as far as the chain

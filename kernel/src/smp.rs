@@ -1,11 +1,11 @@
 //! The other CPUs: found in the device tree, started one after the other (BOOT-06).
 //!
-//! **Data.** Which CPUs run. **Owner.** The boot task starts them; each one reports itself.
+//! **Data.** Which CPUs run. **Owner.** The boot task starts them; each one reports that it runs.
 //! **Lock.** None.
 //!
-//! A CPU begins as its own idle task, on that task's stack. Everything it needs to run is
-//! in place before it is started: the tables, the vectors, the interrupt controller. A CPU
-//! that does not report within a second is left alone; the machine runs with those that do.
+//! A CPU starts as its own idle task, on that task's stack. Everything it needs to run is in place
+//! before it is started: the tables, the vectors, the interrupt controller. A CPU that does not
+//! report within a second is ignored; the machine runs with those that do.
 
 use core::arch::asm;
 use core::fmt;
@@ -33,13 +33,13 @@ static ONLINE: AtomicU32 = AtomicU32::new(1);
 /// Why a CPU does not run.
 #[derive(Clone, Copy)]
 enum Refusal {
-    /// The tree names no way to start it.
+    /// The tree names no method to start it.
     NoMethod,
-    /// The tree wants PSCI and does not say how to call it.
+    /// The tree requires PSCI but does not say how to call it.
     NoPsci,
-    /// The firmware said no.
+    /// The firmware refused.
     Psci(PsciError),
-    /// Where it looks for its address is no memory of the kernel's.
+    /// The address that it polls is not in the kernel's memory.
     Release(u64),
     /// No idle task for it.
     NoTask(SpawnError),
@@ -60,19 +60,19 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// How many CPUs run.
+/// The number of CPUs that run.
 pub fn online() -> u32 {
     ONLINE.load(Ordering::Acquire).count_ones()
 }
 
 /// Stoppers that have arrived.
 static STOPPED: AtomicU32 = AtomicU32::new(0);
-/// The stoppers may go.
+/// Set when the stoppers may end.
 static RELEASED: AtomicBool = AtomicBool::new(true);
 
-/// Runs `f` while every other CPU does nothing. Each is stopped by a task of the kernel, so
-/// that none is in the middle of what a spin lock guards; a task that was interrupted in what
-/// a sleeping lock guards still holds that. One caller at a time. `f` must not sleep.
+/// Runs `f` while every other CPU does nothing. Each is stopped by a kernel task, so that none
+/// holds a spin lock; a task that was preempted while holding a sleeping lock still holds it. One
+/// caller at a time. `f` must not sleep.
 ///
 /// # Errors
 /// If there is no memory for the tasks that stop the others; `f` was not called.
@@ -118,7 +118,7 @@ fn stopper() -> ! {
     task::exit(0)
 }
 
-/// Starts every CPU but this one, as many as the kernel is written for and `maxcpus=` lets.
+/// Starts every CPU but this one, up to the kernel's limit and `maxcpus=`.
 pub fn start_others(machine: &Machine) {
     let own = cpu::affinity();
     let wanted = machine.args.max_cpus.map_or(CPUS, |most| CPUS.min(most as usize));
@@ -157,7 +157,7 @@ fn start(machine: &Machine, number: usize, node: CpuNode) -> Result<(), Refusal>
     wait_for(number)
 }
 
-/// Tells a spinning CPU where to go. It reads past the caches.
+/// Writes the entry point for a spinning CPU, which reads it with its caches off.
 fn write_release(release: u64, entry: u64) -> Result<(), Refusal> {
     let at = mmu::LINEAR_BASE + release;
     if mmu::translate(at).is_none() {
@@ -191,7 +191,7 @@ extern "C" fn begin(number: u64) -> ! {
     paging::init_cpu();
     gic::init_cpu();
     timer::init_cpu();
-    // Release pairs with the Acquire of `wait_for`: who sees this CPU may give it work.
+    // Release pairs with the Acquire of `wait_for`: once this CPU is seen, it may be given work.
     ONLINE.fetch_or(1 << number, Ordering::Release);
     task::idle()
 }

@@ -1,11 +1,11 @@
 //! From mapped memory to a running system: the second half of the boot (BOOT-07).
 //!
-//! Order, each step consuming or needing what the step before it made: descriptors and
-//! zones (`bootmem_init`), free memory to the allocator (`mem_init`), interrupts and
-//! tasks, swap, the first program.
+//! Order, each step consuming or needing the result of the previous one: descriptors and zones
+//! (`bootmem_init`), free memory to the allocator (`mem_init`), interrupts and tasks, swap, the
+//! first program.
 //!
-//! **Data.** The memory that the crate's tables live in, taken from memblock for ever.
-//! **Owner.** The boot task. **Lock.** None: one CPU, one task.
+//! **Data.** The memory of the crate's tables, taken from memblock permanently. **Owner.** The boot
+//! task. **Lock.** None: one CPU, one task.
 
 use core::alloc::Layout;
 use core::mem::MaybeUninit;
@@ -36,7 +36,7 @@ use crate::{monitor, println, ramdisk, smp, task};
 /// Ranges of memory that the zones can be made of.
 const MAX_RANGES: usize = 64;
 
-/// The rate of the timer where neither register nor device tree says it: the Raspberry Pi 4's.
+/// The rate of the timer if neither register nor device tree gives it: the Raspberry Pi 4's.
 const LIKELY_RATE: u32 = 54_000_000;
 
 /// The RAM disk's place and the memory for its slots.
@@ -48,7 +48,7 @@ struct SwapSpace {
 /// The whole boot, up to a system that can run programs.
 ///
 /// # Panics
-/// If the machine lacks what the kernel cannot do without; the message says what.
+/// If the machine lacks something that the kernel needs; the message says what.
 pub fn system(handover: boot::Handover) -> Machine {
     let machine = early::read_device_tree(handover);
     println!("{}, {} CPUs", machine.tree.model, machine.tree.cpus.len());
@@ -77,8 +77,8 @@ pub fn system(handover: boot::Handover) -> Machine {
     machine
 }
 
-/// Makes zones and descriptors, and gives what is free to the page allocator. From here on
-/// memblock is gone.
+/// Makes zones and descriptors, and gives free memory to the page allocator. Memblock is gone
+/// afterwards.
 ///
 /// # Panics
 /// If the memory is too small or too scattered for descriptors.
@@ -87,7 +87,7 @@ fn memory_management(
     machine: &Machine,
     mut memory: MappedMemory,
 ) -> (&'static KernelMm, Option<SwapSpace>) {
-    // The boot code becomes the first task of the table; who asks before finds it there.
+    // The boot code becomes the first task of the table; earlier queries find it there.
     task::begin_as(0, TaskId(0));
     cpu::init(0);
     trap::install();
@@ -119,7 +119,7 @@ fn memory_management(
     (mm, swap)
 }
 
-/// Holds the wanted reserve against the memory: programs get at least half of it.
+/// Checks the requested reserve against the memory: programs get at least half of it.
 ///
 /// # Panics
 /// If it is more.
@@ -145,7 +145,7 @@ fn slots_layout(blocks: u32) -> Layout {
     Layout::array::<Slot>(KernelMm::swap_words(blocks)).expect("slots that fit the address space")
 }
 
-/// Memory from memblock, never to be given back.
+/// Memory from memblock, never freed.
 fn take<T>(memory: &mut MappedMemory, layout: Layout) -> &'static mut [MaybeUninit<T>] {
     let size = (layout.size() as u64).next_multiple_of(PAGE_SIZE as u64);
     let align = (layout.align() as u64).max(PAGE_SIZE as u64);
@@ -155,15 +155,15 @@ fn take<T>(memory: &mut MappedMemory, layout: Layout) -> &'static mut [MaybeUnin
         .unwrap_or_else(|error| panic!("no memory for the page descriptors: {error}"));
     let first = (mmu::LINEAR_BASE + at.start.0) as *mut MaybeUninit<T>;
     let count = layout.size() / size_of::<T>();
-    // SAFETY: memblock has just handed the range out and never will again; it is mapped by
-    // the linear map, aligned to a page, and uninitialised as the type says.
+    // SAFETY: memblock has just handed the range out and never will again; it is in the linear map,
+    // page-aligned, and uninitialised as the type says.
     unsafe { core::slice::from_raw_parts_mut(first, count) }
 }
 
-/// Interrupts, the timer and tasks: from here on the boot code is a task like others.
+/// Interrupts, the timer and tasks: from here on the boot code is a task like any other.
 ///
 /// # Panics
-/// Without an interrupt controller that the kernel knows, or memory for the first tasks.
+/// Without a supported interrupt controller, or memory for the first tasks.
 fn tasks(machine: &Machine) {
     let controller = machine.tree.gic.expect("the device tree names no GICv2 and no GICv3");
     let controller = map_gic(controller);
@@ -181,13 +181,13 @@ fn tasks(machine: &Machine) {
     task::spawn_server(Class::Serves, "kswapd0", TaskFlags::KSWAPD, kswapd)
         .unwrap_or_else(|error| panic!("no kswapd: {error}"));
     let reaper = || -> ! { glue::mm().oom_reaper() };
-    // Before all others: the memory that it brings is waited for, and it comes at once.
+    // Class `First`: tasks wait for the memory that it frees, and it frees it at once.
     task::spawn_server(Class::First, "oom_reaper", TaskFlags::empty(), reaper)
         .unwrap_or_else(|error| panic!("no reaper: {error}"));
 }
 
-/// Bytes that are mapped of one of the controller's register blocks, at most: the
-/// redistributors of eight CPUs, with virtual interrupts. Every other block is smaller.
+/// The most bytes mapped of one of the controller's register blocks: the redistributors of eight
+/// CPUs, with virtual interrupts. Every other block is smaller.
 const REGISTERS: u64 = 8 * 0x4_0000;
 
 fn map_gic(gic: Gic) -> Controller {
@@ -217,11 +217,11 @@ fn map_registers(Span { base, size }: Span) -> usize {
 /// Takes the RAM disk into use.
 ///
 /// # Panics
-/// If it cannot be started; a header that is refused is told and swap stays off.
+/// If it cannot be started; if its header is refused, that is reported and swap stays off.
 fn swap(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
     let SwapSpace { place, slots } = space;
     let server = || -> ! { ramdisk::serve(|completion| glue::mm().complete(completion)) };
-    // SAFETY: memblock carved the pieces out for this, they are mapped and nobody else's.
+    // SAFETY: memblock carved the pieces out for this; they are mapped and have no other user.
     let (device, blocks) = unsafe { ramdisk::start(place, &args.ramdisk, server) }
         .unwrap_or_else(|error| panic!("no RAM disk: {error}"));
     let header = ramdisk::disk(device).expect("a disk that was started").header();
@@ -231,14 +231,14 @@ fn swap(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
     }
 }
 
-/// Runs the program that `init=` names to its end; the status of the run.
+/// Runs the program that `init=` names to its end; returns the status of the run.
 pub fn init(machine: &Machine) -> u8 {
     let Some(name) = machine.args.init else {
         println!("no program to run: init= names none");
         return 0;
     };
-    // What a program may look for at its end must be there before it begins: it counts the
-    // memory, and the monitor's stack is none that it could get back.
+    // Allocated before the program starts: some programs compare free memory before and after, and
+    // the monitor's stack is never freed.
     let monitor = monitor::prepare();
     let started = machine.initrd().ok_or(None).and_then(|initrd| {
         exec::spawn(initrd_bytes(initrd), name, machine.args.program).map_err(Some)
@@ -273,7 +273,7 @@ fn wait_for(pid: u32) -> i32 {
         match task::wait_child(Which::Pid(pid), true) {
             Ok(Some((_, status))) => return status,
             Ok(None) => {}
-            Err(_) => panic!("process {pid} is nobody's child"),
+            Err(_) => panic!("process {pid} has no parent"),
         }
     }
 }

@@ -1,6 +1,5 @@
-//! From a device tree to sets of addresses, on a host: what the boot makes of memory that is
-//! described in pieces, in any order, doubly, wrongly or not at all (BOOT-02, MEMB-01 to
-//! MEMB-04).
+//! From a device tree to sets of addresses, on a host: how the boot code handles memory that is
+//! described in pieces, in any order, twice, wrongly or not at all (BOOT-02, MEMB-01 to MEMB-04).
 
 use boot::dtb::{List, Summary};
 use boot::layout::LINEAR_SIZE;
@@ -26,15 +25,15 @@ fn region((base, size): (u64, u64)) -> Region {
     Region::new(PhysAddr(base), size).expect("a range that does not wrap")
 }
 
-/// The machine that a tree describes, with the image at [`IMAGE`]; the refusal's text if it
-/// describes none. Its blob is leaked: a kernel's is mapped for ever too.
+/// The machine that a tree describes, with the image at [`IMAGE`]; the error's text if it is
+/// refused. Its blob is leaked: a kernel's is never unmapped either.
 fn machine(blob: Vec<u8>) -> Result<Machine, String> {
     let tree = Summary::read(Vec::leak(blob)).map_err(|error| error.to_string())?;
     let args = BootArgs::parse(tree.bootargs).map_err(|error| error.to_string())?;
     Ok(Machine { tree, args, image: region(IMAGE), dtb: region(DTB) })
 }
 
-/// What `look` sees once the machine's memory is known.
+/// Runs `look` on the machine's memory map.
 fn with_map<R>(
     machine: &Machine,
     look: impl FnOnce(&MemoryMap<'_>, Result<(), EarlyError>) -> R,
@@ -49,7 +48,7 @@ fn bounds(regions: impl Iterator<Item = Region>) -> Vec<(u64, u64)> {
     regions.map(|region| (region.start.0, region.end.0)).collect()
 }
 
-/// The memory of a `virt` board whose nodes are these.
+/// The memory of a `virt` board with these nodes.
 fn memory_of(nodes: &[Ranges<'_>]) -> Vec<(u64, u64)> {
     let machine = machine(virt("", nodes, |_| {})).unwrap();
     with_map(&machine, |map, _| bounds(map.memory()))
@@ -96,8 +95,7 @@ fn a_raspberry_pi_4_of_any_size_has_all_its_memory() {
     }
 }
 
-/// BOOT-06, MEMB-02: the page in which CPUs wait is nobody else's, even if the tree forgets to
-/// say so.
+/// BOOT-06, MEMB-02: the page in which CPUs wait is reserved, even if the tree does not say so.
 #[test]
 fn a_spin_table_is_reserved_whatever_the_tree_says() {
     let mut machine = machine(raspberry_pi_4(PI_1_GIB)).unwrap();
@@ -182,8 +180,8 @@ fn every_address_is_what_the_tree_says() {
     }
 }
 
-/// MEMB-02: what the zones are made of and what is given to the allocator is whole frames of
-/// usable memory, wherever in a frame that begins and ends.
+/// MEMB-02: the zones and the allocator get whole frames of usable memory, wherever in a frame a
+/// range begins and ends.
 #[test]
 fn no_frame_reaches_beyond_what_is_usable() {
     let mut random = Random::new(12);
@@ -246,8 +244,8 @@ fn compare(map: &MemoryMap<'_>, memory: Ranges<'_>, taken: Ranges<'_>, hidden: R
     assert!(regions.windows(2).all(|pair| pair[0].end < pair[1].start), "{regions:?}");
 }
 
-/// BOOT-02: whatever the tree's bytes are, the boot comes as far as a plan of zones or to an
-/// error that says something; what is free lies in what is mapped.
+/// BOOT-02: whatever the tree's bytes are, the boot gets to a plan of zones or to an error with a
+/// message; free memory is always mapped.
 #[test]
 fn mutated_trees_end_in_a_plan_or_a_message() {
     let mut random = Random::new(13);

@@ -1,15 +1,15 @@
-//! A second user of the crate, whole and in one file: a machine that is a process.
+//! A second user of the crate, complete in one file: a machine that is a process.
 //!
 //! Frames are bytes of one allocation, an address space's translation tables are a map, the
 //! swap device is another map, a task is a thread, and each task has a CPU for itself. A program
-//! maps half as much again as the machine has, writes all of it, and reads it back.
+//! maps one and a half times the memory of the machine, writes all of it, and reads it back.
 //!
 //! ```text
 //! cargo run --release --target host-tuple -p mm-reclaim --example host
 //! ```
 //!
-//! A kernel puts the real thing in the place of each part. `tests/conformance` runs its checks
-//! over this environment, too, in `tests/host.rs`.
+//! A kernel replaces each part by the real thing. `tests/conformance` runs its checks over this
+//! environment, too, in `tests/host.rs`.
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::cell::Cell;
@@ -34,22 +34,22 @@ use mm_reclaim::units::{Nanos, PAGE_SIZE, Pfn, Vpn};
 use mm_reclaim::zone::FrameRange;
 use mm_reclaim::{Config, Mm, Place, Plan};
 
-/// Everything but the crate. It lives for ever, as a kernel's parts do.
+/// Everything but the crate. It is never freed, like a kernel's parts.
 pub struct Host {
-    /// Where frame 0 lies.
+    /// The address of frame 0.
     first: NonNull<u8>,
     started: Instant,
     next_asid: AtomicU16,
     disk: Mutex<HashMap<u32, Vec<u8>>>,
-    /// How many wake-ups there were, and who was killed.
+    /// The number of wakeups, and the killed spaces.
     events: Mutex<(u64, BTreeSet<SpaceId>)>,
     changed: Condvar,
 }
 
-// SAFETY: `first` points at memory that is the machine's, and is reached through the rules of
-// `FrameMemory` only.
+// SAFETY: `first` points to memory of the machine, which is accessed only by the rules of
+// `FrameMemory`.
 unsafe impl Send for Host {}
-// SAFETY: likewise.
+// SAFETY: as above.
 unsafe impl Sync for Host {}
 
 impl Host {
@@ -73,7 +73,7 @@ impl Host {
     }
 }
 
-/// The environment. It is handed around by value, so it is a reference.
+/// The environment. It is passed by value, so it is a reference.
 impl Env for &'static Host {
     type Cpu = ThreadCpu;
     type Frames = Host;
@@ -103,7 +103,7 @@ impl Env for &'static Host {
         Map { root, asid: Asid(self.next_asid.fetch_add(1, Relaxed)), entries: BTreeMap::new() }
     }
 
-    // Nothing is cached: each access of a program looks into the tables.
+    // Nothing is cached: each access of a program reads the tables.
     fn flush_tlb(&self, _stale: &[TlbEntry]) {}
     fn flush_tlb_space(&self, _asid: Asid) {}
 }
@@ -123,13 +123,13 @@ pub fn become_task(cpu: usize, flags: TaskFlags, space: Option<SpaceId>) {
 pub struct ThreadCpu;
 
 impl Cpu for ThreadCpu {
-    // Nobody else ever runs on this CPU, so there is nothing to hold off.
+    // No other task runs on this CPU, so there is nothing to do.
     fn preempt_disable() {}
     fn preempt_enable() {}
     fn current() -> usize {
         ME.get().0
     }
-    /// The holder of the lock may have lost the host's processor.
+    /// The holder of the lock may have been preempted by the host.
     fn relax() {
         thread::yield_now();
     }
@@ -150,8 +150,8 @@ impl Tasks for Host {
         was
     }
 
-    /// Wake-ups are counted, whatever their key. The count is read before each look: one that
-    /// comes after that makes the sleep end at once. No lock is held during the look.
+    /// Wakeups are counted, whatever their key. The count is read before each test: a wakeup after
+    /// that ends the sleep at once. No lock is held during the test.
     fn wait_until(&self, _: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
         let start = Instant::now();
         loop {
@@ -162,7 +162,7 @@ impl Tasks for Host {
             if mode.killable && self.flags().contains(TaskFlags::DYING) {
                 return WaitEnd::Killed;
             }
-            // Looking again after a second costs nothing and needs no wait without an end.
+            // Testing again after a second costs nothing and avoids a wait without a limit.
             let mut left = Duration::from_secs(1);
             if let Some(timeout) = mode.timeout {
                 left = Duration::from_nanos(timeout.0).saturating_sub(start.elapsed());
@@ -197,8 +197,8 @@ impl Clock for Host {
     }
 }
 
-// SAFETY: frame 0 lies at `first`, aligned, and the others behind it, in memory that is never
-// given back. The methods touch the frame that they are asked for, and the disk that of a request.
+// SAFETY: frame 0 lies at `first`, aligned, and the others after it, in memory that is never freed.
+// The methods access only the given frame, and the disk that of a request.
 unsafe impl FrameMemory for Host {
     fn linear_map(&self, first: Pfn) -> NonNull<u8> {
         NonNull::new(self.at(first)).expect("frames lie behind the first")
@@ -215,7 +215,7 @@ unsafe impl FrameMemory for Host {
     }
 
     fn poison(&self, frame: Pfn) {
-        // SAFETY: nobody uses the frame.
+        // SAFETY: the frame is unused.
         unsafe { self.at(frame).write_bytes(0x6b, PAGE_SIZE) };
     }
 
@@ -302,7 +302,7 @@ impl PageTables for Map {
     }
 }
 
-/// A RAM disk that answers at once.
+/// A RAM disk that completes at once.
 impl BlockDevice for Host {
     fn submit(&self, bio: Bio) -> Option<Completion> {
         let mut bytes = vec![0; PAGE_SIZE];
@@ -350,8 +350,8 @@ fn boot(frames: u32, blocks: u32) -> &'static HostMm {
     mm
 }
 
-/// One access of a program to a page. The page-table lock, under which `with_tables` runs what
-/// it is given, keeps the page in its frame meanwhile; on real hardware, TLB flushes do.
+/// One access of a program to a page. The page-table lock, under which `with_tables` runs its
+/// closure, keeps the page in its frame during the access; on real hardware, TLB flushes do.
 fn access(mm: &HostMm, space: SpaceId, vpn: Vpn, kind: Access, mut act: impl FnMut(Pfn)) {
     while mm.with_tables(space, |tables| tables.translate(vpn, kind).map(&mut act)).is_none() {
         match mm.handle_fault(space, vpn.addr(), kind) {
@@ -361,7 +361,7 @@ fn access(mm: &HostMm, space: SpaceId, vpn: Vpn, kind: Access, mut act: impl FnM
     }
 }
 
-/// What page `n` of the program holds.
+/// The contents of page `n` of the program.
 fn content(n: u32) -> Vec<u8> {
     (0..PAGE_SIZE as u32).map(|i| (n ^ i ^ (i >> 8)) as u8 ^ (n >> 8) as u8).collect()
 }
@@ -393,7 +393,7 @@ fn main() {
     program(mm, 6000);
     let (out, back) = (mm.event(VmEvent::PswpOut), mm.event(VmEvent::PswpIn));
     println!("swapped: {out} pages out, {back} in");
-    // kswapd may be at work still, and begins nothing when nobody asks for memory.
+    // kswapd may still be working, and starts nothing new when no memory is requested.
     while !mm.is_quiet() {
         thread::sleep(Duration::from_millis(1));
     }

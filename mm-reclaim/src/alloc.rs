@@ -1,10 +1,10 @@
 //! `alloc_pages`: the one place where allocation and reclaim meet.
 //!
 //! Fast path: the first zone of the zonelist that keeps its LOW mark after the request.
-//! Slow path, round by round: wake kswapd; try against MIN with whatever privileges the
-//! caller has; reclaim directly; try again; and after 16 rounds without progress, kill, if a
-//! last look finds no block above MIN. Rounds that only turn the same few pages round are
-//! none of progress (`lru/turnover.rs`).
+//! Slow path, round by round: wake kswapd; try against MIN with the caller's privileges; reclaim
+//! directly; try again; and after 16 rounds without progress, kill, if a last check finds no block
+//! above MIN. Rounds that only evict the same few pages again and again are not progress
+//! (`lru/turnover.rs`).
 //!
 //! ```text
 //!   get_page_from_freelist(LOW) --ok--> page
@@ -16,8 +16,8 @@
 //!                                             no progress: kill, then retry or fail
 //! ```
 //!
-//! Places for what is to come: node reclaim in the fast path, compaction (asynchronous
-//! before, direct after reclaim) in the slow path for orders above zero.
+//! To be added later: node reclaim in the fast path, compaction (asynchronous before, direct after
+//! reclaim) in the slow path for orders above zero.
 //!
 //! Counterpart in Linux: `__alloc_pages_slowpath`.
 
@@ -35,7 +35,7 @@ use crate::space::SpaceError;
 use crate::zone::gfp::Gfp;
 use crate::zone::{Mark, Reach, Zones};
 
-/// The page allocator: what the zones have, and what it takes to get more.
+/// The page allocator: the zones, and what is needed to reclaim memory for them.
 pub(crate) struct Alloc<'m, E: Env> {
     env: E,
     map: MemMap<'m>,
@@ -59,7 +59,7 @@ impl<'m, E: Env> Alloc<'m, E> {
         Self { env: zones.env, map: zones.map, zones, lru, writeback, reclaim, oom, turnover }
     }
 
-    /// Allocates a block of 2^`order` frames for the kernel; its first frame. A block of
+    /// Allocates a block of 2^`order` frames for the kernel and returns its first frame. A block of
     /// several frames is a compound page. `None` if `gfp` allows it to fail and it must.
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Option<Pfn> {
         let page = self.alloc_page(gfp, order)?.into_ref().leak();
@@ -73,7 +73,7 @@ impl<'m, E: Env> Alloc<'m, E> {
         Some(pfn)
     }
 
-    /// Gives back what [`Mm::alloc_pages`] gave.
+    /// Frees what [`Mm::alloc_pages`] returned.
     ///
     /// # Panics
     /// If the block was freed already, is in use elsewhere or has another order.
@@ -86,7 +86,7 @@ impl<'m, E: Env> Alloc<'m, E> {
         }
     }
 
-    /// A zeroed frame for a table or for objects of the crate's own. Not called in reclaim.
+    /// A zeroed frame for a table or for the crate's own objects. Not called in reclaim.
     pub(crate) fn table_frame(&self) -> Result<(Pfn, PageRef<'m>), SpaceError> {
         let new = self.alloc_page(Gfp::KERNEL, Order::ZERO).ok_or(SpaceError::NoMemory)?;
         let pfn = self.map.pfn(new.page());
@@ -94,8 +94,8 @@ impl<'m, E: Env> Alloc<'m, E> {
         Ok((pfn, new.into_ref()))
     }
 
-    /// An object in no use; if the pool has none, it gets a frame for more, made of `blank`
-    /// ones. Not called in reclaim.
+    /// An unused object; if the pool has none, a frame of `blank` ones is added. Not called in
+    /// reclaim.
     pub(crate) fn object<T, const KIND: u32>(
         &self,
         pool: &Pool<'m, E::Cpu, T, KIND>,
@@ -112,7 +112,7 @@ impl<'m, E: Env> Alloc<'m, E> {
         }
     }
 
-    /// A block of frames, by its first page; contents as they are.
+    /// Allocates a block of frames and returns its first page; the contents are undefined.
     #[inline]
     pub(crate) fn alloc_page(&self, gfp: Gfp, order: Order) -> Option<NewPage<'m>> {
         if let Some(faults) = self.env.alloc_faults()
@@ -127,8 +127,7 @@ impl<'m, E: Env> Alloc<'m, E> {
         }
     }
 
-    /// A single page if that takes no more than the fast path; for callers that hold a
-    /// spin lock.
+    /// A single page if the fast path has one; for callers that hold a spin lock.
     #[inline(always)]
     pub(crate) fn alloc_page_now(&self, gfp: Gfp) -> Option<NewPage<'m>> {
         if self.env.alloc_faults().is_some() {
@@ -137,7 +136,7 @@ impl<'m, E: Env> Alloc<'m, E> {
         self.zones.get_page_from_freelist(gfp, Order::ZERO, Mark::Low, Reach::empty())
     }
 
-    /// BUDY-05.
+    /// The slow path (BUDY-05).
     #[cold]
     fn alloc_slowpath(&self, gfp: Gfp, order: Order) -> Option<NewPage<'m>> {
         let (mut fruitless, mut looked_at) = (0, 0);
@@ -160,7 +159,7 @@ impl<'m, E: Env> Alloc<'m, E> {
             }
             let progress = self.reclaim_for(gfp, order, &mut looked_at);
             self.drain_pcp_if_low(progress);
-            // The caller may have been killed meanwhile: it has more right to the reserve,
+            // The caller may have been killed in the meantime: it may then use more of the reserve,
             // and must not reclaim any more.
             let flags = self.env.tasks().flags();
             let reach = gfp.reach(flags) | own_part(progress, order, looked_at);
@@ -171,7 +170,7 @@ impl<'m, E: Env> Alloc<'m, E> {
                 return None;
             }
             fruitless = if progress > 0 && order <= Order::COSTLY { 0 } else { fruitless + 1 };
-            // A kill needs more than that reclaim cannot help: others may free memory.
+            // Failed reclaim alone does not justify a kill: others may free memory.
             let too_early = may_kill(gfp, order) && fruitless <= MAX_RECLAIM_RETRIES;
             if too_early || self.should_reclaim_retry(gfp, order, fruitless) {
                 self.wait_before_retry(progress);
@@ -184,7 +183,7 @@ impl<'m, E: Env> Alloc<'m, E> {
         }
     }
 
-    /// Reclaims as a task that may use the reserves meanwhile and does not recurse.
+    /// Reclaims with `MEMALLOC` set: the task may use the reserves and does not recurse.
     fn reclaim_for(&self, gfp: Gfp, order: Order, looked_at: &mut u32) -> u64 {
         let before = self.env.tasks().set_memalloc(true);
         let progress = self.reclaim.try_to_free_pages(gfp, order, looked_at);
@@ -192,15 +191,15 @@ impl<'m, E: Env> Alloc<'m, E> {
         progress
     }
 
-    /// Reclaim found nothing: what other CPUs keep at hand comes back to the zones.
+    /// Drains the per-CPU lists if reclaim found nothing.
     fn drain_pcp_if_low(&self, progress: u64) {
         if progress == 0 {
             self.zones.drain_pcp();
         }
     }
 
-    /// Lets others run between two rounds. After one that freed nothing while pages are being
-    /// written, the next one would only meet these again: it waits until one is through.
+    /// Yields between two rounds. After one that freed nothing while pages are being written, the
+    /// next one would only find these again: it waits until one write has ended.
     fn wait_before_retry(&self, progress: u64) {
         if progress == 0 && self.writeback.pages() > 0 {
             let _: WaitEnd = self.writeback.wait();
@@ -209,8 +208,8 @@ impl<'m, E: Env> Alloc<'m, E> {
         }
     }
 
-    /// Whether another round can help: not more than 16 without progress, and some zone
-    /// would pass its MIN mark if all that is reclaimable were free.
+    /// Whether another round can help: at most 16 without progress, and some zone would pass its
+    /// MIN mark if all reclaimable pages were free.
     fn should_reclaim_retry(&self, gfp: Gfp, order: Order, fruitless: u32) -> bool {
         if fruitless > MAX_RECLAIM_RETRIES {
             return false;
@@ -223,9 +222,9 @@ impl<'m, E: Env> Alloc<'m, E> {
         })
     }
 
-    /// Where reclaim frees only what comes back at once, and little else could be freed in the
-    /// zones of the request, the killer is asked instead of one more round; whether to try
-    /// again, if it was asked.
+    /// If reclaim frees only pages that come back at once, and little else could be freed in the
+    /// zones of the request, invokes the killer instead of one more round; then returns whether to
+    /// try again.
     fn instead_of_circling(&self, gfp: Gfp, order: Order) -> Option<bool> {
         let reclaimable = || self.reclaim.reclaimable_for(gfp.class_zone());
         let is_due = may_kill(gfp, order)
@@ -237,7 +236,7 @@ impl<'m, E: Env> Alloc<'m, E> {
         })
     }
 
-    /// The killer, if the request may call it; whether to try again.
+    /// Invokes the killer, if the request may; returns whether to try again.
     fn last_resort(&self, gfp: Gfp, order: Order) -> bool {
         let killed = may_kill(gfp, order) && self.oom.out_of_memory(gfp, order) != OomEnd::Nobody;
         if gfp.contains(Gfp::NOFAIL) {
@@ -247,8 +246,8 @@ impl<'m, E: Env> Alloc<'m, E> {
     }
 }
 
-/// Whether somebody may be killed for the request: not for a costly order, nor for one that
-/// can do without.
+/// Whether a process may be killed for the request: not for a costly order, nor for a request that
+/// may fail.
 fn may_kill(gfp: Gfp, order: Order) -> bool {
     order <= Order::COSTLY && !gfp.contains(Gfp::RETRY_MAYFAIL)
 }
@@ -258,14 +257,14 @@ fn may_reclaim(gfp: Gfp, flags: TaskFlags) -> bool {
     gfp.contains(Gfp::DIRECT_RECLAIM) && !flags.contains(TaskFlags::MEMALLOC)
 }
 
-/// A task that has looked at as many pages as one access may wait for, and has freed one, gets
-/// one even if others have taken what it freed: no more is gone than before it came (CTRL-06).
+/// A task that has scanned as many pages as one access may wait for, and has freed one, gets one
+/// even if others have taken what it freed: no more is used than before it came (CTRL-06).
 fn own_part(progress: u64, order: Order, looked_at: u32) -> Reach {
     let is_due = order == Order::ZERO && progress > 0 && looked_at >= ENOUGH_FOR_ONE;
     if is_due { Reach::HARDER } else { Reach::empty() }
 }
 
-/// After one round of reclaim: whether the request is one that rather fails.
+/// After one round of reclaim: whether the request should fail.
 fn gives_up(gfp: Gfp, order: Order, flags: TaskFlags) -> bool {
     if gfp.contains(Gfp::NOFAIL) {
         return false;
@@ -279,7 +278,7 @@ fn gives_up(gfp: Gfp, order: Order, flags: TaskFlags) -> bool {
 mod tests {
     use super::*;
 
-    /// BUDY-05: who may go how far below MIN.
+    /// BUDY-05: which requests may go how far below MIN.
     #[test]
     fn privileges_follow_from_flags_and_task() {
         let none = TaskFlags::empty();
@@ -296,7 +295,7 @@ mod tests {
         }
     }
 
-    /// BUDY-05: who never reclaims, and who gives up after one round.
+    /// BUDY-05: which requests never reclaim, and which give up after one round.
     #[test]
     fn those_who_may_not_block_never_reclaim() {
         let none = TaskFlags::empty();

@@ -4,7 +4,7 @@
 //! `E: Env`. Its parts are small and are each tested by the suite in `tests/conformance`,
 //! which runs against the host simulator and against the AArch64 kernel alike.
 //!
-//! | part | who calls it | may sleep |
+//! | part | called by | may sleep |
 //! | --- | --- | --- |
 //! | [`Cpu`] | every lock | no |
 //! | [`FrameMemory`] | faults, checks | no |
@@ -18,19 +18,19 @@
 //!
 //! # Interrupts
 //!
-//! The crate masks none, takes no lock in one, and calls none of the above from one. An
-//! interrupt may come at any moment, also while locks of the crate are held. So its handler
-//! waits for no task, calls no method of [`Mm`](crate::Mm), and wakes a task that does. What a
-//! kernel's own handlers may do with its environment:
+//! The crate masks none, takes no lock in one, and calls none of the above from one. An interrupt
+//! may come at any moment, even while locks of the crate are held. So its handler must not wait for
+//! a task or call methods of [`Mm`](crate::Mm); it wakes a task that does. What a kernel's own
+//! handlers may do with its environment:
 //!
 //! | part | in a handler |
 //! | --- | --- |
 //! | [`Cpu`] | it reads the count of [`Cpu::preempt_disable`], and reschedules only while that is 0 |
-//! | [`FrameMemory`] | nothing: frames are those of the interrupted |
+//! | [`FrameMemory`] | nothing: frames belong to the interrupted code |
 //! | [`PageTables`] | nothing; one that carries out another CPU's [`Env::flush_tlb`] takes no lock that is held around that call, such as a page-table lock |
 //! | [`Tasks`] | what the kernel's scheduler allows; the crate itself never wakes or kills there |
 //! | [`BlockDevice`] | it notes that a transfer has ended, and wakes the task that calls `Mm::complete` |
-//! | [`FileStore`] | nothing: its lock may be held by the interrupted |
+//! | [`FileStore`] | nothing: its lock may be held by the interrupted code |
 //! | [`Clock`] | anything |
 //!
 //! # Stack
@@ -51,16 +51,16 @@ use crate::block::bio::{Bio, Completion};
 /// The most CPUs that a machine may have.
 pub const MAX_CPUS: usize = 8;
 
-/// The most bytes of stack that a call of the crate takes, and the body of kswapd: what a fault
-/// needs that reclaims, unmaps and writes to swap before it gets its page.
+/// The most bytes of stack that a call of the crate takes, and the body of kswapd: that is what a
+/// fault needs that reclaims, unmaps and writes to swap before it gets its page.
 ///
-/// Measured on AArch64 in this project's kernel: 3.0 KiB optimised, 3.3 KiB with assertions, what
-/// the environment and an interrupt take on top included. A test there fails above this. An
-/// environment that needs more for [`Tasks::show_oom_report`] or in its handlers adds that.
+/// Measured on AArch64 in this project's kernel: 3.0 KiB optimised, 3.3 KiB with assertions,
+/// including the environment and an interrupt on top. A test there fails above this. An environment
+/// that needs more for [`Tasks::show_oom_report`] or in its handlers adds that.
 pub const MOST_STACK: usize = 5 << 10;
 
-/// The environment as one type. It is handed around by value: a reference to what a machine
-/// consists of, or a type without size.
+/// The environment as one type. It is passed by value: a reference to the parts of a machine, or a
+/// zero-sized type.
 pub trait Env: Copy + Sync + Sized {
     /// CPUs, preemption and spinning.
     type Cpu: Cpu;
@@ -89,7 +89,7 @@ pub trait Env: Copy + Sync + Sized {
     fn clock(&self) -> &Self::Clock;
 
     /// Empty translation tables whose top level is `root`, a zeroed frame that the tables
-    /// own until [`PageTables::release`] gives it back.
+    /// own until [`PageTables::release`] frees it.
     fn new_tables(&self, root: Pfn) -> Self::Tables;
 
     /// Invalidates cached translations on every CPU and returns when no CPU can use them
@@ -98,8 +98,8 @@ pub trait Env: Copy + Sync + Sized {
     fn flush_tlb(&self, stale: &[TlbEntry]);
 
     /// Invalidates every cached translation of one address space on every CPU, with what is
-    /// cached of the tables' upper levels, and returns when no CPU can use them any more: a
-    /// table that was taken out before is not walked afterwards.
+    /// cached of the tables' upper levels, and returns when no CPU can use them any more: a table
+    /// that was unlinked before is not walked afterwards.
     fn flush_tlb_space(&self, asid: Asid);
 
     /// What makes allocations fail although there is memory (fault injection, for tests).
@@ -109,8 +109,8 @@ pub trait Env: Copy + Sync + Sized {
     }
 }
 
-/// Chooses allocations that fail. While there is one, every allocation takes the path on
-/// which it may fail, and asks once; one that must not fail does not ask.
+/// Selects allocations that fail. If there is one, every allocation takes the slow path and calls
+/// this once; one that must not fail does not.
 pub trait AllocFaults {
     /// Whether this allocation of 2^`order` pages fails.
     fn should_fail(&self, order: Order) -> bool;
@@ -118,25 +118,25 @@ pub trait AllocFaults {
 
 /// Which CPU this is, and how to stay on it.
 pub trait Cpu: 'static {
-    /// Stops preemption of the caller on this CPU; nests.
+    /// Disables preemption of the caller on this CPU; nests.
     fn preempt_disable();
     /// Undoes one [`Cpu::preempt_disable`]; a due reschedule may happen here.
     fn preempt_enable();
     /// This CPU's number, below [`MAX_CPUS`]; stable while preemption is off.
     fn current() -> usize;
 
-    /// What a CPU does between two looks at a lock that another one holds. An environment whose
-    /// CPUs are tasks or threads lets others go on here.
+    /// What a CPU does between two attempts at a lock that another one holds. An environment whose
+    /// CPUs are tasks or threads yields here.
     #[inline(always)]
     fn relax() {
         core::hint::spin_loop();
     }
 
-    /// Debug builds tell of each spin lock that is about to be taken, by its rank, so that
-    /// [`crate::base::lock_order::HeldLocks`] can hold the order against it. Preemption is off.
+    /// Called by debug builds for each spin lock that is about to be taken, with its rank, so that
+    /// [`crate::base::lock_order::HeldLocks`] can check the order. Preemption is off.
     #[inline(always)]
     fn lock_taken(_rank: u8) {}
-    /// Debug builds tell of each spin lock that was given back. Preemption is still off.
+    /// Called by debug builds for each spin lock that was released. Preemption is still off.
     #[inline(always)]
     fn lock_released(_rank: u8) {}
 }
@@ -145,17 +145,17 @@ pub trait Cpu: 'static {
 ///
 /// # Implementation safety
 /// The crate keeps objects of its own in frames that it has allocated, and reaches them through
-/// [`FrameMemory::linear_map`]. What is promised there must hold for as long as any [`Mm`] that
-/// was made with this environment lives, and the implementation itself must touch a frame only
-/// when one of the other methods, or a device's transfer, asks for it.
+/// [`FrameMemory::linear_map`]. The guarantees of that method must hold for as long as any [`Mm`]
+/// that was made with this environment lives, and the implementation itself must access a frame
+/// only in its other methods, or for a device's transfer.
 ///
 /// [`Mm`]: crate::Mm
 #[allow(unsafe_code, reason = "the crate's objects lie in what an implementation points at")]
 pub unsafe trait FrameMemory: Sync {
-    /// Where frame `first`, the first of the memory map, lies or would lie. Every frame that is
-    /// handed to `Mm::free_bootmem` can be read and written by ordinary loads and stores at its
-    /// distance from there: 4096 bytes for each frame number. Frames are aligned to their size,
-    /// and the addresses do not wrap.
+    /// The address of frame `first`, the first of the memory map, whether it exists or not. Every
+    /// frame that is handed to `Mm::free_bootmem` can be read and written by ordinary loads and
+    /// stores at its offset from there: 4096 bytes for each frame number. Frames are aligned to
+    /// their size, and the addresses do not wrap.
     fn linear_map(&self, first: Pfn) -> NonNull<u8>;
 
     /// Fills a frame with zeroes.
@@ -170,11 +170,11 @@ pub unsafe trait FrameMemory: Sync {
     fn write(&self, frame: Pfn, offset: usize, bytes: &[u8]);
 }
 
-/// The number by which the TLB tells address spaces apart.
+/// The number by which the TLB distinguishes address spaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Asid(pub u16);
 
-/// A translation that may be cached and must go.
+/// A translation that may be cached and must be invalidated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TlbEntry {
     /// The address space.
@@ -201,8 +201,8 @@ bitflags::bitflags! {
 pub struct Mapping {
     /// The frame.
     pub pfn: Pfn,
-    /// What user mode may do. `WRITE` says that a store is allowed, be it at once or after
-    /// a dirty fault.
+    /// What user mode may do. `WRITE` says that a store is allowed, either at once or after a dirty
+    /// fault.
     pub prot: Prot,
     /// Accessed since the flag was last cleared. While it is clear, an access either sets
     /// it (hardware) or faults.
@@ -231,12 +231,12 @@ pub struct NoTable;
 /// One address space's translation tables, guarded by the page-table lock of the crate.
 ///
 /// The crate owns the value inside a lock, so `&mut self` is the exclusive right to
-/// change entries. Hardware may set the young and dirty flags at any moment all the same:
-/// an implementation that lets it must change entries by compare-and-swap.
+/// change entries. Hardware may nevertheless set the young and dirty flags at any moment: an
+/// implementation that allows this must change entries by compare-and-swap.
 ///
 /// No method invalidates the TLB, except where one turns a present entry into another
 /// present entry of another frame, which the architecture may forbid without a break.
-/// The crate gathers `(asid, vpn)` pairs and calls [`Env::flush_tlb`].
+/// The crate collects `(asid, vpn)` pairs and calls [`Env::flush_tlb`].
 pub trait PageTables: Send {
     /// The number that TLB entries of this space carry now.
     fn asid(&self) -> Asid;
@@ -244,17 +244,17 @@ pub trait PageTables: Send {
     /// Reads the entry of `vpn`; `Pte::None` where a table is missing.
     fn get(&self, vpn: Vpn) -> Pte;
 
-    /// Writes the entry of `vpn`. An executable mapping must show the frame's present
-    /// bytes to instruction fetch.
+    /// Writes the entry of `vpn`. For an executable mapping, instruction fetches must see the
+    /// frame's current bytes.
     ///
     /// # Errors
     /// [`NoTable`] where a table is missing; nothing was changed. (Writing `Pte::None`
     /// where a table is missing succeeds.)
     fn set(&mut self, vpn: Vpn, pte: Pte) -> Result<(), NoTable>;
 
-    /// Takes the entry of `vpn` out, leaving `new`, and returns what it was at that very
-    /// moment: no store through the old translation can miss the returned dirty flag once
-    /// the TLB was flushed. The table exists, since the entry was seen present.
+    /// Atomically replaces the entry of `vpn` by `new`, and returns the old one: no store through
+    /// the old translation can miss the returned dirty flag once the TLB was flushed. The table
+    /// exists, since the entry was seen present.
     fn replace(&mut self, vpn: Vpn, new: Pte) -> Pte;
 
     /// Clears the young flag of a present entry and says whether it was set.
@@ -271,12 +271,12 @@ pub trait PageTables: Send {
     /// Returns the frame if no table was missing.
     fn install_table(&mut self, vpn: Vpn, frame: Pfn) -> Option<Pfn>;
 
-    /// Unlinks tables that are not needed any more and hands their frames to `take`, those of
-    /// the lowest level first: each table of which some page lies in `range`, and all pages lie
-    /// in `free`, where every entry is [`Pte::None`]. The root stays. The frames are still
-    /// walked until [`Env::flush_tlb_space`].
+    /// Unlinks tables that are no longer needed and hands their frames to `take`, those of the
+    /// lowest level first: each table of which some page lies in `range`, and all pages lie in
+    /// `free`, where every entry is [`Pte::None`]. The root stays. The frames are still walked
+    /// until [`Env::flush_tlb_space`].
     ///
-    /// `take` returns whether it has room for another frame. If it has not, the page to go on
+    /// `take` returns whether it has room for another frame. If it has not, the page to continue
     /// from is returned: the start of `range` in the next call.
     fn unlink_tables(
         &mut self,
@@ -293,7 +293,7 @@ pub trait PageTables: Send {
     fn release(&mut self, give: &mut dyn FnMut(Pfn));
 }
 
-/// What a wait or a wake-up is about: an opaque number.
+/// What a wait or a wakeup is for: an opaque number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct WaitKey(pub u64);
 
@@ -303,7 +303,7 @@ pub struct WaitKey(pub u64);
 pub enum WaitEnd {
     /// The condition held.
     Ready,
-    /// The time was up first.
+    /// The timeout expired first.
     TimedOut,
     /// The waiter was killed (only a killable wait ends so).
     Killed,
@@ -333,16 +333,16 @@ bitflags::bitflags! {
         const KSWAPD = 2;
         /// It was killed and has not exited yet.
         const DYING = 4;
-        /// It was killed for want of memory: half of the reserves are its own.
+        /// It was killed because memory ran out: it may use half of the reserves.
         const OOM_VICTIM = 8;
         /// It runs no user program.
         const KERNEL = 16;
     }
 }
 
-/// Tasks: who runs, how to wait, whom to kill.
+/// Tasks: the running task, waiting, and killing.
 pub trait Tasks: Sync {
-    /// What the calling task is.
+    /// The flags of the calling task.
     fn flags(&self) -> TaskFlags;
 
     /// Sets or clears [`TaskFlags::MEMALLOC`] of the calling task; returns what it was.
@@ -350,47 +350,47 @@ pub trait Tasks: Sync {
 
     /// Sleeps until `ready` returns true, the time is up or the task is killed.
     ///
-    /// **How often `ready` is called.** At least once, also if the time is up or the task was
-    /// killed before; and again after every [`Tasks::wake`] of `key` that follows the start of
-    /// the call: no wake-up is lost. A wake-up of another key may cause a needless call. Once
-    /// it has returned true it is not called again: it may have taken a lock, and a second
-    /// call would not get it.
+    /// **How often `ready` is called.** At least once, even if the time is up or the task was
+    /// killed before; and again after every [`Tasks::wake`] of `key` that follows the start of the
+    /// call: no wakeup is lost. A wakeup of another key may cause a spurious call. Once it has
+    /// returned true it is not called again: it may have taken a lock, and a second call would not
+    /// get it.
     ///
-    /// **What it says decides.** The wait ends as [`WaitEnd::Ready`] exactly if the last call
-    /// returned true, even if the time is up or the task was killed meanwhile.
+    /// **Its result decides.** The wait ends as [`WaitEnd::Ready`] exactly if the last call
+    /// returned true, even if the time is up or the task was killed in the meantime.
     ///
     /// **What may be locked around it.** `ready` runs in the calling task, does not sleep, and
     /// may take spin locks of the crate, try its other locks, and call [`Tasks::wake`],
     /// [`Tasks::flags`] and [`Clock::now`]. So an implementation calls it with no lock held
     /// that any method of the environment takes: neither its scheduler's nor that of its
-    /// queues. A waiter is on its queue before `ready` is called, and stays there when the lock
-    /// of the queue is given back for the call.
+    /// queues. A waiter is on its queue before `ready` is called, and stays there when the lock of
+    /// the queue is released for the call.
     ///
     /// What the task has plugged on a block device is submitted before it sleeps. Never called
     /// with a lock held.
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd;
 
-    /// Debug builds ask this where the caller may come to wait, also if it need not this
-    /// time: a place to check that it holds no spin lock.
+    /// Debug builds call this where the caller may have to wait, even if it need not this time: a
+    /// place to check that it holds no spin lock.
     #[inline(always)]
     fn might_sleep(&self) {}
 
-    /// Makes every task that waits for `key` look again. May be called with locks held.
+    /// Makes every task that waits for `key` call its `ready` again. May be called with locks held.
     fn wake(&self, key: WaitKey);
 
-    /// Lets other tasks run (`cond_resched`), if the caller's time is up.
+    /// Lets other tasks run (`cond_resched`), if the caller's time slice is used up.
     fn yield_now(&self);
 
-    /// Kills the task that owns address space `space`, because memory ran out: it gets [`TaskFlags::DYING`] and [`TaskFlags::OOM_VICTIM`], its
-    /// killable waits end, and it exits instead of returning to user mode.
-    /// False if no task owns the space (any more): the crate then chooses another victim.
-    /// Called with a spin lock held.
+    /// Kills the task that owns address space `space` because memory ran out: it gets
+    /// [`TaskFlags::DYING`] and [`TaskFlags::OOM_VICTIM`], its killable waits end, and it exits
+    /// instead of returning to user mode. False if no task owns the space (any more): the crate
+    /// then chooses another victim. Called with a spin lock held.
     fn kill_for_memory(&self, space: SpaceId) -> bool;
 
     /// Shows the killer's report: the state of memory, the candidates, the victim.
     fn show_oom_report(&self, _report: &dyn fmt::Display) {}
 
-    /// Writes who owns address space `space`, in a few words, for the killer's report.
+    /// Writes the owner of address space `space`, in a few words, for the killer's report.
     ///
     /// # Errors
     /// Those of `out`.
@@ -399,48 +399,47 @@ pub trait Tasks: Sync {
     }
 }
 
-/// The block devices that swap lives on. A block is a page.
+/// The block devices that swap is on. A block has the size of a page.
 ///
 /// A device may complete a request inline, by returning the [`Completion`] from
 /// [`BlockDevice::submit`], or later, by handing it to `Mm::complete` from a task of its
 /// own (never from an interrupt handler, and not from within `submit`).
 ///
-/// A driver is tested alone with the requests of [`Bio::for_test`].
+/// [`Bio::for_test`] makes requests for testing a driver on its own.
 pub trait BlockDevice: Sync {
     /// Starts a transfer between a frame and a block of a device.
     ///
-    /// The request is consumed in either case; what comes back is the completion of a
-    /// synchronous device.
+    /// The request is consumed in either case; a synchronous device returns its completion.
     fn submit(&self, bio: Bio) -> Option<Completion>;
 
     /// The caller is about to submit several requests: they may be held back.
     fn plug(&self);
 
-    /// Sends off what was held back since [`BlockDevice::plug`].
+    /// Submits what was held back since [`BlockDevice::plug`].
     fn unplug(&self);
 
-    /// The device completes inline: reading ahead from it gains nothing.
+    /// Whether the device completes inline: read-ahead from it is of no use.
     fn is_synchronous(&self, _device: DeviceId) -> bool {
         false
     }
 
-    /// The device has more requests than it likes.
+    /// Whether the device has too many requests.
     fn is_congested(&self, device: DeviceId) -> bool;
 
-    /// The blocks hold nothing of interest any more.
+    /// The contents of the blocks are no longer needed.
     fn discard(&self, device: DeviceId, first: u32, blocks: u32);
 }
 
-/// A page was not entered into a file's cache.
+/// A page was not inserted into a file's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotEntered;
 
 /// Files: which of their pages are cached, and where the contents lie.
 ///
 /// For each page of a file the environment keeps one word: the frame that holds the page, or
-/// the *shadow* of one that was evicted, or nothing. It changes atomically, and what is entered
-/// is seen complete by whoever finds it: a lock of the environment's own does, that is held in
-/// none of these calls when another one is made.
+/// the *shadow* of one that was evicted, or nothing. It changes atomically, and a lookup that finds
+/// a page sees it initialised: a lock of the environment is enough, held only within each of these
+/// calls.
 ///
 /// A kernel without files uses [`NoFiles`].
 #[doc(alias = "address_space_operations")]
@@ -448,13 +447,13 @@ pub trait FileStore: Sync {
     /// The frame that holds the page, if it is cached.
     fn cached(&self, at: FilePage) -> Option<Pfn>;
 
-    /// Enters the frame of a page that is not cached; the shadow in whose place it comes.
+    /// Inserts the frame of a page that is not cached; returns the shadow that it replaces.
     ///
     /// # Errors
     /// The page is cached by now, or the file has no such page (any more).
     fn enter(&self, at: FilePage, frame: Pfn) -> Result<Option<u32>, NotEntered>;
 
-    /// Takes out the frame of a page that was entered, and leaves the shadow in its place.
+    /// Removes the frame of a page that was inserted, and leaves the shadow in its place.
     fn leave(&self, at: FilePage, frame: Pfn, shadow: Option<u32>);
 
     /// The device and the block on it where the page's contents lie; `None` if the file has no
@@ -462,8 +461,8 @@ pub trait FileStore: Sync {
     #[doc(alias = "bmap")]
     fn locate(&self, at: FilePage) -> Option<(DeviceId, u32)>;
 
-    /// The page could not be written: it is clean all the same, and what was written since the
-    /// last write is lost when it goes.
+    /// The page could not be written: it is clean nevertheless, and changes since the last
+    /// write-back are lost when it is evicted.
     fn write_failed(&self, at: FilePage);
 }
 
@@ -491,6 +490,6 @@ impl FileStore for NoFiles {
 
 /// Monotonic time.
 pub trait Clock: Sync {
-    /// Nanoseconds since some fixed moment.
+    /// Nanoseconds since a fixed moment.
     fn now(&self) -> Nanos;
 }

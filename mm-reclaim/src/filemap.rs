@@ -2,10 +2,10 @@
 //!
 //! The store of the pages is the environment's ([`crate::env::FileStore`]); what happens to a
 //! page while it is cached is the same as for any other: it is on the file lists, ages there,
-//! and goes when it is clean and nobody needs it.
+//! and is evicted when it is clean and unused.
 //!
 //! There are no mappings of files and no read-ahead yet, and a dirty page is written when the
-//! kernel asks ([`Filemap::write_cache_page`]) or when reclaim meets it a second time in a zone
+//! kernel asks ([`Filemap::write_cache_page`]) or when reclaim finds it a second time in a zone
 //! full of them (SPL-13).
 //!
 //! Locks: the page lock. Counterpart in Linux: `mm/filemap.c`.
@@ -20,7 +20,7 @@ use crate::swap::Swap;
 use crate::zone::Zones;
 use crate::zone::gfp::Gfp;
 
-/// The ways to the pages of files.
+/// Access to the pages of files.
 pub(crate) struct Filemap<'m, E: Env> {
     env: E,
     zones: &'m Zones<'m, E>,
@@ -61,7 +61,7 @@ impl<'m, E: Env> Filemap<'m, E> {
                     self.lru.put(held);
                     return Err(CacheError::Read(at));
                 }
-                // Whoever shared the wait reads for itself.
+                // A task that only shared the wait reads again.
                 Contents::Failed | Contents::Gone => self.lru.put(held),
                 Contents::Killed => {
                     self.lru.put(held);
@@ -71,7 +71,7 @@ impl<'m, E: Env> Filemap<'m, E> {
         }
     }
 
-    /// Starts reading a page that is not cached, unless another is quicker.
+    /// Starts reading a page that is not cached, unless another task does so first.
     fn read_in(&self, at: FilePage) -> Result<PageRef<'m>, CacheError> {
         loop {
             if self.env.files().locate(at).is_none() {
@@ -110,8 +110,8 @@ impl<'m, E: Env> Filemap<'m, E> {
         held.page().set_dirty();
     }
 
-    /// Starts writing the page at `at` if it is cached and dirty; whether it did. Waits for a
-    /// write that is under way.
+    /// Starts writing the page at `at` if it is cached and dirty; returns whether it did. Waits for
+    /// a write that is under way.
     pub(crate) fn write_cache_page(&self, at: FilePage) -> Result<bool, CacheError> {
         self.with_cached(at, |lock| match lock.page().has(PageFlags::DIRTY) {
             true => {
@@ -125,8 +125,8 @@ impl<'m, E: Env> Filemap<'m, E> {
         })
     }
 
-    /// Drops the page at `at`, dirty or not; whether there was one. Waits for a write that is
-    /// under way.
+    /// Drops the page at `at`, dirty or not; returns whether there was one. Waits for a write that
+    /// is under way.
     #[doc(alias = "truncate_inode_pages")]
     pub(crate) fn drop_cache_page(&self, at: FilePage) -> Result<bool, CacheError> {
         self.with_cached(at, |lock| {
@@ -166,12 +166,12 @@ impl<'m, E: Env> Filemap<'m, E> {
     }
 }
 
-/// What became of a page that was waited for.
+/// The state of a page that was waited for.
 enum Contents {
     There,
     /// They could not be read.
     Failed,
-    /// It is in the cache no longer.
+    /// It is no longer in the cache.
     Gone,
     Killed,
 }

@@ -1,9 +1,8 @@
 //! What the crate's errors say: a sentence each, with the evidence, for a kernel's console.
 //!
-//! What [`Violation`](crate::Violation) and
-//! [`MemblockError`](crate::memblock::MemblockError) say stands beside them. A type that a
-//! public function returns as its error has a `Display` and is a [`core::error::Error`]:
-//! `tests/tidy` looks.
+//! Those of [`Violation`](crate::Violation) and [`MemblockError`](crate::memblock::MemblockError)
+//! are next to these types. A type that a public function returns as its error has a `Display` and
+//! is a [`core::error::Error`]: `tests/tidy` checks this.
 
 use core::error::Error;
 use core::fmt::{Display, Formatter, Result};

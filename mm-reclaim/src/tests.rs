@@ -1,8 +1,8 @@
-//! What the unit tests of the crate share: a CPU, a memory map, and an environment of
-//! fakes that remembers what it was asked to do.
+//! Shared by the unit tests of the crate: a CPU, a memory map, and an environment of fakes that
+//! records its calls.
 //!
-//! Whole machines, with translation tables in frames, disks and time, are the business of
-//! the simulator; the fakes here are for the test of one module at a time.
+//! Whole machines, with translation tables in frames, disks and time, are tested in the simulator;
+//! the fakes here are for tests of one module at a time.
 
 #![allow(unsafe_code, reason = "hands out memory for the crate's objects, like a kernel")]
 
@@ -37,13 +37,13 @@ use crate::swap::header;
 use crate::swap::map::words_for;
 use crate::zone::FrameRange;
 
-/// So many cases of a property, a few under Miri; nothing is written to the source tree.
+/// `many` cases of a property, a few under Miri; nothing is written to the source tree.
 pub(crate) fn cases(many: u32) -> ProptestConfig {
     let cases = if cfg!(miri) { 3 } else { many };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// What the panic of `body` says.
+/// The message of the panic of `body`.
 pub(crate) fn panic_of<R>(body: impl FnOnce() -> R) -> String {
     let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).map(drop);
     let payload = end.expect_err("a panic was due");
@@ -87,16 +87,16 @@ thread_local! {
     static PREEMPT_OFF: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A CPU that is a thread; waiting gives the others a turn.
+/// A CPU that is a thread; waiting yields to the others.
 pub(crate) struct TestCpu;
 
 impl TestCpu {
-    /// The calling thread goes on as CPU `cpu`.
+    /// The calling thread continues as CPU `cpu`.
     pub(crate) fn move_to(cpu: usize) {
         CPU.set(cpu);
     }
 
-    /// How deeply preemption is switched off.
+    /// How deeply preemption is disabled.
     pub(crate) fn preempt_depth() -> u32 {
         PREEMPT_OFF.get()
     }
@@ -120,7 +120,7 @@ impl Cpu for TestCpu {
     }
 }
 
-/// Something that the environment was asked to do.
+/// A recorded call of the environment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Asked {
     Zero(Pfn),
@@ -139,11 +139,11 @@ pub(crate) struct Memory {
 
 // SAFETY: it owns plain bytes.
 unsafe impl Send for Memory {}
-// SAFETY: the bytes are accessed by those who own the frames.
+// SAFETY: the bytes are accessed by the owners of the frames.
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// So many zeroed frames, aligned.
+    /// `frames` zeroed frames, aligned.
     pub(crate) fn new(frames: usize) -> Self {
         let layout = Layout::from_size_align(frames.max(1) * PAGE_SIZE, PAGE_SIZE).expect("small");
         // SAFETY: the size is not zero.
@@ -166,7 +166,7 @@ impl Drop for Memory {
 /// The environment of fakes.
 pub(crate) struct TestEnv {
     asked: Lock<TestCpu, Vec<Asked>>,
-    /// Requests that no device has answered yet.
+    /// Requests that no device has completed yet.
     pub(crate) requests: Lock<TestCpu, Vec<Bio>>,
     flags: AtomicU8,
     /// Counts wake-ups, of any key.
@@ -182,7 +182,7 @@ impl TestEnv {
         Self::with_memory(0)
     }
 
-    /// With so many frames from the first of the memory map on.
+    /// With `frames` frames from the first of the memory map on.
     pub(crate) fn with_memory(frames: usize) -> Self {
         Self {
             memory: Memory::new(frames),
@@ -194,7 +194,7 @@ impl TestEnv {
         }
     }
 
-    /// What was asked since the last call.
+    /// The calls since the last time.
     pub(crate) fn take_asked(&self) -> Vec<Asked> {
         core::mem::take(&mut *self.asked.lock())
     }
@@ -220,7 +220,7 @@ pub(crate) fn with_mm(
     with_swap(ranges, config, &[], body);
 }
 
-/// Likewise, with swap devices of so many blocks and such priorities.
+/// Like [`with_mm`], with swap devices, given as blocks and priorities.
 pub(crate) fn with_swap(
     ranges: &[FrameRange],
     config: Config,
@@ -322,8 +322,8 @@ impl Tasks for TestEnv {
         was.contains(TaskFlags::MEMALLOC)
     }
 
-    /// Looks again only after a wake-up, so that a lost one shows; time is never up before
-    /// the first look, and always after it. The dying look once.
+    /// Tests again only after a wakeup, so that a lost one shows; a timeout never expires before
+    /// the first test, and always after it. A dying task tests once.
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
         let start = Instant::now();
         loop {
@@ -341,7 +341,7 @@ impl Tasks for TestEnv {
                 return WaitEnd::Killed;
             }
             while self.wakes.load(Ordering::SeqCst) == seen {
-                assert!(start.elapsed() < Duration::from_secs(60), "{key:?}: nobody woke");
+                assert!(start.elapsed() < Duration::from_secs(60), "{key:?}: no wakeup");
                 thread::yield_now();
             }
         }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034 # Variables are of scripts/test-image, and for it.
 # Tests of scripts/flash: what it does with files and, as root, with loop devices. Sourced by
 # scripts/test-image.
-# shellcheck disable=SC2016 # The bodies of pretended tools are for later.
+# shellcheck disable=SC2016 # The bodies of fake tools are expanded later.
 
 flash() { scripts/flash --image "$image" "$@"; }
 
@@ -51,7 +51,7 @@ a_file_is_written_and_compared_and_nothing_beyond_the_image() {
     [[ $(stat -c %s "$work/target") -eq $((bytes + chunk + 1)) ]]
 }
 
-# An image that does not end with a piece, and a byte in its last sector.
+# An image that does not end at a piece's end, and a byte in its last sector.
 a_changed_byte_is_found_by_comparing() {
     local at
     head -c $((chunk + 1536)) "$image" >"$work/odd.img"
@@ -66,7 +66,7 @@ a_changed_byte_is_found_by_comparing() {
     done
 }
 
-# A card that forgets: its `dd` writes something else in one place.
+# A faulty card: its `dd` writes something else in one place.
 a_card_that_does_not_keep_what_is_written_is_found() {
     pretend_dd '"$dd" "$@" || exit
         [[ "$*" != *of=*target*seek=5* ]] ||
@@ -104,7 +104,7 @@ an_interrupted_card_is_told_of_and_has_no_partition_table() {
     [[ $(head -c 512 "$work/target" | tr -d '\0' | wc -c) -eq 0 ]]
 }
 
-# attach FILE [OPTION...]: sets `loop` to a loop device upon it.
+# attach FILE [OPTION...]: sets `loop` to a loop device on it.
 attach() {
     loop=$(losetup --find --show "${@:2}" "$1") || return
     loops+=("$loop")

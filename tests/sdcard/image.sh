@@ -2,8 +2,8 @@
 # Tests of scripts/image: what is on the card, always the same, and that it boots. Sourced by
 # scripts/test-image.
 
-# The image that the tests are about: small, and with the pretended firmware of `brought`, so
-# that no package is fetched. An option given again counts.
+# The image that the tests are about: small, and with the fake firmware of `brought`, so that no
+# package is fetched. An option given again counts.
 brought=$work/brought
 image=$work/card.img
 make_image() {
@@ -12,7 +12,7 @@ make_image() {
 
 the_same_files_give_the_same_image() {
     mkdir "$work/elsewhere"
-    # FAT counts in steps of two seconds. A file of before must leave no trace.
+    # FAT counts in steps of two seconds. An old file must leave no trace.
     sleep 2.1
     head -c 1M /dev/urandom >"$work/elsewhere/again.img"
     (
@@ -101,7 +101,7 @@ images_of_other_sizes_are_sound() {
     done
 }
 
-# A byte that changes is found, be it in a file, in the tables or in the partition table.
+# A changed byte is found, in a file, in the tables or in the partition table.
 a_damaged_image_is_not_read_as_a_good_one() {
     local at
     for at in 450 510 $((sdcard_start * 512 + 36)) $((sdcard_start * 512 + 32 * 512 + 40)); do
@@ -162,8 +162,8 @@ the_files_of_the_image_boot_as_raspi4b() {
     files_boot "$(base_bootargs) init=demo" 'program ended with status 0'
 }
 
-# As on a board: by the card's own command line, without semihosting. Only the sizes are
-# others, and instead of a halt it is a reset, by the watchdog, that ends QEMU.
+# As on a board: with the card's own command line, without semihosting. Only the sizes differ, and a
+# reset by the watchdog, not a halt, ends QEMU.
 the_command_line_on_the_card_runs_the_demonstration_as_raspi4b() {
     local words
     machine=raspi4b limit=60

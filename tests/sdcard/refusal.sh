@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154,SC2034 # Variables are of scripts/test-image, and for it.
-# Tests of scripts/device.sh: which devices are refused, on pretended machines. Sourced by
+# Tests of scripts/device.sh: which devices are refused, on simulated machines. Sourced by
 # scripts/test-image.
 
 # A machine of folders. disk NUMBER NAME SECTORS, then changes by `tell`.
@@ -37,12 +37,12 @@ part() {
     tell "$3" partition 1
 }
 
-# holder NAME MEMBER: what MEMBER is part of.
+# holder NAME MEMBER: a device that MEMBER is part of.
 holder() { ln -s "$sys/devices/$1" "$(find "$sys/devices" -type d -name "$2")/holders/$1"; }
 
 mounted() { echo "27 1 $1 / $2 rw,relatime shared:1 - ext4 $3 rw" >>"$proc/self/mountinfo"; }
 
-# objects TEXT NUMBER [BYTES]: writing there is objected to, by one objection of that text.
+# objects TEXT NUMBER [BYTES]: writing there is refused, with exactly this objection.
 objects() {
     local said
     said=$(objections "$sys" "$proc" "$2" "${3:-1048576}")

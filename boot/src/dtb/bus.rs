@@ -1,5 +1,5 @@
-//! Addresses of devices as the CPU sees them: through the `ranges` of the buses above. And how
-//! much of memory the devices of a bus can reach: by its `dma-ranges`.
+//! Addresses of devices as the CPU sees them: through the `ranges` of the buses above. And how much
+//! memory the devices of a bus can reach, by its `dma-ranges`.
 
 use dtoolkit::fdt::FdtNode;
 
@@ -18,12 +18,12 @@ pub(super) struct Bus<'p, 'a> {
 }
 
 impl<'p, 'a> Bus<'p, 'a> {
-    /// The bus that the root node is.
+    /// The bus of the root node.
     pub(super) fn root(root: &FdtNode<'a>) -> Self {
         Self { parent: None, cells: Cells::of(root), ranges: Some(&[]), dma_ranges: None }
     }
 
-    /// The bus `node`, which hangs off `self`.
+    /// The bus `node`, whose parent is `self`.
     pub(super) fn below<'c>(&'c self, node: &FdtNode<'a>) -> Bus<'c, 'a> {
         Bus {
             parent: Some(self),
@@ -48,7 +48,7 @@ impl<'p, 'a> Bus<'p, 'a> {
             .max()
     }
 
-    /// The memory address of what a device of this bus calls `base`.
+    /// The memory address for the address `base` of a device of this bus.
     fn dma_translate(&self, base: u64, size: u64) -> Option<u64> {
         let windows = self.dma_ranges.filter(|windows| !windows.is_empty());
         let (Some(parent), Some(windows)) = (self.parent, windows) else { return Some(base) };
@@ -74,7 +74,8 @@ impl<'p, 'a> Bus<'p, 'a> {
         parent.translate(self.moved(parent, ranges, base, size)?, size)
     }
 
-    /// Where the first of `ranges` that holds `size` bytes from `base` on moves them.
+    /// The address to which the first of `ranges` that holds `size` bytes from `base` on translates
+    /// them.
     fn moved(&self, parent: &Bus<'_, '_>, ranges: &[u8], base: u64, size: u64) -> Option<u64> {
         let child = self.cells?;
         let above = parent.cells?.address * 4;

@@ -6,10 +6,10 @@ use dtoolkit::fdt::FdtNode;
 use super::node::{bytes, is_enabled, number};
 use super::{CpuNode, EnableMethod, List, MAX_CPUS};
 
-/// The CPUs below `/cpus` that are there, as many as the list holds.
+/// The enabled CPUs below `/cpus`, as many as the list holds.
 ///
-/// One with a `status` of its own that says otherwise is not: on machines whose firmware
-/// starts CPUs, a secondary one may be called disabled until then, which is not seen here.
+/// A CPU whose `status` is not okay is left out: on machines whose firmware starts CPUs, a
+/// secondary one may be marked disabled until then, and is ignored here.
 pub(super) fn read(root: &FdtNode<'_>) -> List<CpuNode, MAX_CPUS> {
     let mut list = List::new();
     let Some(parent) = root.children().find(|n| n.name_without_address() == "cpus") else {

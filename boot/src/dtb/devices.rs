@@ -8,8 +8,8 @@ use super::node::{bytes, is_compatible, is_enabled, value};
 use super::uart::Uarts;
 use super::{Conduit, Gic, Span, Summary};
 
-/// Nodes deeper than this are not looked at: it bounds the recursion, and no device that
-/// is wanted here lies deeper than four levels on known machines.
+/// Nodes deeper than this are ignored: it bounds the recursion, and no device that is needed here
+/// is deeper than four levels on known machines.
 const MAX_DEPTH: usize = 8;
 
 /// The interrupt type of a private peripheral interrupt, and the INTID of the first.
@@ -81,7 +81,7 @@ impl<'a> Walk<'_, 'a> {
         *block = bus.register(node, 0);
     }
 
-    /// The narrowest window of all buses counts.
+    /// The narrowest window of all buses applies.
     fn dma(&mut self, end: Option<u64>) {
         let ends = [self.summary.dma_end, end];
         self.summary.dma_end = ends.into_iter().flatten().min();

@@ -16,7 +16,7 @@ pub enum DtbError<'a> {
         /// The address.
         address: u64,
     },
-    /// The address is none that a translation can reach.
+    /// The address is beyond what a translation can reach.
     OutOfReach {
         /// The address.
         address: u64,
@@ -33,7 +33,7 @@ pub enum DtbError<'a> {
     },
     /// The blob's structure is broken.
     Malformed(FdtParseError),
-    /// A property does not have the form that its name asks for.
+    /// A property does not have the form that its name requires.
     BadProperty {
         /// The node.
         node: &'a str,
@@ -69,7 +69,7 @@ pub enum DtbError<'a> {
         /// The first address beyond.
         end: u64,
     },
-    /// Registers that the kernel would write to lie where none can be.
+    /// Registers that the kernel would write to are where none can be.
     BadRegisters {
         /// Of what.
         what: &'static str,
@@ -80,12 +80,12 @@ pub enum DtbError<'a> {
     TooMany {
         /// Entries of what.
         what: &'static str,
-        /// How many there is room for.
+        /// The capacity.
         capacity: usize,
     },
     /// No memory node has a range.
     NoMemory,
-    /// There is memory, and none that may be used.
+    /// There is memory, but none that may be used.
     NoUsableMemory,
 }
 

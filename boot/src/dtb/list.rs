@@ -11,15 +11,15 @@ pub struct List<T, const N: usize> {
 }
 
 impl<T: Copy + Default, const N: usize> List<T, N> {
-    /// A list of nothing.
+    /// An empty list.
     pub fn new() -> Self {
         Self { slots: [T::default(); N], len: 0 }
     }
 
-    /// Appends a value; gives it back when the list is full.
+    /// Appends a value, unless the list is full.
     ///
     /// # Errors
-    /// The value, when there are `N` already.
+    /// Returns the value if there are `N` already.
     pub fn push(&mut self, value: T) -> Result<(), T> {
         let slot = self.slots.get_mut(self.len).ok_or(value)?;
         *slot = value;

@@ -1,15 +1,15 @@
-//! Which memory there is, and which of it the kernel may use (MEMB-01, MEMB-02).
+//! The memory of the machine, and the part that the kernel may use (MEMB-01, MEMB-02).
 //!
-//! Memory is what has `device_type = "memory"`, whatever its node is called. Two properties
-//! keep a kernel out of some of it, such as one that is to save what a crashed kernel left
-//! behind: a memory node's `linux,usable-memory` takes the place of its `reg`, and outside
-//! the ranges of chosen's `linux,usable-memory-range` nothing is usable. What is not usable
-//! never becomes memory of the kernel's: it is neither mapped nor given out nor written.
+//! Memory nodes are those with `device_type = "memory"`, whatever their name. Two properties keep a
+//! kernel, such as a crash-dump kernel, out of some of the memory: a memory node's
+//! `linux,usable-memory` replaces its `reg`, and outside the ranges of chosen's
+//! `linux,usable-memory-range` nothing is usable. Unusable memory never becomes memory of the
+//! kernel: it is neither mapped nor allocated nor written.
 //!
 //! All is as in Linux's `early_init_dt_scan_memory` and `early_init_dt_check_for_usable_mem_range`,
-//! with two differences, so that nothing is lost silently: a value that is no list of whole
-//! ranges is refused, and the ranges of chosen only limit, as their binding says, the second
-//! one like the first.
+//! with two differences, so that nothing is lost silently: a value that is not a list of whole
+//! ranges is refused, and all ranges of chosen only limit, as their binding says, the second one
+//! like the first.
 
 use core::ffi::CStr;
 
@@ -20,27 +20,27 @@ use dtoolkit::fdt::FdtNode;
 use super::node::{Cells, has, is_enabled, span, value};
 use super::{DtbError, List, MAX_RANGES, Span};
 
-/// Where a memory node's memory is.
+/// The property for a memory node's ranges.
 const REG: &str = "reg";
-/// In its place: what of it is usable.
+/// The property that replaces it with the usable ranges.
 const USABLE: &str = "linux,usable-memory";
-/// In chosen: outside of these ranges nothing is usable.
+/// The property of chosen: outside of these ranges nothing is usable.
 const LIMITS: &str = "linux,usable-memory-range";
 
-/// What the memory nodes say.
+/// The contents of the memory nodes.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// What may be used. At least one range.
+    /// The usable ranges. At least one.
     pub(super) usable: List<Span, MAX_RANGES>,
-    /// Every range that is named, usable or not: no device can be there.
+    /// Every range, usable or not: no device can be there.
     pub(super) all: List<Span, { 2 * MAX_RANGES }>,
 }
 
 impl Memory {
-    /// The memory below `root`, of which `chosen` may limit what is usable.
+    /// The memory below `root`, whose usable part `chosen` may limit.
     ///
     /// # Errors
-    /// [`DtbError`], also when nothing is usable.
+    /// [`DtbError`], also if nothing is usable.
     pub(super) fn read<'a>(
         root: &FdtNode<'a>,
         chosen: Option<&FdtNode<'a>>,
@@ -106,7 +106,7 @@ fn is_memory<'a>(node: &FdtNode<'a>) -> Result<bool, DtbError<'a>> {
     }
 }
 
-/// The ranges outside which nothing is usable, if there are such.
+/// The ranges outside which nothing is usable, if any are given.
 fn limits<'a>(
     chosen: &FdtNode<'a>,
     cells: Cells,
@@ -121,13 +121,13 @@ fn limits<'a>(
     Ok(Some(list))
 }
 
-/// What two ranges have in common; nothing, if they are apart.
+/// The intersection of two ranges; empty if they are disjoint.
 fn both(a: Span, b: Span) -> Span {
     let base = a.base.max(b.base);
     Span { base, size: a.end().min(b.end()).saturating_sub(base) }
 }
 
-/// Notes a range, unless it is one of nothing.
+/// Adds a range, unless it is empty.
 fn push<const N: usize>(list: &mut List<Span, N>, range: Span) -> Result<(), DtbError<'static>> {
     if range.size == 0 {
         return Ok(());

@@ -1,17 +1,16 @@
-//! What the kernel wants to know from the device tree, as plain data.
+//! What the kernel needs from the device tree, as plain data.
 //!
-//! Data: a [`Summary`] that borrows its strings from the blob. Owner: whoever called; no
-//! locks and no allocation. Order: [`check_address`] on what the firmware passed, then
-//! [`total_size`] on the first bytes, then [`Summary::read`] on exactly that many bytes.
+//! Data: a [`Summary`] that borrows its strings from the blob. Owner: the caller; no locks and no
+//! allocation. Order: [`check_address`] on what the firmware passed, then [`total_size`] on the
+//! first bytes, then [`Summary::read`] on exactly that many bytes.
 //!
-//! A blob is untrusted. `dtoolkit` validates its structure; this module bounds what is
-//! left (depth, cell counts, list sizes), and every refusal is a [`DtbError`] that carries
-//! its evidence. Nothing is dropped silently: a list that is full is an error.
+//! A blob is untrusted. `dtoolkit` validates its structure; this module bounds the rest (depth,
+//! cell counts, list sizes), and every refusal is a [`DtbError`] that carries its evidence. Nothing
+//! is dropped silently: a list that is full is an error.
 //!
-//! Left out: interrupt maps, and dynamic `/reserved-memory`: children without `reg` describe a
-//! wish for memory and not a place. Linux would choose the place and, if the node is
-//! `reusable` as `linux,cma` is, use the memory itself meanwhile; here no driver asks for it,
-//! so it stays memory like any other.
+//! Left out: interrupt maps, and dynamic `/reserved-memory`: children without `reg` request memory
+//! at any place. Linux would choose the place and, if the node is `reusable` as `linux,cma` is, use
+//! the memory itself in the meantime; here no driver needs it, so it stays ordinary memory.
 
 mod bus;
 mod cpus;
@@ -34,7 +33,7 @@ use crate::layout::{DTB_MAX, PHYSICAL_END};
 /// The most memory ranges, or reservations of one kind, that a [`Summary`] holds.
 pub const MAX_RANGES: usize = 64;
 
-/// The most CPUs that a [`Summary`] holds; further ones are left alone.
+/// The most CPUs that a [`Summary`] holds; further ones are ignored.
 pub const MAX_CPUS: usize = 8;
 
 /// The first word of a device tree blob.
@@ -64,10 +63,10 @@ impl fmt::Debug for Span {
     }
 }
 
-/// A child of `/reserved-memory` with a fixed place.
+/// A child of `/reserved-memory` with a fixed address.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Reserved {
-    /// The place.
+    /// The range.
     pub span: Span,
     /// It must not be mapped.
     pub no_map: bool,
@@ -121,7 +120,7 @@ pub enum EnableMethod {
     /// By PSCI's `CPU_ON`.
     #[default]
     Psci,
-    /// It spins until an address appears at this one.
+    /// It spins until an address is written to `release`.
     SpinTable {
         /// The physical address.
         release: u64,
@@ -133,7 +132,7 @@ pub enum EnableMethod {
 pub struct CpuNode {
     /// The affinity bits of its `MPIDR_EL1`.
     pub affinity: u64,
-    /// How it is started; `None` if the tree names no way that is known.
+    /// How it is started; `None` if the tree names no known method.
     pub enable: Option<EnableMethod>,
 }
 
@@ -142,7 +141,7 @@ pub struct CpuNode {
 pub struct Bcm2711 {
     /// The functions and pulls of the pins.
     pub gpio: Option<Span>,
-    /// Power management: the watchdog, which is the way to a reset.
+    /// Power management: the watchdog, which can reset the board.
     pub power: Option<Span>,
 }
 
@@ -153,7 +152,7 @@ impl Bcm2711 {
     }
 }
 
-/// What the device tree says.
+/// The contents of the device tree.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary<'a> {
     /// The root's `model`, or an empty string.
@@ -162,7 +161,7 @@ pub struct Summary<'a> {
     pub memory: List<Span, MAX_RANGES>,
     /// The `/memreserve/` entries.
     pub memreserve: List<Span, MAX_RANGES>,
-    /// The places of `/reserved-memory`.
+    /// The fixed ranges of `/reserved-memory`.
     pub reserved: List<Reserved, MAX_RANGES>,
     /// `/chosen` `bootargs`, or an empty string.
     pub bootargs: &'a str,
@@ -172,16 +171,16 @@ pub struct Summary<'a> {
     pub stdout_path: Option<&'a str>,
     /// The UARTs that can be the console, the best first: the one that `stdout-path` names.
     pub uarts: List<Uart, MAX_UARTS>,
-    /// The interrupt controller, if it is one that is known.
+    /// The interrupt controller, if it is a known one.
     pub gic: Option<Gic>,
     /// The interrupt number (INTID) of the virtual timer.
     pub virtual_timer: Option<u32>,
     /// The interrupt number (INTID) of the non-secure physical timer.
     pub physical_timer: Option<u32>,
-    /// The rate of the timers' counter in Hz, where the tree says it because the firmware
-    /// does not set the register.
+    /// The rate of the timers' counter in Hz, if the tree gives it because the firmware does not
+    /// set the register.
     pub timer_rate: Option<u32>,
-    /// The first address beyond what every device can reach, if some bus sets a limit.
+    /// The first address beyond what every device can reach, if any bus sets a limit.
     pub dma_end: Option<u64>,
     /// What only the Raspberry Pi 4's chip has.
     pub bcm2711: Bcm2711,
@@ -198,7 +197,7 @@ impl Summary<'_> {
     }
 
     /// The rate of the timers' counter in Hz, given what the register CNTFRQ_EL0 holds: the
-    /// firmware must write it, and where it did not, the tree may say the rate instead.
+    /// firmware must write it, and if it did not, the tree may give the rate instead.
     pub fn counter_rate(&self, register: u32) -> Option<u32> {
         [Some(register), self.timer_rate].into_iter().flatten().find(|rate| *rate != 0)
     }
@@ -207,7 +206,7 @@ impl Summary<'_> {
 /// Checks what the firmware passed as the tree's physical address.
 ///
 /// # Errors
-/// [`DtbError::Missing`] for zero, [`DtbError::Misaligned`] off the 8-byte grid,
+/// [`DtbError::Missing`] for zero, [`DtbError::Misaligned`] if it is not a multiple of 8,
 /// [`DtbError::OutOfReach`] beyond what a translation can reach.
 pub fn check_address(dtb: u64) -> Result<(), DtbError<'static>> {
     match dtb {

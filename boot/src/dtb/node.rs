@@ -46,7 +46,7 @@ impl Cells {
         ranges.len().is_multiple_of((self.address + self.size) * 4)
     }
 
-    /// The pairs of a property of `node`, which must be whole; `None` if it has no such one.
+    /// The pairs of a property of `node`, which must be whole; `None` if it has no such property.
     pub(super) fn ranges<'a>(
         self,
         node: &FdtNode<'a>,
@@ -102,7 +102,7 @@ pub(super) fn is_compatible(node: &FdtNode<'_>, names: &[&str]) -> bool {
     node.compatible().is_some_and(|mut list| list.any(|name| names.contains(&name)))
 }
 
-/// Whether `status` is absent or says that the device is there.
+/// Whether `status` is absent or says that the device is enabled.
 pub(super) fn is_enabled(node: &FdtNode<'_>) -> bool {
     match bytes(node, "status") {
         None => true,

@@ -1,4 +1,4 @@
-//! Reservations, what was chosen, and the whole put together.
+//! Reservations, `/chosen`, and the whole summary.
 
 use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};
@@ -67,8 +67,7 @@ fn memreserve<'a>(
     Ok(list)
 }
 
-/// The children of `/reserved-memory` that name a place; the others wish for one and are
-/// nobody's yet.
+/// The children of `/reserved-memory` with a fixed address; the others reserve nothing yet.
 fn reserved<'a>(root: &FdtNode<'a>) -> Result<List<Reserved, MAX_RANGES>, DtbError<'a>> {
     let mut list = List::new();
     let Some(parent) = child(root, "reserved-memory") else { return Ok(list) };
@@ -109,7 +108,7 @@ fn address<'a>(node: &FdtNode<'a>, property: &'static str) -> Result<Option<u64>
 }
 
 /// Checks what the kernel will write to: a wrong address in `memory`, usable or not, would
-/// destroy what lies there, the kernel itself at worst.
+/// overwrite the contents, the kernel itself at worst.
 fn registers(summary: &Summary<'_>, memory: &[Span]) -> Result<(), DtbError<'static>> {
     let consoles = summary.uarts.iter().map(|uart| ("console", uart.registers));
     let gic = summary.gic.map(Gic::parts).into_iter().flatten();

@@ -1,10 +1,9 @@
 //! Which UART is the console: the one that `stdout-path` names, and what to try instead.
 //!
-//! A path may be missing, name nothing, or name a device that the kernel does not drive or
-//! that is switched off. There is output all the same if the tree has any UART that is known
-//! and enabled: [`Summary::uarts`](super::Summary::uarts) lists them, the best first. One with
-//! a device of its own behind it (a node below it, such as the Bluetooth chip of a Raspberry
-//! Pi) comes after those that have none.
+//! A path may be missing, name nothing, or name a device that the kernel does not drive or that is
+//! disabled. There is output nevertheless if the tree has any UART that is known and enabled:
+//! [`Summary::uarts`](super::Summary::uarts) lists them, the best first. One with a device attached
+//! (a node below it, such as the Bluetooth chip of a Raspberry Pi) comes after those without.
 
 use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};
@@ -14,9 +13,9 @@ use super::{List, Span};
 
 /// UARTs that are tried.
 pub const MAX_UARTS: usize = 4;
-/// What a console without options in its `stdout-path` runs at.
+/// The rate of a console without options in its `stdout-path`.
 const DEFAULT_BAUD: u32 = 115_200;
-/// Nodes deeper than this are no clocks.
+/// Nodes deeper than this are not searched for clocks.
 const MAX_DEPTH: usize = 4;
 
 /// A UART that the kernel drives.
@@ -36,17 +35,17 @@ pub struct Uart {
     pub kind: UartKind,
     /// Its registers.
     pub registers: Span,
-    /// The rate of its clock in Hz, where the tree has a fixed one; on a Raspberry Pi it has
-    /// none, as the firmware decides.
+    /// The rate of its clock in Hz, if the tree has a fixed one; on a Raspberry Pi it has none, as
+    /// the firmware sets it.
     pub clock: Option<u32>,
 }
 
-/// The UARTs of a tree, by how good a console they make.
+/// The UARTs of a tree, by their suitability as the console.
 pub(super) struct Uarts<'a> {
     /// The name of the node that `stdout-path` names.
     stdout: Option<&'a str>,
     chosen: Option<Found>,
-    /// Without and with a device behind them.
+    /// Without and with a device attached.
     others: [List<Found, MAX_UARTS>; 2],
 }
 
@@ -64,7 +63,7 @@ impl<'a> Uarts<'a> {
         Self { stdout, chosen: None, others: [List::new(), List::new()] }
     }
 
-    /// Notes `node` if it is a UART that is known, reached at `registers`.
+    /// Adds `node` if it is a known UART, with its registers at `registers`.
     pub(super) fn offer(&mut self, node: &FdtNode<'a>, registers: impl FnOnce() -> Option<Span>) {
         let kind = match () {
             () if is_compatible(node, &["arm,pl011"]) => UartKind::Pl011,
@@ -78,12 +77,12 @@ impl<'a> Uarts<'a> {
             self.chosen = Some(found);
         } else {
             let attached = node.children().next().is_some();
-            // The fifth of a kind would hardly be tried.
+            // A fifth of a kind would hardly be tried.
             let _ = self.others[usize::from(attached)].push(found);
         }
     }
 
-    /// All that were noted, the best first.
+    /// All UARTs found, the best first.
     pub(super) fn best_first(&self, tree: Fdt<'_>) -> List<Uart, MAX_UARTS> {
         let mut list = List::new();
         let [plain, attached] = &self.others;
@@ -98,7 +97,7 @@ impl<'a> Uarts<'a> {
     }
 }
 
-/// The rate that a `stdout-path` asks for after its colon, as in `serial1:115200n8`.
+/// The rate that a `stdout-path` gives after its colon, as in `serial1:115200n8`.
 pub(super) fn baud(stdout_path: Option<&str>) -> u32 {
     let options = stdout_path.and_then(|path| path.split_once(':')).map_or("", |(_, rest)| rest);
     let digits = options.bytes().take_while(u8::is_ascii_digit).count();
@@ -106,8 +105,8 @@ pub(super) fn baud(stdout_path: Option<&str>) -> u32 {
     if baud == 0 { DEFAULT_BAUD } else { baud }
 }
 
-/// The name of the node that a `stdout-path` means: its options are cut off, and an alias
-/// is looked up. Node names with their unit addresses are taken to be unique.
+/// The name of the node that a `stdout-path` means: options are cut off, and an alias is looked up.
+/// Node names with their unit addresses are assumed to be unique.
 fn console_node<'a>(root: &FdtNode<'a>, path: &'a str) -> Option<&'a str> {
     let path = path.split(':').next()?;
     let path = if path.starts_with('/') { path } else { alias(root, path)? };

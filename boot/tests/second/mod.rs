@@ -1,5 +1,5 @@
-//! The crate `fdt` as a second reader: what it finds must be what ours does. It knows nothing
-//! of what is usable, so that it gives the properties and their ranges are put together here.
+//! The crate `fdt` as a second reader: its results must equal ours. It does not know about usable
+//! ranges, so it reads the properties, and their ranges are combined here.
 
 use fdt::Fdt;
 use fdt::node::FdtNode;

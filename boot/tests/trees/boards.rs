@@ -19,14 +19,14 @@ pub const PI_8_GIB: Ranges<'static> = &[
     (0x1_8000_0000, 0x8000_0000),
 ];
 
-/// A board with what matters of a Raspberry Pi 4: sizes of one cell, buses that move
-/// addresses, a console that is no PL011, spin-table CPUs whose page is in `/memreserve/`,
-/// and a wish for a CMA area without a place.
+/// A board with the peculiarities of a Raspberry Pi 4: sizes of one cell, buses that translate
+/// addresses, a console that is not a PL011, spin-table CPUs whose page is in `/memreserve/`, and a
+/// request for a CMA area without an address.
 pub fn raspberry_pi_4(memory: Ranges<'_>) -> Vec<u8> {
     Pi { memory, ..Pi::default() }.tree()
 }
 
-/// What of a Raspberry Pi 4's tree tests want to be otherwise.
+/// The parts of a Raspberry Pi 4's tree that tests change.
 pub struct Pi<'a> {
     /// The ranges of its memory.
     pub memory: Ranges<'a>,
@@ -34,13 +34,13 @@ pub struct Pi<'a> {
     pub bootargs: &'a str,
     /// The console.
     pub stdout_path: Option<&'a str>,
-    /// Where an initrd is said to be: (first address, first beyond).
+    /// The range of the initrd: (first address, first beyond).
     pub initrd: Option<(u32, u32)>,
-    /// What the first PL011's `status` is.
+    /// The first PL011's `status`.
     pub pl011_status: &'a str,
-    /// What the mini-UART's `status` is.
+    /// The mini-UART's `status`.
     pub mini_status: &'a str,
-    /// The window by which the devices reach memory.
+    /// The window through which the devices reach memory.
     pub dma_window: [u32; 4],
 }
 
@@ -199,8 +199,8 @@ fn timer(root: &mut Tree) {
     });
 }
 
-/// QEMU's `virt` board with a memory node for each of `nodes`, the given words for the
-/// kernel, and what `more` adds below the root. Addresses and sizes have two cells.
+/// QEMU's `virt` board with a memory node for each of `nodes`, the given command line, and what
+/// `more` adds below the root. Addresses and sizes have two cells.
 pub fn virt(bootargs: &str, nodes: &[Ranges<'_>], more: impl FnOnce(&mut Tree)) -> Vec<u8> {
     Tree::build(|root| {
         root.text("model", "virt, made up");
@@ -218,7 +218,7 @@ pub fn virt(bootargs: &str, nodes: &[Ranges<'_>], more: impl FnOnce(&mut Tree)) 
     })
 }
 
-/// What `virt` has beside memory and the words for the kernel, with a GICv2.
+/// What `virt` has besides memory and the command line, with a GICv2.
 pub fn virt_devices(root: &mut Tree) {
     virt_without_gic(root);
     root.node("intc@8000000", |gic| {

@@ -1,4 +1,4 @@
-//! Writes device tree blobs (version 17), well-formed unless asked for something else.
+//! Writes device tree blobs (version 17), well-formed unless requested otherwise.
 
 const BEGIN_NODE: u32 = 1;
 const END_NODE: u32 = 2;
@@ -23,7 +23,7 @@ impl Tree {
         tree.blob()
     }
 
-    /// An entry of the `/memreserve/` block, wherever in the tree this is called.
+    /// An entry of the `/memreserve/` block; may be called anywhere in the tree.
     pub fn reserve(&mut self, base: u64, size: u64) {
         self.reservations.push((base, size));
     }
@@ -54,7 +54,7 @@ impl Tree {
         self.bytes_at(name, value);
     }
 
-    /// A property whose name is at a place among the strings that has or will have one.
+    /// A property whose name is at the given offset among the strings.
     pub fn bytes_at(&mut self, name: u32, value: &[u8]) {
         self.word(PROPERTY);
         self.word(value.len() as u32);
@@ -109,7 +109,7 @@ impl Tree {
         self.structure.resize(self.structure.len().next_multiple_of(4), 0);
     }
 
-    /// The place of `name` among the strings.
+    /// The offset of `name` among the strings.
     fn string(&mut self, name: &str) -> u32 {
         let wanted = format!("{name}\0");
         let found = self.strings.windows(wanted.len()).position(|w| w == wanted.as_bytes());

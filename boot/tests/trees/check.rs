@@ -1,21 +1,21 @@
-//! What must hold of any bytes that are taken for a device tree: the body of the fuzz target.
+//! What must hold for any bytes that are read as a device tree: the body of the fuzz target.
 
 use boot::dtb::{Bcm2711, DtbError, EnableMethod, Span, Summary, total_size};
 
-/// Does with `data` what the kernel does with the memory at x0, and checks that it ends in a
-/// sound summary or in an error that says something.
+/// Does with `data` what the kernel does with the memory at x0, and checks that it ends in a valid
+/// summary or in an error with a message.
 ///
 /// # Panics
 /// If it does not.
 pub fn survives(data: &[u8]) -> Result<(), String> {
     let told = |error: DtbError<'_>| {
         let text = error.to_string();
-        assert!(!text.is_empty(), "{error:?} says nothing");
+        assert!(!text.is_empty(), "{error:?} has no message");
         text
     };
     let start = data.first_chunk().ok_or("shorter than a magic number and a size")?;
     let size = total_size(*start).map_err(told)?;
-    // Behind a tree that is too short there is other memory.
+    // After a tree that is too short there is other memory.
     let mut blob = data.to_vec();
     blob.resize(size, 0);
     let summary = Summary::read(&blob).map_err(told)?;

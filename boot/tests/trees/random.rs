@@ -1,4 +1,4 @@
-//! Random numbers that are the same in every run, and what they do to a blob.
+//! Random numbers that are the same in every run, and mutations of a blob.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use std::ops::Range;
 pub struct Random(u64);
 
 impl Random {
-    /// The sequence of a seed, which is not 0.
+    /// The sequence of a seed, which must not be 0.
     pub fn new(seed: u64) -> Self {
         // Small seeds differ in few bits; the multiplication (a Weyl constant) spreads them.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
@@ -41,7 +41,7 @@ pub fn mutated(blob: &[u8], most: usize, random: &mut Random) -> Vec<u8> {
 }
 
 /// Changes one place: a bit, a byte, an aligned word that looks like a token, a length or an
-/// offset, a piece that is overwritten with another; or, rarely, cuts the blob off.
+/// offset, a piece that is overwritten with another; or, rarely, truncates the blob.
 fn mutate(blob: &mut Vec<u8>, random: &mut Random) {
     const WORDS: [u32; 12] =
         [0, 1, 2, 3, 4, 8, 9, 0x10, 0x7fff_ffff, 0x8000_0000, u32::MAX - 3, u32::MAX];
@@ -63,8 +63,8 @@ fn mutate(blob: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// The well-formed `blob` with one to `most` of its values changed and its structure kept, so
-/// that it is read further than one that is broken anywhere.
+/// The well-formed `blob` with one to `most` of its values changed and its structure kept, so that
+/// reading gets further than with one that is broken anywhere.
 pub fn revalued(blob: &[u8], most: usize, random: &mut Random) -> Vec<u8> {
     let (mut changed, values) = (blob.to_vec(), values(blob));
     for _ in 0..=random.below(most) {
@@ -84,7 +84,7 @@ fn mutate_value(value: &mut [u8], random: &mut Random) {
     }
 }
 
-/// Where the properties of a well-formed blob have their values, empty ones left out.
+/// The positions of the property values of a well-formed blob, without empty ones.
 fn values(blob: &[u8]) -> Vec<Range<usize>> {
     let word = |at: usize| u32::from_be_bytes(blob[at..at + 4].try_into().unwrap()) as usize;
     let (mut at, mut values) = (word(8), Vec::new());

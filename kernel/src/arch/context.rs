@@ -1,16 +1,16 @@
 //! Switching between tasks: callee-saved registers, and what user mode keeps elsewhere.
 //!
 //! **Data.** A [`Thread`] in every task. **Owner.** Of its registers, while it does not run,
-//! the scheduler of the CPU that the task lives on, with interrupts masked; a task that does
-//! not exist yet belongs to its creator.
+//! the scheduler of the CPU that the task lives on, with interrupts masked; a task that is not
+//! complete yet belongs to its creator.
 //!
-//! What a task is beyond its [`Thread`] is decided above. A new task's first instructions call
-//! `finish_switch`, a symbol that the scheduler defines, with what the task that ran before
-//! handed to [`switch`].
+//! The layers above define the rest of a task. A new task's first instructions call
+//! `finish_switch`, a symbol that the scheduler defines, with what the previous task passed to
+//! [`switch`].
 //!
-//! **Floating point.** The kernel is built without it, so that the registers can stay what
-//! they are until *another user task* is to run. `fp_owner` of the CPU names the task whose
-//! state they hold; a switch to kswapd and back costs nothing.
+//! **Floating point.** The kernel is built without it, so that the registers can keep their values
+//! until *another user task* runs. `fp_owner` of the CPU names the task whose state they hold; a
+//! switch to kswapd and back costs nothing.
 
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
@@ -19,8 +19,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::arch::{cpu, paging};
 
-/// What a task that does not run needs to go on: `x19` to `x28`, the frame pointer, the
-/// address to go on at, and the stack pointer. The assembly below knows the layout.
+/// What a task that does not run needs to resume: `x19` to `x28`, the frame pointer, the address to
+/// resume at, and the stack pointer. The assembly below knows the layout.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Context {
@@ -52,7 +52,7 @@ impl Context {
     }
 }
 
-/// What user mode sees and the kernel does not use: kept in registers while the task runs.
+/// User state that the kernel does not use: kept in registers while the task runs.
 #[repr(C, align(16))]
 #[derive(Clone, Copy)]
 pub struct UserState {
@@ -70,11 +70,11 @@ impl UserState {
     }
 }
 
-/// What the processor has to know of a task. All zeroes where there is no task.
+/// The processor state of a task. All zeroes where there is no task.
 pub struct Thread {
-    /// It runs a user program, whose registers have to be kept.
+    /// Whether it runs a user program, whose registers have to be kept.
     user: AtomicBool,
-    /// What TTBR0 is while it runs; 0 for no address space.
+    /// The value of TTBR0 while it runs; 0 for no address space.
     ttbr0: AtomicU64,
     context: UnsafeCell<Context>,
     user_state: UnsafeCell<UserState>,
@@ -85,7 +85,7 @@ pub struct Thread {
 unsafe impl Sync for Thread {}
 
 impl Thread {
-    /// That of no task.
+    /// The state of no task.
     pub const fn new() -> Self {
         Self {
             user: AtomicBool::new(false),
@@ -95,13 +95,13 @@ impl Thread {
         }
     }
 
-    /// It runs a user program, whose registers have to be kept.
+    /// Whether it runs a user program, whose registers have to be kept.
     #[inline(always)]
     pub fn is_user(&self) -> bool {
         self.user.load(Relaxed)
     }
 
-    /// Makes it one of a user program, with these tables.
+    /// Makes it a user task, with these tables.
     pub fn set_tables(&self, ttbr0: u64) {
         self.ttbr0.store(ttbr0, Relaxed);
         self.user.store(true, Relaxed);
@@ -121,13 +121,13 @@ impl Thread {
         }
     }
 
-    /// Says where a task that never ran begins.
+    /// Sets where a task that never ran starts.
     pub fn init_context(&self, context: Context) {
         // SAFETY: the caller is the creator of a task that does not run yet.
         unsafe { self.context.get().write(context) };
     }
 
-    /// Says with which registers user mode begins.
+    /// Sets the registers with which user mode starts.
     pub fn init_user_state(&self, state: UserState) {
         // SAFETY: the caller is the creator of a task that does not run yet, or the task
         // itself with interrupts masked.
@@ -149,8 +149,8 @@ unsafe extern "C" {
     fn enter_user_task();
 }
 
-/// Runs `next` instead of `prev`. Returns, when `prev` runs again, the `left` of the task that
-/// ran just before it: what stands for a task in the scheduler.
+/// Runs `next` instead of `prev`. Returns, when `prev` runs again, the `left` of the task that ran
+/// just before it: the scheduler's own handle of a task.
 ///
 /// # Safety
 /// Interrupts are masked, `prev` is that of the running task, and `next` that of a task of this
@@ -169,8 +169,8 @@ pub unsafe fn switch<T>(
     }
     paging::use_tables(next.ttbr0());
     let left = ptr::from_ref(left).cast();
-    // SAFETY: both threads are there for ever, and the caller vouches for the right to use
-    // these two contexts.
+    // SAFETY: both threads are never freed, and the caller guarantees the right to use these two
+    // contexts.
     let last = unsafe { context_switch(prev.context.get(), next.context.get(), left) };
     // SAFETY: it is what another call of this function made of a reference to the same type.
     unsafe { &*last.cast() }
@@ -200,7 +200,7 @@ fn load_user(thread: &'static Thread) {
     let owner = &cpu::this().fp_owner;
     let old = owner.load(Relaxed);
     if !ptr::eq(old, thread) {
-        // SAFETY: null, or one that is there for ever.
+        // SAFETY: null, or one that is never freed.
         if let Some(old) = unsafe { old.as_ref() } {
             // SAFETY: the registers hold this thread's state, which this CPU owns.
             unsafe { fp_save(old.user_state.get()) };
@@ -211,8 +211,8 @@ fn load_user(thread: &'static Thread) {
     }
 }
 
-/// Copies what the registers hold of the running task into `child`, for fork. Interrupts
-/// may be on: a switch away and back restores the registers.
+/// Copies the running task's state in the registers into `child`, for fork. Interrupts may be on: a
+/// switch away and back restores the registers.
 pub fn fork_user_state(parent: &'static Thread, child: &'static Thread) {
     let _masked = cpu::IrqGuard::new();
     save_user(parent);
@@ -247,7 +247,7 @@ global_asm!(
     .arch_extension simd
     .section .text.context, "ax"
 
-    // x0: context to save into, x1: context to load, x2: handed through to the next task.
+    // x0: context to save into, x1: context to load, x2: passed to the next task.
     .global context_switch
 context_switch:
     mov     x9, sp

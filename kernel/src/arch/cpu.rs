@@ -1,14 +1,13 @@
 //! Per-CPU data, the preemption count and the masking of interrupts.
 //!
-//! **Data.** One [`PerCpu`] a CPU, in a static table; `TPIDR_EL1` points to this CPU's.
-//! **Owner.** The CPU itself: only code that runs on it, and its interrupt handlers, write
-//! the fields. The one exception is [`PerCpu::work`], in which others set bits.
-//! **Lock.** None: a field is one aligned word, and the words are atomics only so that an
-//! interrupt handler may look at them.
-//! **Why a count in memory is enough.** Tasks never move to another CPU. The pointer in
-//! `TPIDR_EL1` is therefore constant for a task, the compiler may keep it, and a plain
-//! load, add and store is a correct increment: a task that is preempted between the load
-//! and the store finds the count as it left it, because the count is 0 at every switch.
+//! **Data.** One [`PerCpu`] per CPU, in a static table; `TPIDR_EL1` points to this CPU's.
+//! **Owner.** The CPU itself: only code that runs on it, and its interrupt handlers, write the
+//! fields. The one exception is [`PerCpu::work`], in which other CPUs set bits. **Lock.** None: a
+//! field is one aligned word, and the words are atomics only so that an interrupt handler may read
+//! them. **Why a count in memory is enough.** Tasks never move to another CPU. The pointer in
+//! `TPIDR_EL1` is therefore constant for a task, the compiler may keep it, and a plain load, add
+//! and store is a correct increment: a task that is preempted between the load and the store finds
+//! the count as it left it, because the count is 0 at every switch.
 
 use core::arch::asm;
 use core::mem::offset_of;
@@ -34,10 +33,10 @@ pub const WORK_KILLED: u32 = 2;
 /// Bytes of the stack on which an overflow of a kernel stack is reported.
 const EMERGENCY_BYTES: usize = 8192;
 
-/// What belongs to one CPU. The vectors know the offsets of the first fields.
+/// The data of one CPU. The vectors know the offsets of the first fields.
 #[repr(C, align(64))]
 pub struct PerCpu {
-    /// How many times preemption was stopped and not yet allowed again.
+    /// How many times preemption was disabled and not yet enabled again.
     pub preempt: AtomicU32,
     /// What is to be done before the CPU returns to user mode: `WORK_` bits.
     pub work: AtomicU32,
@@ -45,7 +44,7 @@ pub struct PerCpu {
     pub stack_low: AtomicUsize,
     /// The end of the stack for reports of a stack overflow.
     pub emergency: AtomicUsize,
-    /// The running task: what it points to is the scheduler's alone to know.
+    /// The running task: only the scheduler knows the type.
     pub current: AtomicPtr<()>,
     /// The user task whose floating-point state the registers hold, or null.
     pub fp_owner: AtomicPtr<Thread>,
@@ -91,26 +90,25 @@ impl PerCpu {
         }
     }
 
-    /// Asks for something to be done before the return to user mode.
+    /// Requests work before the return to user mode.
     pub fn add_work(&self, bits: u32) {
         self.work.fetch_or(bits, Relaxed);
     }
 
-    /// Says that it was done.
+    /// Clears work that was done.
     pub fn clear_work(&self, bits: u32) {
         self.work.fetch_and(!bits, Relaxed);
     }
 }
 
 unsafe extern "C" {
-    /// Lets another task run, if one deserves the CPU more: a symbol of the scheduler's, which
-    /// stands above.
+    /// Lets another task run, if one should run first: a symbol of the scheduler, in a layer above.
     safe fn reschedule();
 }
 
-/// Makes `TPIDR_EL1` point to the data of CPU `id`, in which the scheduler has said what runs
-/// there, and lets user mode use floating point. To be called on that CPU before it takes any
-/// lock of the memory management.
+/// Makes `TPIDR_EL1` point to the data of CPU `id`, in which the scheduler has set the current
+/// task, and lets user mode use floating point. To be called on that CPU before it takes any lock
+/// of the memory management.
 ///
 /// # Panics
 /// If there is no such CPU.
@@ -121,8 +119,8 @@ pub fn init(id: usize) {
     cpu.emergency.store(top, Relaxed);
     // SAFETY: the register is for the kernel's own use, and only this function writes it.
     unsafe { asm!("msr tpidr_el1, {}", in(reg) cpu, options(nostack, preserves_flags)) };
-    // CPACR_EL1.FPEN = 3: no trap on floating point. The kernel itself has none.
-    // SAFETY: it changes no state that compiled code uses.
+    // CPACR_EL1.FPEN = 3: no trap on floating point. The kernel itself uses none. SAFETY: it
+    // changes no state that compiled code uses.
     unsafe { asm!("msr cpacr_el1, {}", "isb", in(reg) 3u64 << 20, options(nostack)) };
     keep_out_of_user_memory();
 }
@@ -163,7 +161,7 @@ pub fn of(id: usize) -> &'static PerCpu {
     &PER_CPU[id]
 }
 
-/// Stops preemption; nests.
+/// Disables preemption; nests.
 #[inline(always)]
 pub fn preempt_disable() {
     let count = &this().preempt;
@@ -183,8 +181,8 @@ pub fn preempt_enable() {
     }
 }
 
-/// The part of [`preempt_enable`] that is rarely needed. With interrupts masked nothing is
-/// done: whoever unmasks them looks again.
+/// The part of [`preempt_enable`] that is rarely needed. With interrupts masked nothing is done:
+/// the code that unmasks them checks again.
 #[cold]
 #[inline(never)]
 fn reschedule_if_due() {
@@ -193,8 +191,8 @@ fn reschedule_if_due() {
     }
 }
 
-/// The caller is about to do `what`, which may sleep: debug builds see to it that it holds
-/// no spin lock and did not stop preemption, also where it would not have slept.
+/// The caller is about to do `what`, which may sleep: debug builds check that it holds no spin lock
+/// and did not disable preemption, even if it would not have slept.
 #[inline(always)]
 pub fn might_sleep(what: &str) {
     #[cfg(debug_assertions)]
@@ -203,7 +201,7 @@ pub fn might_sleep(what: &str) {
     let _ = what;
 }
 
-/// The affinity bits of this CPU's `MPIDR_EL1`: how the device tree and the firmware name it.
+/// The affinity bits of this CPU's `MPIDR_EL1`: its name in the device tree and for the firmware.
 pub fn affinity() -> u64 {
     let mpidr: u64;
     // SAFETY: it only reads a register.
@@ -211,7 +209,7 @@ pub fn affinity() -> u64 {
     mpidr & 0xff_00ff_ffff
 }
 
-/// Interrupts are masked on this CPU.
+/// Whether interrupts are masked on this CPU.
 pub fn irqs_masked() -> bool {
     let daif: u64;
     // SAFETY: it only reads a register.

@@ -1,10 +1,10 @@
 //! The contents of frames, through the linear map.
 //!
-//! **Data.** The bytes of frames. **Owner.** Whoever owns the frame: the memory management
-//! grants that to its callers, and this module only finds the address. **Lock.** None.
+//! **Data.** The bytes of frames. **Owner.** The owner of the frame: the memory management decides
+//! that, and this module only finds the address. **Lock.** None.
 //!
-//! Zeroing and copying are assembly: the stock `memset` and `memcpy` of the target take
-//! 1,563 and 2,079 instructions a page, these 138 and 284.
+//! Zeroing and copying are assembly: the stock `memset` and `memcpy` of the target take 1,563 and
+//! 2,079 instructions per page, these 138 and 284.
 
 use core::arch::{asm, global_asm};
 use core::ptr::{self, NonNull};
@@ -14,7 +14,7 @@ use mm_reclaim::units::{PAGE_SIZE, Pfn};
 
 pub use boot::layout::LINEAR_BASE;
 
-/// What a freed frame is filled with.
+/// The value that fills a freed frame.
 const POISON: u8 = 0x6b;
 
 /// The kernel's address of the physical address `pa`, which must lie in RAM to be used.
@@ -29,7 +29,7 @@ pub const fn frame_address(frame: Pfn) -> *mut u8 {
     linear(frame.addr().0)
 }
 
-/// Frames by the linear map.
+/// Access to frames through the linear map.
 #[derive(Clone, Copy)]
 pub struct LinearFrames {
     /// DCZID_EL0 describes blocks of 64 bytes that user and kernel may zero.
@@ -43,7 +43,7 @@ unsafe extern "C" {
 }
 
 impl LinearFrames {
-    /// Looks at what the CPU offers.
+    /// Checks the features of the CPU.
     pub fn new() -> Self {
         let dczid: u64;
         // SAFETY: it only reads a register.
@@ -70,8 +70,8 @@ pub unsafe fn copy_page(to: *mut u8, from: *const u8) {
     unsafe { page_copy(to, from) };
 }
 
-// SAFETY: the linear map holds all RAM at its distance from LINEAR_BASE for as long as the
-// kernel runs, writable, and the kernel touches a frame only for whoever owns it.
+// SAFETY: the linear map holds all RAM at its offset from LINEAR_BASE for as long as the kernel
+// runs, writable, and the kernel accesses a frame only for its owner.
 unsafe impl FrameMemory for LinearFrames {
     fn linear_map(&self, first: Pfn) -> NonNull<u8> {
         NonNull::new(frame_address(first)).expect("the linear map is in the upper half")
@@ -128,7 +128,7 @@ global_asm!(
     .section .text.frames, "ax"
     .global page_zero_dc, page_zero_stp, page_copy
 
-    // x0: page. 64 blocks of 64 bytes, 16 a round.
+    // x0: page. 64 blocks of 64 bytes, 16 per iteration.
     .balign 64
 page_zero_dc:
     mov     w2, #4
@@ -141,7 +141,7 @@ page_zero_dc:
     b.ne    1b
     ret
 
-    // x0: page. 256 bytes a round.
+    // x0: page. 256 bytes per iteration.
 page_zero_stp:
     mov     w2, #16
 2:
@@ -166,9 +166,9 @@ page_zero_stp:
     b.ne    2b
     ret
 
-    // x0: to, x1: from. 1024 bytes a round, by four floating-point registers, which hold a
-    // program's values and are put back. Interrupts are masked meanwhile: a switch would
-    // take what the registers hold now for the program's.
+    // x0: to, x1: from. 1024 bytes per iteration, through four floating-point registers, which hold
+    // a program's values and are restored. Interrupts are masked: a task switch would save the
+    // temporary values as the program's.
     .balign 64
 page_copy:
     mrs     x3, daif

@@ -4,8 +4,8 @@
 //! preempted, and an interrupt handler may take it too. It needs no per-CPU data, unlike
 //! the locks of the memory management. Hold it briefly.
 //!
-//! Debug builds hold each against the order of `docs/decisions/0003-locks.md`, once the CPU
-//! has its per-CPU data: a lock is a leaf unless its type says otherwise.
+//! Debug builds check each against the order of `docs/decisions/0003-locks.md`, once the CPU has
+//! its per-CPU data: a lock is a leaf unless its type says otherwise.
 
 use core::ops::{Deref, DerefMut};
 
@@ -13,8 +13,7 @@ use mm_reclaim::lock_order::KERNEL_LEAF;
 use spin::RelaxStrategy;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
-/// What a CPU does while it waits: `YIELD`, which single-threaded emulation takes as the
-/// moment to run another CPU.
+/// What a CPU does while it waits: `YIELD`, on which single-threaded emulation runs another CPU.
 pub struct Yield;
 
 impl RelaxStrategy for Yield {
@@ -72,7 +71,7 @@ mod instructions {
     }
 
     pub(super) fn restore(daif: u64) {
-        // SAFETY: it puts back what `mask` found.
+        // SAFETY: it restores what `mask` saved.
         unsafe { asm!("msr daif, {}", in(reg) daif, options(nostack)) };
     }
 }
@@ -103,12 +102,12 @@ pub struct IrqLock<T, const RANK: u8 = KERNEL_LEAF> {
     inner: SpinMutex<T, Yield>,
 }
 
-/// What [`IrqLock::lock`] gives: the data, until it is dropped.
+/// The guard of [`IrqLock::lock`], which gives access to the data until it is dropped.
 #[must_use = "the lock is held only while the guard lives"]
 pub struct IrqLockGuard<'a, T, const RANK: u8 = KERNEL_LEAF> {
-    /// Declared first, so that the lock is released before interrupts come back.
+    /// Declared first, so that the lock is released before interrupts are restored.
     inner: SpinMutexGuard<'a, T, Yield>,
-    /// Before interrupts come back, too.
+    /// Also dropped before interrupts are restored.
     #[cfg(debug_assertions)]
     _ranked: Ranked<RANK>,
     _masked: Masked,
@@ -120,10 +119,10 @@ impl<T, const RANK: u8> IrqLock<T, RANK> {
         Self { inner: SpinMutex::new(value) }
     }
 
-    /// Masks interrupts and spins until the lock is this caller's.
+    /// Masks interrupts and spins until the caller has the lock.
     pub fn lock(&self) -> IrqLockGuard<'_, T, RANK> {
         let masked = Masked::new();
-        // Said before the wait: an inversion then panics where it would hang.
+        // Reported before the wait: an inversion then panics instead of hanging.
         #[cfg(debug_assertions)]
         let ranked = Ranked::new();
         IrqLockGuard {
@@ -134,7 +133,7 @@ impl<T, const RANK: u8> IrqLock<T, RANK> {
         }
     }
 
-    /// Takes the lock if nobody holds it.
+    /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<IrqLockGuard<'_, T, RANK>> {
         let masked = Masked::new();
         let inner = self.inner.try_lock()?;

@@ -1,6 +1,6 @@
-//! What is AArch64's: the processor, translation tables, exceptions, the switch between tasks.
+//! Everything specific to AArch64: the processor, translation tables, exceptions, task switching.
 //!
-//! Mechanism only; each module says what is portable in it and tested on a host.
+//! Mechanism only; each module says which part is portable and tested on a host.
 
 pub mod lock;
 pub mod mmu;

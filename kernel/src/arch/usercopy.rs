@@ -1,13 +1,13 @@
-//! User memory, reached from the kernel. No other module reads or writes it.
+//! Access to user memory from the kernel. No other module reads or writes it.
 //!
 //! **Data.** None of its own. **Lock.** None, and the caller must hold none: an access may
-//! fault, and the fault may sleep until a page has come back from swap.
+//! fault, and the fault may sleep until a page is read from swap.
 //!
-//! **How.** Every access is one of the unprivileged loads and stores (`LDTR`, `STTR`), which
-//! see what user mode may see, whatever PAN says: a pointer into the kernel faults like
-//! any other bad pointer. They lie between two labels. An abort there goes through the
-//! same fault handler as one of user mode; where that has no answer, the exception returns
-//! to the fixup, which makes the function return failure.
+//! **How.** Every access is one of the unprivileged loads and stores (`LDTR`, `STTR`), which have
+//! the permissions of user mode, whatever PAN says: a pointer into the kernel faults like any other
+//! bad pointer. They lie between two labels. An abort there goes through the same fault handler as
+//! one of user mode; if that fails, the exception returns to the fixup, which makes the function
+//! return failure.
 
 use core::arch::global_asm;
 
@@ -25,14 +25,14 @@ unsafe extern "C" {
     fn usercopy_out(to: u64, from: *const u8, len: usize) -> usize;
 }
 
-/// The instruction at `pc` is an access to user memory.
+/// Whether the instruction at `pc` is an access to user memory.
 pub fn covers(pc: u64) -> bool {
     let start = (&raw const usercopy_start).addr() as u64;
     let end = (&raw const usercopy_end).addr() as u64;
     (start..end).contains(&pc)
 }
 
-/// Where an access that failed goes on.
+/// Where a failed access continues.
 pub fn fixup() -> u64 {
     (&raw const usercopy_fixup).addr() as u64
 }
@@ -72,7 +72,7 @@ pub fn put_words(to: u64, words: &[u64]) -> Result<(), Fault> {
 }
 
 /// Reads a string of at most `out.len()` bytes that ends with a zero byte, and returns its
-/// length. What is longer is cut.
+/// length. A longer one is truncated.
 ///
 /// # Errors
 /// [`Fault`].

@@ -2,10 +2,10 @@
 //!
 #![doc = include_str!("words.md")]
 //!
-//! What follows the word `--` are the program's arguments. Sizes and limits are bytes, with an
-//! optional suffix K, M or G. A bad value of a known word is an error that names the word;
-//! unknown words are kept for a warning, as the firmware may add its own. The same table is
-//! read by `scripts/run`, which refuses both; `words.rs` says how it is read.
+//! Everything after the word `--` is passed to the program. Sizes and limits are bytes, with an
+//! optional suffix K, M or G. A bad value of a known word is an error that names the word; unknown
+//! words are kept for a warning, as the firmware may add its own. `scripts/run` reads the same
+//! table and refuses both; `words.rs` describes the format.
 //!
 //! Pure: text in, [`BootArgs`] out.
 
@@ -19,7 +19,7 @@ use mm_reclaim::reclaim::references::ReferenceRule;
 use mm_reclaim::units::PhysAddr;
 use words::{limits, number, size};
 
-/// The RAM disk that was asked for.
+/// The requested RAM disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RamdiskArgs {
     /// Bytes; 0 for none.
@@ -28,11 +28,11 @@ pub struct RamdiskArgs {
     pub queued: bool,
     /// Microseconds that each request takes.
     pub delay_us: u32,
-    /// KiB a second that pass at most; `None` for no limit.
+    /// The most KiB transferred per second; `None` for no limit.
     pub bandwidth_kbps: Option<u32>,
-    /// Every so many-th read fails.
+    /// Every n-th read fails.
     pub fail_read: Option<u32>,
-    /// Every so many-th write fails.
+    /// Every n-th write fails.
     pub fail_write: Option<u32>,
 }
 
@@ -45,18 +45,18 @@ pub struct ZoneEnds {
     pub dma32: PhysAddr,
 }
 
-/// What becomes of the machine after a run without semihosting.
+/// What the machine does after a run without semihosting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// It waits for ever.
+    /// It halts.
     Halt,
     /// It boots again.
     Reset,
-    /// It is switched off.
+    /// It powers off.
     Off,
 }
 
-/// The command line, understood.
+/// The parsed command line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BootArgs<'a> {
     /// `init=`
@@ -89,13 +89,13 @@ pub struct BootArgs<'a> {
     pub page_cluster: Option<u8>,
     /// `anon_rule=`
     pub anon_rule: Option<ReferenceRule>,
-    /// What follows `--`, with its spaces.
+    /// The text after `--`, with its spaces.
     pub program: &'a str,
     /// The whole line.
     line: &'a str,
 }
 
-/// A word that was not understood.
+/// A word that was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadWord<'a> {
     /// The word.
@@ -126,24 +126,24 @@ impl<'a> BootArgs<'a> {
         Ok(args)
     }
 
-    /// Whether a line asks for semihosting, even if other words of it are bad: an error
-    /// must find its way out too.
+    /// Whether a line asks for semihosting, even if other words of it are bad: an error must be
+    /// reported too.
     pub fn asks_for_semihosting(line: &str) -> bool {
         split_program(line).0.split_ascii_whitespace().any(|word| word == "semihosting")
     }
 
-    /// What a line says of the end, even if other words of it are bad.
+    /// The end that a line requests, even if other words of it are bad.
     pub fn wanted_end(line: &str) -> Option<End> {
         let words = split_program(line).0.split_ascii_whitespace();
         words.rev().find_map(|word| end(word.strip_prefix("end=")?))
     }
 
-    /// The words that mean nothing here, for a warning each.
+    /// The unknown words, for a warning each.
     pub fn unknown(&self) -> impl Iterator<Item = &'a str> {
         self.line.split_ascii_whitespace().filter(|word| Self::default().word(word) == Ok(false))
     }
 
-    /// Takes one word in; false if it is unknown.
+    /// Parses one word; false if it is unknown.
     fn word(&mut self, word: &'a str) -> Result<bool, Why> {
         if !words::check(word)? {
             return Ok(false);
@@ -152,7 +152,7 @@ impl<'a> BootArgs<'a> {
         self.set(name, value)
     }
 
-    /// Takes in a word of the table, whose value is good.
+    /// Sets a word of the table, whose value is valid.
     fn set(&mut self, name: &str, value: &'a str) -> Result<bool, Why> {
         match name {
             "semihosting" => self.semihosting = true,
@@ -191,7 +191,7 @@ impl<'a> BootArgs<'a> {
     }
 }
 
-/// The kernel's words, and what follows the word `--`.
+/// The kernel's words, and the text after the word `--`.
 fn split_program(line: &str) -> (&str, &str) {
     let mut from = 0;
     while let Some(found) = line[from..].find("--") {

@@ -1,8 +1,8 @@
-//! The table of words: which there are, and which values each of them takes.
+//! The table of words and of their values.
 //!
-//! The table is the file `words.md`, which `scripts/run` reads too (`scripts/words.sh`), so that
-//! a word or a value that the kernel would refuse is refused before anything is built. What the
-//! column "value" may say:
+//! The table is the file `words.md`, which `scripts/run` reads too (`scripts/words.sh`), so that a
+//! word or a value that the kernel would refuse is refused before anything is built. The entries of
+//! the column "value":
 //!
 //! | value | what is accepted |
 //! | --- | --- |
@@ -28,15 +28,15 @@ pub enum Why {
     NotANumber,
     /// Not a number with an optional suffix K, M or G.
     NotASize,
-    /// A size that no machine has.
+    /// A size beyond that of any machine.
     TooLarge,
     /// A number below the first or above the second of these.
     OutOfRange(u32, u32),
-    /// `zones=` wants two limits in ascending order.
+    /// `zones=` needs two limits in ascending order.
     NotTwoLimits,
     /// No option of this word.
     UnknownOption,
-    /// None of the values that the table names, separated by strokes.
+    /// None of the values in the table, separated by slashes.
     NotOneOf(&'static str),
     /// A value is missing after `=`.
     Empty,
@@ -58,7 +58,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// The words of the table, with what the column "value" says of each.
+/// The words of the table, each with its entry in the column "value".
 pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     TABLE.lines().filter_map(|line| {
         let (word, rest) = line.strip_prefix("| `")?.split_once("` |")?;
@@ -66,7 +66,7 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
-/// What the table says of a word, which ends in `=` if a value follows.
+/// The table's entry for a word, which ends in `=` if a value follows.
 fn value_of(word: &str) -> Option<&'static str> {
     all().find(|(known, _)| *known == word).map(|(_, value)| value)
 }
@@ -79,7 +79,7 @@ pub(super) fn split(word: &str) -> (&str, &str) {
 /// Whether the table knows the word.
 ///
 /// # Errors
-/// What is wrong with the value of a word that it knows.
+/// What is wrong with the value of a known word.
 pub(super) fn check(word: &str) -> Result<bool, Why> {
     let (name, value) = split(word);
     match value_of(name) {
@@ -134,14 +134,14 @@ fn check_options(value: &str) -> Result<(), Why> {
     Ok(())
 }
 
-/// What the table says of an option's value, and that value.
+/// The table's entry for an option, and its value.
 fn option(part: &str) -> Option<(&'static str, &str)> {
     let (name, value) = split(part);
     let known = |(word, _): &(&str, &str)| word.strip_prefix(',') == Some(name);
     all().find(known).map(|(_, kind)| (kind, value))
 }
 
-/// A number that [`check`] found good.
+/// A number that [`check`] accepted.
 ///
 /// # Errors
 /// [`Why::NotANumber`] if it is none, or does not fit its type.
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(value_of("end"), None);
     }
 
-    /// A value that is spelled wrong in the table would accept nothing.
+    /// A misspelled entry in the table would accept no value.
     #[test]
     fn every_value_of_the_table_is_understood() {
         for (word, kind) in all() {

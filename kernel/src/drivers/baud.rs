@@ -1,4 +1,4 @@
-//! The divisors that make a UART's rate out of its clock's. Pure arithmetic.
+//! The divisors between a UART's clock and its baud rate. Pure arithmetic.
 //!
 //! The sources are the PL011's Technical Reference Manual (Arm DDI 0183, "UARTFBRD") and
 //! Broadcom's BCM2711 ARM Peripherals, "Mini UART".

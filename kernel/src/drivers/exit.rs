@@ -1,27 +1,27 @@
 //! How a run ends.
 //!
-//! Data: which means exist, and what the command line wants. Owner: [`init`], once the device
-//! tree and the command line are known. Lock: none, atomics; the first CPU that ends the run
-//! does it, and every later one waits.
+//! Data: the available methods, and what the command line requests. Owner: [`init`], once the
+//! device tree and the command line are known. Lock: none, atomics; the first CPU that ends the run
+//! wins, and every later one stops.
 //!
-//! **With `semihosting`** the status goes to whoever started the machine. Asking for that where
-//! nobody listens is an undefined instruction, so it is done only if the command line says so.
+//! **With `semihosting`** the status goes to the program that started the machine. The call is an
+//! undefined instruction if there is no host, so it is made only if the command line says so.
 //!
 //! **Without it** the status is the last line on the console, [`LAST_LINE`] and the number,
 //! and then `end=` decides:
 //!
 //! | word | what happens |
 //! | --- | --- |
-//! | `end=off` | PSCI's SYSTEM_OFF; on a Raspberry Pi a reset that its firmware takes for a halt |
-//! | `end=reset` | PSCI's SYSTEM_RESET; on a Raspberry Pi the watchdog runs out at once |
-//! | `end=halt` | the CPU waits for ever with interrupts masked |
+//! | `end=off` | PSCI's SYSTEM_OFF; on a Raspberry Pi a reset that its firmware treats as a halt |
+//! | `end=reset` | PSCI's SYSTEM_RESET; on a Raspberry Pi the watchdog expires at once |
+//! | `end=halt` | the CPU halts with interrupts masked |
 //! | none | `off` if there is PSCI, else `halt` |
 //!
-//! What the machine has no means for is told before the last line, and it halts.
+//! If the machine has no means for that, this is reported before the last line, and it halts.
 //!
 //! **Before the command line is known** semihosting and PSCI are tried, in that order: the early
-//! vectors turn a call that nobody answers into the result -1. But not where the image lies
-//! below the RAM of QEMU's `virt`: such a machine is a board, and only halts.
+//! vectors turn a call without a host into the result -1. But not if the image lies below the RAM
+//! of QEMU's `virt`: such a machine is a board, and only halts.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -40,7 +40,7 @@ pub const STATUS_PANIC: u8 = 1;
 /// The status of a run that got no usable device tree or command line.
 pub const STATUS_CANNOT_BOOT: u8 = 2;
 
-/// What the last line of a run without semihosting says, before the number.
+/// The last line of a run without semihosting, before the number.
 pub const LAST_LINE: &str = "mm-reclaim: end status=";
 
 /// The ways of ending a machine: the values of [`WAY`].
@@ -49,15 +49,15 @@ const HALT: u8 = 1;
 const RESET: u8 = 2;
 const OFF: u8 = 3;
 
-/// What the command line wants, made definite; `UNKNOWN` until it was read.
+/// The chosen way; `UNKNOWN` until the command line was read.
 static WAY: AtomicU8 = AtomicU8::new(UNKNOWN);
 static SEMIHOSTING: AtomicBool = AtomicBool::new(false);
-/// 0 for no PSCI, else what [`conduit`] reads.
+/// 0 for no PSCI, else the value that [`conduit`] decodes.
 static PSCI: AtomicU8 = AtomicU8::new(0);
 /// The affinity of the CPU that ends the run, plus 1.
 static ENDING: AtomicU64 = AtomicU64::new(0);
 
-/// Learns what there is and what is wanted.
+/// Sets the available and the requested way.
 pub fn init(semihosting: bool, wanted: Option<End>, psci: Option<Conduit>) {
     let (psci, otherwise) = match psci {
         None => (0, HALT),
@@ -88,7 +88,7 @@ pub fn exit(status: u8) -> ! {
     let own = cpu::affinity() + 1;
     match ENDING.compare_exchange(0, own, Relaxed, Relaxed) {
         Ok(_) => end(status),
-        // Ending failed in its turn: the machine must still be left somehow.
+        // Ending the run failed itself: still leave the machine.
         Err(first) if first == own => leave(),
         Err(_) => stop(),
     }
@@ -109,7 +109,7 @@ fn end(status: u8) -> ! {
     leave()
 }
 
-/// Leaves the machine, everything said.
+/// Leaves the machine, after all output.
 fn leave() -> ! {
     match WAY.load(Relaxed) {
         UNKNOWN if may_be_virt() => {
@@ -135,7 +135,7 @@ fn leave_to_host(status: u8) {
     host::sys_exit_extended(host::ExitReason::ADP_Stopped_ApplicationExit, usize::from(status));
 }
 
-/// Stops the calling CPU for ever.
+/// Halts the calling CPU.
 pub fn stop() -> ! {
     // SAFETY: masking interrupts delays handlers and does nothing else.
     unsafe { asm!("msr daifset, #0xf", options(nostack)) };

@@ -1,5 +1,5 @@
-//! What may be supposed of the machine before its device tree is read, for those who must
-//! report that it cannot be.
+//! What can be guessed about the machine before its device tree is read, for reporting that the
+//! tree cannot be read.
 //!
 //! **Data.** Whether the image lies where QEMU's `virt` has no RAM. **Owner.** [`begin`].
 //! **Lock.** None: one CPU, once.
@@ -13,17 +13,17 @@ const VIRT_RAM: u64 = 0x4000_0000;
 
 static BELOW_VIRT: AtomicBool = AtomicBool::new(false);
 
-/// Learns where the image lies. Comes before everything that can fail.
+/// Sets the address of the image. Must come before everything that can fail.
 pub fn begin(image_base: u64) {
     BELOW_VIRT.store(image_base < VIRT_RAM, Relaxed);
 }
 
-/// Whether the machine may be QEMU's `virt`, as far as the place of the image tells.
+/// Whether the machine may be QEMU's `virt`, judging by the address of the image.
 pub(super) fn may_be_virt() -> bool {
     !BELOW_VIRT.load(Relaxed)
 }
 
-/// Whether something answers semihosting calls. Only while the early vectors are in place.
+/// Whether a host answers semihosting calls. Only while the early vectors are in place.
 pub(super) fn host_answers() -> bool {
     cfg!(feature = "fallback-semihosting") && may_be_virt() && !host::sys_iserror(0)
 }

@@ -6,12 +6,12 @@
 //! | `console`, [`baud`] | text out and bytes in: UARTs, or the debugger's semihosting |
 //! | `gic` | the interrupt controller |
 //! | `timer` | the generic timer: time, and the next interrupt |
-//! | `psci` | calls to the firmware: CPUs on, the machine off |
-//! | `watchdog` | a Raspberry Pi's way to a reset |
-//! | `exit` | how a run ends, by whatever of these there is |
+//! | `psci` | calls to the firmware: starting CPUs, power off |
+//! | `watchdog` | resets a Raspberry Pi |
+//! | `exit` | how a run ends, by one of these |
 //!
-//! Where a device is says the device tree, which the boot reads; each module says what it
-//! keeps of that. The RAM disk is no device of the machine: see [`crate::ramdisk`].
+//! The device tree, which the boot code reads, gives the addresses of devices; each module
+//! describes what it keeps. The RAM disk is no device of the machine: see [`crate::ramdisk`].
 
 pub mod baud;
 

@@ -3,9 +3,9 @@
 //! **Data.** The counter's rate as a factor, written once. **Owner.** This module; the
 //! compare register of a CPU belongs to the scheduler of that CPU. **Lock.** None.
 //!
-//! The virtual timer is used, since its counter is what user mode may read. Time is
-//! `ticks × factor >> 32` with `factor = 2^32 × 10^9 / rate` rounded down: exact for a
-//! rate of 1 GHz, and for 54 MHz wrong by 3 parts in 10^10, 0.3 ms in twelve days.
+//! The virtual timer is used, since user mode may read its counter. Time is `ticks × factor >> 32`
+//! with `factor = 2^32 × 10^9 / rate` rounded down: exact for a rate of 1 GHz, and for 54 MHz off
+//! by 3 parts in 10^10, 0.3 ms in twelve days.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -22,7 +22,7 @@ static INTERRUPT: AtomicU32 = AtomicU32::new(27);
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// What the register says of the counter's rate in Hz: 0 if the firmware did not set it.
+/// The counter's rate in Hz from the register: 0 if the firmware did not set it.
 pub fn rate_register() -> u32 {
     let rate: u64;
     // SAFETY: it only reads a register.
@@ -30,8 +30,8 @@ pub fn rate_register() -> u32 {
     rate as u32
 }
 
-/// Takes `rate` for that of the counter, lets user mode read the counter, and enables the
-/// virtual timer's interrupt, whose number `interrupt` is 27 on every known board.
+/// Uses `rate` as that of the counter, lets user mode read the counter, and enables the virtual
+/// timer's interrupt, whose number `interrupt` is 27 on every known board.
 pub fn init(interrupt: u32, rate: u32) {
     let rate = u64::from(rate.max(1));
     NANOS_PER_TICK.store((NANOS_PER_SECOND << 32) / rate, Relaxed);
@@ -40,7 +40,7 @@ pub fn init(interrupt: u32, rate: u32) {
     init_cpu();
 }
 
-/// The part of [`init`] that each CPU does for itself.
+/// The part of [`init`] for each CPU.
 pub fn init_cpu() {
     // CNTKCTL_EL1.EL0VCTEN: user mode may read CNTVCT_EL0 and CNTFRQ_EL0.
     // SAFETY: it changes what user mode may do and nothing else.
@@ -81,7 +81,7 @@ fn scale(value: u64, factor: u64) -> u64 {
     u64::try_from(product >> 32).unwrap_or(u64::MAX)
 }
 
-/// Has this CPU interrupted when the counter reaches `ticks`; `u64::MAX` for never.
+/// Interrupts this CPU when the counter reaches `ticks`; `u64::MAX` for never.
 pub fn set_deadline(ticks: u64) {
     // CNTV_CTL_EL0: bit 0 enables, bit 1 masks.
     let control: u64 = if ticks == u64::MAX { 2 } else { 1 };

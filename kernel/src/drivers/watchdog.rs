@@ -1,13 +1,12 @@
-//! The watchdog of a Raspberry Pi, which is its way to a reset.
+//! The watchdog of a Raspberry Pi, which can reset it.
 //!
 //! **Data.** The address of the power management's registers, written once. **Owner.** [`init`],
-//! then whoever ends the run. **Lock.** None.
+//! then the CPU that ends the run. **Lock.** None.
 //!
-//! Broadcom's manual leaves these registers out. What is used here is what the boards' public
-//! device tree binding (`brcm,bcm2835-pm`) and drivers agree on: a write needs a password in
-//! the top byte; the watchdog counts 16 µs ticks down and then does what the reset control is
-//! configured to; the firmware reads from the reset status which partition to boot, and
-//! takes number 63 as the wish to halt.
+//! Broadcom's manual leaves these registers out. This module uses what the boards' public device
+//! tree binding (`brcm,bcm2835-pm`) and drivers agree on: a write needs a password in the top byte;
+//! the watchdog counts 16 µs ticks down and then does what the reset control is configured to; the
+//! firmware reads from the reset status which partition to boot, and halts for number 63.
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -52,7 +51,7 @@ const SOON: u32 = 10;
 /// 0: there is none.
 static REGISTERS: AtomicUsize = AtomicUsize::new(0);
 
-/// Learns where the registers are.
+/// Sets the address of the registers.
 ///
 /// # Errors
 /// [`MapError`], when they cannot be mapped.
@@ -69,7 +68,7 @@ pub fn init(power: Option<Span>) -> Result<(), MapError> {
 pub struct Watchdog(&'static Registers);
 
 impl Watchdog {
-    /// It, if the machine has one.
+    /// The watchdog, if the machine has one.
     pub fn known() -> Option<Self> {
         let registers = REGISTERS.load(Relaxed) as *const Registers;
         // SAFETY: `init` stored the address of registers that stay mapped, or null; every
@@ -77,7 +76,7 @@ impl Watchdog {
         unsafe { registers.as_ref() }.map(Self)
     }
 
-    /// Has the whole chip reset; the firmware boots it anew.
+    /// Resets the whole chip; the firmware boots again.
     pub fn reset(self) {
         let Self(registers) = self;
         registers.wdog.write(WDOG::PASSWORD::Password + WDOG::TICKS.val(SOON));
@@ -86,7 +85,7 @@ impl Watchdog {
         (0..1_000_000).for_each(|_| core::hint::spin_loop());
     }
 
-    /// Has the chip reset, and the firmware then wait for ever.
+    /// Resets the chip so that the firmware then halts.
     pub fn halt(self) {
         self.0.rsts.modify(RSTS::PASSWORD::Password + RSTS::PARTITION::Halt);
         self.reset();

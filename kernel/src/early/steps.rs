@@ -1,4 +1,4 @@
-//! The steps on the machine: each consumes what the one before it made.
+//! The steps on the machine: each consumes the result of the previous one.
 
 use core::mem::MaybeUninit;
 
@@ -15,15 +15,15 @@ use crate::bootargs::BootArgs;
 use crate::drivers::{console, exit, guess, watchdog};
 use crate::ramdisk::extents::Extents;
 
-/// Where memblock's tables start.
+/// The initial memory of memblock's tables.
 static TABLES: SpinMutex<StaticTables, Yield> = SpinMutex::new(StaticTables::new());
 
-/// Makes the device tree readable and learns from it what the machine is, what it was
-/// asked for, where the console is and how a run ends.
+/// Maps the device tree and reads from it the machine's description, the command line, the console
+/// and how a run ends.
 ///
-/// Does not return without a usable device tree and command line: prints what is wrong
+/// If there is no usable device tree or command line, it does not return: it prints what is wrong
 /// and ends the run with [`exit::STATUS_CANNOT_BOOT`].
-#[inline(never)] // Its frame is of 20 KiB and must not lie below everything that follows.
+#[inline(never)] // Its frame of 20 KiB must not stay on the stack during everything that follows.
 pub fn read_device_tree(handover: Handover) -> Machine {
     match Machine::read(handover) {
         Ok(machine) => machine,
@@ -74,11 +74,11 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Builds the linear map and ends the use of everything early: the window and the
-    /// identity map.
+    /// Builds the linear map and ends the use of the early mappings: the window and the identity
+    /// map.
     ///
     /// # Errors
-    /// [`EarlyError::Map`], for want of frames for tables.
+    /// [`EarlyError::Map`], if there are no frames for tables.
     pub fn map(self) -> Result<MappedMemory, EarlyError> {
         let Self { mut memblock, ramdisk } = self;
         let mut next = PhysAddr(0);
@@ -106,22 +106,22 @@ fn table_frame<T: TableMemory<'static>>(memblock: &mut Memblock<'static, T>) -> 
     Pfn::of(frame.start)
 }
 
-/// Memory, known and mapped: what the page allocator starts from.
+/// Memory that is known and mapped: the input of the page allocator.
 pub struct MappedMemory {
-    /// Its tables grow by the linear map now.
+    /// Its tables grow through the linear map now.
     pub memblock: Memblock<'static, LinearMemory>,
     /// The RAM disk's place: mapped, but not part of memory.
     pub ramdisk: Option<Extents>,
 }
 
 impl MappedMemory {
-    /// A frame for a translation table, while memblock is in charge.
+    /// A frame for a translation table, while memblock is in use.
     pub fn table_frame(&mut self) -> Option<Pfn> {
         table_frame(&mut self.memblock)
     }
 }
 
-/// Memory reached by the linear map.
+/// Memory accessed through the linear map.
 pub struct LinearMemory;
 
 impl TableMemory<'static> for LinearMemory {
@@ -129,7 +129,7 @@ impl TableMemory<'static> for LinearMemory {
         let first = (mmu::LINEAR_BASE + at.start.0) as *mut MaybeUninit<Region>;
         let count = at.size() as usize / size_of::<Region>();
         // SAFETY: memblock reserves the range for its table before it allocates again,
-        // so nobody else has it; free memory is in the linear map.
+        // so it has no other user; free memory is in the linear map.
         Some(unsafe { core::slice::from_raw_parts_mut(first, count) })
     }
 }

@@ -1,4 +1,4 @@
-//! What the device tree says becomes sets of addresses, zones and a RAM disk.
+//! From the device tree to sets of addresses, zones and a RAM disk.
 
 use boot::dtb::{Bcm2711, List, Reserved};
 use mm_reclaim::memblock::{StaticTables, Unreachable};
@@ -60,7 +60,7 @@ fn pieces(result: Result<Option<Extents>, EarlyError>) -> Vec<Region> {
     result.unwrap().unwrap().regions().collect()
 }
 
-/// MEMB-02: each thing that is taken is reserved, and no-map regions are not mapped.
+/// MEMB-02: everything in use is reserved, and no-map regions are not mapped.
 #[test]
 fn everything_that_is_taken_is_reserved() {
     with_memblock("", |memblock, result| {
@@ -96,7 +96,7 @@ fn what_mem_cuts_off_must_not_be_needed() {
     });
 }
 
-/// ZONE-01: zone DMA is what every device can reach; the command line has the last word.
+/// ZONE-01: zone DMA is what every device can reach; the command line overrides it.
 #[test]
 fn the_dma_zone_ends_where_the_devices_reach_does() {
     let ends = |dma_end, bootargs| {
@@ -116,7 +116,7 @@ fn the_dma_zone_ends_where_the_devices_reach_does() {
     assert_eq!(ends(Some(0x4000_0000), "zones=2G,3G"), (2 << 30, 3 << 30));
 }
 
-/// SWAP-06: the RAM disk comes from the top and is no memory any more.
+/// SWAP-06: the RAM disk is taken from the top and is no longer memory.
 #[test]
 fn the_ramdisk_is_carved_from_the_top() {
     with_memblock("ramdisk=33M", |memblock, result| {
@@ -127,8 +127,8 @@ fn the_ramdisk_is_carved_from_the_top() {
     });
 }
 
-/// SWAP-06: where no piece is large enough, the largest pieces are put together, whole
-/// blocks each, and neither memory nor anything reserved is part of them.
+/// SWAP-06: if no piece is large enough, the largest pieces are combined, whole blocks each, and
+/// neither memory nor anything reserved is part of them.
 #[test]
 fn a_ramdisk_larger_than_any_piece_is_made_of_several() {
     with_memblock("ramdisk=510M", |memblock, result| {

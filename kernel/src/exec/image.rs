@@ -1,10 +1,10 @@
-//! A program's file: which parts of it go where.
+//! A program's file: where its parts are loaded.
 //!
-//! Pure. The file is input from outside: what is returned was checked, so that loading can
-//! only fail for want of memory.
+//! Pure. The file is input from outside: what is returned was checked, so that loading can only
+//! fail because memory runs out.
 //!
-//! Each loadable segment has pages of its own, as linkers make them unless told otherwise
-//! (64 KiB alignment on AArch64): pages with the rights of two segments are refused.
+//! Each loadable segment has pages of its own, as linkers make them by default (64 KiB alignment on
+//! AArch64): pages with the rights of two segments are refused.
 
 use core::fmt;
 
@@ -15,18 +15,18 @@ use elf::segment::ProgramHeader;
 use mm_reclaim::env::Prot;
 use mm_reclaim::units::{PAGE_SIZE, Vpn};
 
-/// Segments that a program may have at most.
+/// The most segments of a program.
 pub const MAX_SEGMENTS: usize = 8;
 
 /// The lowest and the highest page that a program's segments may use: not page 0 and its
-/// neighbours, and nothing of the upper half, where the stack and mappings go.
+/// neighbours, and nothing in the upper half, where the stack and mappings are.
 const LOWEST: u64 = 0x1_0000;
 const HIGHEST: u64 = 1 << 38;
 
-/// Why a file is no program.
+/// Why a file cannot be run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ImageError {
-    /// Not an ELF file, or one that is cut off or inconsistent.
+    /// Not an ELF file, or one that is truncated or inconsistent.
     NotElf,
     /// Not for 64-bit Arm, or not a statically linked, fixed-address executable.
     WrongKind {
@@ -35,16 +35,16 @@ pub enum ImageError {
         /// The kind of file.
         kind: u16,
     },
-    /// It wants a dynamic linker.
+    /// It needs a dynamic linker.
     NeedsInterpreter,
     /// More loadable segments than [`MAX_SEGMENTS`], or none.
     SegmentCount(usize),
-    /// A segment's bytes are not all in the file, or more than its memory.
+    /// A segment's bytes are not all in the file, or exceed its size in memory.
     BadSegmentSize {
         /// The segment's address.
         address: u64,
     },
-    /// A segment lies outside of what programs may use.
+    /// A segment lies outside the addresses that programs may use.
     OutOfRange {
         /// The segment's address.
         address: u64,
@@ -94,7 +94,7 @@ impl core::error::Error for ImageError {}
 /// A part of the program's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Segment<'a> {
-    /// Where it begins; not necessarily at the start of a page.
+    /// Its first address; not necessarily page-aligned.
     pub address: u64,
     /// Its first bytes; the rest is zero.
     pub bytes: &'a [u8],
@@ -118,10 +118,10 @@ impl Segment<'_> {
     }
 }
 
-/// A program, checked.
+/// A checked program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Image<'a> {
-    /// Where it starts.
+    /// The entry point.
     pub entry: u64,
     segments: [Option<Segment<'a>>; MAX_SEGMENTS],
 }
@@ -185,7 +185,7 @@ fn segment<'a>(file: &'a [u8], header: &ProgramHeader) -> Result<Segment<'a>, Im
     let bad_size = ImageError::BadSegmentSize { address };
     let start = usize::try_from(header.p_offset).map_err(|_| bad_size)?;
     let len = usize::try_from(header.p_filesz).map_err(|_| bad_size)?;
-    // Linkers let a segment without bytes begin anywhere, also behind the file's end.
+    // Linkers let a segment without bytes begin anywhere, even behind the file's end.
     let start = if len == 0 { 0 } else { start };
     let end = start.checked_add(len).ok_or(bad_size)?;
     let bytes = file.get(start..end).ok_or(bad_size)?;
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(image.segments().last().unwrap().bytes, b"");
     }
 
-    /// Every way of being unfit is told with its evidence.
+    /// Each kind of error is reported with the value that shows it.
     #[test]
     fn unfit_files_are_refused_with_the_reason() {
         let refusal = |segments: &[_], entry| Image::parse(&file(segments, entry)).unwrap_err();
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    /// A cut-off file is refused at every length.
+    /// A truncated file is refused at every length.
     #[test]
     fn every_truncation_is_refused() {
         let file = file(&[TEXT, DATA], 0x40_0000);
@@ -297,7 +297,7 @@ mod tests {
         }
     }
 
-    /// No single wrong byte makes the reader panic, and what it accepts keeps its promises.
+    /// No single wrong byte makes the reader panic, and what it accepts satisfies [`assert_sound`].
     #[test]
     fn every_mutation_of_a_byte_is_survived() {
         let good = file(&[TEXT, DATA], 0x40_0000);
@@ -327,8 +327,8 @@ mod tests {
         assert!(image.is_executable(image.entry));
     }
 
-    /// Whatever two fields of the headers hold, edges and sums that wrap around included,
-    /// nothing panics, and what is accepted keeps all promises.
+    /// Whatever two fields of the headers hold, including edge values and sums that wrap around,
+    /// nothing panics, and what is accepted is valid.
     #[test]
     fn every_pair_of_bad_fields_is_survived() {
         const WORDS: [u64; 12] = [
@@ -373,6 +373,6 @@ mod tests {
                 }
             }
         }
-        assert!(accepted > 0, "some of them do no harm");
+        assert!(accepted > 0, "some of them are harmless");
     }
 }

@@ -1,8 +1,8 @@
-//! Making a process of a program: address space, task, memory, entry.
+//! Making a process from a program: address space, task, memory, entry.
 //!
-//! **Data.** One hand-over slot between the task that spawns and the new task, which loads
-//! its program itself: only then its address space is the current one, and the user copy can
-//! fill it. **Lock.** The slot's, a leaf.
+//! **Data.** One hand-over slot between the task that spawns and the new task, which loads its
+//! program itself: its address space is then the current one, so that the user copy can fill it.
+//! **Lock.** The slot's, a leaf.
 //!
 //! Each segment is mapped writable, filled, and then given its rights. The pages of bytes
 //! that are zero are never touched.
@@ -27,9 +27,9 @@ use crate::{glue, println};
 
 /// The end of a program's stack: 64 KiB below the end of its addresses.
 const STACK_TOP: u64 = paging::USER_END - 0x1_0000;
-/// Pages of a program's stack: 8 MiB, as Linux's limit is by default.
+/// Pages of a program's stack: 8 MiB, Linux's default limit.
 const STACK_PAGES: u32 = 2048;
-/// The exit status of a task whose program could not be loaded, as shells have it.
+/// The exit status of a task whose program could not be loaded, as in shells.
 const NOT_LOADED: i32 = 127;
 
 /// A program that a new task is to load.
@@ -48,7 +48,7 @@ const LAUNCH_KEY: WaitKey = WaitKey(0x6c61_756e_6368_0001);
 pub enum ExecError {
     /// It is not in the initrd.
     Archive(TarError),
-    /// It is no program for this machine.
+    /// It is not a program for this machine.
     Image(ImageError),
     /// Its arguments are too long.
     Arguments,
@@ -98,8 +98,8 @@ impl From<TooLong> for ExecError {
 /// separated by spaces.
 ///
 /// # Errors
-/// [`ExecError`]. Want of memory may also show later: the child then says so and exits with
-/// status 127.
+/// [`ExecError`]. Memory may also run out later: the child then reports it and exits with status
+/// 127.
 pub fn spawn(
     initrd: &'static [u8],
     name: &'static str,
@@ -148,7 +148,7 @@ fn load_and_enter() -> ! {
     }
 }
 
-/// Fills the address space; the stack pointer.
+/// Fills the address space; returns the stack pointer.
 fn load(space: SpaceId, launch: &Launch) -> Result<u64, ExecError> {
     for segment in launch.image.segments() {
         load_segment(space, segment)?;

@@ -4,11 +4,11 @@
 //! | --- | --- |
 //! | [`tar`] | finds a file in a ustar archive; pure, tested on the host |
 //! | [`image`] | reads an ELF file and checks it; pure, tested on the host |
-//! | [`stack`] | what a program finds on its stack; pure, tested on the host |
+//! | [`stack`] | the initial stack of a program; pure, tested on the host |
 //! | `load` | makes the process and fills its memory |
 //!
-//! **Data.** The initrd, which is read-only and there for ever; it is input from outside,
-//! and nothing in it is believed. **Lock.** None but that of the hand-over in `load`.
+//! **Data.** The initrd, which is read-only and never freed; it is input from outside and not
+//! trusted. **Lock.** Only that of the hand-over in `load`.
 
 pub mod image;
 pub mod stack;

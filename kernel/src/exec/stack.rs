@@ -1,11 +1,11 @@
-//! What a program finds on its stack when it starts, as Linux lays it out.
+//! The initial stack of a program, in Linux's layout.
 //!
 //! Pure. From the stack pointer upwards: the number of arguments, a pointer to each, a zero,
 //! the (empty) environment's zero, the auxiliary vector, and the strings.
 
 use mm_reclaim::units::PAGE_SIZE;
 
-/// Bytes that all of it may take.
+/// The most bytes that it may take.
 pub const MAX_BYTES: usize = 2048;
 
 /// Auxiliary vector: end, and the page size.
@@ -25,7 +25,7 @@ pub struct InitialStack {
 
 impl InitialStack {
     /// The stack of a program called `name` with the arguments in `args`, separated by white
-    /// space, if its last byte is to lie just below `top`, a multiple of 16.
+    /// space, so that its last byte is just below `top`, a multiple of 16.
     ///
     /// # Errors
     /// [`TooLong`].
@@ -58,7 +58,7 @@ impl InitialStack {
         self.bytes[index * 8..index * 8 + 8].copy_from_slice(&value.to_le_bytes());
     }
 
-    /// Its bytes: the first one is where the stack pointer points.
+    /// Its bytes, from the stack pointer on.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!((word(&stack, 0), word(&stack, 2)), (1, 0));
     }
 
-    /// Too many arguments are refused, not cut.
+    /// Too many arguments are refused, not truncated.
     #[test]
     fn too_many_arguments_are_refused() {
         let long = "x ".repeat(MAX_BYTES / 10);

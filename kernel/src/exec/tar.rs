@@ -1,7 +1,7 @@
 //! A reader of ustar archives (POSIX.1-1988): finds a file by its name.
 //!
-//! Pure. The archive is hostile until proven otherwise: every number is checked, and the
-//! walk moves forward by at least one block a step, so that it ends.
+//! Pure. The archive is not trusted: every number is checked, and the walk moves forward by at
+//! least one block per step, so that it ends.
 
 use core::fmt;
 
@@ -83,7 +83,7 @@ fn entry(archive: &[u8], at: usize) -> Result<Option<Entry<'_>>, TarError> {
     Ok(Some(Entry { header, contents, next: end.next_multiple_of(BLOCK) }))
 }
 
-/// The sum of the header's bytes, its own field taken as spaces.
+/// The sum of the header's bytes, with its own field read as spaces.
 fn checksum(header: &[u8; BLOCK]) -> u64 {
     let byte = |(i, b): (usize, &u8)| if (148..156).contains(&i) { b' ' } else { *b };
     header.iter().enumerate().map(byte).map(u64::from).sum()
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(find(&tar, "init"), Err(TarError::NotFound));
     }
 
-    /// Damage is named with its place.
+    /// Damage is reported with its offset.
     #[test]
     fn damage_is_reported_with_its_offset() {
         let tar = archive(&[("first", b"1"), ("second", &[2; 700])]);
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(find(&tar[..3 * BLOCK + 100], "second"), Err(TarError::Truncated(2 * BLOCK)));
     }
 
-    /// A size beyond all bounds neither overflows nor loops.
+    /// A huge size neither overflows nor loops.
     #[test]
     fn an_absurd_size_is_refused() {
         let mut tar = archive(&[("first", b"1")]);
@@ -200,14 +200,13 @@ mod tests {
         }
     }
 
-    /// Makes the checksum of the header at `at` right again.
+    /// Recomputes the checksum of the header at `at`.
     fn seal(tar: &mut [u8], at: usize) {
         let sum = checksum(tar[at..at + BLOCK].try_into().unwrap());
         tar[at + 148..at + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     }
 
-    /// A wrong byte under a right checksum is survived too, and what is found lies in the
-    /// archive.
+    /// A wrong byte with a right checksum is handled too, and what is found lies in the archive.
     #[test]
     fn every_mutation_under_a_right_checksum_is_survived() {
         let tar = archive(&[("first", b"1"), ("second", &[2; 700])]);
@@ -225,7 +224,7 @@ mod tests {
         }
     }
 
-    /// An archive that is cut off anywhere holds its first file, or none.
+    /// A truncated archive holds its first file, or none.
     #[test]
     fn every_truncation_is_survived() {
         let tar = archive(&[("first", b"1"), ("second", &[2; 700])]);

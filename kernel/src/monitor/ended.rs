@@ -9,7 +9,7 @@ use crate::task::signal;
 pub struct Ended {
     /// The status as `wait4` reports it.
     pub status: i32,
-    /// Memory had run out, and it was the one to go.
+    /// Whether it was killed because memory ran out.
     pub for_memory: bool,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// What the programs of this project mean by their statuses.
+/// The meaning of the statuses of this project's programs.
 const fn meaning(status: u8) -> &'static str {
     match status {
         3 => "a page did not hold what was written to it",
@@ -80,7 +80,7 @@ mod tests {
         assert!(said.starts_with("program ended with status 3: a page did not"), "{said}");
     }
 
-    /// OOM-02: a bare 137 says nothing to a person.
+    /// OOM-02: a bare 137 means nothing to a person.
     #[test]
     fn a_program_killed_for_memory_says_so() {
         let wanted = "program was killed: out of memory (128+9)";

@@ -1,12 +1,12 @@
-//! The live line: what the program is at, and where the pages are.
+//! The live line: the progress of the program, and where the pages are.
 //!
-//! It is as long from one drawing to the next, so that each covers the one before, and never
-//! longer than [`MOST`] columns or the terminal is wide: there it would be torn in two. Fields
-//! that do not fit are left out, from the right. Pure.
+//! Its length does not change from one drawing to the next, so that each covers the previous one,
+//! and it is never longer than [`MOST`] columns or the width of the terminal: otherwise it would
+//! wrap. Fields that do not fit are left out, from the right. Pure.
 
 use core::fmt::{self, Write};
 
-/// Columns that the line takes at most.
+/// The most columns of the line.
 pub const MOST: usize = 79;
 
 /// What the fields mean. Two lines, printed once before the first drawing.
@@ -17,7 +17,7 @@ freed by kswapd + by programs that had to wait; swapped out and in";
 /// What the line shows, in pages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
-    /// Free, those at hand for a CPU included.
+    /// Free, including those on the per-CPU lists.
     pub free: u64,
     /// On the inactive lists.
     pub inactive: u64,
@@ -33,14 +33,15 @@ pub struct Figures {
     pub swapped_in: u64,
 }
 
-/// The line for a terminal of so many columns.
+/// The line for a terminal of a given width.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// What the program says that it is at: fifteen bytes, such as `write       45%`.
+    /// The program's progress: fifteen bytes, such as `write 45%`.
     pub progress: &'a str,
     /// The pages.
     pub figures: Figures,
-    /// Columns of the terminal. The last stays free: some wrap as soon as it is written.
+    /// Columns of the terminal. The last one stays empty: some terminals wrap as soon as it is
+    /// written.
     pub columns: usize,
 }
 
@@ -60,7 +61,7 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// Where fields go as long as there is room for whole ones.
+/// Writes fields as long as there is room for whole ones.
 struct Fields<'a, 'f> {
     out: &'a mut fmt::Formatter<'f>,
     room: usize,
@@ -128,7 +129,7 @@ mod tests {
         assert_eq!(line(80), wanted);
     }
 
-    /// At 80, 100 and 130 columns it was torn: it reached 133.
+    /// It once reached 133 columns and wrapped at 80, 100 and 130.
     #[test]
     fn the_line_never_exceeds_79_columns_nor_the_terminal() {
         let large = u64::from(u32::MAX) / 8;

@@ -1,5 +1,5 @@
-//! What a person sees of the memory management: the zones at boot, a live line while a
-//! program runs, and at the end what happened, in three sentences and in tables.
+//! Output about the memory management: the zones at boot, a live line while a program runs, and at
+//! the end a summary, in three sentences and in tables.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -7,9 +7,9 @@
 //! | [`story`] | three sentences of what happened |
 //! | [`tables`] | counters and reasons, grouped, with a phrase each |
 //! | [`ended`] | how the program ended, in words |
-//! | `watch` | who draws, prints and checks the books |
+//! | `watch` | draws, prints and calls `validate()` |
 //!
-//! All but `watch` is text made of figures: pure, and tested on the host.
+//! All but `watch` only formats numbers: pure, and tested on the host.
 
 pub mod ended;
 pub mod line;

@@ -8,7 +8,7 @@ use mm_reclaim::units::{Nanos, PAGE_SIZE};
 
 use super::line::MOST;
 
-/// The sentences, each on a line of its own or, where that is too long, on two.
+/// The sentences, each on a line of its own or, if that is too long, on two.
 pub struct Story<'a> {
     /// How long the program ran.
     pub elapsed: Nanos,
@@ -84,7 +84,7 @@ impl fmt::Display for Story<'_> {
     }
 }
 
-/// A number and what it counts.
+/// A number and a noun.
 fn many(count: u64, what: &str) -> impl fmt::Display {
     fmt::from_fn(move |f| write!(f, "{count} {what}{}", if count == 1 { "" } else { "s" }))
 }
@@ -145,7 +145,7 @@ mod tests {
         Story { elapsed: Nanos::from_millis(millis), count: &count }.to_string()
     }
 
-    /// What the demonstration does.
+    /// The numbers of the demonstration.
     #[test]
     fn a_run_under_pressure_is_three_sentences() {
         let said = story(

@@ -1,7 +1,7 @@
 //! Counters and reasons of reclaim, grouped, each with a phrase. Pure.
 //!
-//! The name and the number of a counter stand next to each other, and no phrase holds the name
-//! of another: `scripts/test` and `scripts/bench` look for them so.
+//! The name and the number of a counter are next to each other, and no phrase contains the name of
+//! another: `scripts/test` and `scripts/bench` rely on that.
 
 use core::fmt::{self, Write};
 
@@ -97,7 +97,7 @@ const GROUPS: &[Group] = &[
     },
 ];
 
-/// What a group of this table shows last: counters that are in none.
+/// The title of the last group: counters that are in no other.
 const REST: &str = "other";
 
 const REASONS: &[(Reason, &str)] = &[
@@ -137,7 +137,7 @@ const REASONS: &[(Reason, &str)] = &[
 
 /// Every counter that is not zero.
 pub struct CounterTable<'a> {
-    /// What was counted.
+    /// The counters.
     pub count: &'a dyn Fn(VmEvent) -> u64,
 }
 
@@ -175,7 +175,7 @@ fn is_grouped(event: VmEvent) -> bool {
 
 /// Every reason that decided at least once.
 pub struct ReasonTable<'a> {
-    /// How often each decided.
+    /// The count of each.
     pub count: &'a dyn Fn(Reason) -> u64,
 }
 
@@ -190,7 +190,7 @@ impl fmt::Display for ReasonTable<'_> {
     }
 }
 
-/// A reason in a column of its own.
+/// The column with the reason.
 struct Name(Reason);
 
 impl fmt::Display for Name {

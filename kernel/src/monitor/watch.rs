@@ -1,11 +1,12 @@
-//! Who draws the live line, prints what happened, and checks the books.
+//! Draws the live line, prints the summary, and calls `validate()`.
 //!
-//! **Data.** The number of the watched process, what it says that it is at, and the width of the
-//! terminal; every other figure is read from the counters. **Lock.** A leaf for the text; the rest are atomics that stand alone. The live line is drawn
-//! by a kernel task, so that it goes on when the program hangs.
+//! **Data.** The number of the watched process, its progress, and the width of the terminal;
+//! everything else is read from the counters. **Lock.** A leaf for the text; the rest are
+//! independent atomics. The live line is drawn by a kernel task, so that it continues when the
+//! program hangs.
 //!
-//! Without a terminal (`columns=0`) nothing is drawn over itself: the line is printed as a plain
-//! one, at longer and longer intervals.
+//! Without a terminal (`columns=0`) nothing is overwritten: the line is printed as a plain one, at
+//! longer and longer intervals.
 
 use core::sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed};
 
@@ -26,25 +27,25 @@ use crate::glue::{self, KernelMm};
 use crate::task::family::{NAME_BYTES, printable};
 use crate::{print, println, smp, task};
 
-/// Before the first drawing: what happens in the first moment is over soon. Each pause is twice
-/// the one before, up to the longest.
+/// The pause before the first drawing, which is short so that short runs show too. Each pause is
+/// twice the previous one, up to the longest.
 const FIRST_PAUSE: Nanos = Nanos::from_millis(25);
 const LONGEST_PAUSE: Nanos = Nanos::from_millis(250);
 /// The same for plain lines.
 const FIRST_PLAIN_PAUSE: Nanos = Nanos::from_millis(1_000);
 const LONGEST_PLAIN_PAUSE: Nanos = Nanos::from_millis(16_000);
-/// The width of a terminal about which the command line says nothing.
+/// The width of a terminal if the command line does not give it.
 const USUAL_COLUMNS: u16 = 80;
-/// Bytes of what a program is at that name the phase; a percentage follows.
+/// Bytes of the progress text that name the phase; a percentage follows.
 const PHASE_BYTES: usize = 11;
-/// How often, and after which pause, a violation is looked at again.
+/// How often, and after which pause, a violation is rechecked.
 const QUIET_TRIES: u32 = 50;
 const QUIET_PAUSE: Nanos = Nanos::from_millis(20);
 const WATCH_KEY: WaitKey = WaitKey(0x6d6f_6e69_746f_7200);
 
 static WATCHED: AtomicU32 = AtomicU32::new(0);
 static COLUMNS: AtomicU16 = AtomicU16::new(USUAL_COLUMNS);
-/// What the program says that it is at, filled up with zeroes.
+/// The program's progress text, padded with zeroes.
 static PROGRESS: IrqLock<[u8; NAME_BYTES]> = IrqLock::new([0; NAME_BYTES]);
 
 /// Shows the zones, their watermarks, and what the descriptors cost.
@@ -67,12 +68,13 @@ pub fn print_zones(mm: &KernelMm, descriptor_bytes: usize) {
     println!("page descriptors: {} KiB, {each} bytes a frame", descriptor_bytes / 1024);
 }
 
-/// How wide the terminal is; 0 if there is none.
+/// Sets the width of the terminal; 0 if there is none.
 pub fn set_columns(columns: u16) {
     COLUMNS.store(columns, Relaxed);
 }
 
-/// What the watched program is at, for the live line; the beginning of a phase is drawn at once.
+/// Sets the progress of the watched program, for the live line; the beginning of a phase is drawn
+/// at once.
 pub fn show_progress(text: [u8; NAME_BYTES]) {
     let before = core::mem::replace(&mut *PROGRESS.lock(), text);
     let (pid, plain) = (WATCHED.load(Relaxed), COLUMNS.load(Relaxed) == 0);
@@ -84,8 +86,8 @@ pub fn show_progress(text: [u8; NAME_BYTES]) {
 /// The task that draws, which sleeps until there is a program to watch.
 pub struct Monitor(());
 
-/// Makes it. To be called before there is any program: what the task takes of memory is then
-/// not missed by one that counts what is free.
+/// Creates the task. To be called before there is any program: a program that counts free memory
+/// must not see the task's allocations.
 pub fn prepare() -> Monitor {
     if task::spawn_kernel("monitor", TaskFlags::empty(), draw).is_err() {
         println!("no memory for the live line");
@@ -109,9 +111,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Ends the live line, shows what happened, and checks the books. The status of the
-    /// run: the program's own, or 128 and the signal that killed it; 3 if the memory
-    /// management's books are wrong.
+    /// Ends the live line, prints the summary, and calls `validate()`. Returns the status of the
+    /// run: the program's own, or 128 and the signal that killed it; 3 if `validate()` finds a
+    /// violation.
     pub fn finish(self, status: i32) -> u8 {
         WATCHED.store(0, Relaxed);
         task::wake(WATCH_KEY);
@@ -126,8 +128,8 @@ impl Watch {
     }
 }
 
-/// Ends what the watched program left behind, on whichever CPU it runs, so that the books
-/// come to rest.
+/// Kills the programs that the watched one left behind, on any CPU, so that the machine becomes
+/// quiet.
 fn end_programs() {
     for _ in 0..QUIET_TRIES {
         if task::kill_programs() == 0 {
@@ -138,9 +140,9 @@ fn end_programs() {
     println!("programs are still running");
 }
 
-/// Validates at a quiet moment, with the other CPUs stopped. A task of this one, or one that was
-/// interrupted where it may sleep, can have begun to work on a page: a violation counts only if
-/// it stays. If no moment is quiet, the books say why.
+/// Validates at a quiet moment, with the other CPUs stopped. A task of this CPU, or one that was
+/// interrupted where it may sleep, may be working on a page: a violation counts only if it
+/// persists. If no moment is quiet, the violation says why.
 fn check_books(mm: &KernelMm) -> bool {
     let look = || smp::with_others_stopped(|| mm.validate()).unwrap_or_else(|_| mm.validate());
     let mut found = None;
@@ -195,7 +197,7 @@ fn draw() -> ! {
     }
 }
 
-/// Shows what the program is at, or else its name.
+/// Shows the program's progress, or else its name.
 fn draw_once(pid: u32, plain: bool) {
     let said = *PROGRESS.lock();
     let mut text = if said[0] == 0 { task::name_of_process(pid).unwrap_or_default() } else { said };
@@ -203,7 +205,7 @@ fn draw_once(pid: u32, plain: bool) {
     let columns = if plain { USUAL_COLUMNS } else { COLUMNS.load(Relaxed) };
     let line = Line { progress, figures: figures(glue::mm()), columns: columns.into() };
     match plain {
-        // A line that cannot be drawn now is drawn the next time.
+        // If the line cannot be drawn now, it is drawn the next time.
         false => _ = console::draw(format_args!("{line}")),
         true => _ = console::print_between(format_args!("{line}\n")),
     }
@@ -223,8 +225,7 @@ fn figures(mm: &KernelMm) -> Figures {
     }
 }
 
-/// What happened in three sentences, then everything that was counted, and why reclaim decided
-/// as it did.
+/// The three sentences, then all counters, and the reasons of reclaim's decisions.
 fn print_summary(mm: &KernelMm, elapsed: Nanos) {
     let count = |event| mm.event(event);
     println!("\nwhat happened:");

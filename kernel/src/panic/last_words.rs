@@ -1,4 +1,4 @@
-//! What a kernel says that cannot go on: a message and the backtrace. The panic handler.
+//! The output of a kernel that cannot continue: a message and the backtrace. The panic handler.
 
 use core::arch::asm;
 use core::fmt;
@@ -14,7 +14,7 @@ use crate::arch::mmu::slots;
 use crate::drivers::console::print_urgently;
 use crate::drivers::exit::{STATUS_PANIC, exit, stop};
 
-/// The affinity of the CPU whose message is under way, plus 1.
+/// The affinity of the CPU that is printing its message, plus 1.
 static PANICKING: AtomicU64 = AtomicU64::new(0);
 
 /// Prints a message and the backtrace from frame pointer `frame` on, and ends the run
@@ -44,7 +44,7 @@ fn stack_of(frame: u64) -> Option<Range<u64>> {
 }
 
 fn read_frame(at: u64) -> [u64; 2] {
-    // SAFETY: `walk` asks for two aligned words inside the stack that some code ran on.
+    // SAFETY: `walk` reads two aligned words inside the stack that some code ran on.
     unsafe { (at as *const [u64; 2]).read_volatile() }
 }
 

@@ -1,6 +1,6 @@
 //! The device: its memory, submission, and the task that serves its queue.
 //!
-//! Locks and their order are told at the head of [`super`].
+//! The head of [`super`] describes the locks and their order.
 
 use core::fmt;
 use core::sync::atomic::{
@@ -24,13 +24,13 @@ use crate::bootargs::RamdiskArgs;
 use crate::task::fair::Class;
 use crate::task::{self, SpawnError};
 
-/// Requests that fit into the queue.
+/// The capacity of the queue.
 const QUEUE: usize = 128;
 
 /// The number of the one RAM disk.
 const RAM_DISK: DeviceId = DeviceId(0);
 
-/// Waiting for requests, and waiting for room: keys with a bit pattern of this module's.
+/// Keys for waiting for requests and for room, with a bit pattern of this module.
 const SERVER_KEY: WaitKey = WaitKey(0x7264_0000_0000_0001);
 const ROOM_KEY: WaitKey = WaitKey(0x7264_0000_0000_0002);
 
@@ -40,11 +40,11 @@ static DISK: Once<RamDisk, Yield> = Once::new();
 pub struct RamDisk {
     place: Extents,
     queue: IrqLock<Ring<Bio, QUEUE>>,
-    /// The server should look at the queue.
+    /// Set when the server should check the queue.
     kicked: AtomicBool,
-    /// How it misbehaves.
+    /// Its delays and faults.
     pub knobs: Knobs,
-    /// What it has done.
+    /// Its statistics.
     pub counters: Counters,
 }
 
@@ -68,15 +68,14 @@ impl fmt::Display for StartError {
 
 impl core::error::Error for StartError {}
 
-/// Makes the RAM of `place` the RAM disk, formatted with an ordinary swap header, and starts
-/// the task that serves its queue, whose body is to call [`serve`]. Returns its number and
-/// blocks.
+/// Makes the RAM of `place` the RAM disk, formatted with an ordinary swap header, and starts the
+/// task that serves its queue, whose body must call [`serve`]. Returns its number and blocks.
 ///
 /// # Errors
 /// [`StartError`].
 ///
 /// # Safety
-/// The pieces are RAM in the linear map that nobody else uses, for ever.
+/// The pieces are RAM in the linear map that is never used for anything else.
 pub unsafe fn start(
     place: Extents,
     args: &RamdiskArgs,
@@ -130,7 +129,7 @@ pub fn plug() {
     plugs.store(plugs.load(Relaxed) + 1, Relaxed);
 }
 
-/// Sends off what was held back since the [`plug`] that this undoes.
+/// Submits what was held back since the [`plug`] that this undoes.
 #[inline]
 pub fn unplug() {
     let plugs = &task::current().plugs;
@@ -141,7 +140,7 @@ pub fn unplug() {
     }
 }
 
-/// Sends off what was held back, as a task with plugs is about to sleep; the plugs stay.
+/// Submits what was held back, when a task with plugs is about to sleep; the plugs stay.
 pub fn send_off() {
     if let Some(disk) = DISK.get()
         && !disk.knobs.direct()
@@ -150,24 +149,24 @@ pub fn send_off() {
     }
 }
 
-/// Requests complete inline.
+/// Whether requests complete inline.
 pub fn is_synchronous(device: DeviceId) -> bool {
     disk(device).is_some_and(|d| d.knobs.direct())
 }
 
-/// The queue is more than seven eighths full.
+/// Whether the queue is more than seven eighths full.
 pub fn is_congested(device: DeviceId) -> bool {
     disk(device).is_some_and(|d| !d.knobs.direct() && d.queue.lock().is_congested())
 }
 
-/// The blocks hold nothing of interest any more. Nothing has to be done about memory.
+/// The contents of the blocks are no longer needed. For memory there is nothing to do.
 pub fn discard(device: DeviceId, _first: u32, blocks: u32) {
     if let Some(disk) = disk(device) {
         Counters::bump(&disk.counters.discards, u64::from(blocks));
     }
 }
 
-/// Serves the queue, in a task of its own, and hands on what is complete.
+/// Serves the queue, in a task of its own, and passes completions on.
 pub fn serve(complete: impl Fn(Completion)) -> ! {
     let disk = DISK.get().expect("the device is made before its task");
     loop {
@@ -244,7 +243,7 @@ impl RamDisk {
     }
 
     fn kick(&self) {
-        // Release pairs with the server's Acquire: it finds what was queued.
+        // Release pairs with the server's Acquire: it sees what was queued.
         self.kicked.store(true, Release);
         task::wake(SERVER_KEY);
     }

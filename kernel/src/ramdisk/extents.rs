@@ -1,9 +1,9 @@
-//! Where the blocks of a RAM disk lie: a few ranges of memory, one after the other.
+//! Where the blocks of a RAM disk are: a few ranges of memory, one after the other.
 //!
-//! Memory is rarely one piece: the initrd and the device tree may lie in the midst of it. So
-//! a disk is made of the largest pieces that there are. Block numbers run through the pieces
-//! in the order in which they were added, which is by size where boot makes the disk, so
-//! that most requests end at the first comparison.
+//! Memory is rarely one piece: the initrd and the device tree may lie in the middle of it. So a
+//! disk is made of the largest pieces. Block numbers run through the pieces in the order in which
+//! they were added, which is by size when the boot code makes the disk, so that most requests need
+//! one comparison.
 //!
 //! Pure; no lock. It is built at boot and never changes afterwards.
 
@@ -12,7 +12,7 @@ use core::fmt;
 use mm_reclaim::memblock::Region;
 use mm_reclaim::units::{PAGE_SIZE, PhysAddr};
 
-/// Pieces that a disk is made of at most.
+/// The most pieces of a disk.
 pub const MAX_EXTENTS: usize = 8;
 
 /// A piece: blocks `first` to below `end`.
@@ -34,20 +34,20 @@ impl Extent {
     }
 }
 
-/// The place of a disk.
+/// The memory of a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extents {
     list: [Extent; MAX_EXTENTS],
     len: usize,
 }
 
-/// A piece was refused: there are as many as there may be, it is no whole number of pages,
-/// or more blocks than 32 bits count.
+/// A piece was refused: there are too many, it is not a whole number of pages, or there are more
+/// blocks than 32 bits can count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoExtent(pub Region);
 
 impl Extents {
-    /// No place yet.
+    /// No pieces yet.
     pub const fn new() -> Self {
         let none = Extent { first: 0, end: 0, start: PhysAddr(0) };
         Self { list: [none; MAX_EXTENTS], len: 0 }
@@ -82,7 +82,7 @@ impl Extents {
         self.list[..self.len].iter().map(Extent::region)
     }
 
-    /// Where a block lies; `None` behind the last.
+    /// The address of a block; `None` beyond the last.
     #[inline(always)]
     pub fn address(&self, block: u32) -> Option<PhysAddr> {
         let first = &self.list[0];
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(disk.regions().collect::<Vec<_>>(), pieces);
     }
 
-    /// Behind the last block there is nothing, however far.
+    /// Beyond the last block there is nothing.
     #[test]
     fn a_block_behind_the_last_lies_nowhere() {
         let disk = extents(&[region(0x9000_0000, 5), region(0x4000_0000, 2)]);

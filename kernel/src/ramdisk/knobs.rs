@@ -1,4 +1,4 @@
-//! How a RAM disk misbehaves on request: slow, narrow, failing.
+//! Configurable misbehaviour of a RAM disk: delay, low bandwidth, faults.
 //!
 //! **Data.** A few numbers, set at boot or while it runs. **Owner.** The device. **Lock.**
 //! None: each number is an atomic of its own, and [`Knobs::direct`] is derived from the
@@ -50,7 +50,7 @@ impl Fault {
     }
 }
 
-/// Another number for each number, without a pattern that a workload could share (the
+/// A bijective scrambling of numbers, so that there is no pattern that a workload could match (the
 /// finalizer of MurmurHash3).
 const fn scattered(count: u32) -> u32 {
     let mut x = count;
@@ -72,37 +72,37 @@ impl Knobs {
         }
     }
 
-    /// The device completes requests inline.
+    /// Whether the device completes requests inline.
     #[inline(always)]
     pub fn direct(&self) -> bool {
         self.direct.load(Relaxed)
     }
 
-    /// Every request goes through the queue.
+    /// Sets whether every request goes through the queue.
     pub fn set_queue(&self, on: bool) {
         self.queue.store(on, Relaxed);
         self.derive();
     }
 
-    /// A request takes this long at least.
+    /// Sets the least time that a request takes.
     pub fn set_delay_us(&self, delay: u32) {
         self.delay_us.store(delay, Relaxed);
         self.derive();
     }
 
-    /// No more than so many KiB pass in a second.
+    /// Limits the KiB transferred per second.
     pub fn set_bandwidth(&self, kib_per_second: u32) {
         self.kib_per_second.store(kib_per_second, Relaxed);
         self.derive();
     }
 
-    /// Every `every`-th request of the direction fails, counted from now on.
+    /// Makes every `every`-th request of the direction fail, counted from now on.
     pub fn set_fault(&self, direction: Direction, every: u32) {
         self.fault(direction).set(every, false);
         self.derive();
     }
 
-    /// One in `n` requests of the direction fails, without a pattern; the same ones each time.
+    /// Makes one in `n` requests of the direction fail, without a pattern; the same ones each time.
     pub fn set_random_fault(&self, direction: Direction, n: u32) {
         self.fault(direction).set(n, true);
         self.derive();
@@ -122,12 +122,12 @@ impl Knobs {
         self.direct.store(!(self.queue.load(Relaxed) || slow || failing), Relaxed);
     }
 
-    /// The next request of the direction is to fail. Counts it.
+    /// Counts a request of the direction; returns whether it must fail.
     pub fn fails(&self, direction: Direction) -> bool {
         self.fault(direction).is_due()
     }
 
-    /// How long a page takes.
+    /// The time for a page.
     pub fn time_of_page(&self) -> Nanos {
         let delay = u64::from(self.delay_us.load(Relaxed)) * 1000;
         let transfer = match u64::from(self.kib_per_second.load(Relaxed)) {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     /// SWAP-06: the device is synchronous only with no delay, limit or fault set and not
-    /// forced into its queue, and is so again when they are taken back.
+    /// forced into its queue, and is so again when they are reset.
     #[test]
     fn any_knob_makes_the_device_asynchronous() {
         type Turn = fn(&Knobs, bool);
@@ -181,7 +181,7 @@ mod tests {
         }
     }
 
-    /// SWAP-07: one in n fails, in no regular distance, and the same ones again.
+    /// SWAP-07: one in n fails, at irregular distances, and the same ones again.
     #[test]
     fn one_in_n_fails_at_random() {
         let failing = || {

@@ -7,15 +7,15 @@
 //! | [`extents`] | which memory is which block: pure, tested on the host |
 //! | `disk` | the device: memory, submission, the task that serves the queue |
 //!
-//! **Data.** A few ranges of RAM that boot carved out of the zones, a queue, knobs, counters.
-//! **Owner.** The device, for ever. **Lock.** One around the queue, a leaf; blocks
-//! need none, since the crate never has two transfers of one block under way.
+//! **Data.** A few ranges of RAM that the boot code carved out of memory, a queue, knobs, counters.
+//! **Owner.** The device, permanently. **Lock.** One around the queue, a leaf; blocks need none,
+//! since the crate never has two concurrent transfers of one block.
 //!
-//! **Two ways.** With no delay, limit or fault set, and not forced, the device is
-//! synchronous: `submit` copies the page and returns the completion. Else the request is
-//! queued, and a task of the device's own serves it later and hands the completion to whom
-//! the boot names, which is `Mm::complete`. A submitter who finds the queue full sleeps. While a task has the device
-//! plugged, its requests lie in the queue without waking that task.
+//! **Two modes.** With no delay, limit or fault set, and not forced, the device is synchronous:
+//! `submit` copies the page and returns the completion. Else the request is queued, and the
+//! device's own task serves it later and passes the completion to a function that the boot code
+//! sets, which is `Mm::complete`. A submitter that finds the queue full sleeps. While a task has
+//! the device plugged, its requests stay in the queue without waking the device's task.
 
 pub mod extents;
 pub mod knobs;
@@ -32,16 +32,16 @@ pub use disk::{
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a device has done.
+/// The statistics of a device.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Pages read.
     pub reads: AtomicU64,
     /// Pages written.
     pub writes: AtomicU64,
-    /// Requests that were failed on purpose.
+    /// Requests that failed on purpose.
     pub faults: AtomicU64,
-    /// Blocks that the crate gave up.
+    /// Blocks that the crate discarded.
     pub discards: AtomicU64,
     /// Requests that went through the queue.
     pub queued: AtomicU64,
@@ -50,7 +50,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Nothing was done yet.
+    /// All zero.
     pub const fn new() -> Self {
         Self {
             reads: AtomicU64::new(0),
@@ -62,8 +62,8 @@ impl Counters {
         }
     }
 
-    /// One more, or several. Losing a count to a race of two CPUs is harmless here; on one
-    /// CPU a preempted increment could be lost too, and is.
+    /// Adds to a counter. Losing a count to a race is harmless here: of two CPUs, or of a preempted
+    /// task on one.
     #[inline(always)]
     #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "only the device counts"))]
     fn bump(counter: &AtomicU64, by: u64) {

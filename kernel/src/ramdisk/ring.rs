@@ -1,4 +1,4 @@
-//! A bounded queue. Pure; its user puts it behind a lock.
+//! A bounded queue. Pure; its user guards it by a lock.
 
 /// A queue of at most `N` items, first in, first out.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl<T, const N: usize> Ring<T, N> {
     /// Appends `item`.
     ///
     /// # Errors
-    /// Gives `item` back if the queue is full.
+    /// Returns `item` if the queue is full.
     pub fn push(&mut self, item: T) -> Result<(), T> {
         if self.len == N {
             return Err(item);
@@ -40,17 +40,17 @@ impl<T, const N: usize> Ring<T, N> {
         self.len
     }
 
-    /// There is nothing in it.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// There is no room.
+    /// Whether the queue is full.
     pub fn is_full(&self) -> bool {
         self.len == N
     }
 
-    /// More than seven eighths are taken: the device has more requests than it likes.
+    /// Whether more than seven eighths are used: the device is congested.
     pub fn is_congested(&self) -> bool {
         self.len > N - N / 8
     }
@@ -66,7 +66,7 @@ impl<T, const N: usize> Default for Ring<T, N> {
 mod tests {
     use super::*;
 
-    /// SWAP-06: requests are served in the order in which they came, round and round.
+    /// SWAP-06: requests are served in order, across many wrap-arounds.
     #[test]
     fn items_come_out_in_order_across_the_wrap() {
         let mut ring = Ring::<u32, 3>::new();

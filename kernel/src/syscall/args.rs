@@ -9,7 +9,7 @@ use mm_reclaim::units::{PAGE_SIZE, Vpn};
 
 use super::errno::{EBADF, EINVAL, ENOMEM, ENOSYS, Errno};
 
-/// The page behind the last user page.
+/// The page after the last user page.
 const END: u64 = 1 << 27;
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -17,9 +17,9 @@ bitflags::bitflags! {
     /// The flags of `mmap`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct MapFlags: u64 {
-        /// Changes are seen by others.
+        /// Changes are visible to others.
         const SHARED = 0x1;
-        /// Changes are the process's own.
+        /// Changes are private to the process.
         const PRIVATE = 0x2;
         /// At the given address, whatever is there.
         const FIXED = 0x10;
@@ -72,7 +72,7 @@ pub fn touched_pages(start: u64, len: u64) -> Result<Range<Vpn>, Errno> {
 }
 
 /// The pages of `len` bytes from `start` on, for `madvise`, and whether they are all in user
-/// space: what lies above is a hole, which is reported after the rest was advised.
+/// space: the part above is a hole, which is reported after the rest was advised.
 ///
 /// # Errors
 /// `EINVAL` for a misaligned start or a range that wraps.
@@ -113,8 +113,8 @@ pub fn prot(bits: u64) -> Result<Prot, Errno> {
 /// The flags of a mapping that this kernel has: anonymous and private.
 ///
 /// # Errors
-/// `EINVAL` for what Linux refuses too, `EBADF` for a file, since none is ever open, and
-/// `ENOSYS` for what Linux has and this kernel has not.
+/// `EINVAL` for what Linux refuses too, `EBADF` for a file, since none is ever open, and `ENOSYS`
+/// for what Linux supports but this kernel does not.
 pub fn map_flags(bits: u64) -> Result<MapFlags, Errno> {
     let flags = MapFlags::from_bits_truncate(bits);
     match bits & 0xf {
@@ -128,10 +128,10 @@ pub fn map_flags(bits: u64) -> Result<MapFlags, Errno> {
     if MapFlags::from_bits(bits).is_none() { Err(ENOSYS) } else { Ok(flags) }
 }
 
-/// A time that a program gave as seconds and nanoseconds, in nanoseconds.
+/// Converts a program's seconds and nanoseconds to nanoseconds.
 ///
 /// # Errors
-/// `EINVAL` for a negative time, or a second or more of nanoseconds.
+/// `EINVAL` for a negative time, or nanoseconds of a second or more.
 pub fn nanos(seconds: u64, nanos: u64) -> Result<u64, Errno> {
     if i64::try_from(seconds).is_err() || nanos >= 1_000_000_000 {
         return Err(EINVAL);
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// LAZY-01: an advice reaches what is in user space, and is told of what is not.
+    /// LAZY-01: advice applies to the part in user space, and the rest is reported.
     #[test]
     fn advice_is_given_as_far_as_user_space_goes() {
         let last = END as u32;
@@ -189,8 +189,8 @@ mod tests {
         assert_eq!(page_count((END + 1) * PAGE), Err(ENOMEM));
     }
 
-    /// What the benchmark and ordinary allocators ask for is accepted, the rest refused
-    /// with Linux's number or as not there.
+    /// The flags that the benchmark and ordinary allocators use are accepted, the rest refused with
+    /// Linux's number or as unsupported.
     #[test]
     fn map_flags_are_told_apart() {
         assert!(map_flags(0x22).is_ok());

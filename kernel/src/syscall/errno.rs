@@ -1,11 +1,11 @@
-//! Error numbers, as Linux has them.
+//! Error numbers, as in Linux.
 
 /// Why a system call failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(pub u16);
 
 impl Errno {
-    /// What `x0` holds then: the negative number.
+    /// The value of `x0`: the negative number.
     pub const fn as_return_value(self) -> u64 {
         (self.0 as u64).wrapping_neg()
     }

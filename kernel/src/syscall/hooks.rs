@@ -1,5 +1,5 @@
-//! What test programs may ask of the kernel beyond Linux's calls, where the command line lets
-//! them (`test.hooks`): options of `prctl` that are this kernel's own.
+//! Additional calls for test programs, if the command line allows them (`test.hooks`): options of
+//! `prctl` that are this kernel's own.
 //!
 //! **Data.** One flag, set at boot.
 
@@ -19,7 +19,7 @@ const MOST_PAIRS: u64 = 1 << 20;
 
 static ALLOWED: AtomicBool = AtomicBool::new(false);
 
-/// Lets programs use what is here.
+/// Allows programs to use these calls.
 pub fn allow() {
     ALLOWED.store(true, Relaxed);
 }
@@ -28,9 +28,8 @@ fn allowed() -> Result<(), Errno> {
     if ALLOWED.load(Relaxed) { Ok(()) } else { Err(EPERM) }
 }
 
-/// Turns a knob of the RAM disk. The upper half of the argument names it: 0 a delay in
-/// microseconds, 1 and 2 one in how many reads and writes fails at random. The lower half is
-/// the value.
+/// Sets a knob of the RAM disk. The upper half of the argument names it: 0 a delay in microseconds,
+/// 1 and 2 one in how many reads and writes fails at random. The lower half is the value.
 pub(super) fn turn_knob(argument: u64) -> Result<u64, Errno> {
     allowed()?;
     let disk = ramdisk::disk(DeviceId(0)).ok_or(ENOENT)?;
@@ -44,8 +43,8 @@ pub(super) fn turn_knob(argument: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// Allocates and frees a page so many times; the ticks that it took. The upper half of the
-/// argument says by which door: 0 the allocator's, 1 the per-CPU list's alone.
+/// Allocates and frees a page a number of times; returns the ticks that it took. The upper half of
+/// the argument says through which interface: 0 the allocator's, 1 only the per-CPU list's.
 pub(super) fn time_pairs(argument: u64) -> Result<u64, Errno> {
     allowed()?;
     let pairs = argument & 0xffff_ffff;

@@ -24,7 +24,7 @@ pub(super) fn write(fd: u64, from: u64, len: u64) -> Result<u64, Errno> {
         let at = from.checked_add(done).ok_or(EFAULT)?;
         match copy_from_user(part, at) {
             Ok(()) => console::write_bytes(part),
-            // What was written counts; the bad pointer is told by the next call.
+            // Returns what was written; the next call reports the bad pointer.
             Err(_) if done > 0 => break,
             Err(fault) => return Err(fault.into()),
         }
@@ -34,7 +34,7 @@ pub(super) fn write(fd: u64, from: u64, len: u64) -> Result<u64, Errno> {
     Ok(done)
 }
 
-/// Every clock shows the time since the counter was at zero: there is no calendar.
+/// Every clock shows the time since the counter was at zero: there is no real-time clock.
 pub(super) fn clock_gettime(clock: u64, out: u64) -> Result<u64, Errno> {
     // Real time, monotonic, raw, coarse and boot time.
     if !matches!(clock, 0 | 1 | 4..=7) {

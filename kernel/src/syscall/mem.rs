@@ -1,6 +1,6 @@
 //! Memory: `mmap` and its relatives, `sysinfo`, `getrusage`.
 //!
-//! Nothing is decided here: arguments become the crate's units, and its errors numbers.
+//! No policy here: arguments are converted to the crate's units, and its errors to numbers.
 
 use core::ops::Range;
 
@@ -85,13 +85,13 @@ fn place(
         mm.munmap(space, range.clone())?;
         return Ok(mm.mmap(space, Place::Fixed(range.start), pages, prot, area_flags)?);
     }
-    // An address without MAP_FIXED is a hint; the crate passes over one that it cannot follow.
+    // An address without MAP_FIXED is a hint; the crate ignores one that it cannot follow.
     let hint = Vpn::of(address / PAGE_SIZE as u64 * PAGE_SIZE as u64);
     let place = hint.filter(|vpn| *vpn >= USER_START).map_or(Place::Anywhere, Place::Hint);
     Ok(mm.mmap(space, place, pages, prot, area_flags)?)
 }
 
-/// Makes pages present, as far as memory lasts: failure is not the mapping's.
+/// Makes pages present, as far as memory allows: the mapping succeeds regardless.
 fn populate(space: SpaceId, range: Range<Vpn>, prot: Prot) {
     let access = if prot.contains(Prot::WRITE) {
         Access::Write
@@ -145,7 +145,7 @@ pub(super) fn munlock(address: u64, len: u64) -> Result<u64, Errno> {
 
 pub(super) fn madvise(address: u64, len: u64, advice: u64) -> Result<u64, Errno> {
     let advice = match advice {
-        // Normal, random, sequential, will need, huge pages or not: nothing to be done.
+        // Normal, random, sequential, will need, huge pages or not: nothing to do.
         0..=3 | 14 | 15 => Advice::Normal,
         4 => Advice::DontNeed,
         20 => Advice::Cold,
@@ -160,7 +160,7 @@ pub(super) fn madvise(address: u64, len: u64, advice: u64) -> Result<u64, Errno>
 }
 
 /// `struct sysinfo`: uptime, three loads, total, free, shared and buffered memory, total and
-/// free swap, the number of processes, two of high memory, and the unit, a 32-bit number.
+/// free swap, the number of processes, two fields for high memory, and the unit, a 32-bit number.
 pub(super) fn sysinfo(out: u64) -> Result<u64, Errno> {
     let mm = glue::mm();
     let uptime = timer::now().0 / 1_000_000_000;
@@ -191,7 +191,7 @@ pub(super) fn getrusage(who: u64, out: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// How much the out-of-memory killer prefers or spares the caller.
+/// Sets how much the out-of-memory killer prefers or spares the caller.
 pub(super) fn set_oom_score_adj(argument: u64) -> Result<u64, Errno> {
     let adj = i16::try_from(argument.cast_signed()).map_err(|_| EINVAL)?;
     glue::mm().set_oom_score_adj(space()?, adj).map_err(|_| EINVAL)?;

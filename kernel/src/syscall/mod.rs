@@ -1,19 +1,18 @@
-//! System calls, under the numbers that Linux has for them on arm64.
+//! System calls, with Linux's numbers on arm64.
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `table` | which number is which call |
+//! | `table` | dispatch by number |
 //! | [`errno`] | error numbers |
 //! | [`args`] | ranges and flags, checked: pure, tested on the host |
 //! | `mem` | `mmap` and its relatives, `sysinfo`, `getrusage` |
 //! | `process` | `fork`, `wait4`, `kill`, `exit`, names |
 //! | `io` | `write`, clocks, sleep |
 //! | `swap` | `swapon`, `swapoff` |
-//! | [`hooks`] | what test programs may ask for |
+//! | [`hooks`] | additional calls for test programs |
 //!
-//! **Data.** The caller's registers. **Lock.** None is held on entry. Every argument is
-//! hostile until checked; what is wrong is answered with an error number, and an unknown
-//! call with `ENOSYS`.
+//! **Data.** The caller's registers. **Lock.** None is held on entry. No argument is trusted until
+//! checked; a wrong one gives an error number, and an unknown call `ENOSYS`.
 
 pub mod args;
 pub mod errno;

@@ -20,7 +20,7 @@ const PR_SET_NAME: u64 = 15;
 const PR_SET_OOM_SCORE_ADJ: u64 = 0x4f4f_4d00;
 /// `prctl`: time the page allocator. This kernel's own, for tests.
 const PR_TIME_PAIRS: u64 = 0x7470_7000;
-/// `prctl`: what the caller is at, for the live line. This kernel's own.
+/// `prctl`: set the caller's progress, for the live line. This kernel's own.
 const PR_SHOW_PROGRESS: u64 = 0x7072_6f00;
 /// `prctl`: make swap slow or failing. This kernel's own, for tests.
 const PR_TURN_RAMDISK_KNOB: u64 = 0x7264_6b00;
@@ -39,17 +39,17 @@ pub(super) fn exit(code: u64) -> ! {
     task::exit(task::exited_with(code as i32))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the table of calls wants one type")]
+#[expect(clippy::unnecessary_wraps, reason = "the table of calls needs one type")]
 pub(super) fn getpid() -> Result<u64, Errno> {
     Ok(u64::from(task::pids().0))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the table of calls wants one type")]
+#[expect(clippy::unnecessary_wraps, reason = "the table of calls needs one type")]
 pub(super) fn getppid() -> Result<u64, Errno> {
     Ok(u64::from(task::pids().1))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the table of calls wants one type")]
+#[expect(clippy::unnecessary_wraps, reason = "the table of calls needs one type")]
 pub(super) fn sched_yield() -> Result<u64, Errno> {
     task::yield_cpu();
     Ok(0)
@@ -70,7 +70,7 @@ pub(super) fn wait4(pid: u64, status: u64, options: u64, usage: u64) -> Result<u
     let which = match pid as i32 {
         -1 | 0 => Which::Any,
         n if n > 0 => Which::Pid(n as u32),
-        // Process groups do not exist, so nobody is in one.
+        // There are no process groups, so no child is in one.
         _ => return Err(ECHILD),
     };
     let block = options & WNOHANG == 0;
@@ -115,13 +115,13 @@ fn set_name(argument: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// The name stays the program's: what it is at is shown beside it.
+/// The progress is shown in addition to the program's name.
 fn show_progress(argument: u64) -> Result<u64, Errno> {
     monitor::show_progress(short_text(argument)?.0);
     Ok(0)
 }
 
-/// Up to fifteen bytes of the program's, filled up with zeroes, and how many there are.
+/// Reads up to fifteen bytes from the program, padded with zeroes; returns them and their number.
 fn short_text(argument: u64) -> Result<([u8; NAME_BYTES], usize), Errno> {
     let mut text = [0; NAME_BYTES];
     let len = string_from_user(&mut text[..NAME_BYTES - 1], argument).map_err(|_| EFAULT)?;

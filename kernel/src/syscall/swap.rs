@@ -1,4 +1,4 @@
-//! `swapon` and `swapoff`. The devices are named as files would be: `/dev/ram0`.
+//! `swapon` and `swapoff`. The devices are named like files: `/dev/ram0`.
 
 use mm_reclaim::env::DeviceId;
 use mm_reclaim::{SwapOffError, SwapOnError};
@@ -37,7 +37,7 @@ impl From<SwapOffError> for Errno {
 }
 
 /// Takes a device that was taken out of use into use again.
-#[inline(never)] // A page lies in its frame, and would in that of every system call.
+#[inline(never)] // Its frame holds a page, and must not be part of `dispatch`'s.
 pub(super) fn swapon(path: u64, flags: u64) -> Result<u64, Errno> {
     if flags & !(SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK) != 0 {
         return Err(EINVAL);
@@ -49,7 +49,7 @@ pub(super) fn swapon(path: u64, flags: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
-/// Brings every page of a device back into memory.
+/// Reads every page of a device back into memory.
 pub(super) fn swapoff(path: u64) -> Result<u64, Errno> {
     glue::mm().swapoff(device_at(path)?)?;
     Ok(0)

@@ -1,10 +1,10 @@
-//! Which number is which call.
+//! The dispatch of system calls by number.
 
 use super::errno::{ENOSYS, Errno};
 use super::{io, mem, process, swap};
 use crate::arch::trap::TrapFrame;
 
-/// Does what the registers ask for and leaves the answer in `x0`.
+/// Executes the call in the registers and leaves the result in `x0`.
 pub fn dispatch(frame: &mut TrapFrame) {
     let answer = call(frame);
     frame.x[0] = answer.unwrap_or_else(Errno::as_return_value);

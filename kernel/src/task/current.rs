@@ -1,7 +1,7 @@
-//! A task's own data, reached without a lock.
+//! A task's own data, accessed without a lock.
 //!
 //! **Data.** One [`Task`] for each place of the task table. **Owner.** The task itself, and its
-//! creator before it runs; of its registers see [`Thread`]. Others only set bits of `flags` and
+//! creator before it runs; for its registers see [`Thread`]. Others only set bits of `flags` and
 //! the number of the killing signal. **Lock.** None.
 
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
@@ -20,19 +20,19 @@ use crate::arch::mmu::STACK_SIZE;
 pub struct Task {
     /// [`TaskFlags`].
     flags: AtomicU8,
-    /// It exited, and its CPU has still to say that it left its stack.
+    /// It exited, and its CPU may still be on its stack.
     exited: AtomicBool,
     /// The signal that a killed task dies of.
     signal: AtomicU8,
     id: AtomicU16,
-    /// How many plugs it holds on the block devices.
+    /// The number of plugs that it holds on the block devices.
     pub plugs: AtomicU16,
-    /// The name of its address space as a number; 0 for none, so that a task that does not
-    /// exist is all zeroes and the table takes no room in the image.
+    /// The name of its address space as a number; 0 for none, so that an unused entry is all zeroes
+    /// and the table takes no room in the image.
     space: AtomicU64,
     /// The end of its stack; 0 for the boot task, whose stack is part of the image.
     stack_top: AtomicU64,
-    /// What the processor knows of it.
+    /// Its processor state.
     pub thread: Thread,
 }
 
@@ -50,8 +50,8 @@ impl TaskId {
 #[inline(always)]
 pub fn current() -> &'static Task {
     let task = cpu::this().current.load(Ordering::Relaxed).cast::<Task>();
-    // SAFETY: only `sched` writes the pointer, first before the CPU knows where its data are, and
-    // always one into the static table.
+    // SAFETY: only `sched` writes the pointer, first before the CPU has its per-CPU data, and
+    // always a pointer into the static table.
     unsafe { &*task }
 }
 
@@ -61,7 +61,7 @@ pub fn current_id() -> TaskId {
     current().id()
 }
 
-/// The name of a task, filled up with zeroes.
+/// The name of a task, padded with zeroes.
 pub fn name_of(id: TaskId) -> [u8; NAME_BYTES] {
     super::state::lock().family.get(id).map_or([0; NAME_BYTES], |p| p.name)
 }
@@ -80,7 +80,7 @@ impl Task {
         }
     }
 
-    /// Makes the place a new task's, which runs no user program yet.
+    /// Resets the place for a new task, which runs no user program yet.
     pub(super) fn reset(&self, id: TaskId, flags: TaskFlags) {
         self.flags.store(flags.bits(), Ordering::Relaxed);
         self.exited.store(false, Ordering::Relaxed);
@@ -97,7 +97,7 @@ impl Task {
         TaskId(self.id.load(Ordering::Relaxed))
     }
 
-    /// What the memory management knows about it.
+    /// Its flags for the memory management.
     #[inline(always)]
     pub fn flags(&self) -> TaskFlags {
         TaskFlags::from_bits_truncate(self.flags.load(Ordering::Relaxed))
@@ -119,13 +119,13 @@ impl Task {
         old & flag.bits() != 0
     }
 
-    /// It was killed and has not exited yet.
+    /// Whether it was killed and has not exited yet.
     #[inline(always)]
     pub fn is_dying(&self) -> bool {
         self.flags().contains(TaskFlags::DYING)
     }
 
-    /// It runs a user program.
+    /// Whether it runs a user program.
     #[inline(always)]
     pub fn is_user(&self) -> bool {
         self.thread.is_user()
@@ -143,7 +143,7 @@ impl Task {
         self.thread.set_tables(ttbr0);
     }
 
-    /// Takes its address space away.
+    /// Removes its address space.
     pub(super) fn clear_space(&self) -> Option<SpaceId> {
         let space = self.space();
         self.thread.clear_tables();
@@ -151,7 +151,7 @@ impl Task {
         space
     }
 
-    /// The signal that a killed task dies of: the first one counts.
+    /// The signal that a killed task dies of: only the first one is kept.
     pub(super) fn set_signal(&self, number: u8) {
         let _ = self.signal.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -173,12 +173,12 @@ impl Task {
         self.stack_top.store(top, Ordering::Relaxed);
     }
 
-    /// The end of its stack, if it is one that was mapped for it.
+    /// The end of its stack, if that was mapped for it.
     pub(super) fn stack_top(&self) -> Option<u64> {
         Some(self.stack_top.load(Ordering::Relaxed)).filter(|top| *top != 0)
     }
 
-    /// The lowest address of its stack; 0 where there is no guard below it.
+    /// The lowest address of its stack; 0 if there is no guard below it.
     #[inline]
     pub fn stack_low(&self) -> u64 {
         self.stack_top.load(Ordering::Relaxed).saturating_sub(STACK_SIZE)

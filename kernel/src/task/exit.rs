@@ -1,8 +1,8 @@
-//! How tasks go: exit, kill, burial, and the parent's wait.
+//! How tasks end: exit, kill, cleanup, and the parent's wait.
 //!
-//! **Data.** The scheduler's state. **Lock.** The scheduler lock. **Order of an exit.** The
-//! task gives up its address space, then its place among the living, then the CPU; the task
-//! that runs next frees its stack and tells the parent.
+//! **Data.** The scheduler's state. **Lock.** The scheduler lock. **Order of an exit.** The task
+//! releases its address space, then leaves the set of living tasks, then the CPU; the task that
+//! runs next frees its stack and notifies the parent.
 //!
 //! A kill (BUDY-10) sets flags and ends the victim's killable waits; it takes effect at the
 //! victim's next return to user mode.
@@ -19,7 +19,7 @@ use super::{TaskId, killed_by, sched, signal, state, wait, wake};
 use crate::arch::{context, cpu, paging};
 use crate::drivers::timer;
 
-/// Memory ran out, and the first program was the one to go.
+/// Whether the first program was killed because memory ran out.
 static INIT_KILLED_FOR_MEMORY: AtomicBool = AtomicBool::new(false);
 
 /// Ends the running task. `status` is what its parent's `wait4` reports.
@@ -43,7 +43,7 @@ pub fn exit(status: i32) -> ! {
     unreachable!("a task that exited was run again");
 }
 
-/// The running task was killed: ends it.
+/// Ends the running task, which was killed.
 pub fn exit_killed() -> ! {
     let number = match super::current().signal() {
         0 => signal::SIGKILL,
@@ -65,12 +65,12 @@ fn leave_space(task: &'static super::Task) {
     }
 }
 
-/// The running task dies of `number` at its return to user mode.
+/// Makes the running task die of signal `number` at its return to user mode.
 pub fn kill_current(number: u8) {
     kill(|_| Some(super::current_id()), number, TaskFlags::empty());
 }
 
-/// Kills the task that `find` finds, under the same lock, so that it is still the one meant;
+/// Kills the task that `find` returns, under the same lock hold, so that it is still the same task;
 /// false if there is none.
 fn kill(find: impl FnOnce(&Sched) -> Option<TaskId>, number: u8, flags: TaskFlags) -> bool {
     cpu::preempt_disable();
@@ -90,7 +90,7 @@ fn kill_one(sched: &mut Sched, id: TaskId, number: u8, flags: TaskFlags) -> Poke
     if let Some(cpu) = sched.cpu_running(id) {
         cpu::of(cpu).add_work(cpu::WORK_KILLED);
         if id != super::current_id() {
-            // It may be computing on another CPU: it must come into the kernel to notice.
+            // It may be running on another CPU: it must enter the kernel to notice.
             pokes = 1 << cpu;
         }
     }
@@ -110,7 +110,7 @@ pub fn kill_process(pid: u32) -> bool {
 pub fn kill_space(space: SpaceId) -> bool {
     let find = |sched: &Sched| {
         let id = task_of_space(sched, space)?;
-        // Said before the kill: the victim may be gone as soon as the lock is released.
+        // Set before the kill: the victim may be gone as soon as the lock is released.
         if sched.family.get(id).is_some_and(|person| person.pid == INIT_PID) {
             INIT_KILLED_FOR_MEMORY.store(true, Relaxed);
         }
@@ -124,11 +124,11 @@ pub fn init_was_killed_for_memory() -> bool {
     INIT_KILLED_FOR_MEMORY.load(Relaxed)
 }
 
-/// Kills every program; how many were still alive.
+/// Kills every program; returns how many were still alive.
 pub fn kill_programs() -> usize {
     let alive = |sched: &Sched| sched.living().filter(|id| id.task().is_user()).count();
     let before = alive(&state::lock());
-    // One that is being forked meanwhile is found the next time.
+    // One that is being forked concurrently is found the next time.
     for nth in (0..before).rev() {
         let find = |sched: &Sched| sched.living().filter(|id| id.task().is_user()).nth(nth);
         kill(find, signal::SIGKILL, TaskFlags::empty());
@@ -161,7 +161,7 @@ pub fn wait_child(which: Which, block: bool) -> Result<Option<(u32, i32)>, NoChi
             found = reap(me, which);
             found != Ok(None)
         });
-        debug_assert!(end != WaitEnd::TimedOut, "a wait without a time ran out of it");
+        debug_assert!(end != WaitEnd::TimedOut, "a wait without a timeout timed out");
     }
     found
 }
@@ -183,17 +183,17 @@ pub fn pids() -> (u32, u32) {
     (me.map_or(0, |m| m.pid), parent.map_or(0, |p| p.pid))
 }
 
-/// Gives the running task another name.
+/// Renames the running task.
 pub fn rename_current(name: &[u8]) {
     state::lock().family.rename(super::current_id(), name);
 }
 
-/// The running task was told to die.
+/// Whether the running task was killed.
 pub fn is_killed() -> bool {
     cpu::this().work.load(Relaxed) & cpu::WORK_KILLED != 0
 }
 
-/// There is a process with number `pid` that has not exited.
+/// Whether there is a process with number `pid` that has not exited.
 pub fn exists(pid: u32) -> bool {
     state::lock().family.find(pid).is_some()
 }

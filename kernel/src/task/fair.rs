@@ -1,32 +1,32 @@
-//! Who runs next: fairness by virtual time, with credit for sleepers (TASK-01).
+//! Which task runs next: fairness by virtual time, with credit for sleepers (TASK-01).
 //!
-//! Each task has a virtual time, which grows by what it runs. Of the tasks of a CPU that could
-//! run, the one whose virtual time is the least is next: over time all get the same. Alone the
-//! order would punish whoever sleeps, and it would reward them without limit:
+//! Each task has a virtual time, which grows by the time that it runs. Of the runnable tasks of a
+//! CPU, the one with the least virtual time is next: over time all get the same. By itself this
+//! order would either punish sleepers or reward them without limit:
 //!
 //! ```text
-//!                     floor: the least virtual time of all that could run
+//!                     floor: the least virtual time of all runnable tasks
 //!        CREDIT         |      up to a SLICE
 //!   |<------------------|--------------------------->|
-//!   a task that wakes   those that wait    the one that runs
+//!   a waking task       waiting tasks      the running task
 //! ```
 //!
-//! A task that wakes keeps its own virtual time, but it is at most [`CREDIT`] behind the floor.
-//! It takes the CPU at once if it is more than [`GRANULARITY`] behind the task that runs. A
-//! program that uses 10 microseconds and waits 100 for the disk is always behind, and runs as
-//! soon as its page is there; one that slept for an hour is ahead of others for 3 milliseconds.
-//! A new program starts at its parent's virtual time and a [`SLICE`] more, so that a chain of
-//! children that each run for a moment gets no more than one program that goes on.
+//! A task that wakes keeps its own virtual time, but it is at most [`CREDIT`] behind the floor. It
+//! preempts at once if it is more than [`GRANULARITY`] behind the running task. A program that uses
+//! 10 microseconds and waits 100 for the disk is always behind, and runs as soon as its page has
+//! been read; one that slept for an hour is ahead of others for 3 milliseconds. A new program
+//! starts at its parent's virtual time plus a [`SLICE`], so that a chain of short-lived children
+//! gets no more than one long-lived program.
 //!
-//! **Who causes work pays for it.** kswapd and the disk's task run for others. Their time goes
-//! to the *account* of the task that woke them, or of the task for which that one ran itself.
-//! kswapd also runs at that account's virtual time, just before its customer: reclaim for a
-//! program takes from that program's share. The disk's task comes before all others, since
-//! somebody may wait for what it completes; as it is paid for, more requests mean less CPU for
-//! whoever made them. Only a server that wakes it keeps the CPU to its next pause: nobody waits
-//! for what kswapd writes, and one batch costs less than many. So "beside N others a program
-//! takes N + 1 times as long" is true of all that the program causes, and each of the others
-//! keeps its part.
+//! **The task that causes work pays for it.** kswapd and the disk's task are servers: they run for
+//! others. Their time goes to the *account* of the task that woke them, or of the task for which
+//! that one ran itself. kswapd also runs at that account's virtual time, just before its customer:
+//! reclaim for a program takes from that program's share. The disk's task comes before all others,
+//! since a task may wait for what it completes; its time is charged, so more requests mean less CPU
+//! for the tasks that made them. Only a server that wakes it keeps the CPU until it sleeps: no task
+//! waits for what kswapd writes, and one batch costs less than many. So "with N others a program
+//! takes N + 1 times as long" holds for all work that the program causes, and each of the others
+//! keeps its share.
 //!
 //! Everything here is a pure function of virtual times; [`super::table`] applies it.
 //!
@@ -38,55 +38,55 @@ use mm_reclaim::units::Nanos;
 
 use super::TaskId;
 
-/// How long a task runs before its CPU looks for another one.
+/// How long a task runs before its CPU checks for another one.
 pub const SLICE: Nanos = Nanos::from_millis(4);
 
-/// How far behind the others a task may be that wakes. More than [`GRANULARITY`], or sleepers
-/// would wait for the end of a slice.
+/// How far behind the others a waking task may be. More than [`GRANULARITY`], or sleepers would
+/// wait for the end of a slice.
 pub const CREDIT: Nanos = Nanos::from_millis(3);
 
-/// How far behind the running task a woken one has to be to take the CPU: less, and two tasks
-/// that wake each other would switch at every step.
+/// How far behind the running task a woken one has to be to take the CPU: with less, two tasks that
+/// wake each other would switch at every step.
 pub const GRANULARITY: Nanos = Nanos(500_000);
 
-/// The time that a task has had the CPU, as the scheduler counts it, in counter ticks.
+/// The CPU time of a task, as the scheduler counts it, in counter ticks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct VirtualTime(u64);
 
 impl VirtualTime {
-    /// Where a CPU starts: so far from zero that a credit can be taken off.
+    /// Where a CPU starts: large enough that a credit can be subtracted.
     pub const START: Self = Self(1 << 40);
 
-    /// After `ticks` on the CPU; modulo 2^64, so that they can be taken back.
+    /// Advances by `ticks` on the CPU, modulo 2^64, so that they can be subtracted again.
     #[inline]
     pub fn after(self, ticks: u64) -> Self {
         Self(self.0.wrapping_add(ticks))
     }
 }
 
-/// For whom a task runs.
+/// The class of a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
     /// For itself.
     Own,
-    /// For those that wake it, at their virtual time and before them.
+    /// For the tasks that wake it, at their virtual time and before them.
     Serves,
-    /// For those that wake it, and before all others: it completes what somebody waits for.
+    /// For the tasks that wake it, and before all others: it completes what a task may wait for.
     First,
 }
 
-/// What decides between two tasks of a CPU.
+/// The input of the decision between two tasks of a CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
-    /// For whom the task runs.
+    /// The class of the task.
     pub class: Class,
-    /// The task whose account it runs on.
+    /// The task whose account it charges.
     pub account: TaskId,
     /// The virtual time of that account.
     pub time: VirtualTime,
 }
 
-/// A task's place in the order: the least is next, and of equals the one that came first.
+/// A task's place in the order: the least is next, and among equals the first in the queue.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Rank(u64);
 
@@ -121,11 +121,11 @@ impl Pace {
         }
     }
 
-    /// With a tick a nanosecond.
+    /// With one tick per nanosecond.
     pub const NANOS: Self = Self { slice: SLICE.0, credit: CREDIT.0, granularity: GRANULARITY.0 };
 
-    /// Whether the task that was just woken takes the CPU from the one that runs, where
-    /// [`preempts_by_class`] does not say.
+    /// Whether the task that was just woken preempts the running one, if [`preempts_by_class`] does
+    /// not decide.
     #[inline]
     pub fn preempts(&self, woken: Standing, running: Standing) -> bool {
         match (woken.class, running.class) {
@@ -140,14 +140,14 @@ impl Pace {
         own.max(VirtualTime(floor.0.saturating_sub(self.credit)))
     }
 
-    /// That of a new program, whose parent has `parent` if it is on the same CPU.
+    /// The virtual time of a new program; `parent` is its parent's, if that is on the same CPU.
     pub fn forked(&self, parent: Option<VirtualTime>, floor: VirtualTime) -> VirtualTime {
         parent.map_or(floor, |parent| parent.max(floor)).after(self.slice)
     }
 }
 
-/// Whether a woken task takes the CPU from the one that runs, if virtual times do not matter.
-/// `by_running`: the one that runs woke it.
+/// Whether a woken task preempts the running one, if virtual times do not matter. `by_running`: the
+/// running task woke it.
 #[inline]
 pub fn preempts_by_class(woken: Class, running: Class, by_running: bool) -> Option<bool> {
     match (woken, running) {
@@ -158,8 +158,8 @@ pub fn preempts_by_class(woken: Class, running: Class, by_running: bool) -> Opti
     }
 }
 
-/// The virtual time of a task that lets others run, of which `least` is next: it goes behind
-/// that one, and not behind all.
+/// The virtual time of a task that yields to others, of which `least` is next: it goes behind that
+/// one, but not behind all.
 pub fn yielded(own: VirtualTime, least: Option<VirtualTime>) -> VirtualTime {
     least.map_or(own, |least| own.max(least))
 }
@@ -178,7 +178,7 @@ mod tests {
         Standing { class, account: TaskId(account), time: at(us) }
     }
 
-    /// TASK-01: a sleeper's credit is bounded, and what it has had already counts.
+    /// TASK-01: a sleeper's credit is bounded, and CPU time that it already had counts.
     #[test]
     fn a_sleeper_is_at_most_its_credit_behind() {
         for (own, floor, expected) in [
@@ -192,7 +192,7 @@ mod tests {
         }
     }
 
-    /// TASK-01: no free lunch by forking.
+    /// TASK-01: forking gains no CPU time.
     #[test]
     fn a_child_starts_behind_its_parent_and_behind_the_floor() {
         for (parent, floor, expected) in
@@ -213,8 +213,8 @@ mod tests {
         assert_eq!(yielded(at(9), Some(at(5))), at(9));
     }
 
-    /// TASK-01: what completes I/O comes first; then virtual time decides; a server goes
-    /// before its customer, and not before a third with less.
+    /// TASK-01: the task that completes I/O comes first; then virtual time decides; a server goes
+    /// before its customer, but not before a third task with less.
     #[test]
     fn the_order_of_the_ready() {
         let order = [
@@ -227,7 +227,7 @@ mod tests {
         assert!(order.iter().map(|s| s.rank()).is_sorted_by(|a, b| a < b));
     }
 
-    /// TASK-01: who takes the CPU from whom.
+    /// TASK-01: which task preempts which.
     #[test]
     fn who_takes_the_cpu_at_once() {
         use Class::{First, Own, Serves};
@@ -236,12 +236,12 @@ mod tests {
             ((Own, 1, 1_000), (Own, 2, 1_501), true),
             ((Own, 1, 1_000), (Own, 2, 1_500), false),
             ((Own, 1, 2_000), (Own, 2, 1_000), false),
-            // The disk's task: always, but never from its like or from a server that woke it.
+            // The disk's task: always, but never another of its class or a server that woke it.
             ((First, 1, 9_000), (Own, 2, 0), true),
             ((First, 1, 9_000), (Serves, 2, 0), false),
             ((First, 1, 0), (First, 2, 9_000), false),
             ((Own, 1, 0), (First, 2, 9_000), false),
-            // kswapd: from its customer, whose virtual time is its own, and not the reverse.
+            // kswapd: its customer, whose virtual time is its own, but not the reverse.
             ((Serves, 2, 500), (Own, 2, 500), true),
             ((Own, 2, 500), (Serves, 2, 500), false),
             ((Serves, 1, 500), (Own, 2, 400), false),
@@ -255,6 +255,6 @@ mod tests {
             let answer = by_class.unwrap_or(times);
             assert_eq!(answer, takes, "{woken:?} woken while {running:?} runs");
         }
-        assert_eq!(preempts_by_class(First, Serves, false), Some(true), "somebody may wait");
+        assert_eq!(preempts_by_class(First, Serves, false), Some(true), "a task may wait for it");
     }
 }

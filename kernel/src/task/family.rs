@@ -1,21 +1,21 @@
 //! Parents and children, process numbers, names and exit statuses.
 //!
-//! **Data.** One [`Person`] a task. **Owner and lock.** Part of the scheduler's state, under
-//! its lock. Pure, and tested on the host.
+//! **Data.** One [`Person`] per task. **Owner and lock.** Part of the scheduler's state, under its
+//! lock. Pure, and tested on the host.
 //!
-//! A child whose parent exits becomes init's (process 1), as POSIX has it; without an init
-//! it is nobody's and leaves no zombie.
+//! A child whose parent exits becomes init's (process 1), as in POSIX; without an init it has no
+//! parent and leaves no zombie.
 
 use super::{MAX_TASKS, TaskId};
 
-/// Bytes of a task's name, the ending zero included, as Linux has it (`TASK_COMM_LEN`).
+/// Bytes of a task's name, including the final zero, as in Linux (`TASK_COMM_LEN`).
 pub const NAME_BYTES: usize = 16;
 
 /// The process number of the first user task.
 pub const INIT_PID: u32 = 1;
 
-/// A program's text up to its first zero. What is no plain character becomes a question mark:
-/// it could move the cursor.
+/// A program's text up to its first zero. Anything but a plain character becomes a question mark,
+/// since it could move the cursor.
 pub fn printable(text: &mut [u8]) -> &str {
     let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     let text = &mut text[..end];
@@ -23,7 +23,7 @@ pub fn printable(text: &mut [u8]) -> &str {
     core::str::from_utf8(text).unwrap_or("?")
 }
 
-/// What is known about a task beside its scheduling.
+/// The data of a task apart from scheduling.
 #[derive(Clone, Copy, Debug)]
 pub struct Person {
     /// The process number.
@@ -32,13 +32,13 @@ pub struct Person {
     pub parent: Option<TaskId>,
     /// The status as `wait4` reports it, once the task has exited.
     pub status: i32,
-    /// The name, filled up with zeroes.
+    /// The name, padded with zeroes.
     pub name: [u8; NAME_BYTES],
     /// The task has exited and can be waited for.
     pub exited: bool,
 }
 
-/// Which children a wait is about.
+/// Which children to wait for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Which {
     /// All.
@@ -58,7 +58,7 @@ pub struct Family {
 }
 
 impl Family {
-    /// Nobody.
+    /// No tasks.
     pub const fn new() -> Self {
         Self { people: [None; MAX_TASKS], next_pid: INIT_PID }
     }
@@ -72,22 +72,22 @@ impl Family {
 
     fn new_pid(&mut self) -> u32 {
         let pid = self.next_pid;
-        // Numbers are never negative as `i32`, and never used twice before they run out.
+        // Numbers are never negative as `i32`, and not reused before they wrap around.
         self.next_pid = if pid >= i32::MAX as u32 { INIT_PID + 1 } else { pid + 1 };
         pid
     }
 
-    /// The task is gone.
+    /// Removes a task.
     pub fn forget(&mut self, id: TaskId) {
         self.people[id.index()] = None;
     }
 
-    /// What is known about `id`.
+    /// The data of `id`.
     pub fn get(&self, id: TaskId) -> Option<&Person> {
         self.people[id.index()].as_ref()
     }
 
-    /// Gives `id` another name.
+    /// Renames `id`.
     pub fn rename(&mut self, id: TaskId, name: &[u8]) {
         if let Some(person) = &mut self.people[id.index()] {
             person.name = padded(name);
@@ -104,7 +104,7 @@ impl Family {
         Some(TaskId(at as u16))
     }
 
-    /// `id` exits with `status`; its children become init's. Returns init if it got
+    /// Records that `id` exits with `status`; its children become init's. Returns init if it got
     /// children that have exited already, so that it can be woken.
     pub fn exit(&mut self, id: TaskId, status: i32) -> Option<TaskId> {
         if let Some(person) = &mut self.people[id.index()] {
@@ -119,7 +119,7 @@ impl Family {
         heir.filter(|_| inherited_dead)
     }
 
-    /// `id` can be waited for from now on; its parent, or `None` if nobody will.
+    /// Marks `id` as waitable; returns its parent, or `None` if it has none.
     pub fn exited(&mut self, id: TaskId) -> Option<TaskId> {
         let person = self.people[id.index()].as_mut()?;
         person.exited = true;
@@ -130,7 +130,7 @@ impl Family {
     /// frees the slot.
     ///
     /// # Errors
-    /// [`NoChild`] if there is none that could exit either.
+    /// [`NoChild`] if there is no such child, exited or not.
     pub fn reapable(
         &self,
         parent: TaskId,
@@ -145,7 +145,7 @@ impl Family {
         self.position(of_interest).map(|_| None).ok_or(NoChild)
     }
 
-    /// Tasks that exited and that nobody will ask about any more, one at a time.
+    /// Tasks that exited and have no parent to wait for them, one at a time.
     pub fn abandoned(&self) -> Option<TaskId> {
         self.position(|p| p.exited && p.parent.is_none())
     }
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(family.find(3), Some(TaskId(3)));
     }
 
-    /// A status is handed to the parent, once, and only for a child that it asked about.
+    /// A status is returned to the parent, once, and only for a child that it waits for.
     #[test]
     fn a_parent_finds_its_dead_child() {
         let mut family = family();
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(family.reapable(TaskId(1), Which::Pid(2)), Err(NoChild));
     }
 
-    /// Orphans become init's, dead ones included; init's own children become nobody's.
+    /// Orphans become init's, even exited ones; init's own children get no parent.
     #[test]
     fn orphans_are_inherited_by_init() {
         let mut family = family();
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(family.abandoned(), Some(TaskId(3)));
     }
 
-    /// A name is cut to fifteen bytes and ends with a zero.
+    /// A name is truncated to fifteen bytes and ends with a zero.
     #[test]
     fn names_are_cut_to_fifteen_bytes() {
         let mut family = family();

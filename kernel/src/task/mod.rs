@@ -1,29 +1,29 @@
-//! Tasks: kernel tasks, user processes, and the scheduler that shares the CPUs out to them.
+//! Tasks: kernel tasks, user processes, and the scheduler that shares the CPUs among them.
 //!
 //! | file | what |
 //! | --- | --- |
-//! | [`fair`] | who runs next: the rules; pure, tested on the host |
+//! | [`fair`] | which task runs next: the rules; pure, tested on the host |
 //! | [`queue`], [`table`], [`family`] | the scheduler's state; pure, tested on the host |
-//! | `current` | a task's own data, reached without a lock |
-//! | `state` | the scheduler's state behind its lock |
+//! | `current` | a task's own data, accessed without a lock |
+//! | `state` | the scheduler's state and its lock |
 //! | `stack` | kernel stacks |
-//! | `sched` | leaving the CPU, the timer interrupt, idling, burial |
+//! | `sched` | leaving the CPU, the timer interrupt, idling, cleanup after an exit |
 //! | `wake`, `wait` | sleeping and waking: the memory management's [`mm_reclaim::env::Tasks`] |
-//! | `spawn`, `exit` | how tasks come and go |
-//! | `services` | what tasks ask of the layers above |
+//! | `spawn`, `exit` | how tasks start and end |
+//! | `services` | what tasks need from the layers above |
 //!
-//! **Data.** A fixed table of tasks in two halves. What the scheduler decides by is a
-//! [`table::Sched`] behind the scheduler lock. What only the task itself or its CPU touches is
-//! a `Task`. **Owner.** A task belongs to one CPU for ever: the one that had the fewest programs
-//! when it was made, or the first for tasks of the kernel.
-//! **Lock.** The scheduler lock, a leaf, taken with interrupts masked.
+//! **Data.** A fixed table of tasks in two halves. The scheduler's data is a [`table::Sched`]
+//! guarded by the scheduler lock. The data that only the task itself or its CPU accesses is a
+//! `Task`. **Owner.** A task belongs to one CPU for its whole life: the one that had the fewest
+//! programs when it was made, or the first for tasks of the kernel. **Lock.** The scheduler lock, a
+//! leaf, taken with interrupts masked.
 //!
-//! **No wake-up is lost.** A waiter (1) enters the bucket of its key, (2) looks at its
-//! condition, (3) sleeps unless it was taken out of the bucket. Whoever makes the condition
-//! true (a) does so, (b) looks whether the bucket has waiters, (c) takes out those of the
-//! key. Either (1) precedes (b) in the order of the scheduler lock and of the two full
-//! fences, and then the waiter is taken out and does not sleep; or (a) precedes (2), and
-//! then it sees the condition. Timeouts and kills take a waiter out in the same way.
+//! **No wakeup is lost.** A waiter (1) enters the bucket of its key, (2) tests its condition, (3)
+//! sleeps unless it was removed from the bucket. A waker (a) makes the condition true, (b) checks
+//! whether the bucket has waiters, (c) removes those of the key. Either (1) precedes (b) in the
+//! order of the scheduler lock and of the two full fences, and then the waiter is removed and does
+//! not sleep; or (a) precedes (2), and then it sees the condition. Timeouts and kills remove a
+//! waiter in the same way.
 
 pub mod fair;
 pub mod family;
@@ -97,11 +97,11 @@ pub mod signal {
     pub const SIGILL: u8 = 4;
     /// A breakpoint without a debugger.
     pub const SIGTRAP: u8 = 5;
-    /// An access that memory could not serve.
+    /// An access to a page that could not be read.
     pub const SIGBUS: u8 = 7;
     /// A floating-point exception.
     pub const SIGFPE: u8 = 8;
-    /// Killed, by another process or for want of memory.
+    /// Killed, by another process or because memory ran out.
     pub const SIGKILL: u8 = 9;
     /// An access to an address without memory, or without the right to it.
     pub const SIGSEGV: u8 = 11;

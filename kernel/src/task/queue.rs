@@ -1,11 +1,11 @@
-//! Queues of tasks in the order in which they came, linked by task number.
+//! FIFO queues of tasks, linked by task number.
 //!
-//! Pure: the links are words of a table that the caller owns, one word a task and queue
-//! kind. A task is on at most one queue of a kind.
+//! Pure: the links are words of a table that the caller owns, one word per task and kind of queue.
+//! A task is on at most one queue of a kind.
 
 use super::TaskId;
 
-/// The number that stands for no task.
+/// The number for no task.
 const NONE: u16 = u16::MAX;
 
 /// The link of a task to the next one on its queue.
@@ -32,7 +32,7 @@ impl Queue {
     /// An empty queue.
     pub const EMPTY: Self = Self { head: NONE, tail: NONE };
 
-    /// No task is on it.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.head == NONE
     }
@@ -42,7 +42,7 @@ impl Queue {
         task(self.head)
     }
 
-    /// The task behind `id`.
+    /// The task after `id`.
     pub fn after(links: &[Link], id: TaskId) -> Option<TaskId> {
         task(links[id.index()].0)
     }
@@ -62,7 +62,7 @@ impl Queue {
         core::iter::successors(self.first(), |id| Self::after(links, *id))
     }
 
-    /// Takes the first task off.
+    /// Removes and returns the first task.
     pub fn pop(&mut self, links: &mut [Link]) -> Option<TaskId> {
         let first = self.first()?;
         self.head = links[first.index()].0;
@@ -73,8 +73,8 @@ impl Queue {
         Some(first)
     }
 
-    /// Takes off the task whose rank is the least, of equals the one that came first. Linear
-    /// in the queue's length.
+    /// Removes and returns the task with the least rank, among equals the first. Linear in the
+    /// queue's length.
     pub fn take_least<R: Ord>(
         &mut self,
         links: &mut [Link],
@@ -96,8 +96,8 @@ impl Queue {
         Some(least.1)
     }
 
-    /// Takes `id` off, wherever it is; false if it is not on this queue. Linear in the
-    /// queue's length.
+    /// Removes `id`, wherever it is; false if it is not on this queue. Linear in the queue's
+    /// length.
     pub fn remove(&mut self, links: &mut [Link], id: TaskId) -> bool {
         let mut before = None;
         let mut at = self.first();
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(drain(queue, &mut links), [3, 1, 5]);
     }
 
-    /// TASK-01: wherever it is, and the rest stays in order.
+    /// TASK-01: the least is removed wherever it is, and the rest stays in order.
     #[test]
     fn the_least_leaves_first() {
         for least in [3u16, 1, 5] {
@@ -165,7 +165,7 @@ mod tests {
         }
         let mut links = [Link::NONE; 8];
         let mut queue = queue_of(&[3, 1, 5], &mut links);
-        assert_eq!(queue.take_least(&mut links, |_| 0), Some(TaskId(3)), "of equals the first");
+        assert_eq!(queue.take_least(&mut links, |_| 0), Some(TaskId(3)), "among equals the first");
     }
 
     /// Removing from any place keeps the rest in order and the ends right.

@@ -1,8 +1,8 @@
 //! Leaving the CPU: preemption, sleep, exit; the timer interrupt; idling.
 //!
-//! **Data.** The scheduler's state, behind its lock. **Order.** A leaf lock. It is released
-//! before the switch: no other CPU can pick the task that leaves, since tasks stay on their
-//! CPU, and interrupts stay masked until the next task's registers are loaded.
+//! **Data.** The scheduler's state, guarded by its lock. **Order.** A leaf lock. It is released
+//! before the switch: no other CPU can pick the task that leaves, since tasks stay on their CPU,
+//! and interrupts stay masked until the next task's registers are loaded.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -13,10 +13,10 @@ use crate::arch::context;
 use crate::arch::cpu::{self, IrqGuard, PerCpu};
 use crate::drivers::timer;
 
-/// Lets another task run, if one deserves the CPU more. Preemption is allowed at the call.
+/// Lets another task run, if one should run first. Preemption must be enabled.
 ///
-/// Where the processor's layer allows preemption again, and where an interrupt of preemptible
-/// kernel code ends, it calls this by its symbol. Masked interrupts stay masked.
+/// The layer of the processor calls this by its symbol when it enables preemption again, and at the
+/// end of an interrupt of preemptible kernel code. Masked interrupts stay masked.
 // SAFETY: no other item has its name.
 #[unsafe(no_mangle)]
 pub extern "C" fn reschedule() {
@@ -28,8 +28,8 @@ pub fn yield_cpu() {
     leave(Leave::Yielding);
 }
 
-/// Leaves the CPU, and returns when the task runs again; at once where nothing else is
-/// ready, or where the wait is over already.
+/// Leaves the CPU, and returns when the task runs again; at once if nothing else is ready, or if
+/// the wait is over already.
 ///
 /// # Panics
 /// If preemption is off: a lock may be held.
@@ -39,7 +39,8 @@ pub(super) fn leave(how: Leave) {
     assert!(this.preempt.load(Relaxed) == 0, "a task leaves the CPU while preemption is off");
     let prev = current();
     if how == Leave::Exited {
-        // With interrupts masked: a preemption from now on would have it buried alive.
+        // With interrupts masked: after a preemption from now on, the task would be cleaned up
+        // while it still runs.
         prev.set_exited();
     }
     let next = {
@@ -62,8 +63,8 @@ pub(super) fn leave(how: Leave) {
     finish_switch(last);
 }
 
-/// The code that begins to run on CPU `cpu`, or will, is task `id`. Comes before
-/// [`cpu::init`], for the sake of who asks.
+/// Makes the code that starts to run on CPU `cpu` task `id`. Comes before [`cpu::init`], so that
+/// queries find it.
 pub fn begin_as(cpu: usize, id: TaskId) {
     set_current(cpu::of(cpu), id.task());
 }
@@ -73,9 +74,9 @@ fn set_current(this: &PerCpu, task: &'static Task) {
     this.stack_low.store(task.stack_low() as usize, Relaxed);
 }
 
-/// Makes `next` this CPU's current task. Under the scheduler lock, so that a kill finds
-/// either a task that does not run, whose flags are looked at here, or one that does, whose
-/// CPU is told.
+/// Makes `next` this CPU's current task. Under the scheduler lock, so that a kill finds either a
+/// task that does not run, whose flags are checked here, or one that does, whose CPU is
+/// interrupted.
 fn take_over(this: &PerCpu, next: TaskId) {
     let task = next.task();
     set_current(this, task);
@@ -88,8 +89,8 @@ fn start_slice(this: &PerCpu, now: u64, sched: &Sched) {
     timer::set_deadline(end.min(sched.next_deadline()));
 }
 
-/// The first thing that a task does when it runs: `last` ran before, and nobody uses its
-/// stack any more.
+/// The first thing that a task does when it runs: `last` ran before, and its stack is no longer in
+/// use.
 // SAFETY: only the context switch calls it, with this argument; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn finish_switch(last: &'static Task) {
@@ -98,8 +99,8 @@ extern "C" fn finish_switch(last: &'static Task) {
     }
 }
 
-/// Frees what a task that exited left behind, once its CPU has left its stack, and tells
-/// its parent. Interrupts are masked.
+/// Frees the resources of a task that exited, once its CPU has left its stack, and notifies its
+/// parent. Interrupts are masked.
 fn bury(task: &'static Task) {
     stack::free_stack(task);
     let parent = {

@@ -1,6 +1,6 @@
-//! What tasks ask of the layers above: memory, and that what a task holds back is sent off.
+//! What tasks need from the layers above: memory, and submission of plugged requests.
 //!
-//! **Data.** Who answers, said once by [`super::adopt_boot_task`], before there is any other
+//! **Data.** The implementation, set once by [`super::adopt_boot_task`], before there is any other
 //! task. **Lock.** None.
 
 use core::sync::atomic::Ordering::Relaxed;
@@ -25,10 +25,10 @@ pub trait Services: Sync {
     /// A copy of an address space.
     ///
     /// # Errors
-    /// As the memory management says.
+    /// Those of the memory management.
     fn fork_space(&self, space: SpaceId) -> Result<SpaceId, SpaceError>;
 
-    /// What TTBR0 is for an address space.
+    /// The value of TTBR0 for an address space.
     fn ttbr0(&self, space: SpaceId) -> u64;
 
     /// Ends an address space.
@@ -37,7 +37,7 @@ pub trait Services: Sync {
     /// If there is none of that name.
     fn destroy_space(&self, space: SpaceId) -> Result<(), SpaceError>;
 
-    /// Sends off the requests to block devices that lie there because tasks hold plugs.
+    /// Submits the requests to block devices that are held back by plugs.
     fn send_off(&self);
 }
 
@@ -45,12 +45,12 @@ pub(super) fn install(services: &'static dyn Services) {
     SERVICES.call_once(|| services);
 }
 
-/// Who answers.
+/// The implementation.
 pub(super) fn services() -> &'static dyn Services {
     *SERVICES.get().expect("only the boot task is there before its adoption")
 }
 
-/// Sends off what `task` holds back, as it is about to leave the CPU; its plugs stay.
+/// Submits what `task` holds back, when it is about to leave the CPU; its plugs stay.
 pub(super) fn send_off(task: &Task) {
     if task.plugs.load(Relaxed) != 0 {
         services().send_off();

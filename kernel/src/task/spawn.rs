@@ -1,4 +1,4 @@
-//! How tasks come: the boot task, kernel tasks, programs, and the children of a fork.
+//! How tasks start: the boot task, kernel tasks, programs, and the children of a fork.
 //!
 //! **Data.** A new task's slot and stack, which belong to the creator until it starts the
 //! task. **Lock.** The scheduler lock, to take the slot and to start.
@@ -41,7 +41,7 @@ impl fmt::Display for SpawnError {
 impl core::error::Error for SpawnError {}
 
 /// Makes the code that boots the kernel a task, and gives this CPU its idle task. The page
-/// allocator works; from here on the caller may sleep. Tasks turn to `services` from now on.
+/// allocator must work; from here on the caller may sleep. Tasks use `services` from now on.
 ///
 /// # Errors
 /// As [`spawn_kernel`].
@@ -61,8 +61,7 @@ pub fn adopt_boot_task(services: &'static dyn Services) -> Result<(), SpawnError
     Ok(())
 }
 
-/// Makes the idle task of a CPU that is about to start, which begins as that task. Returns
-/// the end of its stack.
+/// Makes the idle task of a CPU that is about to start as that task. Returns the end of its stack.
 ///
 /// # Errors
 /// As [`spawn_kernel`].
@@ -86,12 +85,12 @@ pub fn idle_of(cpu: usize) -> TaskId {
     state::lock().idle_of(cpu)
 }
 
-/// Tasks may be placed on `cpu` from now on.
+/// Allows tasks to be placed on `cpu`.
 pub fn set_online(cpu: usize) {
     state::lock().set_online(cpu);
 }
 
-/// Makes a kernel task that runs `body`. `flags` are set beside [`TaskFlags::KERNEL`].
+/// Makes a kernel task that runs `body`. `flags` are set in addition to [`TaskFlags::KERNEL`].
 ///
 /// # Errors
 /// Without a free slot or stack.
@@ -99,7 +98,7 @@ pub fn spawn_kernel(name: &str, flags: TaskFlags, body: fn() -> !) -> Result<Tas
     spawn_kernel_on(0, name, flags, body)
 }
 
-/// Makes a kernel task that runs for others, as `class` says.
+/// Makes a kernel task of a server class.
 ///
 /// # Errors
 /// As [`spawn_kernel`].
@@ -115,7 +114,7 @@ pub fn spawn_server(
     Ok(id)
 }
 
-/// The same on a CPU of the caller's choice, which runs.
+/// Makes a kernel task on a given CPU, which runs.
 ///
 /// # Errors
 /// As [`spawn_kernel`].
@@ -130,9 +129,8 @@ pub fn spawn_kernel_on(
     Ok(id)
 }
 
-/// Makes a user task in the address space `space`, which is its from now on. It runs `body`
-/// in the kernel first, which is to load the program and enter it. The caller is its parent.
-/// Returns the process number.
+/// Makes a user task that takes over the address space `space`. It runs `body` in the kernel first,
+/// which must load the program and enter it. The caller is its parent. Returns the process number.
 ///
 /// # Errors
 /// Without a free slot or stack; the caller keeps `space`.
@@ -157,7 +155,7 @@ pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
         let at = top - size_of::<TrapFrame>();
         let mut frame = *frame;
         frame.x[0] = 0;
-        // SAFETY: the frame lies at the end of the child's stack, which nobody else uses.
+        // SAFETY: the frame lies at the end of the child's stack, which has no other user.
         unsafe { (at as *mut TrapFrame).write(frame) };
         Context::user(at)
     })?;
@@ -214,7 +212,7 @@ fn destroy(id: TaskId) {
     state::lock().free(id);
 }
 
-/// Lets a new task run; its process number.
+/// Starts a new task; returns its process number.
 fn start(id: TaskId, parent: Option<TaskId>, name: &[u8], kernel: bool) -> u32 {
     cpu::preempt_disable();
     let (pid, pokes) = {

@@ -1,9 +1,9 @@
 //! Kernel stacks: four frames each, mapped with a guard page below.
 //!
-//! **Measured** stacks are painted when they are made: what lies below the deepest call that was
-//! ever made on one still has the paint.
+//! **Measured** stacks are painted when they are made: the part below the deepest call ever made
+//! still has the paint.
 //!
-//! **Data.** Whether stacks are painted, and the deepest use of those that are gone.
+//! **Data.** Whether stacks are painted, and the deepest use of those that were freed.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -17,24 +17,24 @@ use crate::arch::mmu::{self, STACK_SIZE};
 
 /// Frames of a kernel stack.
 const STACK_FRAMES: usize = STACK_SIZE as usize / PAGE_SIZE;
-/// What every word of a painted stack holds that was not used yet.
+/// The value of every unused word of a painted stack.
 const PAINT: u64 = 0x756e_7573_6564_2121;
 
 static PAINTED: AtomicBool = AtomicBool::new(false);
 static DEEPEST: AtomicU64 = AtomicU64::new(0);
 
-/// Stacks that are made from now on are measured.
+/// Makes stacks that are allocated from now on measured.
 pub fn measure_stacks() {
     PAINTED.store(true, Relaxed);
 }
 
-/// The most bytes that were ever in use of a measured stack, of all that are gone and of those
-/// of the kernel's tasks.
+/// The most bytes ever used of a measured stack, of all that were freed and of those of kernel
+/// tasks.
 pub fn deepest_stack() -> u64 {
     for id in (0..MAX_TASKS as u16).map(TaskId) {
         let runs =
             matches!(state::lock().state(id), State::Ready | State::Running | State::Blocked);
-        // Tasks of the kernel stay, and so do their stacks.
+        // Kernel tasks never exit, and their stacks stay.
         let stays = id.task().flags().contains(TaskFlags::KERNEL);
         if let Some(top) = id.task().stack_top().filter(|_| runs && stays) {
             DEEPEST.fetch_max(used(top), Relaxed);
@@ -51,14 +51,14 @@ pub fn own_stack() -> u64 {
 /// The words of a stack that is mapped, lowest first.
 fn words(top: u64) -> impl Iterator<Item = &'static AtomicU64> {
     (top - STACK_SIZE..top).step_by(size_of::<u64>()).map(|at| {
-        // SAFETY: an aligned word of a stack that stays mapped while the caller looks. Whoever
-        // runs on it may write the word meanwhile: it is read as one.
+        // SAFETY: an aligned word of a stack that stays mapped during the access. The task that
+        // runs on it may write the word concurrently: it is read atomically.
         unsafe { AtomicU64::from_ptr(at as *mut u64) }
     })
 }
 
-/// How much of a stack was used; 0 if it was not painted. Who has used its last word, too, has
-/// met the guard.
+/// How much of a stack was used; 0 if it was not painted. A use beyond the last word would have hit
+/// the guard.
 fn used(top: u64) -> u64 {
     match words(top).position(|word| word.load(Relaxed) != PAINT) {
         Some(0) | None => 0,
@@ -66,7 +66,7 @@ fn used(top: u64) -> u64 {
     }
 }
 
-/// Four frames, mapped with a guard below; the stack's end.
+/// Allocates four frames and maps them with a guard below; returns the stack's end.
 pub(super) fn new_stack() -> Option<u64> {
     let mut frames = [Pfn(0); STACK_FRAMES];
     for got in 0..STACK_FRAMES {
@@ -89,8 +89,8 @@ pub(super) fn new_stack() -> Option<u64> {
     top
 }
 
-/// Maps a stack. The frames that new tables may need are got beforehand: the allocator may
-/// sleep, and the kernel map is locked meanwhile.
+/// Maps a stack. The frames that new tables may need are allocated beforehand: the allocator may
+/// sleep, which is not allowed under the kernel map's lock.
 fn map_stack(frames: [Pfn; STACK_FRAMES]) -> Option<u64> {
     if let Ok(top) = mmu::map_stack(frames, &mut []) {
         return Some(top);
@@ -109,7 +109,7 @@ fn give(frames: &[Pfn]) {
     }
 }
 
-/// Gives the stack of a task back that nobody runs on.
+/// Frees the stack of a task, which must not be in use.
 pub(super) fn free_stack(task: &Task) {
     if let Some(top) = task.stack_top() {
         if PAINTED.load(Relaxed) {

@@ -1,4 +1,4 @@
-//! The scheduler's state behind its lock, and how other CPUs are told of a change.
+//! The scheduler's state and its lock, and how other CPUs are notified of a change.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -14,7 +14,7 @@ pub(super) fn lock() -> IrqLockGuard<'static, Sched> {
     SCHED.lock()
 }
 
-/// Has the CPUs in `pokes` look at their run queues.
+/// Makes the CPUs in `pokes` check their run queues.
 pub(super) fn poke(pokes: Pokes) {
     if pokes == 0 {
         return;

@@ -1,20 +1,20 @@
-//! The scheduler's state: which tasks there are, which are ready, which wait for what.
+//! The scheduler's state: the tasks, which are ready, which wait for what.
 //!
-//! **Data.** [`Sched`], all of it. **Owner and lock.** One value behind the scheduler lock,
-//! which interrupt handlers take too. **Order.** The lock is a leaf: nothing is locked and
-//! nothing is called under it. Pure, and so tested on the host.
+//! **Data.** [`Sched`], all of it. **Owner and lock.** One value guarded by the scheduler lock,
+//! which interrupt handlers take too. **Order.** The lock is a leaf: no other lock is taken under
+//! it. Pure, and so tested on the host.
 //!
 //! **States.** A task is `Ready` (on its CPU's queue), `Running`, `Blocked` or, after its
-//! exit, `Exited` until its CPU has left its stack, then `Zombie` until its parent has asked.
-//! Apart from that it may *wait*: it is in the bucket of its key, still running, while it
-//! looks at its condition, and `Blocked` only afterwards, in [`Sched::leave`], and only if
-//! no wake-up took it out of the bucket meanwhile. Preemption while it looks makes it `Ready`
-//! like any other and does not touch the wait.
+//! exit, `Exited` until its CPU has left its stack, then `Zombie` until its parent has waited for
+//! it. Apart from that it may *wait*: it is in the bucket of its key, still running, while it tests
+//! its condition, and `Blocked` only afterwards, in [`Sched::leave`], and only if no wakeup removed
+//! it from the bucket in the meantime. Preemption during the test makes it `Ready` like any other
+//! and does not affect the wait.
 //!
-//! **Who goes first** is decided by [`super::fair`] and kept up in `run`: the table has each
-//! task's virtual time and account, and a floor for each CPU. An account is another task's only
-//! while that one lives on the same CPU: it changes at a wake-up, and the exit of its owner
-//! gives whoever runs on it an account of their own.
+//! **The order** is decided by [`super::fair`] and maintained in `run`: the table has each task's
+//! virtual time and account, and a floor for each CPU. A task uses another's account only while
+//! that one lives on the same CPU: the account changes at a wakeup, and when its owner exits, its
+//! users get accounts of their own.
 
 mod run;
 
@@ -31,9 +31,9 @@ pub const BUCKETS: usize = 64;
 pub enum State {
     /// The slot holds no task.
     Free,
-    /// The task is being made, or runs for the first time soon.
+    /// The task is being made, or has not run yet.
     New,
-    /// It could run.
+    /// It is ready to run.
     Ready,
     /// It runs.
     Running,
@@ -41,20 +41,20 @@ pub enum State {
     Blocked,
     /// It has exited, and its CPU may still be on its stack.
     Exited,
-    /// It is gone but for its exit status.
+    /// Only its exit status is left.
     Zombie,
 }
 
 /// How the running task leaves the CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Leave {
-    /// It could go on.
+    /// It stays ready.
     Ready,
-    /// It could go on, but lets the next one run first.
+    /// It stays ready, but lets the next one run first.
     Yielding,
-    /// It waits, unless it was woken meanwhile.
+    /// It waits, unless it was woken in the meantime.
     Blocked,
-    /// It never comes back.
+    /// It never runs again.
     Exited,
 }
 
@@ -80,8 +80,8 @@ struct Slot {
     /// It runs no user program.
     kernel: bool,
     class: Class,
-    /// The task whose virtual time grows while this one runs: itself, or, for one that
-    /// serves, the one that it serves.
+    /// The task whose virtual time grows while this one runs: itself, or, for a server, the one
+    /// that it serves.
     account: TaskId,
     time: VirtualTime,
     wait: Wait,
@@ -96,7 +96,7 @@ impl Slot {
     }
 }
 
-/// What a CPU runs, and what it could run.
+/// The running and the ready tasks of a CPU.
 #[derive(Clone, Copy, Debug)]
 struct RunQueue {
     /// Tasks that come before all others.
@@ -106,10 +106,9 @@ struct RunQueue {
     idle: TaskId,
     /// The account of the running task.
     account: TaskId,
-    /// Until when that task's time was counted, in counter ticks.
+    /// When that task's time was last counted, in counter ticks.
     counted: u64,
-    /// The least virtual time of the tasks that could run, when it was last needed; it only
-    /// grows.
+    /// The least virtual time of the runnable tasks, when it was last needed; it only grows.
     floor: VirtualTime,
 }
 
@@ -125,7 +124,7 @@ impl RunQueue {
     };
 }
 
-/// CPUs that should look at their run queues: bit n is CPU n.
+/// CPUs that should check their run queues: bit n is CPU n.
 pub type Pokes = u32;
 
 /// The state of all tasks.
@@ -138,7 +137,7 @@ pub struct Sched {
     buckets: [Queue; BUCKETS],
     /// CPUs that run: bit n is CPU n.
     online: u32,
-    /// No wait ends before, in counter ticks.
+    /// No wait times out before this, in counter ticks.
     next_deadline: u64,
     /// Slots from here on were never used.
     top: usize,
@@ -179,7 +178,7 @@ impl Sched {
     }
 
     /// The CPU for a new program, which it never leaves: the one with the fewest programs, and
-    /// of those the last, since the first has the kernel's tasks.
+    /// among equals the last, since the first has the kernel's tasks.
     pub fn place(&self) -> usize {
         let mut programs = [0; CPUS];
         for slot in self.slots[..self.top].iter().filter(|s| !s.kernel) {
@@ -190,7 +189,7 @@ impl Sched {
         online.min_by_key(|cpu| programs[*cpu]).unwrap_or(0)
     }
 
-    /// `cpu` runs: tasks may be placed there.
+    /// Marks `cpu` as running: tasks may be placed there.
     pub fn set_online(&mut self, cpu: usize) {
         self.online |= 1 << cpu;
     }
@@ -200,14 +199,14 @@ impl Sched {
         self.cpus[cpu].idle
     }
 
-    /// The slot of a task that was never started, or has been waited for, is free again.
+    /// Frees the slot of a task that was never started, or has been waited for.
     pub fn free(&mut self, id: TaskId) {
         debug_assert!(matches!(self.state(id), State::New | State::Exited | State::Zombie));
         self.slots[id.index()].state = State::Free;
         self.family.forget(id);
     }
 
-    /// `id` is what runs on `cpu` now, without having been picked.
+    /// Records that `id` runs on `cpu` now, without having been picked.
     pub fn adopt(&mut self, cpu: usize, id: TaskId) {
         let slot = &mut self.slots[id.index()];
         slot.state = State::Running;
@@ -215,18 +214,18 @@ impl Sched {
         (queue.running, queue.account) = (id, slot.account);
     }
 
-    /// `id` runs on `cpu` when nothing else does.
+    /// Makes `id` the idle task of `cpu`.
     pub fn set_idle(&mut self, cpu: usize, id: TaskId) {
         self.slots[id.index()].state = State::Ready;
         self.cpus[cpu].idle = id;
     }
 
-    /// What the task is doing.
+    /// The state of the task.
     pub fn state(&self, id: TaskId) -> State {
         self.slots[id.index()].state
     }
 
-    /// The task now has, or has no longer, a user program.
+    /// Sets whether the task is a kernel task.
     pub fn set_kernel(&mut self, id: TaskId, kernel: bool) {
         self.slots[id.index()].kernel = kernel;
     }
@@ -241,7 +240,7 @@ impl Sched {
         usize::from(self.slots[id.index()].cpu)
     }
 
-    /// Puts the running task into the bucket of `key`: from now on no wake-up is lost.
+    /// Puts the running task into the bucket of `key`: from now on no wakeup is lost.
     pub fn begin_wait(&mut self, id: TaskId, key: u64, deadline: u64, killable: bool) {
         let wait = &mut self.slots[id.index()].wait;
         debug_assert!(!wait.queued, "a task waits for two things");
@@ -250,7 +249,7 @@ impl Sched {
         self.next_deadline = self.next_deadline.min(deadline);
     }
 
-    /// Takes `id` out of its bucket; the bucket's number if it was in one.
+    /// Removes `id` from its bucket; returns the bucket's number if it was in one.
     pub fn end_wait(&mut self, id: TaskId) -> Option<usize> {
         let wait = &mut self.slots[id.index()].wait;
         if !wait.queued {
@@ -266,8 +265,8 @@ impl Sched {
         if self.state(id) == State::Blocked { self.make_ready(id, by, now) } else { 0 }
     }
 
-    /// `by` wakes every waiter of `key`: how many, and the CPUs to poke. `now` is in counter
-    /// ticks.
+    /// Wakes every waiter of `key`, on behalf of `by`; returns their number and the CPUs to poke.
+    /// `now` is in counter ticks.
     pub fn wake(&mut self, key: u64, by: TaskId, now: u64) -> (u32, Pokes) {
         let (mut woken, mut pokes) = (0, 0);
         let bucket = bucket_of(key);
@@ -294,12 +293,13 @@ impl Sched {
         }
     }
 
-    /// When the next wait may end by its time, in counter ticks.
+    /// When the next wait may time out, in counter ticks.
     pub fn next_deadline(&self) -> u64 {
         self.next_deadline
     }
 
-    /// Wakes whoever waited until `now`; `left` is told the bucket of each.
+    /// Wakes all tasks whose deadline is `now` or earlier; `left` is called with the bucket of
+    /// each.
     pub fn expire(&mut self, now: u64, left: &mut dyn FnMut(usize)) -> Pokes {
         if now < self.next_deadline {
             return 0;
@@ -331,7 +331,7 @@ impl Sched {
             .filter(|id| !matches!(self.state(*id), State::Free | State::Exited | State::Zombie))
     }
 
-    /// The CPU has left the stack of a task that exited. It stays a zombie while `wanted`.
+    /// The CPU has left the stack of a task that exited. It becomes a zombie if `wanted`.
     pub fn finish_exit(&mut self, id: TaskId, wanted: bool) {
         assert!(self.state(id) == State::Exited, "{id:?} is buried alive");
         if wanted {

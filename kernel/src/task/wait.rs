@@ -1,4 +1,4 @@
-//! Sleeping. The protocol, and why no wake-up is lost, is told at the head of [`super`].
+//! Sleeping. The head of [`super`] describes the protocol, and why no wakeup is lost.
 //!
 //! **Data.** None of its own. **Order.** The pair of full fences in [`wait_until`] and
 //! [`super::wake`].
@@ -14,7 +14,7 @@ use super::{TaskId, sched, services, state};
 use crate::arch::cpu;
 use crate::drivers::timer;
 
-/// A key that nobody wakes.
+/// A key that is never woken.
 fn sleep_key(id: TaskId) -> WaitKey {
     WaitKey(KERNEL_KEY | 1 << 32 | u64::from(id.0))
 }
@@ -54,11 +54,11 @@ pub fn wait_until(key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool)
 fn begin(id: TaskId, key: WaitKey, deadline: u64, killable: bool) {
     wake::one_more(key);
     state::lock().begin_wait(id, key.0, deadline, killable);
-    // Pairs with the fence in `wake`: the waiter is counted before it looks.
+    // Pairs with the fence in `wake`: the waiter is counted before it tests.
     fence(Ordering::SeqCst);
 }
 
-/// Lets other tasks run if the caller's time is up.
+/// Lets other tasks run if the caller's time slice is used up.
 #[inline]
 pub fn cond_resched() {
     let this = cpu::this();

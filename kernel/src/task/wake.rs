@@ -1,9 +1,7 @@
-//! Waking: the other half of [`super::wait`]; the protocol is told at the head of
-//! [`super`].
+//! Waking: the other half of [`super::wait`]; the head of [`super`] describes the protocol.
 //!
-//! **Data.** How many waiters each bucket has, for a wake-up that finds none to cost a
-//! fence and a load. **Owner.** The waiters count themselves in, whoever takes them out
-//! counts them out.
+//! **Data.** The number of waiters of each bucket, so that a wakeup without waiters costs only a
+//! fence and a load. **Owner.** A waiter adds itself; the code that removes it subtracts it.
 
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -16,7 +14,7 @@ use crate::drivers::timer;
 
 static WAITERS: [AtomicU32; BUCKETS] = [const { AtomicU32::new(0) }; BUCKETS];
 
-/// Keys of the kernel itself have this bit; collisions with the crate's cost a look.
+/// Keys of the kernel itself have this bit; collisions with the crate's cost an extra test.
 pub(super) const KERNEL_KEY: u64 = 1 << 63;
 
 /// The key for the exit of a child of `parent`.
@@ -34,11 +32,11 @@ pub(super) fn one_left(bucket: usize) {
     WAITERS[bucket].fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Makes every task that waits for `key` look again. Not for interrupt handlers: the running
-/// task pays for what a server does that it wakes.
+/// Makes every task that waits for `key` test again. Not for interrupt handlers: the running task
+/// is charged for the work of a server that it wakes.
 #[inline]
 pub fn wake(key: WaitKey) {
-    // Pairs with the fence in `begin`: what the waiter waits for precedes this look.
+    // Pairs with the fence in `begin`: the condition was made true before this load.
     fence(Ordering::SeqCst);
     if WAITERS[bucket_of(key.0)].load(Ordering::Relaxed) != 0 {
         wake_waiters(key);

@@ -1,11 +1,10 @@
-//! What each exception means: who is asked, and who dies of it.
+//! The handling of each exception.
 //!
-//! How an exception comes here and goes back is [`crate::arch::trap`]'s. Its vectors call the
-//! functions of this file by their symbols; nobody else does. `report` has the last words of a
-//! kernel that took an exception it cannot handle.
+//! [`crate::arch::trap`] has entry and return. Only its vectors call the functions of this file, by
+//! their symbols. `report` has the last words of a kernel that took an exception it cannot handle.
 //!
-//! **Data.** None but the trap frame. **Locks.** None is held on entry: a fault and a system
-//! call run with interrupts on and preemption allowed, an interrupt with both off.
+//! **Data.** Only the trap frame. **Locks.** None is held on entry: a fault and a system call run
+//! with interrupts on and preemption allowed, an interrupt with both off.
 
 mod report;
 
@@ -33,7 +32,7 @@ extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) {
     }
 }
 
-/// Has the fault handler of the memory management see to `addr` of the current task.
+/// Calls the fault handler of the memory management for `addr` of the current task.
 #[inline(always)]
 fn resolve(addr: u64, access: Access) -> FaultEnd {
     match task::current().space() {
@@ -117,7 +116,7 @@ extern "C" fn interrupt() {
     });
 }
 
-/// A synchronous exception of the kernel: a fault of the user copy, or the end.
+/// A synchronous exception of the kernel: a fault of the user copy, or fatal.
 // SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
@@ -133,7 +132,7 @@ extern "C" fn kernel_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
     }
 }
 
-/// Sees to a fault of the user copy; false if the address is bad.
+/// Handles a fault of the user copy; false if the address is bad.
 fn copy_fault(far: u64, syndrome: Syndrome) -> bool {
     if !syndrome.is_translation_or_permission() {
         return false;

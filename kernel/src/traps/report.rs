@@ -1,8 +1,8 @@
 //! The last words of a kernel that took an exception it cannot handle (BOOT-05), and one
 //! line for a program that dies of one.
 //!
-//! **Data.** The trap frame. **Lock.** None: the console is written to without its lock, as
-//! its holder may be what was interrupted.
+//! **Data.** The trap frame. **Lock.** None: the console is written to without its lock, as its
+//! holder may have been interrupted.
 
 use crate::arch::cpu;
 use crate::arch::trap::TrapFrame;
@@ -31,7 +31,7 @@ fn registers(frame: &TrapFrame) {
     }
 }
 
-/// Says what a program dies of.
+/// Reports the cause of a program's death.
 pub(super) fn user(number: u8, syndrome: Syndrome, far: u64, frame: &TrapFrame) {
     let name = task::name_of(task::current_id());
     let name = name.split(|b| *b == 0).next().unwrap_or(&[]);

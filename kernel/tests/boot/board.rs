@@ -11,11 +11,11 @@ use super::qemu::{Kind, qemu};
 const TARGET: &str = "aarch64-unknown-none-softfloat";
 /// The first address of RAM.
 pub const RAM: u64 = 0x4000_0000;
-/// Where the stub lies.
+/// The address of the stub.
 pub const STUB: u64 = RAM + (8 << 20);
-/// Where the device tree lies.
+/// The address of the device tree.
 pub const TREE: u64 = RAM + (16 << 20);
-/// Where the image lies, unless a test puts it elsewhere.
+/// The address of the image, unless a test puts it elsewhere.
 pub const IMAGE: u64 = RAM + (2 << 20);
 /// The status of a panic or an exception.
 pub const PANIC: i32 = 1;
@@ -24,8 +24,8 @@ pub const CANNOT_BOOT: i32 = 2;
 /// How long a run may take; each takes a fraction of a second.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The tree of QEMU's own board; its command line asks for semihosting and for a program,
-/// and there is none.
+/// The tree of QEMU's own board; its command line requests semihosting and a program that does not
+/// exist.
 pub const VIRT: &[u8] = include_bytes!("../../../boot/tests/fixtures/virt-gicv2.dtb");
 
 /// The flat image, built once.
@@ -77,18 +77,18 @@ fn flatten(elf: &[u8]) -> Vec<u8> {
 pub struct Board {
     /// Names its files; no two tests may share one.
     pub name: &'static str,
-    /// What x0 holds.
+    /// The value of x0.
     pub x0: u64,
-    /// What lies at [`TREE`].
+    /// The contents of [`TREE`].
     pub tree: Vec<u8>,
-    /// Where the image lies.
+    /// The address of the image.
     pub image: u64,
     /// More options for QEMU.
     pub options: &'static [&'static str],
 }
 
 impl Board {
-    /// A machine as firmware makes it, but for its tree.
+    /// A machine as firmware leaves it, except for its tree.
     pub fn new(name: &'static str, tree: &[u8]) -> Self {
         Self { name, x0: TREE, tree: tree.to_vec(), image: IMAGE, options: &[] }
     }
@@ -120,15 +120,14 @@ impl Board {
         assert!(text.contains("cannot boot: ") && text.contains(reason), "{}: {text}", self.name);
     }
 
-    /// Asserts that the boot comes as far as the search for a program, and returns what it
-    /// printed.
+    /// Asserts that the boot gets as far as the search for a program, and returns what it printed.
     pub fn boots(&self) -> String {
         let text = self.ends_with(0);
         assert!(text.contains("no program to run"), "{}: {text}", self.name);
         text
     }
 
-    /// What a run printed that must end with `status`.
+    /// Asserts that the run ends with `status`, and returns what it printed.
     pub fn ends_with(&self, status: i32) -> String {
         let (text, found) = self.run();
         assert_eq!(found, Some(status), "{}: {text}", self.name);

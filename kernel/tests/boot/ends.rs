@@ -1,5 +1,5 @@
-//! The end of a run without semihosting: one line for machines to read, and then what the word
-//! `end=` says, on both machines.
+//! The end of a run without semihosting: one line for machines to read, and then the action of the
+//! word `end=`, on both machines.
 
 use super::qemu::Kind;
 use super::trees::boards::{PI_1_GIB, Pi, virt};
@@ -22,7 +22,7 @@ fn run(kind: Kind, name: &str, bootargs: &str, no_reboot: bool) -> (Seen, String
 const BOTH: [Kind; 2] = [Kind::Virt, Kind::Pi];
 
 /// BOOT-05: the status of a run is its last line. QEMU listens for semihosting here, so if the
-/// kernel asked for that, the line would be missing and QEMU gone.
+/// kernel used it, the line would be missing and QEMU would have exited.
 #[test]
 fn a_run_that_halts_ends_in_one_line() {
     for kind in BOTH {
@@ -38,7 +38,7 @@ fn a_run_that_halts_ends_in_one_line() {
     }
 }
 
-/// BOOT-05: `end=off` switches the machine off, by PSCI or as the Raspberry Pi's firmware wants.
+/// BOOT-05: `end=off` powers the machine off, by PSCI or in the way of the Raspberry Pi's firmware.
 #[test]
 fn a_machine_can_be_switched_off() {
     for kind in BOTH {
@@ -60,8 +60,8 @@ fn a_machine_can_be_reset() {
     }
 }
 
-/// BOOT-05: without the word, a machine with PSCI is switched off, another halts; and where
-/// there is no means for what was asked, that is said, and the machine halts.
+/// BOOT-05: without the word, a machine with PSCI powers off, another halts; and if there is no
+/// means for what was requested, that is reported, and the machine halts.
 #[test]
 fn a_machine_without_means_halts() {
     let (seen, text) = run(Kind::Virt, "default", "", true);

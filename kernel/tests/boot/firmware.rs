@@ -1,9 +1,9 @@
-//! Firmware that leaves EL2 and EL1 in the worst state that it can (BOOT-01): everything is
-//! trapped, virtual time is far off, tables and a second stage of translation are set up,
-//! the timers are about to interrupt. And a kernel that ran before and left its interrupts on.
+//! Firmware that leaves EL2 and EL1 in the worst possible state (BOOT-01): everything is trapped,
+//! virtual time is far off, tables and a second stage of translation are set up, the timers are
+//! about to interrupt. And a previous kernel that left its interrupts enabled.
 //!
-//! The stub before the image writes these registers at EL2 and goes on to the image. QEMU does
-//! what the registers say, so that a kernel that relies on any of them stops or goes astray.
+//! The stub before the image writes these registers at EL2 and jumps to the image. QEMU emulates
+//! their effects, so that a kernel that relies on other values hangs or crashes.
 
 use super::qemu::Kind;
 use super::trees::boards::{PI_1_GIB, Pi, virt, virt_devices_v3};
@@ -18,7 +18,7 @@ const WORST: [(Register, u64); 22] = [
     // HCR_EL2: a second stage of translation, and traps of WFI, WFE, identification
     // registers, cache and TLB maintenance, and of writes to EL1's translation registers.
     ([3, 4, 1, 1, 0], (1 << 31) | 0x07ff_e000 | 1),
-    // VTTBR_EL2, VTCR_EL2: its tables are nowhere.
+    // VTTBR_EL2, VTCR_EL2: its tables do not exist.
     ([3, 4, 2, 1, 0], 0x00ff_0000_dead_0000),
     ([3, 4, 2, 1, 2], 0x8002_3558),
     // CPTR_EL2: floating point and CPACR are trapped.
@@ -27,10 +27,10 @@ const WORST: [(Register, u64); 22] = [
     ([3, 4, 1, 1, 1], 0xfe0),
     // HSTR_EL2
     ([3, 4, 1, 1, 3], 0xffff),
-    // CNTHCTL_EL2: EL1 may read no physical time. CNTVOFF_EL2: virtual time is far off.
+    // CNTHCTL_EL2: EL1 must not read physical time. CNTVOFF_EL2: virtual time is far off.
     ([3, 4, 14, 1, 0], 0),
     ([3, 4, 14, 0, 3], 0x7fff_ffff_0000_0000),
-    // VPIDR_EL2, VMPIDR_EL2: another CPU is pretended.
+    // VPIDR_EL2, VMPIDR_EL2: the identity of another CPU.
     ([3, 4, 0, 0, 0], 0x1234_5678),
     ([3, 4, 0, 0, 5], 0x8000_0003),
     // SCTLR_EL1: big-endian, MMU and caches on. TCR_EL1, MAIR_EL1, TTBR0_EL1, TTBR1_EL1.
@@ -51,15 +51,15 @@ const WORST: [(Register, u64); 22] = [
     ([2, 0, 0, 2, 2], 0xa001),
 ];
 
-/// What the kernel before left of a GICv3 and its devices: (address, word).
+/// The state that the previous kernel left in a GICv3 and its devices: (address, word).
 const LEFT_BEHIND: [(u64, u64); 7] = [
-    // The first CPU's redistributor is awake, and lets every interrupt of its own through, as
-    // group 1; the hypervisor's timer, which is due, has one of these.
+    // The first CPU's redistributor is awake, and has all its own interrupts enabled, in group 1;
+    // the hypervisor's timer, which is due, has one of these.
     (0x080a_0014, 0),
     (0x080b_0080, 0xffff_ffff),
     (0x080b_0100, 0xffff_ffff),
-    // The distributor routes by affinity, and lets interrupts 32 to 63 through to that CPU, all
-    // of which are pending.
+    // The distributor routes by affinity, and has interrupts 32 to 63 enabled for that CPU, all of
+    // them pending.
     (0x0800_0000, 0x12),
     (0x0800_0084, 0xffff_ffff),
     (0x0800_0104, 0xffff_ffff),
@@ -102,7 +102,7 @@ fn stub(registers: &[(Register, u64)], words: &[(u64, u64)], x0: u64, image: u64
     code.chain(literals.into_iter().flat_map(u64::to_le_bytes)).collect()
 }
 
-/// What such a boot says, which must come to its regular end.
+/// Runs such a boot, which must end regularly, and returns its output.
 fn survives(name: &str, kind: Kind, tree: &[u8], options: &[&str]) -> String {
     comes_to_its_end(name, kind, tree, options, &|x0, image| stub(&WORST, &[], x0, image))
 }
@@ -122,7 +122,7 @@ fn comes_to_its_end(
     text
 }
 
-/// BOOT-01: on the Raspberry Pi's processor, which knows that it is the first of four.
+/// BOOT-01: on the Raspberry Pi's processor, which is the first of four.
 #[test]
 fn a_raspberry_pi_boots_from_the_worst_state_of_el2() {
     let pi = Pi { memory: PI_1_GIB, bootargs: "", initrd: None, ..Pi::default() };
@@ -130,7 +130,7 @@ fn a_raspberry_pi_boots_from_the_worst_state_of_el2() {
     assert!(text.contains("CPUs: 4 run"), "{text}");
 }
 
-/// BOOT-01: on a processor with the later extensions of EL2, behind either controller.
+/// BOOT-01: on a processor with the later extensions of EL2, with either interrupt controller.
 #[test]
 fn a_later_processor_boots_from_the_worst_state_of_el2() {
     let memory = [&[(0x4000_0000, 256 << 20)][..]];
@@ -141,8 +141,8 @@ fn a_later_processor_boots_from_the_worst_state_of_el2() {
     }
 }
 
-/// BOOT-01, MEMB-02: interrupts that the kernel before had let through, as one that crashed
-/// does, and that will never be served, do not keep the CPU busy.
+/// BOOT-01, MEMB-02: interrupts that a previous kernel, such as one that crashed, left enabled and
+/// that are never served do not keep the CPU busy.
 #[test]
 fn interrupts_of_a_kernel_before_are_forgotten() {
     let tree = Tree::build(|root| {

@@ -1,5 +1,5 @@
 //! Memory of every shape, described to the real entry code (BOOT-02, MEMB-01, MEMB-02). The
-//! machine has 256 MiB; trees describe parts of them, and what is not there.
+//! machine has 256 MiB; trees describe parts of them, and memory that does not exist.
 
 use super::board::{Board, IMAGE, PANIC, RAM, TREE};
 use super::trees::boards::{Ranges, virt};
@@ -20,7 +20,7 @@ fn board_with(
     Board::new(name, &virt(bootargs, nodes, more))
 }
 
-/// What the kernel said about a kind of addresses: the lines that begin with `word`.
+/// The kernel's output about a kind of addresses: the lines that begin with `word`.
 pub fn told(text: &str, word: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.trim_end());
     lines.filter_map(|line| Some(line.strip_prefix(word)?.trim().to_string())).collect()
@@ -54,7 +54,7 @@ fn memory_in_pieces_is_used_piece_by_piece() {
     assert!(managed < present && managed > present / 10 * 9, "{text}");
 }
 
-/// MEMB-03: ranges that touch, overlap or come twice are one.
+/// MEMB-03: ranges that touch, overlap or are given twice are merged.
 #[test]
 fn ranges_that_touch_or_overlap_are_one() {
     let nodes: [Ranges<'_>; 3] = [
@@ -110,7 +110,7 @@ fn memory_that_cannot_be_is_refused() {
     Board::new("cells", &odd).is_refused("#address-cells of 3 is not 1 or 2");
 }
 
-/// BOOT-02: memory that does not hold the kernel, or not enough of it, ends in a message.
+/// BOOT-02: memory without the kernel in it, or too little memory, ends in a message.
 #[test]
 fn memory_that_is_not_enough_ends_in_a_message() {
     let refused = |name, nodes: &[Ranges<'_>], reason| {
@@ -157,14 +157,14 @@ fn reservations_that_leave_nothing_end_in_a_message() {
     refused("greedy", false, (0, 1 << 48), "no frame for a table");
 }
 
-/// MEMB-01: RAM that the linear map does not reach is not used, and the rest is.
+/// MEMB-01: RAM beyond the linear map is not used, and the rest is.
 #[test]
 fn memory_out_of_reach_is_left_out() {
     let text = board("reach", &[&[(1 << 40, 4 * M), (RAM, 256 * M)], &[(1 << 52, M)]]).boots();
     assert_eq!(told(&text, "memory "), [shown(RAM, 256 * M)], "{text}");
 }
 
-/// MEMB-04: as many ranges as there may be are all used; one more is refused.
+/// MEMB-04: the maximum number of ranges is used; one more is refused.
 #[test]
 fn no_range_is_dropped() {
     let many = |count: u64| {

@@ -1,5 +1,5 @@
-//! Broken trees in number, into the real entry code (BOOT-02). What the host's tests do ten
-//! thousand times to the reader is done a few times to the whole boot.
+//! Many broken trees, with the real entry code (BOOT-02). The host's tests run the reader ten
+//! thousand times; these run the whole boot a few times.
 
 use super::board::{Board, CANNOT_BOOT, PANIC, RAM, VIRT};
 use super::trees::boards::virt;
@@ -9,7 +9,7 @@ use super::trees::random::{Random, mutated, revalued};
 const ROUNDS: u64 = 40;
 
 /// Boots with changed copies of `blob`: each run is refused, or ends in a panic or an
-/// exception that says so, or comes to its regular end; none hangs.
+/// exception that says so, or ends regularly; none hangs.
 fn boot_mutations(name: &'static str, blob: &[u8], regular: (i32, &str)) {
     let mut ends = [0; 4];
     for seed in 1..=ROUNDS {
@@ -22,14 +22,14 @@ fn boot_mutations(name: &'static str, blob: &[u8], regular: (i32, &str)) {
             Some(status) if status == regular.0 && said(regular.1) => 0,
             Some(CANNOT_BOOT) if said("cannot boot: ") => 1,
             Some(PANIC) if said("panicked") || said("exception") => 2,
-            // Switching off carries no status.
+            // Powering off carries no status.
             Some(0) if !asks_for_semihosting(&tree) && !text.is_empty() => 3,
             _ => panic!("{name}, seed {seed}: status {status:?}: {text}"),
         };
         ends[end] += 1;
     }
     println!("{name}: regular, refused, panicked, switched off: {ends:?}");
-    assert!(ends[0] > 0 && ends[1] > 0, "{name}: {ends:?}: a dull mutator");
+    assert!(ends[0] > 0 && ends[1] > 0, "{name}: {ends:?}: a poor mutator");
 }
 
 fn asks_for_semihosting(tree: &[u8]) -> bool {

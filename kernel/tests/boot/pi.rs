@@ -1,5 +1,5 @@
-//! A Raspberry Pi 4 as QEMU has it, with trees as firmware patches them: which UART speaks on
-//! which pins, memory in two pieces, all four CPUs (BOOT-01, BOOT-02, BOOT-06).
+//! QEMU's Raspberry Pi 4, with trees as firmware patches them: which UART is on which pins, memory
+//! in two pieces, all four CPUs (BOOT-01, BOOT-02, BOOT-06).
 
 use super::qemu::Kind;
 use super::trees::boards::{PI_1_GIB, PI_2_GIB, Pi};
@@ -19,7 +19,7 @@ fn board<'a>() -> Pi<'a> {
 
 /// The functions of GPIO14 and GPIO15.
 fn functions(seen: &Seen) -> [u32; 2] {
-    let fsel1 = seen.registers.first().expect("the machine halted, so it could be looked at");
+    let fsel1 = seen.registers.first().expect("the machine halted, so its registers could be read");
     [fsel1 >> 12 & 7, fsel1 >> 15 & 7]
 }
 
@@ -47,8 +47,8 @@ fn there_is_output_whatever_the_tree_calls_its_console() {
     seen.ends_with(&seen.mini, 0);
 }
 
-/// BOOT-02: without a device tree the fallback UART says so. The memory where `virt` has its
-/// UART is memory here, and is left alone.
+/// BOOT-02: without a device tree the fallback UART reports it. The address of the UART of `virt`
+/// is memory here, and is not written to.
 #[test]
 fn a_missing_tree_is_told_on_the_boards_own_uart() {
     let virt_uart = 0x0900_0030;

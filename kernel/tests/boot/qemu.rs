@@ -1,4 +1,4 @@
-//! QEMU's command line, as far as all runs share it.
+//! The part of QEMU's command line that all runs share.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,8 +16,8 @@ pub enum Kind {
 /// A file, and the physical address that it is loaded to.
 pub type Loaded<'a> = (&'a Path, u64);
 
-/// QEMU with `files` in its memory, about to run `stub`, and killed if it still does after
-/// `limit`. The caller says where its serial lines go; options that follow have the last word.
+/// QEMU with `files` in its memory, about to run `stub`, and killed if it still runs after `limit`.
+/// The caller sets its serial lines; options that follow override these.
 pub fn qemu(kind: Kind, limit: Duration, stub: Loaded<'_>, files: &[Loaded<'_>]) -> Command {
     let mut qemu = Command::new("timeout");
     qemu.args(["--foreground", "-k", "1", &limit.as_secs().to_string(), "qemu-system-aarch64"])

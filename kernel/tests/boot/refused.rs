@@ -1,4 +1,4 @@
-//! Trees that are missing or broken, and odd places of the image (BOOT-01, BOOT-02).
+//! Trees that are missing or broken, and unusual addresses of the image (BOOT-01, BOOT-02).
 
 use super::board::{Board, IMAGE, PANIC, RAM, STUB, TREE, VIRT};
 
@@ -12,7 +12,7 @@ fn a_missing_tree_is_refused() {
     high.is_refused("not 0xd00dfeed");
 }
 
-/// BOOT-02: x0 points to where nothing answers.
+/// BOOT-02: x0 points to an address without memory.
 #[test]
 fn an_address_of_nothing_ends_in_a_message_and_a_failing_status() {
     let beyond = Board { x0: 0xffff_0000_0000_0000, ..Board::new("beyond", VIRT) };
@@ -23,7 +23,7 @@ fn an_address_of_nothing_ends_in_a_message_and_a_failing_status() {
     }
 }
 
-/// BOOT-02: the tree is cut off or broken.
+/// BOOT-02: the tree is truncated or broken.
 #[test]
 fn a_broken_tree_is_refused() {
     let changed = |at: usize, bytes: &[u8]| {
@@ -48,7 +48,7 @@ fn with_console_at(place: u32) -> Vec<u8> {
     tree
 }
 
-/// BOOT-02: a console in the midst of the kernel would be written to.
+/// BOOT-02: a console in the middle of the kernel would be written to.
 #[test]
 fn registers_in_memory_are_refused() {
     for (name, place) in [("console", IMAGE as u32 + 0x1000), ("odd-console", 0x0900_006d)] {
@@ -56,18 +56,18 @@ fn registers_in_memory_are_refused() {
     }
 }
 
-/// BOOT-02: where the tree names flash, or a clock, as the console, the messages take the
-/// other way, and the boot goes on.
+/// BOOT-02: if the tree names flash, or a clock, as the console, the messages go to another output,
+/// and the boot continues.
 #[test]
 fn a_console_that_is_none_is_not_used() {
     for (name, place) in [("flash-console", 0), ("clock-console", 0x0901_0000)] {
-        // The tree names a program, and there is no archive.
+        // The tree names a program, but there is no archive.
         let text = Board::new(name, &with_console_at(place)).ends_with(1);
         assert!(text.contains("cannot run hello: there is no initrd"), "{text}");
     }
 }
 
-/// BOOT-02: without semihosting the message comes on the fallback UART, and the run ends.
+/// BOOT-02: without semihosting the message is on the fallback UART, and the run ends.
 #[test]
 fn the_fallback_uart_says_what_is_wrong() {
     let board =
@@ -76,8 +76,8 @@ fn the_fallback_uart_says_what_is_wrong() {
     assert!(text.contains("cannot boot: ") && text.contains("not 0xd00dfeed"), "{text}");
 }
 
-/// BOOT-01: the image runs wherever it was put, on a multiple of 2 MiB; on any other page, too,
-/// since a Raspberry Pi's older firmware loads at 512 KiB.
+/// BOOT-01: the image runs at any multiple of 2 MiB; on any other page, too, since a Raspberry Pi's
+/// older firmware loads at 512 KiB.
 #[test]
 fn the_image_runs_anywhere() {
     for (name, offset) in

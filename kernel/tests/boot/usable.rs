@@ -1,9 +1,8 @@
-//! Memory that the kernel must leave alone, as one that is started to save what a crashed
-//! kernel left behind (MEMB-02).
+//! Memory that the kernel must not use, as with a crash-dump kernel (MEMB-02).
 //!
-//! The machine's RAM is a file of the host's, filled with a pattern before the run: whatever
-//! was written to memory shows afterwards. The image, the stub and the device tree lie where
-//! memory may be used, and QEMU puts a tree of its own at the start of RAM.
+//! The machine's RAM is a file of the host's, filled with a pattern before the run: every write to
+//! memory shows afterwards. The image, the stub and the device tree are in usable memory, and QEMU
+//! puts a tree of its own at the start of RAM.
 
 use std::fs;
 
@@ -17,7 +16,7 @@ type Megabytes = (u64, u64);
 
 const SIZE: u64 = 256;
 const PATTERN: u8 = 0xa5;
-/// The megabytes in which QEMU's tree may lie.
+/// The megabytes in which QEMU's tree may be.
 const QEMUS_TREE: Megabytes = (0, 1);
 
 /// QEMU's options for RAM that is a file of that name.
@@ -40,9 +39,9 @@ macro_rules! ram_file {
     };
 }
 
-/// Boots with the tree and sees to it that the kernel's memory is `usable`, and that not a
-/// byte was written elsewhere but for the RAM disk, which lies in the 8 MiB behind the last
-/// of it. Returns what the kernel said.
+/// Boots with the tree and checks that the kernel's memory is `usable`, and that no byte was
+/// written elsewhere except in the RAM disk, which is in the 8 MiB after it. Returns the kernel's
+/// output.
 fn uses_only(
     name: &'static str,
     (file, options): (&str, &'static [&'static str]),
@@ -75,14 +74,14 @@ fn pairs(ranges: &[Megabytes]) -> Vec<(u64, u64)> {
     ranges.iter().map(|&(first, count)| (RAM + first * M, count * M)).collect()
 }
 
-/// So many megabytes are in the zone, from the first to the last and without the holes.
+/// Checks the megabytes of the zone, from the first to the last and without the holes.
 fn zones_hold(text: &str, spanned: u64, present: u64) {
     let [wide, there, managed] = zone(text);
     assert_eq!((wide, there), (spanned * 256, present * 256), "{text}");
     assert!(managed <= there && managed > there / 10 * 9, "{text}");
 }
 
-/// The tree of a board whose memory nodes and chosen hold what is written to them.
+/// The tree of a board with the given memory nodes and ranges of chosen.
 fn board(chosen: &[Megabytes], memory: impl FnOnce(&mut Tree)) -> Vec<u8> {
     Tree::build(|root| {
         root.cell_counts(2, 2);
@@ -111,7 +110,7 @@ fn memory_outside_the_ranges_of_chosen_is_neither_used_nor_written() {
     zones_hold(&text, 110, 74);
 }
 
-/// MEMB-02: of a node that says which of its memory is usable nothing else is used or
+/// MEMB-02: of a node that says which part of its memory is usable, nothing else is used or
 /// written; other nodes are used whole.
 #[test]
 fn memory_that_its_node_does_not_call_usable_is_neither_used_nor_written() {
@@ -128,8 +127,7 @@ fn memory_that_its_node_does_not_call_usable_is_neither_used_nor_written() {
     zones_hold(&text, 182, 56);
 }
 
-/// BOOT-02, MEMB-02: a range that cannot be understood, and an image that lies where it must
-/// not be, end in a message.
+/// BOOT-02, MEMB-02: a malformed range, and an image in unusable memory, end in a message.
 #[test]
 fn usable_memory_that_cannot_be_ends_in_a_message() {
     let ranged = |value: &[u8]| {

@@ -1,7 +1,7 @@
-//! Runs without semihosting: what came on each serial line, and what became of the machine.
+//! Runs without semihosting: the output of each serial line, and what the machine did.
 //!
-//! Such a run may halt, and QEMU goes on. So it is watched until its last line is there, then
-//! for a moment longer, and then QEMU is asked to quit.
+//! Such a run may halt, and QEMU goes on. So it is watched until its last line appears, then for a
+//! moment longer, and then QEMU is asked to quit.
 
 use std::fs;
 use std::io::Write;
@@ -13,17 +13,17 @@ use std::time::{Duration, Instant};
 use super::board::{RAM, STUB, TREE, image, stub};
 use super::qemu::{Kind, qemu};
 
-/// What the last line of a run says, before its status.
+/// The last line of a run, before its status.
 pub const LAST_LINE: &str = "mm-reclaim: end status=";
 /// How long a run may take; each takes a second or two.
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long a machine may take to end after its last line.
 const MOMENT: Duration = Duration::from_millis(800);
-/// How long QEMU may live that does not listen to its monitor, or whose test is gone.
+/// The longest life of a QEMU that ignores its monitor, or whose test is gone.
 const LIFE: Duration = Duration::from_secs(90);
 
 impl Kind {
-    /// (image, tree, stub) of the firmware that is pretended.
+    /// The addresses (image, tree, stub) of the simulated firmware.
     fn places(self) -> (u64, u64, u64) {
         match self {
             Self::Virt => (RAM + (2 << 20), TREE, STUB),
@@ -43,7 +43,7 @@ pub struct Watched<'a> {
     pub tree: &'a [u8],
     /// A reset ends QEMU, too.
     pub no_reboot: bool,
-    /// Physical addresses of registers to look at, at the end.
+    /// Physical addresses of registers to read at the end.
     pub look_at: &'a [u64],
     /// What runs before the image: code that jumps to it, given x0 and where it is.
     pub stub: &'a dyn Fn(u64, u64) -> Vec<u8>,
@@ -52,19 +52,19 @@ pub struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    /// A run of which nothing is special.
+    /// A run with defaults.
     pub fn new(name: &'a str, kind: Kind, tree: &'a [u8]) -> Self {
         Self { name, kind, tree, no_reboot: true, look_at: &[], stub: &stub, options: &[] }
     }
 }
 
-/// What was seen.
+/// The result of a run.
 pub struct Seen {
     /// The first serial line: a PL011 on both machines.
     pub pl011: String,
     /// The second: the mini-UART.
     pub mini: String,
-    /// QEMU went by itself.
+    /// Whether QEMU exited by itself.
     pub went: bool,
     /// The registers, if it did not.
     pub registers: Vec<u32>,
@@ -123,7 +123,7 @@ fn is_complete(text: &str) -> bool {
     text.rfind(LAST_LINE).is_some_and(|at| text[at..].contains('\n'))
 }
 
-/// Waits until QEMU goes, `ended` says so, or it is time. True if it went.
+/// Waits until QEMU exits, `ended` is true, or a timeout. True if it exited.
 fn watch(qemu: &mut Child, until: Instant, ended: impl Fn() -> bool) -> bool {
     loop {
         if qemu.try_wait().unwrap().is_some() {
@@ -136,7 +136,7 @@ fn watch(qemu: &mut Child, until: Instant, ended: impl Fn() -> bool) -> bool {
     }
 }
 
-/// Looks at registers and ends QEMU, by its monitor.
+/// Reads registers and ends QEMU, through its monitor.
 fn quit(mut qemu: Child, went: bool, look_at: &[u64]) -> Vec<u32> {
     if !went {
         let mut monitor = qemu.stdin.take().unwrap();

@@ -1,22 +1,22 @@
-//! The order of the spin locks, as numbers, and what holds it against what is done.
+//! The order of the spin locks, as numbers, and the check of it at run time.
 //!
 //! A lock's type names its rank. A lock may be taken while locks of lower ranks are held;
 //! the one exception is a second page-table lock, which `fork` takes for the child. The
 //! order as a tree, with its reasons, is in `docs/decisions/0003-locks.md`.
 //!
 //! Data: [`HeldLocks`] is what one CPU, or one thread of a test, holds at the moment. The
-//! environment owns it, because the crate has no statics and knows no CPUs, and passes on
-//! what [`crate::env::Cpu::lock_taken`] and [`crate::env::Cpu::lock_released`] tell. Only
-//! debug builds tell.
+//! environment owns it, because the crate has no statics and knows no CPUs, and updates it in
+//! [`crate::env::Cpu::lock_taken`] and [`crate::env::Cpu::lock_released`]. Only debug builds call
+//! these.
 
 use core::cell::Cell;
 
 /// A lock of the kernel's own that is outside all others, such as one that keeps its messages
-/// whole: what a message tells may be behind any lock.
+/// whole: formatting a message may take any lock.
 pub const KERNEL_OUTER: u8 = 0;
 /// Taking a device into use.
 pub const SWAPON: u8 = 1;
-/// A tree of families: who is in them, and the bounds of their areas.
+/// A tree of families: the areas in them, and the bounds of these.
 pub const FAMILY: u8 = 2;
 /// The translation tables of an address space.
 pub const TABLES: u8 = 3;
@@ -30,11 +30,11 @@ pub const SWAP_DEVICE: u8 = 6;
 pub const ZONE: u8 = 7;
 /// The free slots of a table.
 pub const TABLE: u8 = 8;
-/// A lock of the kernel's own inside which nothing is taken.
+/// A lock of the kernel's own inside which no other is taken.
 pub const KERNEL_LEAF: u8 = 9;
-/// A lock of no rank: nothing is known about its order, but nobody may sleep with it.
+/// A lock of no rank: nothing is known about its order, but its holder must not sleep.
 pub const UNRANKED: u8 = 10;
-/// How many ranks there are.
+/// The number of ranks.
 const RANKS: usize = 11;
 
 const NAMES: [&str; RANKS] = [
@@ -58,7 +58,7 @@ pub struct HeldLocks {
 }
 
 impl HeldLocks {
-    /// None.
+    /// No locks held.
     pub const fn new() -> Self {
         Self { counts: [const { Cell::new(0) }; RANKS] }
     }
@@ -66,7 +66,7 @@ impl HeldLocks {
     /// A lock of this rank is about to be taken.
     ///
     /// # Panics
-    /// If the order forbids it beside those that are held.
+    /// If the order forbids it with the locks that are held.
     pub fn taken(&self, rank: u8) {
         let count = &self.counts[usize::from(rank)];
         if rank != UNRANKED {
@@ -80,7 +80,7 @@ impl HeldLocks {
         count.set(count.get() + 1);
     }
 
-    /// A lock of this rank was given back.
+    /// A lock of this rank was released.
     ///
     /// # Panics
     /// If none was held.
@@ -90,7 +90,7 @@ impl HeldLocks {
         count.set(left.unwrap_or_else(|| panic!("no {} lock is held", NAMES[usize::from(rank)])));
     }
 
-    /// The caller is about to do what may sleep.
+    /// The caller is about to do something that may sleep.
     ///
     /// # Panics
     /// If a lock is held.
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::tests::panic_of;
 
-    /// Every way down the tree of decision 0003.
+    /// Every path down the tree of decision 0003.
     #[test]
     fn locks_may_be_taken_from_the_outside_in() {
         let ways = [

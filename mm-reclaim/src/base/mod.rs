@@ -1,4 +1,4 @@
-//! What everything else stands on: units, locks, waits, counters, and memory cut at boot.
+//! The common base: units, locks, waits, counters, and memory handed over at boot.
 
 pub mod lock_order;
 pub mod stat;

@@ -1,8 +1,8 @@
 //! Counters of events, with Linux's names.
 //!
 //! Each CPU bumps its own row; reading folds the rows. Gauges (list sizes, free pages,
-//! isolated pages) live with what they count. A hot loop counts in a local and adds once
-//! a batch.
+//! isolated pages) live with what they count. A hot loop counts in a local variable and adds once
+//! per batch.
 
 use core::marker::PhantomData;
 
@@ -47,7 +47,7 @@ events! {
     PgDeactivate = "pgdeactivate",
     /// Pages of active lists that were scanned.
     PgRefill = "pgrefill",
-    /// Of these, the base pages that had been used since the look before.
+    /// Of these, the base pages that had been used since the previous scan.
     NrRotated = "nr_rotated",
     /// Inactive pages scanned by kswapd.
     PgScanKswapd = "pgscan_kswapd",
@@ -77,13 +77,14 @@ events! {
     AllocStallDma32 = "allocstall_dma32",
     /// Direct reclaims, by class zone.
     AllocStallNormal = "allocstall_normal",
-    /// Microseconds of the attempts of direct reclaim, without what its callers were throttled.
+    /// Microseconds of the attempts of direct reclaim, without the time that its callers were
+    /// throttled.
     ReclaimDelay = "direct_reclaim_us",
-    /// The most pages that a task looked at for one request of its own. No sum.
+    /// The most pages that a task scanned for one request of its own. A maximum, not a sum.
     PgScanDirectMost = "pgscan_direct_most",
-    /// Times that kswapd set out to balance the node.
+    /// Times that kswapd started to balance the node.
     PageOutRun = "pageoutrun",
-    /// Pages that kswapd's pages-to-be found locked, written back or marked.
+    /// Pages whose write-back ended and that became the next victims.
     PgRotated = "pgrotated",
     /// Pages read from swap.
     PswpIn = "pswpin",
@@ -91,7 +92,7 @@ events! {
     PswpOut = "pswpout",
     /// Pages read from swap ahead of a fault.
     SwapRa = "swap_ra",
-    /// Pages read ahead that a fault then wanted.
+    /// Pages read ahead that a fault then used.
     SwapRaHit = "swap_ra_hit",
     /// Pages of a locked area put on the unevictable list.
     UnevictablePgsCulled = "unevictable_pgs_culled",
@@ -119,7 +120,7 @@ events! {
     WorkingsetRestoreFile = "workingset_restore_file",
     /// Lazily freed pages that reclaim freed.
     PgLazyFreed = "pglazyfreed",
-    /// Programs killed for want of memory.
+    /// Programs killed because memory ran out.
     OomKill = "oom_kill",
     /// Resident pages that the reaper took from victims.
     OomReaped = "oom_reaped",
@@ -153,8 +154,8 @@ impl<C: Cpu, const N: usize> Counters<C, N> {
 
     /// Adds `n` to counter `which`.
     ///
-    /// The caller may be preempted and moved between the choice of the row and the
-    /// addition; the row is then another CPU's, which the atomic addition allows for.
+    /// The caller may be preempted and moved between the choice of the row and the addition; the
+    /// row is then another CPU's, which is why the addition is atomic.
     #[inline(always)]
     pub(crate) fn add(&self, which: usize, n: u64) {
         self.rows[C::current() % MAX_CPUS].0[which].fetch_add(n, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Memory handed over at boot, made into typed slices.
+//! Memory handed over at boot, cut into typed slices.
 //!
 //! The crate allocates nothing for itself: the caller gives it one block (a [`Layout`]
 //! from the plan says how much), and [`Storage`] cuts typed, initialised slices from it
@@ -36,7 +36,7 @@ impl<'m> Storage<'m> {
     /// Cuts `count` elements off the front, after padding, and initialises them.
     ///
     /// # Panics
-    /// If too little is left: the plan asked for less than it uses.
+    /// If too little is left: the plan requested less than it uses.
     pub(crate) fn cut<T>(&mut self, count: usize, make: impl Fn(usize) -> T) -> &'m [T] {
         fill(self.take(count), make)
     }

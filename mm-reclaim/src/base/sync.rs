@@ -1,28 +1,27 @@
-//! The only door to atomics and locks.
+//! The only source of atomics and locks.
 //!
 //! No other file of the crate names `core::sync::atomic` or `spin`: a model checker's
-//! types can then take their place here, and every lock is known to stop preemption.
+//! types can then take their place here, and every lock is known to disable preemption.
 //!
 //! | built with | atomics and locks | what runs on them |
 //! | --- | --- | --- |
 //! | nothing special | `core`'s and `spin`'s, as they are | kernels, simulators, Miri |
-//! | `--cfg shuttle` | the same, each operation a point at which another task may go on | the machine of `tests/models` |
+//! | `--cfg shuttle` | the same, each operation a point at which tasks may switch | the machine of `tests/models` |
 //! | `--cfg loom` | loom's, in every order that the memory model allows | the primitives, in this module's tests |
 //!
-//! `docs/concurrency.md` tells what is proved with them.
+//! `docs/concurrency.md` says what is proved with them.
 //!
 //! A [`Lock`] is a `spin` mutex whose holder cannot be preempted: with more tasks than
-//! CPUs, a preempted holder would leave the others spinning for a whole time slice. What
-//! "stop preemption" means and how a waiting CPU relaxes come from the environment's
-//! [`Cpu`]. No lock of the crate is ever taken in an interrupt handler, so interrupts
-//! stay on.
+//! CPUs, a preempted holder would leave the others spinning for a whole time slice. The
+//! environment's [`Cpu`] disables preemption and relaxes a waiting CPU. No lock of the crate is
+//! ever taken in an interrupt handler, so interrupts stay on.
 //!
-//! A [`WordLock`] and a [`ShareLock`] are the exceptions: nobody spins for them, so their holders
+//! A [`WordLock`] and a [`ShareLock`] are the exceptions: no task spins for them, so their holders
 //! may be preempted.
 //!
 //! The order in which locks may nest is written down in `docs/decisions/0003-locks.md`. A
-//! lock's type says its rank ([`crate::base::lock_order`]); debug builds tell the environment of
-//! each lock that is taken and given back, so that it can hold the order against them.
+//! lock's type says its rank ([`crate::base::lock_order`]); debug builds report each lock that is
+//! taken and released to the environment, so that it can check the order.
 
 mod share_lock;
 #[cfg(loom)]
@@ -51,14 +50,14 @@ pub use under_shuttle::{
 #[cfg(shuttle)]
 use under_shuttle::{SpinMutex, SpinMutexGuard};
 
-/// The machine's own, for the modules that put something around them.
+/// The machine's own types, for the modules that wrap them.
 #[cfg(shuttle)]
 use {core::sync::atomic as machine, spin::mutex as machine_mutex};
 
 pub(crate) use share_lock::{Exclusive, ShareLock, Shared};
 pub(crate) use word_lock::{Held, WordLock};
 
-/// Written once, by the holder of a lock: the models have no use for another one.
+/// Written once, by the holder of a lock: the models need no version of their own.
 pub(crate) use spin::Once;
 use spin::RelaxStrategy;
 
@@ -68,7 +67,7 @@ use core::ops::{Deref, DerefMut};
 use crate::base::lock_order::UNRANKED;
 use crate::env::Cpu;
 
-/// [`Cpu::relax`], as `spin` asks for it: that crate shows nowhere outside.
+/// [`Cpu::relax`], in the form that `spin` needs: that crate is not visible outside.
 struct Relax<C>(PhantomData<C>);
 
 impl<C: Cpu> RelaxStrategy for Relax<C> {
@@ -86,7 +85,7 @@ pub struct NoPreempt<C: Cpu> {
 }
 
 impl<C: Cpu> NoPreempt<C> {
-    /// Switches preemption off; nests.
+    /// Disables preemption; nests.
     #[inline(always)]
     pub fn new() -> Self {
         C::preempt_disable();
@@ -113,12 +112,12 @@ pub struct Lock<C: Cpu, T, const RANK: u8 = UNRANKED> {
     cpu: PhantomData<fn() -> C>,
 }
 
-/// What [`Lock::lock`] gives: the data, until it is dropped.
+/// The guard of [`Lock::lock`], which gives access to the data until it is dropped.
 #[must_use = "the lock is held only while the guard lives"]
 pub struct LockGuard<'a, C: Cpu, T, const RANK: u8 = UNRANKED> {
     /// Declared first, so that the lock is released before preemption is allowed again.
     inner: SpinMutexGuard<'a, T, Relax<C>>,
-    /// Before preemption is allowed again, too.
+    /// Also dropped before preemption is allowed again.
     #[cfg(debug_assertions)]
     _ranked: Ranked<C, RANK>,
     _held: NoPreempt<C>,
@@ -130,11 +129,11 @@ impl<C: Cpu, T, const RANK: u8> Lock<C, T, RANK> {
         Self { inner: SpinMutex::new(value), cpu: PhantomData }
     }
 
-    /// Spins until the lock is this caller's.
+    /// Spins until the caller has the lock.
     #[inline(always)]
     pub fn lock(&self) -> LockGuard<'_, C, T, RANK> {
         let held = NoPreempt::new();
-        // Said before the wait: an inversion then panics where it would hang.
+        // Reported before the wait: an inversion then panics instead of hanging.
         #[cfg(debug_assertions)]
         let ranked = Ranked::new();
         LockGuard {

@@ -1,13 +1,13 @@
-//! Gathering TLB invalidations.
+//! Batching of TLB invalidations.
 //!
-//! Changing a page-table entry leaves stale translations on some CPU. They are gathered
-//! and flushed together: before a page that may still be stored to is written out, and
-//! before any page of the batch is freed (RMAP-06).
+//! Changing a page-table entry leaves stale translations on some CPU. They are collected and
+//! flushed together: before a page that may still be stored to is written out, and before any page
+//! of the batch is freed (RMAP-06).
 
 use crate::base::units::Vpn;
 use crate::env::{Asid, Env, TlbEntry};
 
-/// Entries that are gathered before a flush is forced.
+/// The most entries before a flush is forced.
 const CAPACITY: usize = 64;
 
 /// Stale translations that are still to be flushed.
@@ -35,7 +35,7 @@ impl TlbBatch {
         self.writable |= writable;
     }
 
-    /// Flushes what was gathered.
+    /// Flushes the collected translations.
     pub(crate) fn flush<E: Env>(&mut self, env: &E) {
         if self.len > 0 {
             env.flush_tlb(&self.entries[..self.len]);

@@ -1,8 +1,7 @@
 //! Units: newtypes for frame numbers, addresses, orders and times.
 //!
-//! Every quantity that the crate passes around has a type of its own, so that a page
-//! count cannot be handed over as an address. Sizes are in pages of [`PAGE_SIZE`] bytes,
-//! times in nanoseconds.
+//! Every quantity that the crate passes around has a type of its own, so that a page count cannot
+//! be passed as an address. Sizes are in pages of [`PAGE_SIZE`] bytes, times in nanoseconds.
 
 use core::fmt;
 use core::ops::{Add, Sub};
@@ -52,7 +51,7 @@ impl fmt::Debug for Pfn {
     }
 }
 
-/// Which file, as the environment numbers them.
+/// A file, as numbered by the environment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct FileId(pub u32);
@@ -72,8 +71,8 @@ impl fmt::Display for FilePage {
     }
 }
 
-/// The name of an address space: where it is found, and which of all that were ever found
-/// there. The name of a space that is gone stays the name of none.
+/// The name of an address space: its place, and a generation that distinguishes the spaces that
+/// were ever there. The name of a space that is gone is never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct SpaceId(u64);
@@ -88,8 +87,7 @@ impl SpaceId {
         self.0
     }
 
-    /// The name that [`SpaceId::bits`] gave as a number; any other number names no space, or
-    /// one that there is.
+    /// The inverse of [`SpaceId::bits`]; any other number names no space, or an existing one.
     pub const fn from_bits(bits: u64) -> Self {
         // The generation of a space is odd, that of a vacant place even.
         Self(bits | 1 << 32)
@@ -260,7 +258,7 @@ pub const fn isqrt(n: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// BOOT-05: a report shows addresses as one looks for them.
+    /// BOOT-05: a report shows addresses in hexadecimal.
     #[test]
     fn addresses_are_shown_in_hexadecimal() {
         assert_eq!(std::format!("{:?}", PhysAddr(0x4020_0000)), "0x40200000");

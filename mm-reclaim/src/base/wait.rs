@@ -1,16 +1,16 @@
-//! What tasks sleep for: a lock, and a word in which others leave what they want.
+//! What tasks sleep for: a lock, and a word in which other tasks leave requests.
 //!
 //! A [`SleepLock`] guards what a task may hold across I/O and reclaim: an address space's
-//! areas. Several may hold it for looking, or one for changing. Reclaim itself never takes one
-//! (it runs inside faults, which hold it), and whoever holds one never takes it again.
+//! areas. Several tasks may share it, or one may hold it exclusively. Reclaim itself never takes
+//! one (it runs inside faults, which hold it), and a holder never takes it again.
 //!
 //! The inner mechanism ([`ShareLock`]) is only ever tried: a holder may be preempted and may
-//! sleep. A sleeper announces itself in the lock's word before each look, and the holder reads
-//! the announcement in the step that gives the lock back: no wake-up is lost. The last of several
+//! sleep. A sleeper announces itself in the lock's word before each attempt, and the holder reads
+//! the announcement in the step that releases the lock: no wakeup is lost. The last of several
 //! holders wakes.
 //!
-//! A [`CallWord`] is for one task that serves many: they leave what they want and wake it only
-//! if nothing was wanted before; it takes everything at once, and sleeps if that is nothing.
+//! A [`CallWord`] is for one task that serves many: they leave their requests and wake it only if
+//! there was none before; it takes all of them at once, and sleeps if there are none.
 
 use core::ops::{Deref, DerefMut};
 
@@ -18,17 +18,17 @@ use crate::base::sync::{AtomicU32, Exclusive, Ordering, ShareLock, Shared};
 use crate::base::units::Nanos;
 use crate::env::{Tasks, WaitEnd, WaitKey, WaitMode};
 
-/// kswapd sleeps here.
+/// Where kswapd sleeps.
 pub(crate) const KSWAPD_WAIT: WaitKey = WaitKey(1 << 62);
-/// Direct reclaimers throttled because the reserves are low sleep here (`pfmemalloc_wait`).
+/// Where direct reclaimers throttled because the reserves are low sleep (`pfmemalloc_wait`).
 pub(crate) const PFMEMALLOC_WAIT: WaitKey = WaitKey(1 << 62 | 1);
-/// Naps that nothing ends early.
+/// For sleeps that end only by time or a kill.
 const NAP_WAIT: WaitKey = WaitKey(1 << 62 | 2);
-/// Reclaimers that wait for the devices to catch up sleep here.
+/// Where reclaimers that wait for the devices sleep.
 pub(crate) const WRITEBACK_WAIT: WaitKey = WaitKey(1 << 62 | 3);
-/// The reaper sleeps here.
+/// Where the reaper sleeps.
 pub(crate) const REAPER_WAIT: WaitKey = WaitKey(1 << 62 | 4);
-/// Reclaimers that find too many pages isolated sleep here.
+/// Where reclaimers that find too many pages isolated sleep.
 pub(crate) const ISOLATION_WAIT: WaitKey = WaitKey(1 << 62 | 5);
 
 /// Sleeps for `time`, or until killed if `killable`.
@@ -43,7 +43,7 @@ pub(crate) struct SleepLock<T> {
     inner: ShareLock<T>,
 }
 
-/// The data of a [`SleepLock`], to be changed, until it is dropped.
+/// Exclusive access to the data of a [`SleepLock`], until it is dropped.
 #[must_use = "the lock is held only while the guard lives"]
 pub(crate) struct SleepGuard<'a, T, K: Tasks> {
     inner: Exclusive<'a, T>,
@@ -51,7 +51,7 @@ pub(crate) struct SleepGuard<'a, T, K: Tasks> {
     tasks: &'a K,
 }
 
-/// The data of a [`SleepLock`], to be looked at, until it is dropped.
+/// Shared access to the data of a [`SleepLock`], until it is dropped.
 #[must_use = "the lock is held only while the guard lives"]
 pub(crate) struct SharedGuard<'a, T, K: Tasks> {
     inner: Shared<'a, T>,
@@ -68,7 +68,7 @@ impl<T> SleepLock<T> {
         WaitKey((self as *const Self).addr() as u64)
     }
 
-    /// Sleeps until the lock is the caller's, for changing.
+    /// Sleeps until the caller holds the lock exclusively.
     #[inline]
     pub(crate) fn lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> SleepGuard<'a, T, K> {
         #[cfg(debug_assertions)]
@@ -77,7 +77,7 @@ impl<T> SleepLock<T> {
         SleepGuard { inner, lock: self, tasks }
     }
 
-    /// Sleeps until the caller may look.
+    /// Sleeps until the caller shares the lock.
     #[inline]
     pub(crate) fn lock_shared<'a, K: Tasks>(&'a self, tasks: &'a K) -> SharedGuard<'a, T, K> {
         #[cfg(debug_assertions)]
@@ -89,7 +89,7 @@ impl<T> SleepLock<T> {
         SharedGuard { inner, lock: self, tasks }
     }
 
-    /// Sleeps until the caller may look, or is killed.
+    /// Sleeps until the caller shares the lock, or is killed.
     pub(crate) fn lock_shared_killable<'a, K: Tasks>(
         &'a self,
         tasks: &'a K,
@@ -99,7 +99,7 @@ impl<T> SleepLock<T> {
         Some(SharedGuard { inner, lock: self, tasks })
     }
 
-    /// Takes the lock for changing if nobody has it.
+    /// Takes the lock exclusively if it is free.
     pub(crate) fn try_lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> Option<SleepGuard<'a, T, K>> {
         Some(SleepGuard { inner: self.inner.try_exclusive()?, lock: self, tasks })
     }
@@ -108,7 +108,7 @@ impl<T> SleepLock<T> {
     fn lock_slowly<K: Tasks>(&self, tasks: &K) -> Exclusive<'_, T> {
         loop {
             let got = self.wait_for(tasks, WaitMode::UNTIL_READY, || {
-                // Said in each look: whoever had the lock meanwhile has taken it back.
+                // Repeated in each attempt: a holder in the meantime has cleared it.
                 self.inner.want_exclusive();
                 self.inner.try_exclusive()
             });
@@ -118,7 +118,7 @@ impl<T> SleepLock<T> {
         }
     }
 
-    /// After a first attempt in vain, which may have been in somebody's way.
+    /// After a failed first attempt, which may have made another task miss the lock.
     #[cold]
     fn share_late<K: Tasks>(&self, tasks: &K, wake: bool) -> Shared<'_, T> {
         if wake {
@@ -136,7 +136,7 @@ impl<T> SleepLock<T> {
         self.wait_for(tasks, mode, || self.inner.try_shared())
     }
 
-    /// Sleeps until `take` has what it wants, or the wait ends by `mode`.
+    /// Sleeps until `take` succeeds, or the wait ends by `mode`.
     fn wait_for<G, K: Tasks>(
         &self,
         tasks: &K,
@@ -195,17 +195,17 @@ impl<T, K: Tasks> Deref for SharedGuard<'_, T, K> {
     }
 }
 
-/// What one task is asked for by others and has not taken yet; 0 is nothing.
+/// The requests to one task that it has not taken yet; 0 if none.
 pub(crate) struct CallWord(AtomicU32);
 
 impl CallWord {
-    /// Nothing is asked for.
+    /// No request.
     pub(crate) const fn new() -> Self {
         Self(AtomicU32::new(0))
     }
 
-    /// Puts `join` of what is asked for in its place. True if that was nothing: the task is
-    /// to be woken now. Otherwise somebody else was told so, and it has not looked since.
+    /// Replaces the word by `join` of it. True if there was no request before: the caller must then
+    /// wake the task. Otherwise another caller does, and the task has not taken the requests since.
     #[inline]
     pub(crate) fn raise(&self, join: impl Fn(u32) -> u32) -> bool {
         // Release pairs with the Acquire in `take`: the task sees what the callers saw.
@@ -213,12 +213,12 @@ impl CallWord {
         was == Ok(0)
     }
 
-    /// Something is asked for that the task has not taken yet.
+    /// Whether there is a request that the task has not taken yet.
     pub(crate) fn is_raised(&self) -> bool {
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// All that was asked for. The task looks here in each look of its wait.
+    /// Takes all requests. The task calls this in each test of its wait.
     #[inline]
     pub(crate) fn take(&self) -> u32 {
         self.0.swap(0, Ordering::Acquire)

@@ -3,17 +3,16 @@
 //! A [`Bio`] is the only proof that a transfer is under way: for a write it is what will
 //! end the page's write-back, for a read it holds the page lock. It cannot be copied or
 //! dropped, only completed, and only a [`Completion`] can be handed back to `Mm::complete`.
-//! The one that [`Bio::for_test`] makes proves nothing, and its completion is refused there.
+//! One made by [`Bio::for_test`] proves nothing, and its completion is refused there.
 //!
-//! A request names a device and a block, and says nothing of what they are used for. Its end
-//! goes to the owner of the page, whom the page names: a page does not leave its cache under a
-//! transfer.
+//! A request names a device and a block, but not their use. Its completion goes to the owner of the
+//! page, which the page names: a page does not leave its cache during a transfer.
 
 use core::mem;
 
 use crate::base::units::Pfn;
 
-/// Which block device, as the environment numbers them.
+/// A block device, as numbered by the environment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DeviceId(pub u8);
 
@@ -56,8 +55,8 @@ impl Bio {
         Self { direction, device, block, frame, for_test: false }
     }
 
-    /// A request of nobody's, to test a driver with before there is any page to write. The frame
-    /// is one of the test's own. It is submitted and completed like any other; the test looks at
+    /// A request without an owner, to test a driver before there is any page to write. The frame
+    /// belongs to the test. It is submitted and completed like any other; the test checks
     /// [`Completion::result`].
     ///
     /// ```
@@ -119,7 +118,7 @@ impl Completion {
         self.result
     }
 
-    /// Some page waits for this.
+    /// Whether a page waits for this.
     pub(crate) fn is_real(&self) -> bool {
         !self.for_test
     }

@@ -1,8 +1,8 @@
-//! Pages on their way to a device, and those who wait for the devices to catch up.
+//! Pages under write-back, and the tasks that wait for the devices.
 //!
-//! Data: how many base pages are being written, how many writes have ended, ever, and how many
-//! tasks sleep for the next end. Locks: none. A sleeper counts itself before its last look;
-//! an end counts itself before it looks at the sleepers: one of the two sees the other.
+//! Data: the number of base pages being written, of writes that have ended in total, and of tasks
+//! that sleep for the next end. Locks: none. A sleeper counts itself before its last test; an end
+//! counts itself before it reads the number of sleepers: one of the two sees the other.
 //!
 //! Counterpart in Linux: `congestion_wait`, `NR_WRITEBACK`.
 
@@ -14,16 +14,16 @@ use crate::env::{Env, Tasks, WaitEnd, WaitMode};
 /// The longest wait.
 const LIMIT: Nanos = Nanos::from_millis(100);
 
-/// What is known of the writes of all devices.
+/// The state of the writes to all devices.
 pub(crate) struct Writeback<E: Env> {
     env: E,
-    /// Base pages on their way to a device.
+    /// Base pages under write-back.
     pages: AtomicU32,
-    /// Writes completed, ever.
+    /// Total writes completed.
     done: AtomicU32,
     /// Tasks that wait for a write to complete.
     stalled: AtomicU32,
-    /// Ends of transfers that a device's task is dealing with.
+    /// Ends of transfers that are being processed.
     ending: AtomicU32,
 }
 
@@ -33,35 +33,36 @@ impl<E: Env> Writeback<E> {
         Self { env, pages: none(), done: none(), stalled: none(), ending: none() }
     }
 
-    /// Base pages on their way to a device.
+    /// Base pages under write-back.
     pub(crate) fn pages(&self) -> u32 {
         self.pages.load(Ordering::Relaxed)
     }
 
-    /// Deals with the end of a transfer, by `end`, and shows it meanwhile.
+    /// Processes the end of a transfer, by `end`, and counts it while that runs.
     pub(crate) fn while_ending(&self, end: impl FnOnce()) {
         self.ending.fetch_add(1, Ordering::Relaxed);
         end();
         self.ending.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A device's task is dealing with the end of a transfer.
+    /// Whether the end of a transfer is being processed.
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed) != 0
     }
 
-    /// So many base pages set out.
+    /// Counts base pages whose write was submitted.
     #[inline(always)]
     pub(crate) fn begin(&self, pages: u32) {
         self.pages.fetch_add(pages, Ordering::Relaxed);
     }
 
-    /// A write of so many base pages has completed: whoever waits for the devices looks again.
+    /// Counts a completed write of `pages` base pages and wakes the tasks that wait for the
+    /// devices.
     #[inline]
     pub(crate) fn end(&self, pages: u32) {
         self.pages.fetch_sub(pages, Ordering::Relaxed);
         // SeqCst: either the sleeper's count is seen here, or the sleeper, which counts
-        // itself first, sees this completion in its own look.
+        // itself first, sees this completion in its own test.
         self.done.fetch_add(1, Ordering::SeqCst);
         if self.stalled.load(Ordering::SeqCst) != 0 {
             self.env.tasks().wake(WRITEBACK_WAIT);

@@ -1,6 +1,6 @@
 //! From a memory map to a plan: where the zones lie, how large the tables are.
 //!
-//! Pure arithmetic over the ranges that the boot found. The caller asks the plan how much
+//! Pure arithmetic over the ranges that the boot code found. The caller asks the plan how much
 //! memory the descriptors and tables take, finds that memory, and builds the machine.
 
 use super::zoning::{FrameRange, MAX_ZONES, ZoneId, ZoneLimits};
@@ -52,12 +52,12 @@ pub enum PlanError {
     },
     /// Two ranges have frames in common.
     Overlap {
-        /// What they have in common.
+        /// The intersection.
         common: FrameRange,
     },
 }
 
-/// Where everything goes.
+/// The zones and the sizes of the tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan<'r> {
     pub(crate) config: Config,
@@ -69,7 +69,7 @@ pub struct Plan<'r> {
 }
 
 impl<'r> Plan<'r> {
-    /// A plan for the memory in `ranges`, which do not overlap; their order is free.
+    /// A plan for the memory in `ranges`, which do not overlap; in any order.
     ///
     /// # Errors
     /// If there is no memory, if it lies too far apart for one flat memory map, or if ranges
@@ -118,7 +118,7 @@ impl<'r> Plan<'r> {
     }
 }
 
-/// What some two of the ranges have in common.
+/// The intersection of two of the ranges, if any overlap.
 fn overlap(ranges: &[FrameRange]) -> Option<FrameRange> {
     let pairs = ranges
         .iter()
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(Plan::new(&large, Config::default()), Err(want));
     }
 
-    /// ZONE-04: frames that two ranges have would be handed over twice.
+    /// ZONE-04: frames in two ranges would be handed over twice.
     #[test]
     fn overlapping_ranges_are_refused_with_what_they_share() {
         let ranges = [range(0x4000, 0x5000), range(0x1000, 0x2000), range(0x4800, 0x6000)];

@@ -8,9 +8,9 @@ pub const MAX_ZONES: usize = 3;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum ZoneId {
-    /// For devices that reach little memory.
+    /// For devices that can address little memory.
     Dma,
-    /// For devices that reach 32 bits.
+    /// For devices that can address 32 bits.
     Dma32,
     /// The rest.
     Normal,
@@ -40,7 +40,7 @@ impl ZoneId {
 pub struct FrameRange {
     /// The first frame.
     pub start: Pfn,
-    /// The frame behind the last.
+    /// The frame after the last.
     pub end: Pfn,
 }
 
@@ -55,7 +55,7 @@ impl FrameRange {
         self.start <= pfn && pfn < self.end
     }
 
-    /// What both ranges have in common.
+    /// The intersection of both ranges.
     pub fn intersection(self, other: Self) -> Self {
         let start = self.start.max(other.start);
         Self { start, end: self.end.min(other.end).max(start) }

@@ -1,13 +1,13 @@
 //! The second store: files, whose index the environment keeps ([`FileStore`]).
 //!
 //! A page of a file carries `FILE`, and in `place` its file and index. Its contents lie on a
-//! device where [`FileStore::locate`] says. One that is dirty is written by whoever calls
-//! [`Files::writepage`]; a write that failed leaves it clean and is the file's to report.
+//! device where [`FileStore::locate`] says. A dirty page is written by the caller of
+//! [`Files::writepage`]; a failed write leaves it clean, and the file is to report it.
 //!
-//! Locks: the page lock for all that changes; what the environment locks nests inside it.
+//! Locks: the page lock for all changes; the environment's locks nest inside it.
 //!
-//! Here is what needs no memory. Reading a page in does, and stands above the allocator
-//! ([`crate::filemap`]).
+//! This is the part that allocates no memory. Reading a page in does, and is in the layer above the
+//! allocator ([`crate::filemap`]).
 
 use core::fmt;
 
@@ -17,14 +17,14 @@ use crate::block::Direction;
 use crate::env::{BlockDevice, Env, FileStore};
 use crate::page::{FrozenPage, LockedPage, NewPage, Page, PageLock, PageRef};
 
-/// Why a page of a file could not be had.
+/// Why there is no page for a file offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CacheError {
     /// The file has no such page.
     NoSuchPage(FilePage),
     /// The page could not be read.
     Read(FilePage),
-    /// There is no memory, or the caller was killed meanwhile.
+    /// There is no memory, or the caller was killed.
     Killed,
 }
 
@@ -99,7 +99,7 @@ impl<'m, E: Env> Files<'m, E> {
         Ok(held)
     }
 
-    /// Starts writing a page: clears dirty, sets write-back, gives the page lock back.
+    /// Starts writing a page: clears dirty, sets write-back, releases the page lock.
     pub(crate) fn writepage(&self, lock: PageLock<'m>, at: FilePage) {
         let page = self.cache.begin_write(lock);
         self.submit(Direction::Write, page, at);
@@ -114,7 +114,7 @@ impl<'m, E: Env> Files<'m, E> {
         }
     }
 
-    /// A transfer has ended. The caller has a reference, as [`Cache::end_write`] asks for.
+    /// A transfer has ended. The caller holds a reference, as [`Cache::end_write`] requires.
     pub(crate) fn ended(&self, direction: Direction, page: &'m Page, at: FilePage, ok: bool) {
         match direction {
             Direction::Read => self.cache.end_read(page, ok),
@@ -127,15 +127,15 @@ impl<'m, E: Env> Files<'m, E> {
         }
     }
 
-    /// Takes a page out of the cache: the file is shorter now, or the page could not be read.
+    /// Removes a page from the cache: the file was truncated, or the page could not be read.
     pub(crate) fn remove(&self, at: FilePage, lock: &PageLock<'m>) {
         self.cache.remove(&self.index(), at, lock);
     }
 
-    /// Takes a clean page out for good, as [`Cache::freeze_and_remove`] does.
+    /// Evicts a clean page, as [`Cache::freeze_and_remove`] does.
     ///
     /// # Errors
-    /// The page comes back, with the reason.
+    /// Returns the page, with the reason.
     pub(crate) fn freeze_and_remove(
         &self,
         at: FilePage,
@@ -144,7 +144,7 @@ impl<'m, E: Env> Files<'m, E> {
         self.cache.freeze_and_remove(&self.index(), at, page)
     }
 
-    /// Whether the device that a page lies on has more requests than it likes.
+    /// Whether the device that a page lies on is congested.
     pub(crate) fn is_congested(&self, at: FilePage) -> bool {
         let place = self.cache.env.files().locate(at);
         place.is_some_and(|(device, _)| self.cache.env.blocks().is_congested(device))

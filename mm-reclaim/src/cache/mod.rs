@@ -2,11 +2,11 @@
 //!
 //! Data: a *store* keeps, for each piece, the frame of its page or the shadow of one that was
 //! evicted. There are two: the slot tables of swap devices ([`crate::swap`]), and the files of
-//! the environment ([`crate::env::FileStore`]). What both need is here, once: look up, enter,
-//! freeze and remove, shadows, and the ends of transfers.
+//! the environment ([`crate::env::FileStore`]). What both need is here: lookup, insertion, freeze
+//! and removal, shadows, and the completion of transfers.
 //!
-//! Owner: the store owns one reference to each page in it. The page says by its flags which
-//! store it is in and by `private` or `place` where; both change under the page lock.
+//! Owner: the store owns one reference to each page in it. The page's flags name the store it is
+//! in, and `private` or `place` the position there; both change under the page lock.
 //!
 //! ```text
 //!            enter                         freeze_and_remove
@@ -20,13 +20,13 @@
 //!                        under write-back
 //! ```
 //!
-//! **A look-up holds nothing at first**: it reads the store, takes a reference unless the page
-//! is free or frozen, and reads the store again. If that still names the frame, the page was in
-//! the cache while the reference was taken. Whoever goes on to use the page's contents takes
-//! the page lock and asks the page once more.
+//! **A lookup holds no lock or reference at first**: it reads the store, takes a reference unless
+//! the page is free or frozen, and reads the store again. If that still names the frame, the page
+//! was in the cache while the reference was taken. A caller that uses the page's contents takes the
+//! page lock and checks the page once more.
 //!
-//! Locks: the page lock, held by the caller, and what the store takes for itself, which nests
-//! inside it and around nothing.
+//! Locks: the page lock, held by the caller, and the store's own locks, which nest inside it and
+//! around nothing.
 //!
 //! Counterpart in Linux: `struct address_space`, `filemap_get_entry`, `__remove_mapping`,
 //! `mm/workingset.c`.
@@ -50,32 +50,32 @@ use crate::page::memmap::MemMap;
 use crate::page::{FrozenPage, LockedPage, NewPage, Page, PageFlags, PageLock, PageRef};
 use crate::zone::Zones;
 
-/// Where it is kept what is cached: the frame of a page, or the shadow of an evicted one.
+/// Records what is cached: the frame of a page, or the shadow of an evicted one.
 pub(crate) trait Store {
-    /// What names a piece.
+    /// The name of a piece.
     type Key: Copy;
 
-    /// The frame of the page that is cached for a piece. Acquire: the page is seen as it was
-    /// entered.
+    /// The frame of the page that is cached for a piece. Acquire: the page is seen as it was when
+    /// inserted.
     fn cached(&self, key: Self::Key) -> Option<Pfn>;
 
-    /// Enters a frame; the shadow in whose place it comes, if there was one.
+    /// Inserts a frame; returns the shadow that it replaces, if there was one.
     ///
     /// # Errors
-    /// Another page was quicker, or there is no such piece any more.
+    /// Another page was inserted first, or there is no such piece any more.
     fn enter(&self, key: Self::Key, frame: Pfn) -> Result<Option<u32>, NotEntered>;
 
-    /// Takes the frame out, which was entered, and leaves a shadow.
+    /// Removes an inserted frame and leaves a shadow.
     fn leave(&self, key: Self::Key, frame: Pfn, shadow: Option<u32>);
 }
 
-/// A page was not entered.
+/// A page was not inserted.
 pub(crate) struct NotEntered;
 
-/// Why a page cannot leave its cache for good now.
+/// Why a page cannot be evicted from its cache now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Busy {
-    /// Somebody holds a reference.
+    /// There are other references.
     Referenced,
     /// It is dirty.
     Dirty,
@@ -109,7 +109,7 @@ impl<'m, E: Env> Cache<'m, E> {
         loop {
             let pfn = store.cached(key)?;
             let Some(found) = self.map.page(pfn).get_unless_zero() else {
-                // Frozen: on its way out of the cache or back; look again.
+                // Frozen: leaving the cache, or about to be thawed; retry.
                 E::Cpu::relax();
                 continue;
             };
@@ -120,12 +120,12 @@ impl<'m, E: Env> Cache<'m, E> {
         }
     }
 
-    /// Enters a fresh page, of which `begin` says that it is in the cache, locked, with its
-    /// contents still to come. The lock and a reference of the caller's own, and the shadow of
-    /// the page that was here before.
+    /// Inserts a fresh page, which `begin` marks as cached and locked, with its contents still to
+    /// be read. Returns the lock, a reference for the caller, and the shadow of the page that was
+    /// here before.
     ///
     /// # Errors
-    /// It was not entered, and is freed.
+    /// The page was not inserted, and is freed.
     #[doc(alias = "__filemap_add_folio")]
     #[inline]
     pub(crate) fn enter<S: Store>(
@@ -137,7 +137,7 @@ impl<'m, E: Env> Cache<'m, E> {
     ) -> Result<(PageLock<'m>, PageRef<'m>, Option<u32>), NotEntered> {
         let held = new.into_ref();
         let page = held.page();
-        // The store's reference, and what the page says of it, before the page can be found.
+        // The store's reference and the page's marks come first, before the page can be found.
         page.get().leak();
         let lock = begin(page);
         match store.enter(key, self.map.pfn(page)) {
@@ -152,7 +152,7 @@ impl<'m, E: Env> Cache<'m, E> {
         }
     }
 
-    /// Takes a page out of its cache; its contents are nowhere else from now on. The caller
+    /// Removes a page from its cache; the page is then the only copy of its contents. The caller
     /// holds a reference, and the page is not under write-back.
     #[doc(alias = "filemap_remove_folio")]
     pub(crate) fn remove<S: Store>(&self, store: &S, key: S::Key, lock: &PageLock<'m>) {
@@ -163,11 +163,11 @@ impl<'m, E: Env> Cache<'m, E> {
         debug_assert!(!last, "the caller holds a reference");
     }
 
-    /// Takes a clean page out of its cache for good, if the isolation and the cache hold its
-    /// only references (SPL-16); a shadow of it stays.
+    /// Evicts a clean page from its cache, if the isolation and the cache hold its only references
+    /// (SPL-16); leaves a shadow.
     ///
     /// # Errors
-    /// The page comes back, with the reason.
+    /// Returns the page, with the reason.
     #[doc(alias = "__remove_mapping")]
     #[inline]
     pub(crate) fn freeze_and_remove<S: Store>(
@@ -182,7 +182,7 @@ impl<'m, E: Env> Cache<'m, E> {
             Ok(frozen) => frozen,
             Err(page) => return Err((page, Busy::Referenced)),
         };
-        // Looked at after the freeze: nobody can dirty a page without a reference.
+        // Tested after the freeze: a page cannot be dirtied without a reference.
         if frozen.page().has(PageFlags::DIRTY) {
             return Err((frozen.thaw(expected), Busy::Dirty));
         }
@@ -191,7 +191,7 @@ impl<'m, E: Env> Cache<'m, E> {
         Ok(frozen.settle())
     }
 
-    /// Ticks the clock and makes the shadow that the page leaves behind.
+    /// Advances the clock and makes the shadow that the page leaves behind.
     #[inline]
     fn workingset_eviction(&self, frozen: &FrozenPage<'m>) -> u32 {
         let page = frozen.page();

@@ -1,7 +1,6 @@
 //! A page that comes back: was it evicted too early (LRU-09)?
 //!
-//! The arithmetic is that of [`crate::lru::workingset`]; here it is told from the lists, and
-//! acted upon.
+//! The arithmetic is that of [`crate::lru::workingset`]; here it is applied to the lists.
 
 use super::Cache;
 use crate::base::stat::VmEvent;
@@ -12,8 +11,8 @@ use crate::page::{ListChoice, Page, PageType};
 use crate::zone::ZoneId;
 
 impl<E: Env> Cache<'_, E> {
-    /// A page that would still be here had the inactive list been longer by what the workingset
-    /// could have spared belongs on the active list. `can_swap`: anonymous pages could go.
+    /// Activates a page that would still be in memory if the inactive list had been longer by the
+    /// size of the workingset. `can_swap`: anonymous pages could be evicted.
     pub(crate) fn workingset_refault(&self, page: &Page, shadow: u32, can_swap: bool) {
         let (shadow, kind) = (Shadow::decode(shadow), page.flags().page_type());
         let [refault, activate, restore] = events_of(kind);
@@ -41,7 +40,7 @@ impl<E: Env> Cache<'_, E> {
     }
 }
 
-/// What is counted: a refault, one that was activated, one of a page that was active before.
+/// The events: a refault, one that was activated, one of a page that was active before.
 fn events_of(kind: PageType) -> [VmEvent; 3] {
     match kind {
         PageType::Anon => [

@@ -1,8 +1,8 @@
 //! What the transfers of all stores have in common (SPL-20, LRU-07).
 //!
-//! A write clears dirty and sets write-back under the page lock, and gives the lock back before
-//! the device has the page. A read keeps the lock: its end gives it back. An end runs in task
-//! context and takes the lruvec's lock at most.
+//! A write clears dirty and sets write-back under the page lock, and releases the lock before the
+//! device gets the page. A read keeps the lock until its end. An end runs in task context and takes
+//! the lruvec's lock at most.
 //!
 //! Counterpart in Linux: `folio_start_writeback`, `folio_end_writeback`, `folio_end_read`.
 
@@ -14,7 +14,7 @@ use crate::lru::Relocation;
 use crate::page::{Page, PageFlags, PageLock};
 
 impl<'m, E: Env> Cache<'m, E> {
-    /// The page of `lock` is about to be written: it is clean, and under write-back.
+    /// The page of `lock` is about to be written: marks it clean and under write-back.
     #[doc(alias = "folio_start_writeback")]
     #[inline]
     pub(crate) fn begin_write(&self, lock: PageLock<'m>) -> &'m Page {
@@ -26,7 +26,7 @@ impl<'m, E: Env> Cache<'m, E> {
         page
     }
 
-    /// Sends a request off; its end, if the device is a synchronous one.
+    /// Submits a request; returns its completion if the device is synchronous.
     #[inline]
     pub(crate) fn submit(
         &self,
@@ -40,8 +40,8 @@ impl<'m, E: Env> Cache<'m, E> {
         end
     }
 
-    /// A read has ended: the contents are there, or are not, and the lock is given back. The
-    /// caller holds a reference.
+    /// A read has ended: the contents are valid or not, and the lock is released. The caller holds
+    /// a reference.
     #[doc(alias = "folio_end_read")]
     #[inline]
     pub(crate) fn end_read(&self, page: &'m Page, ok: bool) {
@@ -50,7 +50,7 @@ impl<'m, E: Env> Cache<'m, E> {
     }
 
     /// A write has ended. A page that reclaim waits for goes to the tail, if the write
-    /// succeeded. The caller holds a reference of its own: from now on the cache's may go.
+    /// succeeded. The caller holds a reference of its own: the cache's may be dropped from now on.
     #[doc(alias = "folio_end_writeback")]
     pub(crate) fn end_write(&self, page: &'m Page, ok: bool) {
         let was = page.end_writeback();
@@ -58,7 +58,7 @@ impl<'m, E: Env> Cache<'m, E> {
         if ok && was.contains(PageFlags::RECLAIM) && was.contains(PageFlags::LRU) {
             let moved = self.lru.of(page).relocate(page, Relocation::InactiveTail);
             self.events.count(VmEvent::PgRotated, u64::from(moved));
-            // What reclaim has looked at was not in vain: this page can be freed now.
+            // Reclaim's scan was of use: this page can be freed now.
             self.zones.of(page).forget_vain_looks();
         }
         if page.take_waiters() {

@@ -1,9 +1,9 @@
-//! Stubs, for who wants the zones and the buddy allocator alone: an environment without page
-//! tables, swap or time, whose one task never sleeps.
+//! Stubs, for users of only the zones and the buddy allocator: an environment without page tables,
+//! swap or time, whose one task never sleeps.
 //!
-//! [`Bare`] is that environment, over whatever CPUs and frames there are; [`OneCpu`] and
-//! [`Bytes`] are the simplest of those. Nothing is ever reclaimed: when memory runs out,
-//! allocations that may fail do. No address space can be made.
+//! [`Bare`] is that environment, generic over CPUs and frames; [`OneCpu`] and [`Bytes`] are the
+//! simplest of those. Nothing is ever reclaimed: when memory runs out, allocations that may fail
+//! do. No address space can be made.
 //!
 //! ```
 //! use mm_reclaim::env::stub::{Bare, Bytes, OneCpu};
@@ -110,7 +110,7 @@ impl<C: Cpu, F: FrameMemory> Env for Bare<'_, C, F> {
     fn flush_tlb_space(&self, _asid: Asid) {}
 }
 
-/// The only CPU, with one task that nothing interrupts.
+/// The only CPU, with one task that is never interrupted.
 #[derive(Clone, Copy, Debug)]
 pub struct OneCpu;
 
@@ -127,7 +127,7 @@ impl Cpu for OneCpu {
     }
 
     /// # Panics
-    /// Whoever waits here waits for itself.
+    /// Always: the only task would wait for itself.
     fn relax() {
         panic!("a lock is held twice");
     }
@@ -141,14 +141,14 @@ pub struct Bytes<'m> {
     memory: PhantomData<&'m mut [u8]>,
 }
 
-// SAFETY: it has the exclusive right to plain bytes.
+// SAFETY: it has exclusive access to plain bytes.
 unsafe impl Send for Bytes<'_> {}
-// SAFETY: those who own a frame access its bytes, and nobody else: `FrameMemory`.
+// SAFETY: only the owner of a frame accesses its bytes: `FrameMemory`.
 unsafe impl Sync for Bytes<'_> {}
 
 impl<'m> Bytes<'m> {
-    /// The frames that lie in `memory`, the first with the number `first`. They belong to
-    /// the one `Mm` that they are handed to.
+    /// The frames that lie in `memory`, the first with the number `first`. They belong to the `Mm`
+    /// that they are handed to.
     pub fn new(memory: &'m mut [u8], first: Pfn) -> Self {
         let skipped = memory.as_ptr().align_offset(PAGE_SIZE);
         let memory = memory.get_mut(skipped..).unwrap_or_default();
@@ -161,7 +161,7 @@ impl<'m> Bytes<'m> {
         self.range.0..self.range.1
     }
 
-    /// Where so many bytes of a frame lie.
+    /// The address of `len` bytes of a frame.
     fn at(&self, frame: Pfn, offset: usize, len: usize) -> *mut u8 {
         assert!(self.range().contains(&frame) && offset + len <= PAGE_SIZE, "{frame:?}");
         // SAFETY: the frame lies in the array.
@@ -190,7 +190,7 @@ unsafe impl FrameMemory for Bytes<'_> {
     }
 
     fn poison(&self, frame: Pfn) {
-        // SAFETY: nobody uses the frame.
+        // SAFETY: the frame is unused.
         unsafe { self.at(frame, 0, PAGE_SIZE).write_bytes(0x6b, PAGE_SIZE) };
     }
 
@@ -207,7 +207,7 @@ unsafe impl FrameMemory for Bytes<'_> {
     }
 }
 
-/// The tables of an address space, of which there is none.
+/// The tables of an address space, which cannot be made.
 #[derive(Debug)]
 pub enum NoTables {}
 
@@ -262,7 +262,7 @@ impl PageTables for NoTables {
     }
 }
 
-/// No device, a clock that stands still, and a task that never sleeps.
+/// No device, a clock that does not advance, and a task that never sleeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Nothing;
 
@@ -275,15 +275,15 @@ impl Tasks for Nothing {
         false
     }
 
-    /// Time stands still, so that it is up at once.
+    /// Time does not advance, so a timeout expires at once.
     ///
     /// # Panics
-    /// If there is no time limit: nobody would ever wake this task.
+    /// If there is no timeout: there is no other task to wake this one.
     fn wait_until(&self, _: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
         if ready() {
             return WaitEnd::Ready;
         }
-        assert!(mode.timeout.is_some(), "nobody will ever wake this task");
+        assert!(mode.timeout.is_some(), "there is no task to wake this one");
         WaitEnd::TimedOut
     }
 
@@ -298,7 +298,7 @@ impl Tasks for Nothing {
 
 impl BlockDevice for Nothing {
     /// # Panics
-    /// There is no device that could be in use.
+    /// Always: there is no device.
     fn submit(&self, bio: Bio) -> Option<Completion> {
         panic!("there is no device for {bio:?}");
     }

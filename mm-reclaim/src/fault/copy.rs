@@ -1,10 +1,9 @@
 //! Copy-on-write: a store to a page that was shared when it was mapped.
 //!
-//! The page is reused if the faulting mapping is its only user, else copied. Both look at the
-//! entry again under the page-table lock: reclaim may have taken the page away meanwhile, and
-//! another task of the space may have resolved the same fault. A copy is mapped only where the
-//! old page still is mapped *without* the right to store to it; else that task's stores would be
-//! lost with the old page.
+//! The page is reused if the faulting mapping is its only user, else copied. Both recheck the entry
+//! under the page-table lock: reclaim may have unmapped the page concurrently, and another task of
+//! the space may have resolved the same fault. A copy is mapped only where the old page is still
+//! mapped read-only; else that task's stores would be lost with the old page.
 //!
 //! Counterpart in Linux: `do_wp_page`, `wp_page_copy`.
 
@@ -16,8 +15,8 @@ use crate::page::{NewPage, Page, PageFlags, PageRef};
 use crate::space::AreaFlags;
 
 impl<'m, E: Env> Faults<'m, E> {
-    /// A store to a present page that may not be stored to: the area allows it, so the
-    /// page is shared with another process, or was.
+    /// A store to a present, read-only page: the area allows it, so the page is shared with another
+    /// process, or was.
     #[doc(alias = "do_wp_page")]
     pub(super) fn write_protect_fault(&self, site: Site<'m, E>, mapping: Mapping) -> FaultEnd {
         if self.spaces.is_zero_page(mapping.pfn) {
@@ -42,7 +41,7 @@ impl<'m, E: Env> Faults<'m, E> {
         self.copy_page(site, held, mapping)
     }
 
-    /// Whether the faulting mapping is the page's only user: it gives its slot back then.
+    /// Whether the faulting mapping is the page's only user: if so, its slot is freed.
     #[doc(alias = "wp_page_reuse")]
     pub(crate) fn reuse_page(&self, held: &PageRef<'m>) -> bool {
         let page = held.page();
@@ -59,7 +58,7 @@ impl<'m, E: Env> Faults<'m, E> {
         alone && (page.refs() <= 2 || self.refs_after_drain(page) <= 2)
     }
 
-    /// A batch may hold a reference: it is emptied before the count is believed.
+    /// A batch may hold a reference: it is drained before the count is used.
     fn refs_after_drain(&self, page: &Page) -> u32 {
         self.lru.drain();
         page.refs()
@@ -75,7 +74,7 @@ impl<'m, E: Env> Faults<'m, E> {
         }
     }
 
-    /// Gives the faulting space a page of its own with the same contents.
+    /// Gives the faulting space a private copy of the page.
     #[doc(alias = "wp_page_copy")]
     fn copy_page(&self, site: Site<'m, E>, held: PageRef<'m>, old: Mapping) -> FaultEnd {
         let Some(new) = self.alloc_user_page() else {
@@ -91,7 +90,7 @@ impl<'m, E: Env> Faults<'m, E> {
         FaultEnd::Minor
     }
 
-    /// Gives the faulting space a zeroed page of its own where it maps the zero page.
+    /// Gives the faulting space a private zeroed page in place of the zero page.
     pub(crate) fn replace_zero_page(&self, site: Site<'m, E>) -> FaultEnd {
         let Some(new) = self.alloc_user_page() else { return FaultEnd::Killed };
         self.env.frames().zero(self.map.pfn(new.page()));
@@ -99,8 +98,7 @@ impl<'m, E: Env> Faults<'m, E> {
         FaultEnd::Minor
     }
 
-    /// Maps a fresh page where `old` still is mapped; false, with the page freed, if that is
-    /// not so any more.
+    /// Maps a fresh page where `old` is still mapped; false, with the page freed, if it is not.
     fn replace_page(&self, site: Site<'m, E>, old: Pfn, new: NewPage<'m>, dirty: bool) -> bool {
         match self.replace_mapping(site, old, new, dirty) {
             Ok(held) => {
@@ -125,7 +123,7 @@ impl<'m, E: Env> Faults<'m, E> {
     ) -> Result<PageRef<'m>, NewPage<'m>> {
         let mut locked = site.space.tables.lock();
         let tables = match locked.as_mut().map(|t| (t.get(site.vpn), t)) {
-            // One that may be stored to by now is another's own, who shares the space.
+            // A writable one by now was mapped by another task that shares the space.
             Some((Pte::Present(now), tables)) if is_still(now, old) => tables,
             _ => return Err(new),
         };
@@ -142,8 +140,8 @@ impl<'m, E: Env> Faults<'m, E> {
         Ok(self.mapped(&site, new))
     }
 
-    /// A mapping of `page`, to which the caller has a reference, was replaced: what the
-    /// mapping had goes. It may have been the last, or the last locked one.
+    /// A mapping of `page`, to which the caller has a reference, was replaced: drops its counts and
+    /// reference. It may have been the last, or the last locked one.
     fn leave_mapping(&self, site: Site<'m, E>, page: &'m Page) {
         if site.area.flags.contains(AreaFlags::LOCKED) {
             self.rmap.munlock_page(page);
@@ -153,7 +151,7 @@ impl<'m, E: Env> Faults<'m, E> {
     }
 }
 
-/// Whether a mapping still is that of `old` which a store must not change.
+/// Whether the entry still maps `old` read-only.
 fn is_still(now: Mapping, old: Pfn) -> bool {
     now.pfn == old && !now.prot.contains(Prot::WRITE)
 }

@@ -1,21 +1,20 @@
 //! Families at a fault: which one an area gets at its first touch, and which one a page carries.
 //!
-//! An area gets a family of its own, or that of an area near it: the two can then become one
-//! area when they agree. The area lock of the space is held; a frame for families may be
-//! allocated.
+//! An area gets a family of its own, or that of an area near it: the two can then be merged when
+//! they agree. The area lock of the space is held; a frame for families may be allocated.
 //!
 //! A page carries a family that every area is in that may map it. A fresh page can be mapped by
 //! the area of the fault and by those to be forked from it: it carries that area's own family.
-//! What comes back from swap may be the page of an ancestor, of whom other descendants have
-//! entries for its slot, too:
+//! A page from swap may be the page of an ancestor, and other descendants may have entries for its
+//! slot, too:
 //!
 //! | page | family |
 //! | --- | --- |
-//! | nobody else has an entry | the area's own, as for a fresh page |
-//! | others have, it never left the cache | the one that it carries: its maker's |
-//! | others have, it was read in | the root: its maker is not known any more |
+//! | no other entry | the area's own, as for a fresh page |
+//! | other entries, it never left the cache | the one that it carries: its maker's |
+//! | other entries, it was read in | the root: its maker is no longer known |
 //!
-//! A store to a page that nobody else has any more makes it the area's own, too.
+//! A store to a page that has no other users any more makes it the area's own, too.
 //!
 //! Counterpart in Linux: `__anon_vma_prepare`, `find_mergeable_anon_vma`,
 //! `__page_set_anon_rmap`, `page_move_anon_rmap`.
@@ -25,12 +24,12 @@ use crate::env::Env;
 use crate::page::Page;
 use crate::space::{Area, AreaIndex, AreaView, Family, FamilyHandle};
 
-/// How far away an area may lie whose family a first touch adopts.
+/// The distance within which a first touch adopts an area's family.
 const NEAR: u32 = 4;
 
 impl<'m, E: Env> Faults<'m, E> {
     /// Gives an area its family at the first touch (`anon_vma_prepare`): that of a neighbour
-    /// with the same shift if it has one, so that the two can become one area later.
+    /// with the same shift if it has one, so that the two can be merged later.
     #[cold]
     #[inline(never)]
     pub(crate) fn prepare_family(
@@ -45,9 +44,9 @@ impl<'m, E: Env> Faults<'m, E> {
         area.family()
     }
 
-    /// Takes the family of an area near this one (`find_mergeable_anon_vma`), unless areas of
-    /// other spaces are in it: their walks would grow by this area. Between the two there may
-    /// be a few areas that nothing has touched.
+    /// Takes the family of an area near this one (`find_mergeable_anon_vma`), unless areas of other
+    /// spaces are in it: their walks would grow by this area. Between the two there may be a few
+    /// untouched areas.
     fn adopt_neighbours_family(&self, index: &AreaIndex<'m>, area: &'m Area) -> bool {
         let view = area.view();
         let (mut low, mut high) = (view, view);
@@ -67,22 +66,22 @@ impl<'m, E: Env> Faults<'m, E> {
         tree.is_some_and(|tree| tree.adopt(near, area))
     }
 
-    /// The family that a locked page of the swap cache is to carry, which nothing maps and the
-    /// area of the fault is about to; `exclusive`: nobody else has an entry for its slot.
+    /// The family for a locked, unmapped page of the swap cache that the area of the fault is about
+    /// to map; `exclusive`: there is no other entry for its slot.
     pub(crate) fn family_of_cached(&self, site: &Site<'m, E>, page: &Page, exclusive: bool) -> u32 {
         if exclusive {
             return site.owner();
         }
         let root = site.area.family.and_then(|own| self.spaces.families.at(own).root());
         match page.owner() {
-            // What came back by a read carries none yet.
+            // A page that was read in carries none yet.
             0 => root.map_or(0, FamilyHandle::raw),
             makers => makers,
         }
     }
 
-    /// The area of the fault is the only one that has the page: walks need ask no relatives for
-    /// it from now on. If somebody has the page locked, it carries what it did.
+    /// The area of the fault is the only user of the page: walks need not visit other areas from
+    /// now on. If the page is locked, its family is not changed.
     pub(crate) fn own_page(&self, site: &Site<'m, E>, page: &'m Page) {
         if page.owner() != site.owner()
             && let Some(lock) = page.try_lock()

@@ -1,10 +1,10 @@
-//! Page faults: what user mode asked for, and how it gets it.
+//! Page faults: how they are resolved.
 //!
-//! The caller has no lock. A fault shares the address space's area lock with other faults, so
-//! areas stand still. Reclaim and other faults of the space may change entries all the same,
-//! under the page-table lock, so every look at an entry is repeated under that lock before it is
-//! acted on, and a changed entry ends the fault: the access is simply repeated. A fault that
-//! must wait for a read drops the area lock, waits, and looks at everything again.
+//! The caller has no lock. A fault shares the address space's area lock with other faults, so areas
+//! do not change. Reclaim and other faults of the space may still change entries, under the
+//! page-table lock, so every entry is rechecked under that lock before it is acted on, and a
+//! changed entry ends the fault: the access is simply repeated. A fault that must wait for a read
+//! drops the area lock, waits, and starts again.
 //!
 //! ```text
 //!   entry            access          what happens
@@ -80,31 +80,31 @@ pub enum FaultEnd {
     BadAddress,
     /// The page could not be read in: SIGBUS.
     BusError,
-    /// No memory, or the task was killed meanwhile: it must exit.
+    /// No memory, or the task was killed: it must exit.
     Killed,
 }
 
-/// What a swapped page is brought in for.
+/// Why a swapped page is read in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Need {
-    /// A program touched it.
+    /// A program accessed it.
     Touch,
-    /// Its device goes out of use: nobody has touched it, and nobody shall be killed for it.
+    /// `swapoff` of its device: no program accessed it, and none must be killed for it.
     Unuse,
 }
 
-/// What a fault has behind it when it looks.
+/// What a fault has waited for before this attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Patience {
     /// Nothing: it does not wait for a read under the area lock.
     None,
-    /// It has waited for somebody's read.
+    /// It has waited for another task's read.
     Waited,
-    /// It has waited for a read of its own.
+    /// It has waited for its own read.
     Read,
 }
 
-/// What must come first, without the area lock.
+/// What must be done first, without the area lock.
 enum Detour<'m> {
     /// The area has no family yet.
     Family,
@@ -112,7 +112,7 @@ enum Detour<'m> {
     Wait(SwappedIn<'m>),
 }
 
-/// Where a fault happened, as its steps need it.
+/// Where a fault happened.
 pub(crate) struct Site<'m, E: Env> {
     pub(crate) space: &'m SpaceOf<'m, E>,
     pub(crate) area: AreaView,
@@ -129,13 +129,13 @@ impl<E: Env> Clone for Site<'_, E> {
 impl<E: Env> Copy for Site<'_, E> {}
 
 impl<E: Env> Site<'_, E> {
-    /// Whose a page is that the area makes: its family's.
+    /// The owner of a page that the area makes: its family.
     #[inline(always)]
     fn owner(&self) -> u32 {
         self.area.family.map_or(0, FamilyHandle::raw)
     }
 
-    /// Untouched memory is read, and need not stay resident.
+    /// Whether untouched memory is read, and need not stay resident.
     #[inline(always)]
     fn wants_zero_page(&self) -> bool {
         !self.access.is_write() && !self.area.flags.contains(AreaFlags::LOCKED)
@@ -180,8 +180,8 @@ impl<'m, E: Env> Faults<'m, E> {
         }
     }
 
-    /// Resolves a fault under the area lock, shared with others, or says what must come first
-    /// and cannot be done under it.
+    /// Resolves a fault under the shared area lock, or returns what must be done first and cannot
+    /// be done under it.
     #[inline(always)]
     fn attempt(
         &self,
@@ -207,8 +207,8 @@ impl<'m, E: Env> Faults<'m, E> {
         self.fault_in(Site { space, area, vpn, access }, patience)
     }
 
-    /// Does what must come first without the area lock, and then looks at everything again. The
-    /// second wait for a read happens under the lock: the page cannot go once more then.
+    /// Does what must be done first without the area lock, and then starts again. The second wait
+    /// for a read happens under the lock: the page cannot be evicted again then.
     #[cold]
     fn take_detour(
         &self,
@@ -245,7 +245,7 @@ impl<'m, E: Env> Faults<'m, E> {
         end
     }
 
-    /// The first touch of an area: it gets its family, under the lock for changes. False without
+    /// The first touch of an area: it gets its family, under the exclusive lock. False without
     /// memory.
     fn give_family(&self, space: &'m SpaceOf<'m, E>, vpn: Vpn) -> bool {
         let mut index = space.areas.lock(self.env.tasks());
@@ -257,8 +257,8 @@ impl<'m, E: Env> Faults<'m, E> {
         }
     }
 
-    /// Looks at the entry. What needs no more than that is done and counted here, under the
-    /// page-table lock.
+    /// Reads the entry. Faults that need no more than the entry are resolved and counted here,
+    /// under the page-table lock.
     #[inline(always)]
     fn fault_in(&self, site: Site<'m, E>, patience: Patience) -> Result<FaultEnd, Detour<'m>> {
         let space = site.space;
@@ -305,8 +305,8 @@ impl<'m, E: Env> Faults<'m, E> {
         Ok(count_fault(space, end))
     }
 
-    /// The first touch without detours: a page at hand, a table in place, nothing locked
-    /// into memory. All under the page-table lock, so the entry is looked at once.
+    /// The fast path of a first touch: a page available, a table in place, nothing locked into
+    /// memory. All under the page-table lock, so the entry is read once.
     #[inline(always)]
     fn touch_now(&self, site: &Site<'m, E>, tables: &mut E::Tables) -> Option<PageRef<'m>> {
         if site.area.flags.contains(AreaFlags::LOCKED) {
@@ -324,15 +324,15 @@ impl<'m, E: Env> Faults<'m, E> {
         Some(self.mapped(site, new))
     }
 
-    /// A fresh page that is mapped from now on, under the page-table lock that is held; the
-    /// reference for the batch.
+    /// Marks a fresh page as mapped, under the page-table lock; returns the reference for the
+    /// batch.
     #[inline(always)]
     fn mapped(&self, site: &Site<'m, E>, new: NewPage<'m>) -> PageRef<'m> {
         site.space.add_resident(1);
         new.into_mapped(site.owner(), site.area.index_of(site.vpn))
     }
 
-    /// The entry of untouched memory that was read.
+    /// The entry for a read of untouched memory.
     #[inline(always)]
     fn zero_pte(&self, site: &Site<'m, E>) -> Pte {
         let prot = site.area.prot - Prot::WRITE;
@@ -345,7 +345,7 @@ impl<'m, E: Env> Faults<'m, E> {
         self.set_untouched(site, |tables| tables.set(site.vpn, self.zero_pte(&site)))
     }
 
-    /// The first touch: a zeroed page of the caller's own.
+    /// The first touch: maps a private zeroed page.
     #[doc(alias = "do_anonymous_page")]
     fn anonymous_fault(&self, site: Site<'m, E>) -> FaultEnd {
         let Some(new) = self.alloc_user_page() else { return FaultEnd::Killed };
@@ -368,8 +368,8 @@ impl<'m, E: Env> Faults<'m, E> {
         end
     }
 
-    /// Runs `set` under the page-table lock where nothing was ever touched, making the tables
-    /// that it needs. Where something was by now, the access is repeated.
+    /// Runs `set` under the page-table lock if the entry is empty, and adds missing tables. If it
+    /// is no longer empty, the access is repeated.
     #[inline]
     fn set_untouched(
         &self,
@@ -395,7 +395,7 @@ impl<'m, E: Env> Faults<'m, E> {
         self.alloc.alloc_page(Gfp::HIGHUSER_MOVABLE, Order::ZERO)
     }
 
-    /// A page that has just been mapped joins the lists, with the reference for the batch.
+    /// Adds a page that was just mapped to the lists, with the reference for the batch.
     fn enter_lists(&self, site: Site<'m, E>, held: PageRef<'m>) {
         let page = held.page();
         if site.area.flags.contains(AreaFlags::LOCKED) {
@@ -433,7 +433,7 @@ fn bump(count: &AtomicU64) {
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
-/// Counts a fault that ends like that, for the holder of the page-table lock.
+/// Counts a fault with this end, for the holder of the page-table lock.
 #[inline(always)]
 fn count_fault<C: Cpu, T: PageTables>(space: &AddressSpace<'_, C, T>, end: FaultEnd) -> FaultEnd {
     match end {
@@ -444,7 +444,7 @@ fn count_fault<C: Cpu, T: PageTables>(space: &AddressSpace<'_, C, T>, end: Fault
     end
 }
 
-/// A store to a page that the entry does not allow, although the area does.
+/// Whether it is a store that the entry does not allow, although the area does.
 fn needs_copy<E: Env>(site: &Site<'_, E>, mapping: Mapping) -> bool {
     site.access.is_write() && !mapping.prot.contains(Prot::WRITE)
 }

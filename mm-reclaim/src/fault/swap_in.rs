@@ -1,13 +1,13 @@
 //! Swap-in: a fault on a swap entry (SWAP-05).
 //!
 //! The page may still be in the swap cache, even under write-back; then nothing is read.
-//! Else a page is allocated, entered into the cache (whoever is second uses the first
-//! one's page) and read. With the page lock held the entry is looked at again, and the
-//! page is mapped: with write permission if the faulting space is its only user.
+//! Else a page is allocated, added to the cache (a second task uses the first one's page) and read.
+//! With the page lock held the entry is rechecked, and the page is mapped: with write permission if
+//! the faulting space is its only user.
 //!
-//! A page that could not be read leaves the cache again. Whoever asked for that very read
-//! gets a bus error; whoever came upon a failed read-ahead, or shared the wait, reads for
-//! itself, so that each read error ends one access at most (SWAP-07).
+//! A page that could not be read leaves the cache again. The fault that started the read gets a bus
+//! error; one that found a failed read-ahead, or shared the wait, reads again, so that each read
+//! error ends one access at most (SWAP-07).
 //!
 //! A refault within the workingset is activated at once (LRU-09, LRU-11).
 //!
@@ -28,13 +28,13 @@ use crate::zone::gfp::Gfp;
 pub(super) struct SwappedIn<'m> {
     pub(super) page: PageRef<'m>,
     entry: SwapEntry,
-    /// It was read for this very need.
+    /// It was read by this fault.
     pub(super) read: bool,
     need: Need,
 }
 
 impl SwappedIn<'_> {
-    /// The page still is that of the slot. For the holder of the page lock.
+    /// Whether the page is still that of the slot. For the holder of the page lock.
     fn is_cached(&self) -> bool {
         let page = self.page.page();
         page.has(PageFlags::SWAPCACHE) && page.private() == self.entry.raw()
@@ -42,8 +42,8 @@ impl SwappedIn<'_> {
 }
 
 impl<'m, E: Env> Faults<'m, E> {
-    /// Resolves a fault on a swap entry, or brings its page back for `swapoff`. A fault that has
-    /// not waited yet does not do so here.
+    /// Resolves a fault on a swap entry, or reads its page in for `swapoff`. A fault that has not
+    /// waited yet does not wait here.
     #[doc(alias = "do_swap_page")]
     pub(super) fn swap_fault(
         &self,
@@ -61,7 +61,7 @@ impl<'m, E: Env> Faults<'m, E> {
             }
             None => match self.swap_read(entry, need) {
                 Ok(Some(found)) => found,
-                // The slot changed hands: the entry has changed, too.
+                // The slot was reused: the entry has changed, too.
                 Ok(None) => return Ok(FaultEnd::Minor),
                 Err(end) => return Ok(end),
             },
@@ -83,11 +83,11 @@ impl<'m, E: Env> Faults<'m, E> {
         Ok(end)
     }
 
-    /// Waits until a page of the cache is read, without the area lock. It comes back, up to date
-    /// or no longer in the cache.
+    /// Waits until a page of the cache is read, without the area lock. Returns it, up to date or no
+    /// longer in the cache.
     ///
     /// # Errors
-    /// The read failed and was for this very access, or the caller was killed.
+    /// The read failed and was started by this fault, or the caller was killed.
     pub(super) fn wait_for_read(&self, found: SwappedIn<'m>) -> Result<SwappedIn<'m>, FaultEnd> {
         let Ok(lock) = self.zones.lock_page(&found.page) else {
             self.lru.put(found.page);
@@ -116,7 +116,7 @@ impl<'m, E: Env> Faults<'m, E> {
         let (page, entry) = (lock.page(), found.entry);
         let is_cached = found.is_cached();
         if !page.has(PageFlags::UPTODATE) {
-            // Another who waited for the same read may have been quicker.
+            // Another task that waited for the same read may have been first.
             if is_cached {
                 self.swap.forget_failed_read(lock);
             }
@@ -135,7 +135,7 @@ impl<'m, E: Env> Faults<'m, E> {
             let family = self.family_of_cached(&site, page, exclusive);
             page.set_owner(family, site.area.index_of(site.vpn));
         }
-        // A store to a shared page faults again, and is given a copy then.
+        // A store to a shared page faults again, and then gets a copy.
         let end = if found.read { FaultEnd::Major } else { FaultEnd::Minor };
         match self.map_entry(site, found, mapping, end) {
             Ok(end) => {
@@ -146,7 +146,7 @@ impl<'m, E: Env> Faults<'m, E> {
         }
     }
 
-    /// A failed read ends the access that asked for it, and no other.
+    /// A failed read ends the access that started it, and no other.
     #[cold]
     fn after_failed_read(&self, found: &SwappedIn<'m>) -> FaultEnd {
         if !found.read {
@@ -156,13 +156,12 @@ impl<'m, E: Env> Faults<'m, E> {
         FaultEnd::BusError
     }
 
-    /// Turns a swap entry into a mapping of its page, if it still is that entry. The counts
-    /// are right whenever the page-table lock is free; the fault's, that ends like `end`, is one
+    /// Turns a swap entry into a mapping of its page, if the entry is unchanged. The counts are
+    /// right whenever the page-table lock is free; that of the fault, which ends as `end`, is one
     /// of them.
     ///
     /// # Errors
-    /// How the fault ends if the entry is another one by now, or the page has as many mappings
-    /// as it can count.
+    /// How the fault ends if the entry has changed, or the page has the maximum number of mappings.
     fn map_entry(
         &self,
         site: Site<'m, E>,
@@ -189,9 +188,9 @@ impl<'m, E: Env> Faults<'m, E> {
         })
     }
 
-    /// The slot has one user less; it is given back when nobody will want it, so that the
-    /// page is not written again for nothing, and when it cannot be written: the page needs
-    /// another.
+    /// The slot has one user less. If that was the last, it is freed when the page is dirtied or
+    /// locked, so that its contents will not be used again, when it is broken, and when swap is
+    /// getting full.
     fn after_swap_in(
         &self,
         site: Site<'m, E>,
@@ -210,9 +209,9 @@ impl<'m, E: Env> Faults<'m, E> {
         }
     }
 
-    /// Reads a slot, whose page was not in the cache just now, into a new page of the cache,
-    /// unless another does so first; `None` if the slot is not stored any more. Read-ahead
-    /// brings its neighbours too.
+    /// Reads a slot, whose page was not in the cache, into a new page of the cache, unless another
+    /// task does so first; `None` if the slot is not stored any more. Read-ahead reads its
+    /// neighbours too.
     fn swap_read(&self, entry: SwapEntry, need: Need) -> Result<Option<SwappedIn<'m>>, FaultEnd> {
         let device = self.swap.device(entry);
         let gfp = match need {
@@ -228,15 +227,15 @@ impl<'m, E: Env> Faults<'m, E> {
                 self.read_ahead(entry);
                 return Ok(Some(SwappedIn { page, entry, read: true, need }));
             }
-            // Another page was quicker, or the slot is gone.
+            // Another page was added first, or the slot is gone.
             if let Some(page) = self.swap.lookup(entry) {
                 return Ok(Some(SwappedIn { page, entry, read: false, need }));
             }
         }
     }
 
-    /// Reads the aligned cluster around `entry`, as far as it is stored and memory is at
-    /// hand without reclaim. A synchronous device gains nothing by it.
+    /// Reads the aligned cluster around `entry`, as far as it is stored and memory is available
+    /// without reclaim. It is of no use for a synchronous device.
     #[doc(alias = "swap_cluster_readahead")]
     fn read_ahead(&self, entry: SwapEntry) {
         let cluster = self.swap.page_cluster();

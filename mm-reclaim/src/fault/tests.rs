@@ -14,8 +14,8 @@ use crate::zone::gfp::Gfp;
 /// Pages enough for a page and a table, although the first request takes a batch of them.
 const PLENTY: u32 = 40;
 
-/// A space with one area, whose tables miss a level, and exactly `left` free pages, which
-/// the caller may take to the last.
+/// A space with one area, whose tables miss a level, and exactly `left` free pages, all of which
+/// the caller may take.
 fn with_little_memory(
     flags: AreaFlags,
     left: u32,
@@ -45,8 +45,8 @@ fn with_little_memory(
     });
 }
 
-/// BUDY-10, OOM-02: a fault that finds a page but no memory for a table kills its task and
-/// gives the page back, in an ordinary area and in a locked one.
+/// BUDY-10, OOM-02: a fault that finds a page but no memory for a table kills its task and frees
+/// the page, in an ordinary area and in a locked one.
 #[test]
 fn a_fault_without_memory_for_tables_gives_its_page_back() {
     for flags in [AreaFlags::empty(), AreaFlags::LOCKED] {
@@ -59,7 +59,7 @@ fn a_fault_without_memory_for_tables_gives_its_page_back() {
     }
 }
 
-/// BUDY-10: without any memory, likewise.
+/// BUDY-10: without any memory, the fault kills its task too.
 #[test]
 fn a_fault_without_any_memory_kills() {
     with_little_memory(AreaFlags::empty(), 0, |mm, id, start| {

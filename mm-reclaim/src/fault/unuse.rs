@@ -1,14 +1,14 @@
-//! `swapoff`: brings every page of a device back, or refuses and loses nothing (SWAP-01).
+//! `swapoff`: reads every page of a device back in, or fails and loses nothing (SWAP-01).
 //!
-//! From the first moment the device hands out no more slots, so the number in use only
-//! falls: each slot is named by page-table entries, by a page in the swap cache, or both.
-//! Round by round every address space is walked and each entry of the device resolved as
-//! by a fault; then the pages left in the cache give up their slots. A round may miss what
-//! a fork copies behind its back; the next one finds it.
+//! From the start the device allocates no more slots, so the number in use only falls: each slot is
+//! named by page-table entries, by a page in the swap cache, or both. Round by round every address
+//! space is walked and each entry of the device resolved as by a fault; then the slots of pages
+//! left in the cache are freed. A round may miss entries that a fork copies behind it; the next one
+//! finds them.
 //!
-//! Refused: when the pages could not all find room, when memory runs out all the same (the
-//! caller reclaims, but has nobody killed), when a page cannot be read, when the caller is
-//! killed. The device is then in use as before, with fewer slots taken.
+//! It fails if there is no room for all pages, if memory runs out nevertheless (the caller
+//! reclaims, but no process is killed), if a page cannot be read, or if the caller is killed. The
+//! device is then in use as before, with fewer slots in use.
 //!
 //! Locks: those of a fault; the area lock of one space at a time.
 //!
@@ -28,9 +28,9 @@ use crate::swap::{NotPresent, SwapDevice, SwapEntry};
 /// Why a device stays in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SwapOffError {
-    /// It is not in use, or another task is at it.
+    /// It is not in use, or another task is draining it.
     NotOn,
-    /// Its pages would not all find room.
+    /// There is no room for all its pages.
     NoMemory {
         /// Pages on the device.
         pages: u32,
@@ -46,7 +46,7 @@ pub enum SwapOffError {
     Killed,
 }
 
-/// How long to wait for whoever holds the last slots at the moment.
+/// How long to wait for the present users of the last slots.
 const ROUND_NAP: Nanos = Nanos::from_millis(1);
 
 impl<'m, E: Env> Faults<'m, E> {
@@ -54,8 +54,8 @@ impl<'m, E: Env> Faults<'m, E> {
     /// `Mm::swapon_again`.
     ///
     /// # Errors
-    /// If it is not in use or its pages cannot all come back; those that have stay in
-    /// memory, the others on the device, which is in use as before.
+    /// If it is not in use or its pages cannot all be read in; those that were stay in memory, the
+    /// others on the device, which is in use as before.
     pub fn swapoff(&self, id: DeviceId) -> Result<(), SwapOffError> {
         let found = self.swap.devices().find(|(_, d)| d.id == id);
         let (at, device) = found.ok_or(SwapOffError::NotOn)?;
@@ -71,7 +71,7 @@ impl<'m, E: Env> Faults<'m, E> {
     }
 
     fn try_to_unuse(&self, at: usize, device: &SwapDevice<'m, E::Cpu>) -> Result<(), SwapOffError> {
-        // The other devices: this one hands out no slots any more.
+        // The other devices: this one allocates no more slots.
         let (pages, room) = (device.used(), self.zones.total_free() + self.swap.pages().1);
         if pages > room {
             return Err(SwapOffError::NoMemory { pages, room });
@@ -106,7 +106,7 @@ impl<'m, E: Env> Faults<'m, E> {
             let mut from = area.start;
             while let Some((vpn, entry)) = self.entry_on(space, from..area.end, at) {
                 from = vpn;
-                // A victim's pages go by themselves, and the reaper wants the lock.
+                // A victim's pages are about to be freed, and the reaper needs the lock.
                 if space.dying.load(Ordering::Relaxed) {
                     return Ok(());
                 }
@@ -170,7 +170,7 @@ impl<'m, E: Env> Faults<'m, E> {
         self.env.tasks().flags().contains(TaskFlags::DYING)
     }
 
-    /// A page found no memory.
+    /// The error if there was no memory for a page.
     fn why_not(&self, device: &SwapDevice<'m, E::Cpu>) -> SwapOffError {
         if self.is_caller_dying() {
             return SwapOffError::Killed;

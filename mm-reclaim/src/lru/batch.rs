@@ -1,12 +1,11 @@
-//! Per-CPU batches in front of the lists (`lru_add` and its kin).
+//! Per-CPU batches in front of the lists (`lru_add` and others).
 //!
 //! A page that enters a list first waits in its CPU's batch, so that the lruvec's lock is
-//! taken once for [`BATCH`] pages. The batch holds a reference of each page: a page freed
-//! meanwhile by everybody else is freed when the batch is drained. Isolation drains the
-//! caller's CPU first.
+//! taken once for [`BATCH`] pages. The batch holds a reference to each page: a page that loses all
+//! other references is freed when the batch is drained. Isolation drains the caller's CPU first.
 //!
-//! Each batch has a lock of its own, taken by its CPU without contention; whoever wants
-//! every list complete (`validate()`, mlock) drains all of them.
+//! Each batch has a lock of its own, taken by its CPU without contention; callers that need
+//! complete lists (`validate()`, mlock) drain all of them.
 
 use super::LruSet;
 use crate::base::lock_order;
@@ -35,11 +34,11 @@ impl<'m, C: Cpu> LruBatches<'m, C> {
     /// Adds a new page to the lists, through this CPU's batch, which takes over `held`. The
     /// page's flags already name its list.
     ///
-    /// `put` gives a reference back when the batch is drained.
+    /// `put` drops a reference when the batch is drained.
     #[inline(always)]
     pub(crate) fn add(&self, lru: &LruSet<'m, C>, held: PageRef<'m>, put: impl Fn(PageRef<'m>)) {
-        // The lock stops preemption before the choice of the CPU can go stale; were the
-        // task moved in between, another CPU's batch would do as well.
+        // The lock disables preemption. If the task moves to another CPU before that, the former
+        // CPU's batch serves as well.
         let mut batch = self.add[C::current() % MAX_CPUS].lock();
         let at = batch.len;
         batch.pages[at] = Some(held.leak());

@@ -1,8 +1,8 @@
 //! Taking pages off a list in batches, and putting them back.
 //!
-//! Isolation happens under the lruvec's lock, everything else about the pages outside it.
-//! A page on its way to being freed (no reference left) is skipped: whoever puts the last
-//! reference takes it off the list as soon as the lock is free.
+//! Isolation happens under the lruvec's lock, all other work on the pages outside it. A page that
+//! is being freed (no reference left) is skipped: the task that put the last reference unlinks it
+//! as soon as the lock is free.
 
 use bitflags::bitflags;
 
@@ -11,14 +11,14 @@ use crate::env::Cpu;
 use crate::page::{IsolatedList, IsolatedPage, ListChoice, LruList, Page, PageFlags, PageType};
 
 bitflags! {
-    /// Which pages a scan is not interested in.
+    /// Which pages a scan skips.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct IsolateMode: u8 {
-        /// Leave mapped pages: they may not be unmapped.
+        /// Skip mapped pages: they may not be unmapped.
         const UNMAPPED = 1;
-        /// Leave dirty pages and those under write-back: they may not be written.
+        /// Skip dirty pages and those under write-back: they may not be written.
         const CLEAN = 2;
-        /// Leave pages that have no slot in swap: there is none for them.
+        /// Skip pages that have no slot in swap: no slot is free.
         const WITH_SLOT = 4;
     }
 }
@@ -35,7 +35,7 @@ impl IsolateMode {
 /// What one isolation took.
 pub(crate) struct Taken<'m> {
     pub(crate) pages: IsolatedList<'m>,
-    /// Base pages looked at.
+    /// Base pages scanned.
     pub(crate) scanned: u32,
     /// Base pages taken.
     pub(crate) taken: u32,
@@ -44,8 +44,8 @@ pub(crate) struct Taken<'m> {
 impl<'m, C: Cpu> Lruvec<'m, C> {
     /// Takes up to `want` pages from the tail of `list` (`isolate_lru_pages`).
     ///
-    /// Pages that `mode` leaves go to the head, so that the next scan does not meet them
-    /// again at once; at most `want` pages are looked at, each once.
+    /// Pages that `mode` skips go to the head, so that the next scan does not find them again at
+    /// once; at most `want` pages are scanned, each once.
     pub(crate) fn isolate(&self, list: LruList, want: u32, mode: IsolateMode) -> Taken<'m> {
         let mut out = Taken { pages: IsolatedList::new(self.map), scanned: 0, taken: 0 };
         let mut lists = self.lists.lock();
@@ -89,8 +89,9 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     }
 
     /// Returns pages to the head of the lists that their flags now name
-    /// (`move_pages_to_lru`); one whose write failed meanwhile is active (SWAP-07). Pages whose last reference went away meanwhile come back for
-    /// the caller to free; they are on no list.
+    /// (`move_pages_to_lru`); a page whose write failed in the meantime becomes active (SWAP-07).
+    /// Pages whose last reference was dropped in the meantime are returned for the caller to free;
+    /// they are on no list.
     pub(crate) fn putback(
         &self,
         pages: &mut IsolatedList<'m>,
@@ -126,7 +127,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.age(activated);
     }
 
-    /// Puts new pages on their lists under one lock hold.
+    /// Puts new pages on their lists in one critical section.
     pub(crate) fn add_new(&self, pages: impl Iterator<Item = &'m Page>) {
         let mut lists = self.lists.lock();
         for page in pages {

@@ -1,14 +1,14 @@
-//! The LRU lists of a lruvec, and how pages get on and off them.
+//! The LRU lists of a lruvec, and how pages enter and leave them.
 //!
 //! Data: a [`Lruvec`] holds five lists (inactive and active, for anonymous and for file
 //! pages, and unevictable) under one spin lock, their sizes in base pages mirrored in
 //! atomics, the isolated counts, and the costs by which reclaim balances the two types.
 //! There is one for every memory control group and zone; so far there is one group.
-//! [`LruSet::of`] resolves it from a page; a scan is handed it; whoever means all groups of a
-//! zone loops over `LruSet::of_zone`.
+//! [`LruSet::of`] finds it from a page; a scan gets it as an argument; code that covers all groups
+//! of a zone loops over `LruSet::of_zone`.
 //!
-//! Flow: a new page waits in a batch of its CPU, enters a list at the head, is looked at
-//! by reclaim at the tail, and is isolated (held by a token) while reclaim decides:
+//! Flow: a new page waits in a batch of its CPU, enters a list at the head, is scanned by reclaim
+//! at the tail, and is isolated (held by a token) while reclaim decides:
 //!
 //! ```text
 //!             head                       tail
@@ -53,17 +53,17 @@ pub struct Lruvec<'m, C: Cpu> {
     zone: ZoneId,
     map: MemMap<'m>,
     lists: Lock<C, Lists<'m>, LRUVEC>,
-    /// Base pages on each list. Changed under the lock, read by anybody.
+    /// Base pages on each list. Changed under the lock, read without it.
     sizes: [AtomicU32; LruList::COUNT],
     /// Base pages isolated, by type.
     isolated: [AtomicU32; 2],
     /// What reclaiming each type has cost (`lru_note_cost`), by type.
     cost: [AtomicU64; 2],
-    /// Ticks on evictions and activations (`nonresident_age`).
+    /// Counts evictions and activations (`nonresident_age`).
     pub(crate) clock: AtomicU32,
-    /// Base pages in the swap cache: they have a slot, so that they need no other to go. A
-    /// batch of reclaim enters what it did at its end, so that the count may be behind for
-    /// a moment, even below zero (two's complement).
+    /// Base pages in the swap cache: they have a slot and need no new one to be evicted. A batch of
+    /// reclaim adds its changes at its end, so that the count may be stale for a moment, even below
+    /// zero (two's complement).
     swapcached: AtomicU32,
     /// Refault activations, by type, and their state at the last snapshot.
     pub(crate) refaults: [AtomicU32; 2],
@@ -120,7 +120,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         let (anon, file) = self.costs();
         let size: u64 = LruList::EVICTABLE.iter().map(|l| u64::from(self.size(*l))).sum();
         if anon + file > size / 4 {
-            // Two CPUs may halve at once; the balance only ages faster for a moment.
+            // Two CPUs may halve concurrently; the balance only ages faster for a moment.
             self.cost[0].store(anon / 2, Ordering::Relaxed);
             self.cost[1].store(file / 2, Ordering::Relaxed);
         }
@@ -143,22 +143,22 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.swapcached.load(Ordering::Relaxed).cast_signed().max(0).unsigned_abs()
     }
 
-    /// Pages entered or left the swap cache.
+    /// Counts pages that entered or left the swap cache.
     #[inline(always)]
     pub(crate) fn add_swapcached(&self, delta: i32) {
         // Wrapping addition of a negative number subtracts.
         self.swapcached.fetch_add(delta as u32, Ordering::Relaxed);
     }
 
-    /// The workingset's clock goes on by `pages` evictions or activations.
+    /// Advances the workingset's clock by `pages` evictions or activations.
     pub(crate) fn age(&self, pages: u32) {
         if pages > 0 {
             self.clock.fetch_add(pages, Ordering::Relaxed);
         }
     }
 
-    /// Whether the inactive list is too short beside the active one: shorter than its
-    /// `1 / ratio`th, where the ratio grows with the square root of the lists' size.
+    /// Whether the inactive list is too short compared with the active one: shorter than its `1 /
+    /// ratio`th, where the ratio grows with the square root of the lists' size.
     pub fn inactive_is_low(&self, kind: PageType) -> bool {
         inactive_is_low(self.size(kind.inactive()), self.size(kind.active()))
     }
@@ -172,7 +172,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.resize(list, self.map.nr_pages(page) as i32);
     }
 
-    /// Takes a page, whose last reference is gone, off its list if it is on one.
+    /// Unlinks a page whose last reference is gone, if it is on a list.
     pub(crate) fn remove_freed(&self, page: &'m Page) {
         let mut lists = self.lists.lock();
         if page.has(PageFlags::LRU) {
@@ -188,8 +188,8 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.resize(list, -(self.map.nr_pages(page) as i32));
     }
 
-    /// Moves a listed page to the list that it belongs to from now on, at the head or at
-    /// the tail; false if the page was on no list.
+    /// Moves a listed page to another list, to its head or its tail; false if the page was on no
+    /// list.
     pub(crate) fn relocate(&self, page: &'m Page, to: Relocation) -> bool {
         let mut lists = self.lists.lock();
         if !page.has(PageFlags::LRU) || !to.applies(page.flags()) {
@@ -206,7 +206,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         true
     }
 
-    /// Takes a listed page off its list into a token; `None` if it is on no list.
+    /// Isolates a listed page; `None` if it is on no list.
     pub(crate) fn isolate_page(&self, page: &'m Page) -> Option<IsolatedPage<'m>> {
         let mut lists = self.lists.lock();
         if !page.has(PageFlags::LRU) {
@@ -225,7 +225,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.lists.lock().lists[list as usize].iter().for_each(visit);
     }
 
-    /// Shifts the books behind everybody's back, for tests of `validate()`.
+    /// Shifts the counts, for tests of `validate()`.
     #[doc(hidden)]
     pub fn corrupt_counts(&self, list: LruList, size: i32, isolated: i32) {
         self.resize(list, size);
@@ -271,7 +271,7 @@ impl Relocation {
     }
 }
 
-/// The ratio rule on bare numbers of 4 KiB pages.
+/// The ratio rule on plain numbers of 4 KiB pages.
 pub(crate) fn inactive_is_low(inactive: u32, active: u32) -> bool {
     let gib = (u64::from(inactive) + u64::from(active)) >> (30 - crate::base::units::PAGE_SHIFT);
     let ratio = if gib == 0 { 1 } else { isqrt(10 * gib) };
@@ -288,8 +288,8 @@ impl<'m, C: Cpu> LruSet<'m, C> {
         Self { vecs: ZoneId::ALL.map(|zone| Lruvec::new(map, zone)) }
     }
 
-    /// The lruvec of a page. With several groups a page can be moved meanwhile: whoever
-    /// locks the lruvec rechecks then.
+    /// The lruvec of a page. With several groups a page can be moved concurrently: callers must
+    /// then recheck after locking the lruvec.
     #[inline(always)]
     pub fn of(&self, page: &Page) -> &Lruvec<'m, C> {
         &self.vecs[page.zone_index()]
@@ -305,7 +305,7 @@ impl<'m, C: Cpu> LruSet<'m, C> {
         core::iter::once(self.in_zone(zone))
     }
 
-    /// The sum of a figure over all lruvecs.
+    /// The sum of a value over all lruvecs.
     pub(crate) fn in_all_zones(&self, figure: impl Fn(&Lruvec<'m, C>) -> u32) -> u32 {
         self.vecs.iter().map(figure).sum()
     }
@@ -354,8 +354,8 @@ mod tests {
         assert_eq!(lru.in_zone(ZoneId::Normal).costs(), (0, 0));
     }
 
-    /// LRU-07: written pages become the next victims, also active ones, unless they are
-    /// locked, dirty or unevictable.
+    /// LRU-07: written pages become the next victims, even active ones, unless they are locked,
+    /// dirty or unevictable.
     #[test]
     fn only_clean_unlocked_evictable_pages_go_to_the_tail() {
         for (flags, moves) in [

@@ -1,11 +1,11 @@
-//! Pages on their way onto the lists and, with their last reference, off them.
+//! How pages enter the lists and, with their last reference, leave them.
 //!
 //! Data: every lruvec of the machine and the batches in front of them. Owner:
 //! [`Mm`](crate::Mm). Locks: those of the batches and of the lruvecs.
 //!
-//! A list holds no reference. So whoever puts the last one takes the page off its list and
-//! gives it back to its zone: [`Lru::put`] is the one way in which a page in use becomes free,
-//! but for those that reclaim has frozen.
+//! A list holds no reference. So the last put unlinks the page from its list and returns it to its
+//! zone: [`Lru::put`] is the only way in which a page in use becomes free, except for pages that
+//! reclaim has frozen.
 
 use super::turnover::Reading;
 use super::{LruBatches, LruSet, Lruvec, Relocation};
@@ -37,7 +37,7 @@ impl<'m, E: Env> Lru<'m, E> {
 
     // ---- references ----
 
-    /// Gives a reference back; the last one frees the page.
+    /// Drops a reference; the last one frees the page.
     #[doc(alias = "folio_put")]
     #[inline]
     pub(crate) fn put(&self, reference: PageRef<'m>) {
@@ -47,7 +47,7 @@ impl<'m, E: Env> Lru<'m, E> {
         }
     }
 
-    /// The last reference of `page` is gone: off its list and back to its zone.
+    /// The last reference to `page` is gone: unlinks it and returns it to its zone.
     pub(crate) fn free_after_last_put(&self, page: &'m Page) {
         if page.has(PageFlags::LRU) {
             self.of(page).remove_freed(page);
@@ -57,7 +57,7 @@ impl<'m, E: Env> Lru<'m, E> {
 
     // ---- onto the lists ----
 
-    /// Puts a new page on the list that its flags name, by way of this CPU's batch.
+    /// Puts a new page on the list that its flags name, through this CPU's batch.
     #[doc(alias = "lru_cache_add")]
     #[inline]
     pub(crate) fn add(&self, page: &'m Page) {
@@ -83,8 +83,9 @@ impl<'m, E: Env> Lru<'m, E> {
         self.batches.drain_all(&self.set, |r| self.put(r));
     }
 
-    /// Pages of one type that were isolated from `lruvec` go back to the heads of the lists that
-    /// their flags now name, and those whose last reference went meanwhile to their zone.
+    /// Puts pages of one type that were isolated from `lruvec` back at the heads of the lists that
+    /// their flags now name; those whose last reference was dropped in the meantime go to their
+    /// zone.
     #[doc(alias = "move_pages_to_lru")]
     pub(crate) fn putback(
         &self,
@@ -98,8 +99,8 @@ impl<'m, E: Env> Lru<'m, E> {
         });
     }
 
-    /// A user of the page, other than a mapping, has used it (LRU-03): the first time it is
-    /// marked, the second time it goes to the active list.
+    /// The page was used other than through a mapping (LRU-03): the first time it is marked, the
+    /// second time it goes to the active list.
     pub(crate) fn mark_page_accessed(&self, held: &PageRef<'m>) {
         let page = held.page();
         let flags = page.flags();
@@ -118,7 +119,7 @@ impl<'m, E: Env> Lru<'m, E> {
         }
     }
 
-    /// Where the lists of all zones stand, for [`Turnover`](super::turnover::Turnover).
+    /// The clocks of all zones' lists, for [`Turnover`](super::turnover::Turnover).
     pub(crate) fn read_clocks(&self) -> Reading {
         let evictions = |zone: &Zone<'m, E::Cpu>| zone.reclaim_counts().1;
         Reading {

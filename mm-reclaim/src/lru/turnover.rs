@@ -1,13 +1,13 @@
-//! Does reclaim get anywhere, or does it turn the same few pages round (OOM-02)?
+//! Does reclaim make progress, or does it evict the same few pages again and again (OOM-02)?
 //!
-//! Memory may be full of pages that cannot go, but for a few that have a slot: the
-//! program's own text, the page that it just read. Each of its faults then takes one of
-//! these away, and the next fault brings it back. Every single round of reclaim frees
-//! something, so no request ever counts 16 rounds in vain, and nothing goes on.
+//! Memory may be full of pages that cannot be evicted, except for a few that have a slot: the
+//! program's own text, the page that it just read. Each fault then evicts one of these, and the
+//! next fault brings it back. Every single round of reclaim frees something, so no request ever
+//! counts 16 rounds without progress, and the program does not advance.
 //!
-//! So rounds of direct reclaim, whoever's, are also looked at 16 at a time. A page that
-//! comes back says by its shadow in which sixteen it went. Once the next sixteen are over,
-//! too, a page of the few has long been back:
+//! So the rounds of direct reclaim of all tasks are also examined 16 at a time. The shadow of a
+//! page that comes back says in which sixteen it was evicted. By the end of the next sixteen, a
+//! page of the few has long been read back:
 //!
 //! ```text
 //!   evictions  ..a b c a b c a b c.. | ..a b c a b c..  |
@@ -15,26 +15,26 @@
 //!              all that went in here has come back: the older 16 freed nothing, net
 //! ```
 //!
-//! That happens to a large working set, too, if it is just a little larger than memory.
-//! But that one goes on, slowly. So it counts only while next to nothing could be reclaimed
-//! beside: then the killer is asked, instead of a seventeenth round.
+//! That also happens to a large working set that is only a little larger than memory, but its
+//! program does advance, slowly. So it counts only while next to nothing else could be reclaimed:
+//! then the killer is invoked, instead of a seventeenth round.
 //!
-//! Locks: none. Counts are relaxed; one that goes to the wrong sixteen delays the answer by
-//! as many rounds at most.
+//! Locks: none. Counts are relaxed; one that lands in the wrong sixteen delays the answer by as
+//! many rounds at most.
 
 use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::lru::workingset::Shadow;
 use crate::zone::MAX_ZONES;
 
-/// Rounds that are looked at together; as many as one request makes in vain.
+/// Rounds that are examined together; as many as one request makes without progress.
 const ROUNDS: u32 = 16;
-/// Pages that are next to nothing, when no more of a request's zones can be reclaimed: what
-/// two batches of reclaim take, and more than a few programs need for an instruction each.
+/// If a request's zones have no more reclaimable pages than this, it is next to nothing: two
+/// batches of reclaim, and more than a few programs need for an instruction each.
 const FEW: u32 = 64;
 
 /// Sixteen rounds.
 struct Sixteen {
-    /// The clock of each zone's lists, and all evictions, when they began.
+    /// The clock of each zone's lists, and the total evictions, when they began.
     clocks: [AtomicU32; MAX_ZONES],
     evictions: AtomicU64,
     /// Pages evicted since then that have come back.
@@ -75,18 +75,18 @@ impl Sixteen {
     }
 }
 
-/// Where the lists stand at some moment: the clock of each zone's, and all evictions.
+/// A snapshot of the clock of each zone's lists and of the total evictions.
 #[derive(Clone, Copy)]
 pub(crate) struct Reading {
     pub(crate) clocks: [u32; MAX_ZONES],
     pub(crate) evictions: u64,
 }
 
-/// What the rounds of late came to.
+/// The result of the recent rounds.
 pub(crate) struct Turnover {
     rounds: AtomicU32,
-    /// The sixteens of rounds for which refaults have been looked at: while there is enough
-    /// to reclaim there is no need.
+    /// The sixteens of rounds for which refaults have been watched: while there is enough to
+    /// reclaim there is no need.
     watched: AtomicU32,
     older: Sixteen,
     newer: Sixteen,
@@ -104,13 +104,13 @@ impl Turnover {
         }
     }
 
-    /// Pages that come back are to be noted.
+    /// Whether refaults are to be noted.
     #[inline(always)]
     pub(crate) fn is_watching(&self) -> bool {
         self.watched.load(Ordering::Relaxed) != 0
     }
 
-    /// A page came back that left `gone` behind; its zone's clock stands at `now`.
+    /// A page with the shadow `gone` was refaulted; its zone's clock is `now`.
     #[cold]
     pub(crate) fn note_refault(&self, gone: Shadow, now: u32) {
         if self.newer.saw(gone, now) {
@@ -120,8 +120,8 @@ impl Turnover {
         }
     }
 
-    /// A round of direct reclaim is over. `reclaimable` pages are left in its zones, and
-    /// `read` says where the lists stand.
+    /// A round of direct reclaim is over. `reclaimable` pages are left in its zones, and `read`
+    /// takes the snapshot.
     pub(crate) fn note_round(
         &self,
         reclaimable: impl FnOnce() -> u32,
@@ -143,12 +143,13 @@ impl Turnover {
         self.newer.begin(read());
     }
 
-    /// Whether reclaim gets nowhere, where `reclaimable` pages are all that it could get at.
+    /// Whether reclaim makes no progress, where `reclaimable` is the number of pages that it could
+    /// reclaim.
     pub(crate) fn is_in_circles(&self, reclaimable: impl FnOnce() -> u32) -> bool {
         self.in_circles.load(Ordering::Relaxed) && reclaimable() <= FEW
     }
 
-    /// There is enough to reclaim, or something was done about it: all is counted anew.
+    /// Restarts all counts: there is enough to reclaim, or memory was freed otherwise.
     pub(crate) fn restart(&self) {
         self.in_circles.store(false, Ordering::Relaxed);
         self.watched.store(0, Ordering::Relaxed);
@@ -156,8 +157,7 @@ impl Turnover {
     }
 }
 
-/// Of the pages that went, all have come back. That none went at all is seen by each request
-/// for itself.
+/// All evicted pages have come back. Each request notices by itself if none were evicted at all.
 fn gained_nothing(went: u64, came_back: u64) -> bool {
     went > 0 && came_back >= went
 }

@@ -1,10 +1,10 @@
 //! Workingset detection: was a page that comes back evicted too early?
 //!
-//! A clock ticks with every eviction and every activation. An evicted page leaves its
-//! clock reading behind, the *shadow*. When it comes back, the clock has advanced by the
-//! *refault distance*: so many inactive pages went by while it was away. Had the inactive
-//! list been longer by that many pages, the page would still be here. That room could
-//! only come from the rest of memory, the workingset:
+//! A clock advances with every eviction and every activation. An evicted page leaves its clock
+//! value behind, the *shadow*. When it comes back, the clock has advanced by the *refault
+//! distance*: the number of inactive pages that were evicted or activated in between. If the
+//! inactive list had been longer by that many pages, the page would still be in memory. That room
+//! could only come from the rest of memory, the workingset:
 //!
 //! ```text
 //!                evicted                          refault
@@ -13,9 +13,9 @@
 //!                        than this one, so let it compete with them: activate.
 //! ```
 //!
-//! A shadow is 32 bits: 29 of the clock, 2 for the zone whose lists evicted the page, 1
-//! that says whether the page was part of the workingset then. A clock that has wrapped
-//! makes a very old page look recent: after 2^29 evictions, a harmless misjudgement.
+//! A shadow is 32 bits: 29 of the clock, 2 for the zone whose lists evicted the page, 1 that says
+//! whether the page was then part of the workingset. A clock that has wrapped makes a very old page
+//! look recent: that takes 2^29 evictions and is harmless.
 //!
 //! Counterpart in Linux: `mm/workingset.c`. Source of the idea: Johannes Weiner,
 //! "Thrash detection-based file cache sizing", 2013.
@@ -28,7 +28,7 @@ const CLOCK_MASK: u32 = (1 << CLOCK_BITS) - 1;
 /// What an evicted page leaves behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shadow {
-    /// The clock at eviction, cut to 29 bits.
+    /// The clock at eviction, truncated to 29 bits.
     pub clock: u32,
     /// The zone whose lists evicted the page.
     pub zone: u8,
@@ -37,17 +37,17 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    /// As the slot table stores it.
+    /// Encodes it for the slot table.
     pub const fn encode(self) -> u32 {
         (self.clock & CLOCK_MASK) << 3 | (self.zone as u32 & 3) << 1 | self.workingset as u32
     }
 
-    /// From the slot table.
+    /// Decodes it from the slot table.
     pub const fn decode(raw: u32) -> Self {
         Self { clock: raw >> 3, zone: (raw >> 1 & 3) as u8, workingset: raw & 1 != 0 }
     }
 
-    /// How many evictions and activations went by since.
+    /// The number of evictions and activations since then.
     pub const fn distance(self, clock_now: u32) -> u32 {
         clock_now.wrapping_sub(self.clock) & CLOCK_MASK
     }
@@ -72,7 +72,7 @@ pub fn workingset_size(kind: PageType, size: impl Fn(LruList) -> u32, swap_is_fr
 mod tests {
     use super::*;
 
-    /// LRU-09: a shadow survives its encoding, a distance its wrap-around.
+    /// LRU-09: encoding keeps a shadow, and a distance is right across a wrap-around.
     #[test]
     fn distances_survive_encoding_and_wrapping() {
         for (then, now, want) in [(1000, 1300, 300), (CLOCK_MASK, 4, 5), (5, 5, 0)] {

@@ -1,4 +1,4 @@
-//! Every error of the crate, and what it says.
+//! Every error of the crate, and its message.
 
 use core::error::Error;
 
@@ -25,11 +25,11 @@ const AT: FilePage = FilePage { file: FileId(3), index: 8 };
 const LIST: LruList = LruList::InactiveAnon;
 const ZONE: ZoneId = ZoneId::Dma32;
 
-/// Holds what errors say against what they are to say.
+/// Compares the messages of errors with the expected ones.
 fn say(table: &[(&dyn Error, &str)]) {
     for (error, want) in table {
         assert_eq!(std::format!("{error}"), *want, "{error:?}");
-        // A console's line.
+        // The width of a console.
         assert!(want.len() <= 79, "{want}");
     }
 }

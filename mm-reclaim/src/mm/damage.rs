@@ -1,7 +1,7 @@
-//! Damage behind everybody's back, so that tests see [`Mm::validate`] find it.
+//! Seeded damage, so that tests see [`Mm::validate`] find it.
 //!
-//! What a page, a list or a zone alone can damage is offered there (`corrupt_…`); here is
-//! what only the owner of everything reaches. Nothing but tests may call these.
+//! Damage to a single page, list or zone is made there (`corrupt_…`); this module has what needs
+//! the whole machine. Only tests may call these.
 
 use crate::base::stat::VmEvent;
 use crate::base::units::Vpn;
@@ -34,7 +34,7 @@ impl<E: Env> Mm<'_, E> {
         }
     }
 
-    /// Takes the rights and flags of the area around `vpn` away, and gives it others.
+    /// Overwrites the rights and flags of the area around `vpn`.
     #[doc(hidden)]
     pub fn corrupt_rights(&self, space: SpaceId, vpn: Vpn, prot: Prot, flags: AreaFlags) {
         let Ok(space) = self.spaces.find(space) else { return };
@@ -50,13 +50,13 @@ impl<E: Env> Mm<'_, E> {
         let _lost = self.spaces.areas.take();
     }
 
-    /// Takes a family that nobody is in.
+    /// Takes a family that no area is in.
     #[doc(hidden)]
     pub fn corrupt_families(&self) {
         let _lost = self.spaces.families.take();
     }
 
-    /// Takes a link that nobody has.
+    /// Takes a link that belongs to no area.
     #[doc(hidden)]
     pub fn corrupt_links(&self) {
         let _lost = self.spaces.links.take();

@@ -11,7 +11,7 @@ use crate::swap::map::words_for;
 use crate::swap::{Slot, SwapOnError};
 
 impl<'m, E: Env> Mm<'m, E> {
-    /// Words of memory that [`Mm::swapon`] wants for a device of `blocks` pages.
+    /// Words of memory that [`Mm::swapon`] needs for a device of `blocks` pages.
     pub const fn swap_words(blocks: u32) -> usize {
         words_for(blocks)
     }
@@ -51,19 +51,19 @@ impl<'m, E: Env> Mm<'m, E> {
     /// [`Mm::swapon_again`].
     ///
     /// # Errors
-    /// If it is not in use or its pages cannot all come back; those that have stay in
-    /// memory, the others on the device, which is in use as before.
+    /// If it is not in use or its pages cannot all be read in; those that were stay in memory, the
+    /// others on the device, which is in use as before.
     pub fn swapoff(&self, device: DeviceId) -> Result<(), SwapOffError> {
         self.faults.swapoff(device)
     }
 
-    /// Swap slots in all and those that are free, of the devices that hand them out.
+    /// All and free swap slots of the devices that are on.
     pub fn swap_pages(&self) -> (u32, u32) {
         self.swap.pages()
     }
 
-    /// Ends a transfer: its owner is told. Called by the device's task, or inline for a
-    /// synchronous device.
+    /// Ends a transfer and notifies the owner of its page. Called by the device's task, or inline
+    /// for a synchronous device.
     ///
     /// # Panics
     /// If no page waits for it: the request was one of [`Bio::for_test`].
@@ -86,13 +86,12 @@ impl<'m, E: Env> Mm<'m, E> {
         });
     }
 
-    /// Base pages on their way to a device.
+    /// Base pages under write-back.
     pub fn pages_under_writeback(&self) -> u32 {
         self.writeback.pages()
     }
 
-    /// Pages that a swap-in reads around the one it needs, as a power of two; 0 reads
-    /// just the one.
+    /// Pages that a swap-in reads around the one it needs, as a power of two; 0 for just that one.
     pub fn set_page_cluster(&self, cluster: u8) {
         self.swap.set_page_cluster(cluster);
     }

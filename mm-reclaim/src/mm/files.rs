@@ -7,7 +7,7 @@ use crate::env::Env;
 use crate::page::PageRef;
 
 impl<'m, E: Env> Mm<'m, E> {
-    /// The page at `at`, read in if it is not cached, and marked as used. To be given back by
+    /// The page at `at`, read in if it is not cached, and marked as used. To be released by
     /// [`Mm::put_page`].
     ///
     /// # Errors
@@ -22,20 +22,20 @@ impl<'m, E: Env> Mm<'m, E> {
         self.filemap.set_page_dirty(held);
     }
 
-    /// Starts writing the page at `at` if it is cached and dirty; whether it did. Waits for a
-    /// write that is under way.
+    /// Starts writing the page at `at` if it is cached and dirty; returns whether it did. Waits for
+    /// a write that is under way.
     ///
     /// # Errors
-    /// If the caller was killed meanwhile.
+    /// If the caller was killed.
     pub fn write_cache_page(&self, at: FilePage) -> Result<bool, CacheError> {
         self.filemap.write_cache_page(at)
     }
 
-    /// Drops the page at `at`, dirty or not: the file is shorter now, or gone. Whether there was
-    /// one. Waits for a write that is under way.
+    /// Drops the page at `at`, dirty or not: the file was truncated or removed. Returns whether
+    /// there was one. Waits for a write that is under way.
     ///
     /// # Errors
-    /// If the caller was killed meanwhile.
+    /// If the caller was killed.
     #[doc(alias = "truncate_inode_pages")]
     pub fn drop_cache_page(&self, at: FilePage) -> Result<bool, CacheError> {
         self.filemap.drop_cache_page(at)

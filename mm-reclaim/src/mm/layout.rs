@@ -1,4 +1,4 @@
-//! How much memory the parts take, before there are any.
+//! How much memory the parts need.
 
 use core::alloc::Layout;
 

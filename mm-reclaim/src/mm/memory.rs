@@ -1,4 +1,4 @@
-//! Frames: handed over, taken and given back, and the pages that stand for them.
+//! Frames: handing over, allocating and freeing, and the pages that stand for them.
 
 use super::Mm;
 use crate::base::units::{Order, Pfn};
@@ -34,20 +34,20 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Hands free frames over from the boot allocator (`mem_init`); each frame once.
     ///
     /// # Panics
-    /// If a frame is none of the plan's, or was handed over before.
+    /// If a frame does not belong to the plan, or was handed over before.
     #[doc(alias = "memblock_free_all")]
     pub fn free_bootmem(&self, range: FrameRange) {
         self.zones.free_bootmem(range);
     }
 
-    /// Allocates a block of 2^`order` frames for the kernel; its first frame. A block of
+    /// Allocates a block of 2^`order` frames for the kernel and returns its first frame. A block of
     /// several frames is a compound page. `None` if `gfp` allows it to fail and it must.
     #[inline]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Option<Pfn> {
         self.alloc.alloc_pages(gfp, order)
     }
 
-    /// Gives back what [`Mm::alloc_pages`] gave.
+    /// Frees what [`Mm::alloc_pages`] returned.
     ///
     /// # Panics
     /// If the block was freed already, is in use elsewhere or has another order.
@@ -71,18 +71,18 @@ impl<'m, E: Env> Mm<'m, E> {
         self.map.get(pfn)?.get_unless_zero()
     }
 
-    /// Gives a reference of [`Mm::get_page`] back.
+    /// Drops a reference of [`Mm::get_page`].
     pub fn put_page(&self, held: PageRef<'m>) {
         self.lru.put(held);
     }
 
-    /// A user of the page, other than a page table, has used it (LRU-03): the first time it is
-    /// marked, the second time it goes to the active list.
+    /// The page was used other than through a mapping (LRU-03): the first time it is marked, the
+    /// second time it goes to the active list.
     pub fn mark_page_accessed(&self, held: &PageRef<'m>) {
         self.lru.mark_page_accessed(held);
     }
 
-    /// Empties the batches of every CPU, so that each page is on its list.
+    /// Drains the batches of every CPU, so that each page is on its list.
     pub fn lru_add_drain_all(&self) {
         self.lru.drain_all();
     }

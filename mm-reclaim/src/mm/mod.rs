@@ -1,18 +1,18 @@
-//! `Mm`: the machine's memory, as one value that owns every part and passes calls on.
+//! `Mm`: the machine's memory, as one value that owns every part and forwards calls.
 //!
-//! There is no global state: a kernel has one `Mm`, a test may have many. Each part is a type of
-//! its own in a folder of its own; it holds references to the parts below that it needs, and
-//! none to those above, so that a call upwards does not compile. The parts lie in the block of
-//! memory that the boot hands over, in this order:
+//! There is no global state: a kernel has one `Mm`, a test may have many. Each part is a type in a
+//! folder of its own; it holds references to the parts below that it needs, and none to those
+//! above, so that a call upwards does not compile. The parts lie in the block of memory that the
+//! boot code hands over, in this order:
 //!
 //! ```text
 //!   zones <- lru <- cache <- swap <- rmap <- reclaim <- alloc <- filemap, faults <- mmap
 //!               spaces <-----------/    \- oom <------/
 //! ```
 //!
-//! `Mm` adds no lock and decides nothing. Its methods are what a kernel calls, by subject:
-//! frames (`memory.rs`), programs (`programs.rs`), swap devices (`devices.rs`), figures, knobs
-//! and proofs (`state.rs`).
+//! `Mm` adds no lock and decides nothing. Its methods are the kernel's interface, by subject:
+//! frames (`memory.rs`), programs (`programs.rs`), swap devices (`devices.rs`), counters, knobs and
+//! checks (`state.rs`).
 
 mod damage;
 mod devices;
@@ -70,7 +70,7 @@ impl<'m, E: Env> Mm<'m, E> {
     /// Zones, zonelists and descriptors for `plan` (`bootmem_init`): everything is
     /// reserved until [`Mm::free_bootmem`] hands it over.
     ///
-    /// `block` is what [`Plan::storage_layout`] asked for.
+    /// `block` has the size that [`Plan::storage_layout`] returned.
     ///
     /// # Panics
     /// If `block` is too small.

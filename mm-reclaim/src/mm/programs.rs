@@ -1,4 +1,4 @@
-//! Programs: their address spaces, their faults, and what they say about their memory.
+//! Programs: their address spaces, their faults, and their advice about memory.
 
 use core::ops::Range;
 
@@ -31,8 +31,8 @@ impl<E: Env> Mm<'_, E> {
     /// A copy of `parent`: pages are shared until one of the two writes.
     ///
     /// # Errors
-    /// If a table is full, there is no memory, or a page has too many mappings; the
-    /// parent is as it was, but for pages that will be copied at the next store.
+    /// If a table is full, there is no memory, or a page has too many mappings; the parent is
+    /// unchanged, except for pages that will be copied at the next store.
     #[doc(alias = "dup_mmap")]
     pub fn fork_space(&self, parent: SpaceId) -> Result<SpaceId, SpaceError> {
         self.mmap.fork_space(parent)
@@ -50,8 +50,8 @@ impl<E: Env> Mm<'_, E> {
     /// Maps `pages` new anonymous pages.
     ///
     /// # Errors
-    /// If the place is taken or outside the user's half, or nowhere is room; if the space has
-    /// as many areas as it may have; if there is no memory for an area.
+    /// If the place is taken or outside the user's half, or there is no room; if the space has the
+    /// maximum number of areas; if there is no memory for an area.
     pub fn mmap(
         &self,
         id: SpaceId,
@@ -71,8 +71,8 @@ impl<E: Env> Mm<'_, E> {
         self.mmap.munmap(id, range)
     }
 
-    /// Changes the rights of `range`, which areas cover without a hole. Rights that are added
-    /// come by fault, but not to what is locked into memory: there they come at once.
+    /// Changes the rights of `range`, which areas cover without a hole. Added rights take effect by
+    /// faults, but in memory that is locked they do so at once.
     ///
     /// # Errors
     /// If there is a hole, or splitting an area needs one too many; if the pages of a locked
@@ -81,7 +81,7 @@ impl<E: Env> Mm<'_, E> {
         self.mmap.mprotect(id, range, prot)
     }
 
-    /// Locks `range` into memory: every page is brought in and stays (LRU-10).
+    /// Locks `range` into memory: every page is read in and stays (LRU-10).
     ///
     /// # Errors
     /// If the range has holes, or memory runs out; pages locked by then stay locked.
@@ -89,7 +89,7 @@ impl<E: Env> Mm<'_, E> {
         self.mmap.mlock(id, range)
     }
 
-    /// Lets the pages of `range` be reclaimed again.
+    /// Allows the pages of `range` to be reclaimed again.
     ///
     /// # Errors
     /// If the range has holes or lies outside the user's half.
@@ -97,7 +97,7 @@ impl<E: Env> Mm<'_, E> {
         self.mmap.munlock(id, range)
     }
 
-    /// Follows an advice about `range`; how many pages it freed or moved.
+    /// Follows advice about `range`; returns how many pages it freed or moved.
     ///
     /// # Errors
     /// [`SpaceError::Locked`] if the advice would take pages out of an area that is locked into
@@ -120,13 +120,12 @@ impl<E: Env> Mm<'_, E> {
         self.spaces.with_tables(id, f)
     }
 
-    /// What the space costs and has done; of one that does not exist, nothing.
+    /// The space's counters; zeroes if it does not exist.
     pub fn space_stat(&self, id: SpaceId) -> SpaceStat {
         self.spaces.stat(id)
     }
 
-    /// Gives back the frames that the tables of areas, families, links and spaces keep for the
-    /// next object: at most one each.
+    /// Frees the spare frames of the pools of areas, families, links and spaces: at most one each.
     pub fn trim_tables(&self) {
         self.spaces.trim();
     }

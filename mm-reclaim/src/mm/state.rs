@@ -1,4 +1,4 @@
-//! The tasks of the crate, what can be tuned, what is counted, and the proof of the books.
+//! The tasks of the crate, its knobs, its counters, and `validate()`.
 
 use super::Mm;
 use crate::base::stat::VmEvent;
@@ -16,14 +16,14 @@ impl<'m, E: Env> Mm<'m, E> {
         self.reclaim.kswapd()
     }
 
-    /// The body of the reaper task; its [`crate::env::TaskFlags`] is `KERNEL`. A kernel may
-    /// do without: victims' memory then comes when they exit.
+    /// The body of the reaper task; its [`crate::env::TaskFlags`] is `KERNEL`. A kernel may do
+    /// without it: victims' memory is then freed when they exit.
     pub fn oom_reaper(&self) -> ! {
         self.oom.reaper()
     }
 
     /// Whether reclaim spares the device: it writes nothing until it is in trouble (below
-    /// priority 10), so that a disk may stand still.
+    /// priority 10), so that a disk may stay spun down.
     pub fn laptop_mode(&self) -> bool {
         self.reclaim.laptop_mode()
     }
@@ -43,7 +43,7 @@ impl<'m, E: Env> Mm<'m, E> {
         self.reclaim.set_swappiness(value);
     }
 
-    /// What one reference to an anonymous page earns it.
+    /// What one reference to an anonymous page does for it.
     pub fn reference_rule(&self) -> ReferenceRule {
         self.reclaim.reference_rule()
     }
@@ -53,7 +53,7 @@ impl<'m, E: Env> Mm<'m, E> {
         self.reclaim.set_reference_rule(rule);
     }
 
-    /// How often each reason decided about a page.
+    /// The count of a reason.
     pub fn verdict_count(&self, reason: Reason) -> u64 {
         self.reclaim.verdict_count(reason)
     }
@@ -74,36 +74,35 @@ impl<'m, E: Env> Mm<'m, E> {
         self.events.read(event as usize) + elsewhere
     }
 
-    /// Families of areas, and links of areas to the families of those that they descend from,
-    /// that are in use.
+    /// The families of areas, and the links of areas to their ancestors' families, that are in use.
     pub fn families_in_use(&self) -> (u32, u32) {
         (self.spaces.families.usage().0, self.spaces.links.usage().0)
     }
 
-    /// How many areas a walk asks at most who maps a page; none if it carries no family.
+    /// The most areas that a walk for the page visits; 0 if it carries no family.
     pub fn areas_asked(&self, page: &Page) -> usize {
         let mut areas = 0;
         self.rmap.with_family(page, |family| areas = family.areas(self.spaces).count());
         areas
     }
 
-    /// Whether this is a moment for [`Mm::validate`], by a look at each page and address space:
-    /// kswapd has nothing to do and the reaper no victim, no system call or fault is at work
-    /// on an address space, no page is locked, isolated or under write-back, so that no transfer
-    /// is under way, and none is being ended.
+    /// Whether this is a moment for [`Mm::validate`], by checking each page and address space:
+    /// kswapd has nothing to do and the reaper no victim, no system call or fault is using an
+    /// address space, no page is locked, isolated or under write-back, so that no transfer is under
+    /// way, and no end of one is being processed.
     ///
-    /// A task that is in the middle of freeing a page for the kernel, or at a file's page, may
-    /// not show; nor does what begins a moment later. Only who runs alone, or has stopped the
-    /// others, knows more.
+    /// A task that is freeing a page for the kernel, or using a file's page, may not show; nor does
+    /// work that begins later. The answer is reliable only if the caller is the only task, or has
+    /// stopped the other CPUs.
     pub fn is_quiet(&self) -> bool {
         !self.reclaim.is_kswapd_awake()
             && !self.writeback.is_ending()
             && self.with_books(|books| books.is_quiet())
     }
 
-    /// Checks everything; where the pages are. It does not sleep, so that a kernel may call it
-    /// with everybody else stopped. At a moment that is not quiet it may find what is none:
-    /// [`Mm::is_quiet`].
+    /// Checks everything; returns where the pages are. It does not sleep, so that a kernel may call
+    /// it with all other CPUs stopped. At a moment that is not quiet it may report false
+    /// violations: [`Mm::is_quiet`].
     ///
     /// # Errors
     /// The first violation found.
@@ -132,9 +131,9 @@ impl<'m, E: Env> Mm<'m, E> {
         })
     }
 
-    /// Isolates those of `frames` that are on a list, judges them in their order, and puts
-    /// back what is not freed. The frames are of one zone and hold anonymous pages. For the
-    /// verdict tables of tests.
+    /// Isolates those of `frames` that are on a list, reclaims them in their order, and puts back
+    /// what is not freed. The frames are of one zone and hold anonymous pages. For the verdict
+    /// tables of tests.
     #[doc(hidden)]
     pub fn probe_pages(
         &self,

@@ -54,8 +54,8 @@ fn an_empty_zone_is_passed_over() {
     });
 }
 
-/// ZONE-03: what a zone holds back from a class is a 256th of the pages above it, as far as
-/// the class reaches.
+/// ZONE-03: a zone holds back from a class a 256th of the pages above it, up to the class's own
+/// zone.
 #[test]
 fn a_zone_holds_back_a_256th_of_what_lies_above() {
     with_three_zones(|mm| {
@@ -70,8 +70,8 @@ fn a_zone_holds_back_a_256th_of_what_lies_above() {
     });
 }
 
-/// ZONE-03, BUDY-04: memory is used up from the top zone down, and what is held back at the
-/// bottom is still there for those who can use nothing else.
+/// ZONE-03, BUDY-04: memory is used up from the top zone down, and what is held back at the bottom
+/// remains for requests that can use nothing else.
 #[test]
 fn the_lowest_zone_keeps_its_reserve_for_those_who_need_it() {
     with_three_zones(|mm| {
@@ -91,8 +91,8 @@ fn the_lowest_zone_keeps_its_reserve_for_those_who_need_it() {
     });
 }
 
-/// BUDY-05: a caller that may not sleep gets deeper into the reserve by its privileges, and
-/// one that frees memory gets the last page.
+/// BUDY-05: a caller that must not sleep gets deeper into the reserve by its privileges, and one
+/// that frees memory gets the last page.
 #[test]
 fn privileges_reach_into_the_reserve() {
     with_mm(&[frames(0, 4096)], Config::default(), |mm| {
@@ -113,8 +113,8 @@ fn privileges_reach_into_the_reserve() {
     });
 }
 
-/// ZONE-04: managed and reserved pages make up what is present, to the page, holes and
-/// zone borders or not.
+/// ZONE-04: managed and reserved pages add up to the present ones exactly, with or without holes
+/// and zone boundaries.
 #[test]
 fn managed_and_reserved_make_up_what_is_present() {
     let memory = [frames(100, 5000), frames(5500, 8192)];
@@ -168,8 +168,7 @@ fn a_compound_page_is_freed_as_a_whole() {
     });
 }
 
-/// OBS-01: pages are counted as they leave and as they come back, whatever the order and
-/// the way.
+/// OBS-01: pages are counted when allocated and when freed, whatever the order and the path.
 #[test]
 fn allocations_and_frees_are_counted_in_pages() {
     with_three_zones(|mm| {
@@ -188,7 +187,7 @@ fn allocations_and_frees_are_counted_in_pages() {
     });
 }
 
-/// BUDY-08: who holds a reference of the head holds the whole block.
+/// BUDY-08: a reference to the head holds the whole block.
 #[test]
 fn a_compound_page_lives_as_long_as_its_last_reference() {
     with_three_zones(|mm| {
@@ -202,8 +201,8 @@ fn a_compound_page_lives_as_long_as_its_last_reference() {
     });
 }
 
-/// BUDY-01: freeing twice, or something else than what was allocated, stops the run with
-/// the descriptor and changes nothing.
+/// BUDY-01: freeing twice, or something other than what was allocated, panics with the descriptor
+/// and changes nothing.
 #[test]
 fn wrong_frees_are_reported_with_the_descriptor() {
     with_three_zones(|mm| {
@@ -219,7 +218,7 @@ fn wrong_frees_are_reported_with_the_descriptor() {
             assert_eq!(mm.total_free(), free);
         }
         mm.free_pages(pfn, Order::COSTLY);
-        // The head of what is free now, and a frame in its middle.
+        // The head of the block that is free now, and a frame in its middle.
         for at in [pfn, pfn + 5] {
             let said = panic_of(|| mm.free_pages(at, Order::ZERO));
             assert!(said.starts_with(&std::format!("double free of {at:?}: Page {{")), "{said}");
@@ -228,7 +227,7 @@ fn wrong_frees_are_reported_with_the_descriptor() {
     });
 }
 
-/// BUDY-01, BUDY-07: a page that went back to a CPU's list is free too.
+/// BUDY-01, BUDY-07: a page on a CPU's list is free too.
 #[test]
 fn a_page_on_a_cpus_list_is_not_freed_again() {
     with_three_zones(|mm| {
@@ -239,7 +238,7 @@ fn a_page_on_a_cpus_list_is_not_freed_again() {
     });
 }
 
-/// BUDY-06, BUDY-09: every frame of a block that is asked for as zeroes is zeroed.
+/// BUDY-06, BUDY-09: every frame of a block that is requested with ZERO is zeroed.
 #[test]
 fn a_zeroed_block_is_zeroed_frame_by_frame() {
     with_three_zones(|mm| {
@@ -251,7 +250,7 @@ fn a_zeroed_block_is_zeroed_frame_by_frame() {
     });
 }
 
-/// Takes and gives a page's lock so many times, counting without an atomic addition.
+/// Takes and releases a page's lock `rounds` times, counting without an atomic addition.
 fn lock_often<'m>(mm: &TestMm<'m>, page: &'m Page, count: &AtomicU32, rounds: u32) {
     let held = page.get();
     for _ in 0..rounds {
@@ -264,8 +263,8 @@ fn lock_often<'m>(mm: &TestMm<'m>, page: &'m Page, count: &AtomicU32, rounds: u3
     mm.lru.put(held);
 }
 
-/// PAGE-01: sleepers for a page lock get it one after the other; no wake-up is lost, also
-/// when they sleep for pages that share a bucket.
+/// PAGE-01: sleepers for a page lock get it one after the other; no wakeup is lost, even when they
+/// sleep for pages that share a bucket.
 #[test]
 fn sleepers_for_page_locks_all_get_their_turn() {
     let rounds = if cfg!(miri) { 5 } else { 300 };
@@ -290,7 +289,7 @@ fn sleepers_for_page_locks_all_get_their_turn() {
     });
 }
 
-/// Whoever is at work on a page or a space, and whatever is under way, makes a moment loud.
+/// A moment is not quiet while a task works on a page or a space, or a transfer is under way.
 #[test]
 fn a_moment_is_quiet_while_nobody_is_at_work() {
     with_swap(&[MEMORY], three_zones(), &[(64, 0)], |mm| {
@@ -325,11 +324,11 @@ fn a_moment_is_quiet_while_nobody_is_at_work() {
         mm.validate().expect("as it is quiet");
 
         while mm.alloc_pages(Gfp::NOWAIT, Order::ZERO).is_some() {}
-        assert!(!mm.is_quiet(), "kswapd was woken, and nobody runs it");
+        assert!(!mm.is_quiet(), "kswapd was woken and does not run");
     });
 }
 
-/// What ends a driver's own test ends no transfer of a page.
+/// The completion of a driver's test request does not end a transfer of a page.
 #[test]
 fn the_end_of_a_tests_request_is_refused() {
     with_three_zones(|mm| {
@@ -344,7 +343,7 @@ fn the_end_of_a_tests_request_is_refused() {
     });
 }
 
-/// PAGE-01: an unlock that nobody waits for wakes nobody.
+/// PAGE-01: an unlock without waiters wakes no task.
 #[test]
 fn an_unlock_without_waiters_wakes_nobody() {
     with_three_zones(|mm| {

@@ -21,8 +21,8 @@ impl<'m, E: Env> Mmap<'m, E> {
     /// A copy of `parent`: pages are shared until one of the two writes.
     ///
     /// # Errors
-    /// If a table is full, there is no memory, or a page has too many mappings; the
-    /// parent is as it was, but for pages that will be copied at the next store.
+    /// If a table is full, there is no memory, or a page has too many mappings; the parent is
+    /// unchanged, except for pages that will be copied at the next store.
     pub fn fork_space(&self, parent: SpaceId) -> Result<SpaceId, SpaceError> {
         let child = self.new_space()?;
         match self.copy_space(parent, child) {
@@ -140,7 +140,7 @@ impl<'m, E: Env> Mmap<'m, E> {
     }
 }
 
-/// How far [`Mmap::copy_entries`] got.
+/// Where [`Mmap::copy_entries`] stopped.
 enum Copied {
     All,
     NeedsTable(Vpn),

@@ -1,8 +1,8 @@
-//! Areas and their families: splitting, merging, and what a child's area is in.
+//! Areas and their families: splitting, merging, and the families of a child's area.
 //!
 //! The objects that an area needs to enter families are taken before the tree of families is
-//! locked, because that may sleep and reclaim. How many they are does not change meanwhile: the
-//! area locks of the spaces are held. What was too much is given back.
+//! locked, because that may sleep and reclaim. The number needed does not change until then: the
+//! area locks of the spaces are held. The surplus is returned.
 
 use super::Mmap;
 use crate::base::units::Vpn;
@@ -17,7 +17,7 @@ pub(crate) struct Sibling<'m> {
 }
 
 impl<'m, E: Env> Mmap<'m, E> {
-    /// So many links, and a family if one is wanted.
+    /// Takes `links` links, and a family if `family`.
     fn take_loose(&self, links: usize, family: bool) -> Result<Loose, SpaceError> {
         let (trees, mut loose) = (self.spaces.trees(), Loose::default());
         let mut take_all = || {
@@ -62,7 +62,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         };
         let view = area.view();
         upper.init(area.space(), view.part(at, view.end));
-        // Until the lock goes, no walk sees that a part is missing.
+        // Until the tree is unlocked, no walk sees that a part is missing.
         let tree = self.spaces.tree_of(area);
         area.set_bounds(view.start, at);
         if let Some(tree) = tree {
@@ -73,7 +73,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         Ok(())
     }
 
-    /// Two neighbours that agree become one, which is returned.
+    /// Merges two neighbours that agree, and returns the merged area.
     pub(crate) fn merge(
         &self,
         index: &mut AreaIndex<'m>,
@@ -93,9 +93,9 @@ impl<'m, E: Env> Mmap<'m, E> {
         stays
     }
 
-    /// Puts the fresh area of a child into the families of its parent's, which it is a copy of.
+    /// Puts the fresh area of a child into the families of the parent's area that it is a copy of.
     /// Areas of one family in the parent are of one family in the child, too, if none of another
-    /// family lies between them: they may agree one day.
+    /// family lies between them: they may agree later.
     pub(crate) fn inherit(
         &self,
         parent: &Area,

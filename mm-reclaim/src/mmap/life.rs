@@ -14,7 +14,7 @@ impl<'m, E: Env> Mmap<'m, E> {
     /// A new, empty address space.
     ///
     /// # Errors
-    /// If there are as many as the directory holds, or no frame for the root table.
+    /// If the directory is full, or no frame for the root table.
     pub fn create_space(&self) -> Result<SpaceId, SpaceError> {
         let id = self.new_space()?;
         // Release pairs with the killer's Acquire: it sees the counters reset.
@@ -31,7 +31,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         Ok(())
     }
 
-    /// A space that the killer does not consider yet.
+    /// A new space that the killer does not consider yet.
     pub(crate) fn new_space(&self) -> Result<SpaceId, SpaceError> {
         self.prepare_zero_page()?;
         let root = self.alloc.table_frame()?;
@@ -64,7 +64,7 @@ impl<'m, E: Env> Mmap<'m, E> {
     /// If there is no such space (any more); nothing was done then.
     pub fn destroy_space(&self, id: SpaceId) -> Result<(), SpaceError> {
         let space = self.spaces.find(id)?;
-        // Its memory is about to come: nobody need be killed meanwhile.
+        // Its memory is about to be freed: no kill is needed in the meantime.
         space.dying.store(true, Ordering::Relaxed);
         self.rmap.unmap_all(space, &mut space.areas.lock(self.env.tasks()));
         let stat = space.stat();
@@ -77,8 +77,8 @@ impl<'m, E: Env> Mmap<'m, E> {
             self.env.flush_tlb_space(tables.asid());
             tables.release(&mut |frame| self.alloc.free_pages(frame, Order::ZERO));
         }
-        // The name goes before the place: under the page-table lock, whoever finds tables and
-        // the name knows that both belong together.
+        // The name is removed before the place: under the page-table lock, tables that are present
+        // belong to the space that the name leads to.
         self.spaces.directory.leave(id);
         self.spaces.put_surplus(self.spaces.pool.give(self.spaces.pool.handle_of(space)));
         Ok(())

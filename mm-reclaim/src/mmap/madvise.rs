@@ -1,7 +1,7 @@
-//! What a program says about its memory: `madvise`.
+//! A program's advice about its memory: `madvise`.
 //!
-//! The range is followed area by area. A hole is passed over and reported at the end; an area
-//! that the advice cannot be followed in ends the call: what lies before it was advised.
+//! The range is processed area by area. A hole is skipped and reported at the end; an area in which
+//! the advice cannot be followed ends the call: the areas before it were advised.
 //!
 //! Counterpart in Linux: `mm/madvise.c`.
 
@@ -17,13 +17,13 @@ use crate::page::{IsolatedList, Page, PageRef};
 use crate::reclaim::SWAP_CLUSTER_MAX;
 use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf};
 
-/// Pages looked at in one page-table lock hold.
+/// Pages handled in one critical section of the page-table lock.
 const BATCH: usize = SWAP_CLUSTER_MAX as usize;
 
 /// What a program can advise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Advice {
-    /// Nothing that this crate would act upon: only the range is looked at.
+    /// Advice that this crate does not act upon: only the range is checked.
     Normal,
     /// Reclaim these pages now (`MADV_PAGEOUT`).
     PageOut,
@@ -37,12 +37,12 @@ pub enum Advice {
 pub(crate) struct Gathered<'m> {
     pub(crate) pages: [Option<PageRef<'m>>; BATCH],
     len: usize,
-    /// Where to go on.
+    /// Where to continue.
     pub(crate) next: Vpn,
 }
 
 impl<'m, E: Env> Mmap<'m, E> {
-    /// Follows an advice about `range`; how many pages it freed or moved.
+    /// Follows advice about `range`; returns how many pages it freed or moved.
     ///
     /// # Errors
     /// [`SpaceError::Locked`] if the advice would take pages out of an area that is locked into
@@ -72,7 +72,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         }
     }
 
-    /// Follows an advice in an area, or a part of one.
+    /// Follows advice in an area, or a part of one.
     fn advise_area(
         &self,
         space: &SpaceOf<'m, E>,
@@ -93,7 +93,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         })
     }
 
-    /// Takes references of the present pages in `range` that `look` wants.
+    /// Takes references to the present pages in `range` that `look` selects.
     pub(crate) fn gather(
         &self,
         space: &SpaceOf<'m, E>,
@@ -147,8 +147,8 @@ impl<'m, E: Env> Mmap<'m, E> {
         freed
     }
 
-    /// Isolates the pages of one lruvec, but for those that are on no list, and gives the
-    /// references back.
+    /// Isolates the pages of one lruvec, except those that are on no list, and drops the
+    /// references.
     fn isolate_of(
         &self,
         lruvec: &Lruvec<'m, E::Cpu>,

@@ -3,12 +3,12 @@
 //! Data: an area's `LOCKED`, and a page's `MLOCKED`: some locked area maps the page. The page
 //! is then on the unevictable list, or on its way there.
 //!
-//! **Present and private.** Locking brings every page in. In a writable area it also breaks
-//! copy-on-write at once, so that a store to locked memory allocates nothing until the next
-//! fork; an untouched page, and one that maps the zero page, gets a page of its own.
+//! **Present and private.** Locking reads every page in. In a writable area it also breaks
+//! copy-on-write at once, so that a store to locked memory allocates nothing until the next fork;
+//! an untouched page, and one that maps the zero page, gets a private page.
 //!
 //! **The list** is chosen when the page is linked, under the lruvec's lock, by the mark: a page
-//! whose mark came or went while it was isolated or in a batch ends on the right one.
+//! whose mark changed while it was isolated or in a batch ends up on the right one.
 //!
 //! Counterpart in Linux: `mm/mlock.c`.
 
@@ -22,7 +22,7 @@ use crate::page::PageRef;
 use crate::space::{AreaFlags, SpaceError, SpaceId, SpaceOf};
 
 impl<'m, E: Env> Mmap<'m, E> {
-    /// Locks `range` into memory: every page is brought in and stays (LRU-10).
+    /// Locks `range` into memory: every page is read in and stays (LRU-10).
     ///
     /// # Errors
     /// If the range has holes, or memory runs out; pages locked by then stay locked.
@@ -34,7 +34,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         self.populate_locked(id, range)
     }
 
-    /// Brings in every page of `range` that lies in a locked area, and marks it.
+    /// Reads in every page of `range` that lies in a locked area, and marks it.
     pub(crate) fn populate_locked(&self, id: SpaceId, range: Range<Vpn>) -> Result<(), SpaceError> {
         let space = self.spaces.find(id)?;
         for vpn in (range.start.0..range.end.0).map(Vpn) {
@@ -44,8 +44,8 @@ impl<'m, E: Env> Mmap<'m, E> {
         Ok(())
     }
 
-    /// One step towards a page that is present, the space's own where it may be stored to, and
-    /// marked; true if it is.
+    /// One step towards a page that is present, private where it is writable, and marked; true if
+    /// it is.
     fn lock_in(
         &self,
         id: SpaceId,
@@ -56,7 +56,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         space.refuse_reaped()?;
         let bad = SpaceError::BadRange { start: vpn, end: vpn + 1 };
         let (_, area) = index.find(vpn).ok_or(bad)?;
-        // Unlocked again meanwhile: nothing to bring in.
+        // Unlocked again in the meantime: nothing to read in.
         if !area.flags.contains(AreaFlags::LOCKED) {
             return Ok(true);
         }
@@ -99,7 +99,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         Present::Marked(held)
     }
 
-    /// Lets the pages of `range` be reclaimed again.
+    /// Allows the pages of `range` to be reclaimed again.
     ///
     /// # Errors
     /// If the range has holes or lies outside the user's half.
@@ -125,6 +125,6 @@ enum Present<'m> {
     Marked(PageRef<'m>),
     /// The zero page.
     Zero,
-    /// Nothing, or what a store would have to copy first.
+    /// No page, or one that a store would have to copy first.
     No,
 }

@@ -4,14 +4,14 @@
 //! that has a family change under the lock of its tree too, so that an rmap walk never sees
 //! half a split or half a merge.
 //!
-//! **Merging.** After every change the areas from the one that ends where the range begins to
-//! the one that begins where it ends are looked at in pairs: two that agree become one. The
-//! area that stays is the one with a family, so that its pages still lead to it. If both have
-//! one, it is the same, and then both are in the same families.
+//! **Merging.** After every change the areas from the one that ends where the range begins to the
+//! one that begins where it ends are compared in pairs: two that agree are merged. The area that
+//! stays is the one with a family, so that its pages still lead to it. If both have one, it is the
+//! same, and then both are in the same families.
 //!
-//! **Tables.** What `munmap` leaves without areas needs no translation tables. They are taken
-//! out under the page-table lock, the space is flushed with its intermediate levels, and only
-//! then are the frames given back: until the flush, a CPU may still walk them.
+//! **Tables.** A range that `munmap` leaves without areas needs no translation tables. They are
+//! unlinked under the page-table lock, the space is flushed with its intermediate levels, and only
+//! then are the frames freed: until the flush, a CPU may still walk them.
 //!
 //! Counterpart in Linux: `mm/mmap.c`, `mm/vma.c`, `free_pgtables`.
 
@@ -42,7 +42,7 @@ use crate::space::{
 };
 use crate::swap::Swap;
 
-/// Table frames that are taken out under one page-table lock hold.
+/// Table frames that are unlinked in one critical section of the page-table lock.
 const TABLE_BATCH: usize = 32;
 
 /// Where a new mapping is to be.
@@ -50,14 +50,14 @@ const TABLE_BATCH: usize = 32;
 pub enum Place {
     /// Wherever there is room.
     Anywhere,
-    /// There if it is free, else wherever there is room.
+    /// At this place if it is free, else wherever there is room.
     Hint(Vpn),
-    /// There and nowhere else (`MAP_FIXED_NOREPLACE`).
+    /// At this place only (`MAP_FIXED_NOREPLACE`).
     #[doc(alias = "MAP_FIXED_NOREPLACE")]
     Fixed(Vpn),
 }
 
-/// The calls that make, change and take away address spaces and their areas.
+/// The calls that make, change and destroy address spaces and their areas.
 pub(crate) struct Mmap<'m, E: Env> {
     env: E,
     map: MemMap<'m>,
@@ -88,8 +88,8 @@ impl<'m, E: Env> Mmap<'m, E> {
     /// Maps `pages` new anonymous pages.
     ///
     /// # Errors
-    /// If the place is taken or outside the user's half, or nowhere is room; if the space has
-    /// as many areas as it may have; if there is no memory for an area.
+    /// If the place is taken or outside the user's half, or there is no room; if the space has the
+    /// maximum number of areas; if there is no memory for an area.
     pub fn mmap(
         &self,
         id: SpaceId,
@@ -110,8 +110,8 @@ impl<'m, E: Env> Mmap<'m, E> {
         Ok(start)
     }
 
-    /// Lets an adjacent area that agrees grow over the new range, which no page has touched
-    /// yet, so that its linear indices are free; with both neighbours, all three become one.
+    /// Extends an adjacent area that agrees over the new range, which is untouched, so that its
+    /// linear indices are free; if both neighbours agree, all three are merged.
     fn extend_neighbour(&self, index: &mut AreaIndex<'m>, new: &AreaView) -> bool {
         let below = index.below(new.start).filter(|area| area.view().agrees(new));
         let above = index.from(new.end).next().filter(|area| new.agrees(&area.view()));
@@ -136,7 +136,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         if index.is_full() && is_inside_one_area(&mut index, &range) {
             return Err(SpaceError::TableFull);
         }
-        // What is unmapped goes in a moment: more areas than there may be until then.
+        // The unmapped areas are removed in a moment: the limit may be exceeded until then.
         self.isolate_range(&mut index, &range, u32::MAX)?;
         let mut gone = false;
         loop {
@@ -152,8 +152,8 @@ impl<'m, E: Env> Mmap<'m, E> {
         Ok(())
     }
 
-    /// Changes the rights of `range`, which areas cover without a hole. Rights that are added
-    /// come by fault, but not to what is locked into memory: there they come at once.
+    /// Changes the rights of `range`, which areas cover without a hole. Added rights take effect by
+    /// faults, but in memory that is locked they do so at once.
     ///
     /// # Errors
     /// If there is a hole, or splitting an area needs one too many; if the pages of a locked
@@ -194,7 +194,7 @@ impl<'m, E: Env> Mmap<'m, E> {
     }
 
     /// Splits areas so that `range` begins and ends at area boundaries, with at most `most`
-    /// areas; if that fails, the areas are as before.
+    /// areas; if that fails, the areas are unchanged.
     fn isolate_range(
         &self,
         index: &mut AreaIndex<'m>,
@@ -221,15 +221,15 @@ impl<'m, E: Env> Mmap<'m, E> {
         self.split_area(index, area, at)
     }
 
-    // ---- making and giving back ----
+    // ---- making and freeing ----
 
-    /// An area in no use.
+    /// An unused area.
     fn take_area(&self) -> Result<&'m Area, SpaceError> {
         let (_, area) = self.alloc.object(&self.spaces.areas, Area::blank)?;
         Ok(area)
     }
 
-    /// Makes an area that is in no family, and enters it into its space.
+    /// Makes an area that is in no family, and inserts it into its space.
     pub(crate) fn new_area(
         &self,
         index: &mut AreaIndex<'m>,
@@ -245,15 +245,15 @@ impl<'m, E: Env> Mmap<'m, E> {
         Ok(area)
     }
 
-    /// Changes an area's bounds so that no rmap walk sees them half done. The caller has the area
-    /// lock for changes.
+    /// Changes an area's bounds so that no rmap walk sees a partial change. The caller holds the
+    /// area lock exclusively.
     fn resize_area(&self, area: &Area, start: Vpn, end: Vpn) {
         let _tree = self.spaces.tree_of(area);
         area.set_bounds(start, end);
     }
 
-    /// Makes one area of each two neighbours that agree, from the one that ends where `range`
-    /// begins to the one that begins where it ends.
+    /// Merges each two neighbours that agree, from the one that ends where `range` begins to the
+    /// one that begins where it ends.
     pub(crate) fn merge_around(&self, index: &mut AreaIndex<'m>, range: Range<Vpn>) {
         let first = Vpn(range.start.0.saturating_sub(1));
         let Some(mut low) = index.from(first).next() else { return };
@@ -267,8 +267,8 @@ impl<'m, E: Env> Mmap<'m, E> {
 
     // ---- translations ----
 
-    /// Takes rights away from the present pages of a range. Rights that are added come
-    /// by fault, so that a shared page is not made writable.
+    /// Removes rights from the present pages of a range. Added rights take effect by faults, so
+    /// that a shared page is not made writable.
     fn restrict_range(&self, space: &SpaceOf<'m, E>, range: Range<Vpn>, prot: Prot) {
         let mut stale = TlbBatch::new();
         let mut at = range.start;
@@ -287,8 +287,8 @@ impl<'m, E: Env> Mmap<'m, E> {
         stale.flush(&self.env);
     }
 
-    /// Gives back the tables that only `range`, which was unmapped, needed: no area lies
-    /// within `free` around it. BUDY-12.
+    /// Frees the tables that only `range`, which was unmapped, needed: no area lies within `free`
+    /// around it. BUDY-12.
     fn free_tables(&self, space: &SpaceOf<'m, E>, range: &Range<Vpn>, free: Range<Vpn>) {
         let mut from = Some(range.start);
         while let Some(at) = from {

@@ -1,4 +1,4 @@
-//! Areas that merge, tables that go, ranges that are refused: one space at a time.
+//! Merging of areas, freeing of tables, refusal of ranges: one space at a time.
 
 use std::vec::Vec;
 
@@ -27,7 +27,7 @@ fn areas(mm: &TestMm<'_>) -> u32 {
     mm.validate().expect("sound").areas
 }
 
-/// BUDY-12: rights that come back make one area of all the pieces, touched or not.
+/// BUDY-12: restoring the rights merges all the pieces, touched or not.
 #[test]
 fn areas_that_agree_again_are_one_again() {
     for touched in [0, 1, 2] {
@@ -78,7 +78,7 @@ fn a_first_touch_adopts_a_neighbours_family() {
     });
 }
 
-/// BUDY-12: a mapping between two that agree with it makes one area of the three.
+/// BUDY-12: a mapping between two that agree with it is merged with both.
 #[test]
 fn a_mapping_that_fills_a_hole_joins_both_neighbours() {
     with_space(|mm, id| {
@@ -93,7 +93,7 @@ fn a_mapping_that_fills_a_hole_joins_both_neighbours() {
     });
 }
 
-/// A place is a type: what is nowhere is not "anywhere".
+/// A place is a type: an impossible address does not mean "anywhere".
 #[test]
 fn a_fixed_place_is_that_place_or_an_error() {
     with_space(|mm, id| {
@@ -111,7 +111,7 @@ fn a_fixed_place_is_that_place_or_an_error() {
     });
 }
 
-/// BUDY-12: success is returned only for what was done; a space that is gone is no space.
+/// BUDY-12: success is returned only for what was done; the name of a destroyed space is refused.
 #[test]
 fn a_space_that_does_not_exist_is_refused_everywhere() {
     with_mm(&[frames(0, 4096)], Config::default(), |mm| {
@@ -140,7 +140,7 @@ fn a_space_that_does_not_exist_is_refused_everywhere() {
     });
 }
 
-/// ZONE-04: what the plan does not know, and what was handed over before, is refused.
+/// ZONE-04: frames outside the plan, and frames that were handed over before, are refused.
 #[test]
 fn bootmem_outside_the_plan_is_refused_with_its_frame() {
     let said = |range: FrameRange| {
@@ -156,8 +156,8 @@ fn bootmem_outside_the_plan_is_refused_with_its_frame() {
     assert!(said(FrameRange { start: Pfn(511), end: Pfn(513) }).contains("pfn 0x1ff"));
 }
 
-/// BUDY-12: a table goes with the last area that it translates for, after the space was
-/// flushed, and comes back when it is needed.
+/// BUDY-12: a table is freed with the last area that it translates for, after the space was
+/// flushed, and added again when it is needed.
 #[test]
 fn tables_go_with_their_areas() {
     with_mm(&[frames(0, 4096)], Config::default(), |mm| {

@@ -1,18 +1,18 @@
-//! The out-of-memory killer: when reclaim has failed, the largest program goes (OOM-01).
+//! The out-of-memory killer: when reclaim has failed, the largest program is killed (OOM-01).
 //!
 //! The victim is the live address space with the most resident pages, swap entries and
 //! tables, shifted by its `oom_score_adj`: a thousandth of all memory and swap for each
-//! point, and -1000 exempts. A space that is still being forked is no candidate. While a
-//! victim is dying nobody else is killed: its memory is about to come. Once the reaper has
-//! emptied a victim there is no more to be had from it, and the next may be chosen.
+//! point, and -1000 exempts. A space that is still being forked is no candidate. While a victim is
+//! dying no other is killed: its memory is about to be freed. Once the reaper has emptied a victim,
+//! the next may be chosen.
 //!
 //! ```text
 //!   live --kill--> dying, victim --reaper--> reaped --exit--> gone
 //!     \---exit---> dying ---------------------------exit----> gone
 //! ```
 //!
-//! Locks: a flag lets one task at a time in; the others wait for the outcome by trying
-//! their allocation again. The victim's page-table lock, while it is marked and killed.
+//! Locks: a flag admits one task at a time; the others wait for the outcome by retrying their
+//! allocation. The victim's page-table lock, while it is marked and killed.
 //!
 //! Counterpart in Linux: `mm/oom_kill.c`.
 
@@ -36,7 +36,7 @@ use crate::zone::gfp::Gfp;
 const VICTIM_NAP: Nanos = Nanos::from_millis(1);
 /// The `oom_score_adj` that exempts from being killed.
 pub const OOM_SCORE_ADJ_MIN: i16 = -1000;
-/// The `oom_score_adj` that makes a space the first to go.
+/// The `oom_score_adj` that makes a space the first victim.
 pub const OOM_SCORE_ADJ_MAX: i16 = 1000;
 
 /// What the killer did.
@@ -44,11 +44,11 @@ pub const OOM_SCORE_ADJ_MAX: i16 = 1000;
 pub enum OomEnd {
     /// It killed the owner of this address space.
     Killed(SpaceId),
-    /// A victim is dying already, or another task is at it.
+    /// A victim is dying already, or another task is in the killer.
     Underway,
-    /// There is nobody to kill.
+    /// There is no candidate.
     Nobody,
-    /// Nobody need be killed: there is memory after all.
+    /// No kill is needed: there is memory after all.
     NotNeeded,
 }
 
@@ -61,7 +61,7 @@ pub enum BadOomScore {
     NoSuchSpace,
 }
 
-/// The allocation that nothing could be found for.
+/// The allocation that failed.
 #[derive(Clone, Copy)]
 struct Shortage {
     gfp: Gfp,
@@ -93,10 +93,10 @@ impl<'m, E: Env> Oom<'m, E> {
         Self { env, zones, lru, swap, spaces, rmap, events, running: AtomicBool::new(false) }
     }
 
-    /// Kills the owner of the worst address space, unless one is dying already or a last
-    /// look finds a block that the request may have.
+    /// Kills the owner of the worst address space, unless one is dying already or a last check
+    /// finds a block that the request may have.
     pub(crate) fn out_of_memory(&self, gfp: Gfp, order: Order) -> OomEnd {
-        // Acquire and Release: one killer sees what the one before it has done.
+        // Acquire and Release: one killer sees what the previous one did.
         if self.running.swap(true, Ordering::Acquire) {
             let _ = nap(self.env.tasks(), VICTIM_NAP, true);
             return OomEnd::Underway;
@@ -116,7 +116,7 @@ impl<'m, E: Env> Oom<'m, E> {
         if self.is_victim_dying() {
             return OomEnd::Underway;
         }
-        // Worst first; a space that has no task (any more) is passed over for the next.
+        // Worst first; a space that has no task (any more) is skipped.
         let mut bound = (i64::MAX, SpaceId::from_bits(u64::MAX));
         loop {
             let ranked = self.oom_candidates().map(|(id, badness)| (badness, id));
@@ -132,7 +132,7 @@ impl<'m, E: Env> Oom<'m, E> {
         }
     }
 
-    /// Somebody is on the way out whose memory is still to come.
+    /// Whether a victim is exiting whose memory is still to be freed.
     fn is_victim_dying(&self) -> bool {
         let mut live = self.spaces.iter().filter(|held| held.space.live.load(Ordering::Acquire));
         live.any(|held| {
@@ -153,8 +153,8 @@ impl<'m, E: Env> Oom<'m, E> {
         })
     }
 
-    /// Kills the owner of a space, if it has one. The page-table lock keeps the space from
-    /// being given back and taken by another owner meanwhile, who would be reaped instead.
+    /// Kills the owner of a space, if it has one. The page-table lock keeps the space from being
+    /// destroyed and reused concurrently, since the new owner would be reaped instead.
     fn kill_owner(&self, victim: SpaceId) -> bool {
         let Some(held) = self.spaces.hold(victim) else { return false };
         let space = held.space;
@@ -197,8 +197,8 @@ impl<'m, E: Env> Oom<'m, E> {
     }
 }
 
-/// What killing the owner would bring, of `total` pages of memory and swap; `None` for one
-/// that is exempt (`oom_badness`).
+/// What killing the owner would free, of `total` pages of memory and swap; `None` for one that is
+/// exempt (`oom_badness`).
 fn oom_badness(stat: SpaceStat, adj: i16, total: u32) -> Option<i64> {
     let pages = i64::from(stat.resident) + i64::from(stat.swapped) + i64::from(stat.table_frames);
     (adj != OOM_SCORE_ADJ_MIN).then(|| pages + i64::from(adj) * i64::from(total) / 1000)
@@ -210,8 +210,8 @@ mod tests {
     use crate::boot::plan::Config;
     use crate::tests::{frames, with_mm};
 
-    /// OOM-02: a last look comes before a kill, at the true MIN and with what the CPUs keep at
-    /// hand; a costly block that is not there is none.
+    /// OOM-02: a last check comes before a kill, at the true MIN and including the per-CPU lists; a
+    /// missing costly block causes no kill.
     #[test]
     fn nobody_is_killed_while_a_block_is_to_be_had() {
         with_mm(&[frames(0, 4096)], Config::default(), |mm| {

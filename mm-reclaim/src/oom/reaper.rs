@@ -1,16 +1,15 @@
-//! The reaper: takes a victim's memory at once, whatever its task is waiting for (OOM-01).
+//! The reaper: frees a victim's memory at once, whatever its task is waiting for (OOM-01).
 //!
-//! A task that was killed frees its memory when it exits, and it may be long until it gets
-//! there. The reaper takes the victim's areas away under its area lock, just as the exit
-//! would; what the victim still touches after that ends in [`FaultEnd::Killed`], and the
-//! exit finds nothing left to do.
+//! A killed task frees its memory when it exits, which may take long. The reaper removes the
+//! victim's areas under its area lock, as the exit would; an access of the victim after that ends
+//! in [`FaultEnd::Killed`], and the exit finds nothing left to do.
 //!
 //! Locks: the victim's area lock, if it is free. Its holder may wait for the memory of
-//! another victim, so the reaper never waits for it: it looks again a little later, and
-//! after a second leaves that victim to its exit and lets the killer choose the next.
+//! another victim, so the reaper never waits for it: it tries again a little later, and after a
+//! second leaves that victim to its exit and lets the killer choose the next.
 //!
 //! Counterpart in Linux: `oom_reaper`. Linux leaves the areas and marks the space unstable;
-//! here a touch of what is gone finds no area, which costs the ordinary fault nothing.
+//! here an access to removed memory finds no area, which costs an ordinary fault nothing.
 //!
 //! [`FaultEnd::Killed`]: crate::fault::FaultEnd::Killed
 
@@ -22,16 +21,16 @@ use crate::base::wait::REAPER_WAIT;
 use crate::env::{Env, Tasks, WaitMode};
 use crate::space::HeldSpace;
 
-/// Between two looks at a victim whose area lock is held.
+/// The time between two attempts at a victim whose area lock is held.
 const LOOK: Nanos = Nanos::from_millis(1);
-/// Looks after which a victim is given up.
+/// Attempts after which a victim is given up.
 const MOST_LOOKS: u32 = 1000;
 
 impl<'m, E: Env> Oom<'m, E> {
-    /// The body of the reaper task; its [`crate::env::TaskFlags`] is `KERNEL`. A kernel may
-    /// do without: victims' memory then comes when they exit.
+    /// The body of the reaper task; its [`crate::env::TaskFlags`] is `KERNEL`. A kernel may do
+    /// without it: victims' memory is then freed when they exit.
     pub(crate) fn reaper(&self) -> ! {
-        // How often in a row somebody's lock was held.
+        // Consecutive attempts that found a lock held.
         let mut looks = 0;
         loop {
             let mode = WaitMode { timeout: (looks > 0).then_some(LOOK), killable: false };
@@ -52,7 +51,7 @@ impl<'m, E: Env> Oom<'m, E> {
         self.spaces.iter().filter(|held| held.space.victim.load(Ordering::Acquire))
     }
 
-    /// Empties a victim; false if its areas are being used, unless it is given up for that.
+    /// Empties a victim; false if its areas are in use, unless the victim is given up.
     fn reap(&self, victim: &HeldSpace<'_, 'm, E>, may_give_up: bool) -> bool {
         let space = victim.space;
         let Some(mut areas) = space.areas.try_lock(self.env.tasks()) else {
@@ -61,7 +60,8 @@ impl<'m, E: Env> Oom<'m, E> {
             }
             return may_give_up;
         };
-        // Under the area lock: it may have exited meanwhile, and another use its place.
+        // Under the area lock: it may have exited in the meantime, and another space reuse its
+        // place.
         if space.victim.swap(false, Ordering::Relaxed) {
             let before = space.stat();
             self.rmap.unmap_all(space, &mut areas);
@@ -71,8 +71,8 @@ impl<'m, E: Env> Oom<'m, E> {
         true
     }
 
-    /// There is no more to be had from a victim. The page-table lock, as in the killer, keeps
-    /// its place from becoming a new space's, whose owner was not killed.
+    /// Marks a victim as emptied. The page-table lock, as in the killer, keeps its place from being
+    /// reused by a new space, whose owner was not killed.
     fn mark_reaped(&self, victim: &HeldSpace<'_, 'm, E>) {
         let space = victim.space;
         let tables = space.tables.lock();

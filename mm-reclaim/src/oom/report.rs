@@ -1,7 +1,7 @@
-//! What the killer says: the state of memory, the candidates, the victim.
+//! The killer's report: the state of memory, the candidates, the victim.
 //!
-//! A value to be displayed, so that nothing is allocated where there is no memory; the
-//! figures are those of the moment at which it is shown.
+//! A value to be displayed, so that nothing is allocated where there is no memory; the numbers are
+//! those of the moment at which it is displayed.
 
 use core::fmt;
 

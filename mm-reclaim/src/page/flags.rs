@@ -10,7 +10,7 @@ bitflags! {
     /// State of a page. Each flag names the lock that guards its changes.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
     pub struct PageFlags: u32 {
-        // Those of CHECK_AT_FREE come first, so that one instruction asks for all of them.
+        // The flags of CHECK_AT_FREE come first, so that one instruction tests all of them.
         /// The page lock is held. (A)
         const LOCKED = 1 << 0;
         /// Linked on the list that the flags name. (L)
@@ -23,7 +23,7 @@ bitflags! {
         const WRITEBACK = 1 << 4;
         /// In the swap cache; `private` is its swap entry. (P)
         const SWAPCACHE = 1 << 5;
-        /// Never given to the allocator. (C)
+        /// Not managed by the page allocator. (C)
         const RESERVED = 1 << 6;
         /// Head of a free block; `private` is its order. (Z)
         const BUDDY = 1 << 7;
@@ -33,16 +33,16 @@ bitflags! {
         const PRIVATE = 1 << 9;
         /// Taken off its list and held by a token. (L)
         const ISOLATED = 1 << 10;
-        /// In the page cache of a file; `place` says of which, and where in it. (P)
+        /// In the page cache of a file; `place` names the file and the offset. (P)
         const FILE = 1 << 11;
-        // The rest, so that those that change together are a constant of one instruction.
+        // The others, ordered so that flags that change together fit an immediate operand.
         /// The contents are valid. (P)
         const UPTODATE = 1 << 12;
         /// Backed by swap: an anonymous page that is not lazily freed. (P)
         const SWAPBACKED = 1 << 13;
         /// Reclaim wants the page as soon as its write-back ends. (A)
         const RECLAIM = 1 << 14;
-        /// Somebody may be sleeping for the page lock or for the end of write-back. (A)
+        /// A task may be sleeping for the page lock or for the end of write-back. (A)
         const WAITERS = 1 << 15;
         /// Seen referenced by an earlier look of reclaim or by `mark_page_accessed`. (A)
         const REFERENCED = 1 << 16;
@@ -56,9 +56,9 @@ bitflags! {
         const HEAD = 1 << 20;
         /// Reading or writing its contents failed. (P)
         const ERROR = 1 << 21;
-        /// A chunk of a pool of objects; `index` tells which. (C) while allocated
+        /// A chunk of a pool of objects; `index` says which. (C) while allocated
         const TABLE = 1 << 22;
-        /// Read ahead into the swap cache, and not asked for yet. (A)
+        /// Read ahead into the swap cache and not yet used. (A)
         const READAHEAD = 1 << 23;
     }
 }
@@ -106,7 +106,7 @@ pub(crate) enum ListChoice {
 
 #[cfg(test)]
 impl ListChoice {
-    /// From two wishes, as properties draw them; an unevictable page is not active.
+    /// Built from two random booleans, for property tests; an unevictable page is not active.
     pub(crate) fn of(active: bool, unevictable: bool) -> Self {
         match (unevictable, active) {
             (true, _) => Self::Unevictable,
@@ -162,7 +162,7 @@ impl LruList {
     pub const EVICTABLE: [Self; 4] =
         [Self::InactiveAnon, Self::ActiveAnon, Self::InactiveFile, Self::ActiveFile];
 
-    /// The list that `flags` name (whether the page is linked is [`PageFlags::LRU`]'s say).
+    /// The list that `flags` name ([`PageFlags::LRU`] says whether the page is linked).
     pub const fn of(flags: PageFlags) -> Self {
         if flags.contains(PageFlags::UNEVICTABLE) {
             return Self::Unevictable;
@@ -192,10 +192,9 @@ impl PageFlags {
         if self.contains(Self::SWAPBACKED) { PageType::Anon } else { PageType::File }
     }
 
-    /// What speaks against this combination of flags, if anything does.
+    /// Why this combination of flags is invalid, if it is.
     ///
-    /// `validate()` asks this of every page, and property tests ask it after every
-    /// transition.
+    /// `validate()` checks this for every page, and property tests do after every transition.
     pub fn fault(self) -> Option<&'static str> {
         let both = |a: Self, b: Self| self.intersects(a) && self.intersects(b);
         let on_list = Self::LRU.union(Self::ISOLATED);

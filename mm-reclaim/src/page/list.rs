@@ -4,12 +4,12 @@
 //! are 32-bit positions in the memory map, plus one, so that zero ends a list. A page is
 //! on one list at most. The list keeps no length, so [`PageList`] counts.
 //!
-//! Who may touch a list is the business of its owner: free lists sit inside the zone's
-//! lock, LRU lists inside the lruvec's, private lists belong to one task.
+//! The owner of a list decides who may access it: free lists sit inside the zone's lock, LRU lists
+//! inside the lruvec's, private lists belong to one task.
 //!
-//! All unsafe code about lists is here. It leans on two facts: a descriptor lives for `'m`
-//! and has only atomic fields, and every link is the position of a page of the map, so a
-//! link can at worst lead to a wrong page, never out of the map.
+//! All unsafe code about lists is here. It relies on two facts: a descriptor lives for `'m` and has
+//! only atomic fields, and every link is the position of a page of the map, so a link can at worst
+//! lead to the wrong page, never out of the map.
 
 #![allow(unsafe_code, reason = "the intrusive list's adapter traits are unsafe to implement")]
 
@@ -68,8 +68,8 @@ unsafe impl LinkOps for Links<'_> {
     }
 }
 
-// SAFETY: the links live in the descriptors and nobody else writes them while a page is on
-// a list; what was stored is what is loaded.
+// SAFETY: the links live in the descriptors and nothing else writes them while a page is on a list;
+// what is stored is what is loaded.
 unsafe impl LinkedListOps for Links<'_> {
     #[inline(always)]
     unsafe fn next(&self, link: Link) -> Option<Link> {
@@ -155,7 +155,7 @@ impl<'m> PageList<'m> {
         Self { list: LinkedList::new(Links { map }), len: 0 }
     }
 
-    /// Pages (not base pages) on the list.
+    /// Pages on the list; a compound page counts once.
     #[inline(always)]
     pub(crate) fn len(&self) -> u32 {
         self.len
@@ -188,7 +188,7 @@ impl<'m> PageList<'m> {
         self.len += 1;
     }
 
-    /// Takes the head off.
+    /// Unlinks and returns the head.
     #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<&'m Page> {
         let page = self.list.pop_front()?;
@@ -196,7 +196,7 @@ impl<'m> PageList<'m> {
         Some(page)
     }
 
-    /// Takes the tail off.
+    /// Unlinks and returns the tail.
     #[inline]
     pub(crate) fn pop_back(&mut self) -> Option<&'m Page> {
         let page = self.list.pop_back()?;
@@ -204,13 +204,13 @@ impl<'m> PageList<'m> {
         Some(page)
     }
 
-    /// Takes `page`, which is on this very list, off.
+    /// Unlinks `page`, which must be on this list.
     #[inline]
     pub(crate) fn remove(&mut self, page: &'m Page) {
         assert!(page.is_linked(), "on no list: {page:?}");
         // SAFETY: the page is linked, and on this list by the callers' invariant (its flags
-        // name the list, under the list's lock). Were it on another one, links within the
-        // map would go wrong and `validate()` would tell; no memory is touched outside it.
+        // name the list, under the list's lock). Were it on another one, links within the map would
+        // be wrong and `validate()` would report it; no memory outside it is touched.
         let mut cursor = unsafe { self.list.cursor_mut_from_ptr(page) };
         cursor.remove();
         self.len -= 1;

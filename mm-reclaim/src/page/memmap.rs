@@ -85,13 +85,13 @@ impl<'m> MemMap<'m> {
         (offset / size_of::<Page>()) as u32
     }
 
-    /// Where the descriptor of `pfn` lies, or would lie were the map longer.
+    /// The address of the descriptor of `pfn`, or where it would be if the map were longer.
     pub(crate) fn address(&self, pfn: Pfn) -> usize {
         let offset = (pfn.0 as usize).wrapping_sub(self.base.0 as usize);
         self.pages.as_ptr().addr().wrapping_add(offset.wrapping_mul(size_of::<Page>()))
     }
 
-    /// Like [`MemMap::index_of`], for a position that is to be trusted later.
+    /// Like [`MemMap::index_of`], for a position that is used unchecked later.
     ///
     /// # Panics
     /// If `page` belongs to another map.

@@ -23,11 +23,11 @@
 //!     +----------- 0 frozen <---------------------------------+
 //! ```
 //!
-//! A frozen page and a free page both read 0; the difference is who holds it: a frozen
-//! page is held by exactly one [`FrozenPage`], so nobody else can
-//! get a reference any more. A reference is held by: each mapping in a page table, the
-//! swap cache (one), an isolation (one), a batch that the page waits in (one), and each
-//! temporary user. An LRU list holds none: the last put takes the page off its list.
+//! A frozen page and a free page both read 0; the difference is the owner: a frozen page is held by
+//! exactly one [`FrozenPage`], so no new reference can be taken. A reference is held by: each
+//! mapping in a page table, the swap cache (one), an isolation (one), a batch that the page waits
+//! in (one), and each temporary user. An LRU list holds none: the last put unlinks the page from
+//! its list.
 //!
 //! # Locks (the letters on the fields)
 //!
@@ -60,13 +60,13 @@ use crate::base::units::{FileId, FilePage};
 const ZONE_SHIFT: u32 = 30;
 /// A page that is on no list carries this in `next`.
 pub(crate) const UNLINKED: u32 = u32::MAX;
-/// The most mappings that a page can have; one more refuses the fork.
+/// The most mappings that a page can have; a fork that would add one more fails.
 pub const MAPCOUNT_MAX: u16 = u16::MAX - 1;
 
 /// The descriptor of one frame.
 #[repr(C, align(32))]
 pub struct Page {
-    /// State (see [`PageFlags`]) and zone. Each flag has its own key.
+    /// State (see [`PageFlags`]) and zone. Each flag has a lock letter of its own.
     flags: AtomicU32,
     /// References. (A)
     refs: AtomicU32,
@@ -76,12 +76,12 @@ pub struct Page {
     memcg: AtomicU16,
     /// Next on the list, as frame index + 1; 0 at the end. (L) (Z)
     pub(crate) next: AtomicU32,
-    /// Previous on the list, likewise. (L) (Z)
+    /// Previous on the list, as frame index + 1; 0 at the start. (L) (Z)
     pub(crate) prev: AtomicU32,
     /// Swap entry or order. (P) (Z)
     private: AtomicU32,
-    /// Who maps the page, an anon family's handle, and above it where in the family: one word,
-    /// because both change together. (P), set before the first mapping
+    /// The owner, such as the handle of the anon family that maps the page, and above it the index
+    /// in the family: one word, because both change together. (P), set before the first mapping
     place: AtomicU64,
 }
 
@@ -89,8 +89,8 @@ pub struct Page {
 const _: () = assert!(size_of::<Page>() == 32, "a page descriptor is 32 bytes");
 
 impl Page {
-    /// The descriptor of a frame that nobody may allocate yet; of one that is not present,
-    /// a hole, there is nothing to hold a reference to.
+    /// The descriptor of a frame that cannot be allocated yet. A frame that is not present, a hole,
+    /// has no reference count.
     pub(crate) const fn reserved(zone: u8, present: bool) -> Self {
         Self {
             flags: AtomicU32::new(((zone as u32) << ZONE_SHIFT) | PageFlags::RESERVED.bits()),
@@ -149,8 +149,8 @@ impl Page {
         self.memcg.load(Ordering::Relaxed)
     }
 
-    /// Whose page it is: the handle of the family of areas that may map it, or its file, if
-    /// `FILE` is set; of a tail, the head's frame. 0 for nobody's.
+    /// The owner: the handle of the family of areas that may map the page, or its file if `FILE` is
+    /// set; of a tail, the head's frame. 0 if the page is unowned.
     #[doc(alias = "mapping")]
     #[inline(always)]
     pub fn owner(&self) -> u32 {
@@ -180,7 +180,7 @@ impl Page {
         self.has(PageFlags::RESERVED) && self.refs() > 0
     }
 
-    /// The page of a file that this one is, if it is in a file's page cache.
+    /// The file and offset of the page, if it is in a file's page cache.
     #[inline]
     pub fn file_page(&self) -> Option<FilePage> {
         let at = FilePage { file: FileId(self.owner()), index: self.index() };

@@ -3,34 +3,34 @@
 //! Data: a *chunk* is one frame of the page allocator, cut into slots of one object type. Its
 //! first slot's place holds a head: the free slots, how many are used, and the neighbours
 //! among the chunks with room. An object is named by a 32-bit handle: its place in memory,
-//! counted in lines of 64 bytes from the first frame of the memory map. Line 0 is always a
-//! head's, so that 0 means none.
+//! counted in lines of 64 bytes from the first frame of the memory map. Line 0 always belongs to a
+//! head, so that 0 means none.
 //!
 //! ```text
 //!   frame:  [ head | object | object | object | ... ]      handle = address / 64
 //! ```
 //!
-//! Owner: the pool owns its chunks, each with one reference to its frame, and whoever took an
-//! object owns that until it is given back. Chunks come from the page allocator when an
-//! operation needs an object and none is free: `mmap`, `fork` and a first touch, never
-//! reclaim. A chunk without objects goes back, but for one, which is kept for the next.
+//! Owner: the pool owns its chunks, each with one reference to its frame, and the caller that took
+//! an object owns it until it returns it. Chunks come from the page allocator when an operation
+//! needs an object and none is free: `mmap`, `fork` and a first touch, never reclaim. Empty chunks
+//! are freed, except for one that is kept as a spare.
 //!
 //! Lock: the pool's own, which nests inside every other lock. Objects are atomics and locks.
 //!
 //! # Handles that outlive their object
 //!
-//! Objects are neither moved nor dropped. Who reaches one by a lock that its owner takes
-//! before giving it back (an area's index, a family's list) knows that it is there. A page
-//! descriptor, however, keeps its family's handle after the last mapping is gone. Who follows
-//! such a handle first takes a reference to the frame it lies in ([`Pool::hold`]): a frame
-//! that is a chunk of this pool stays one while the reference is held, because the chunk's
-//! slots are never anything but objects of this type. The object may be another one by then,
-//! so its holder checks what it finds. A frame that is no such chunk any more is let go.
+//! Objects are neither moved nor dropped. Code that reaches one under a lock that its owner takes
+//! before returning it (an area's index, a family's list) knows that it is valid. A page
+//! descriptor, however, keeps its family's handle after the last mapping is gone. Code that follows
+//! such a handle first takes a reference to the frame it lies in ([`Pool::hold`]): a frame that is
+//! a chunk of this pool stays one while the reference is held, and its slots hold only objects of
+//! this type. The slot may hold another object by then, so the caller checks what it finds. The
+//! reference to a frame that is no longer such a chunk is dropped.
 //!
-//! Give-back clears the descriptor's mark before it drops the pool's reference, and `hold`
-//! looks at the mark after it has taken its own. One of the two therefore sees the other.
+//! Freeing a chunk clears the descriptor's mark before it drops the pool's reference, and `hold`
+//! reads the mark after taking its own. At least one of the two therefore sees the other.
 
-#![allow(unsafe_code, reason = "makes typed objects of the bytes of a frame")]
+#![allow(unsafe_code, reason = "makes typed objects out of the bytes of a frame")]
 
 mod handle;
 
@@ -61,13 +61,13 @@ pub(crate) struct Window<'m> {
     memory: PhantomData<&'m ()>,
 }
 
-// SAFETY: a window is an address; what is done through it is the business of `at`.
+// SAFETY: a window is only an address; `at` is what accesses memory through it.
 unsafe impl Send for Window<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Window<'_> {}
 
 impl<'m> Window<'m> {
-    /// `base` is where the first frame of the memory map lies.
+    /// `base` is the address of the first frame of the memory map.
     pub(crate) fn new(base: NonNull<u8>) -> Self {
         Self { base, memory: PhantomData }
     }
@@ -83,8 +83,8 @@ impl<'m> Window<'m> {
     /// The object of type `T` that `handle` names.
     ///
     /// # Safety
-    /// The handle is that of an object of this type, in a chunk that stays one for as long as
-    /// the reference is used.
+    /// The handle names an object of this type, in a chunk that stays one for as long as the
+    /// reference is used.
     #[inline(always)]
     pub(crate) unsafe fn at<T, const KIND: u32>(self, handle: Handle<KIND>) -> &'m T {
         let slot = self.line(handle.raw()).cast::<Slot<T>>();
@@ -101,7 +101,7 @@ impl<'m> Window<'m> {
     }
 }
 
-/// An object, with room for the list of free slots.
+/// An object, with a link for the list of free slots.
 #[repr(C)]
 struct Slot<T> {
     value: T,
@@ -140,7 +140,7 @@ struct Chunks {
     used: u32,
 }
 
-/// Objects of type `T`; `KIND` tells the chunks of the machine's pools apart.
+/// Objects of type `T`; `KIND` distinguishes the chunks of the machine's pools.
 pub(crate) struct Pool<'m, C: Cpu, T, const KIND: u32> {
     window: Window<'m>,
     map: MemMap<'m>,
@@ -149,7 +149,7 @@ pub(crate) struct Pool<'m, C: Cpu, T, const KIND: u32> {
 }
 
 impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
-    /// Lines that a slot takes: a power of two, so that a handle tells its chunk.
+    /// Lines that a slot takes: a power of two, so that a handle determines its chunk.
     const STEP: u32 = size_of::<Slot<T>>().div_ceil(LINE).next_power_of_two() as u32;
     /// Objects in a chunk.
     pub(crate) const CAPACITY: u32 = LINES / Self::STEP - 1;
@@ -163,8 +163,8 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
     }
 
     fn head(&self, chunk: u32) -> &'m Head {
-        // SAFETY: the lists of chunks hold heads of this pool's chunks, which stay while the
-        // lock is held; `add_chunk` has written each.
+        // SAFETY: the lists of chunks hold heads of this pool's chunks, which are not freed while
+        // the lock is held; `add_chunk` has initialised each.
         unsafe { self.window.line(chunk - 1).cast::<Head>().as_ref() }
     }
 
@@ -173,8 +173,8 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
         unsafe { self.window.line(line).cast::<Slot<T>>().as_ref() }
     }
 
-    /// Makes a chunk of `frame`, whose only reference is `page`: its objects are `blank`. The
-    /// reference comes back, for the caller to put, if another task was quicker.
+    /// Makes a chunk of `frame`, whose only reference is `page`: its objects are `blank`. Returns
+    /// the reference, for the caller to put, if another task has added a chunk first.
     #[must_use = "a frame that is not put is lost"]
     pub(crate) fn add_chunk(
         &self,
@@ -187,7 +187,7 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
             let handle = first + i * Self::STEP;
             let next = if i < Self::CAPACITY { handle + Self::STEP } else { 0 };
             let slot = Slot { value: blank(), next_free: AtomicU32::new(next) };
-            // SAFETY: the frame is the caller's alone, and the slot lies in it, aligned.
+            // SAFETY: the frame is exclusively the caller's, and the slot lies in it, aligned.
             unsafe { self.window.line(handle).cast::<Slot<T>>().write(slot) };
         }
         let head = Head {
@@ -254,8 +254,8 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
         Some((Handle::of_line(line), &slot.value))
     }
 
-    /// Gives an object back. The reference to its frame comes back, for the caller to put, if
-    /// the chunk is not needed any more.
+    /// Returns an object to the pool. Returns the reference to its frame, for the caller to put, if
+    /// the chunk is no longer needed.
     #[must_use = "a frame that is not put is lost"]
     pub(crate) fn give(&self, handle: Handle<KIND>) -> Option<PageRef<'m>> {
         let line = handle.raw();
@@ -322,7 +322,7 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
     }
 
     /// The object that lies where `handle` leads, for the holder of its frame
-    /// ([`Pool::hold`]). The frame may be on its way out by now: its slots still hold objects.
+    /// ([`Pool::hold`]). The pool may be freeing the frame by now: its slots still hold objects.
     #[inline(always)]
     pub(crate) fn at_held(&self, handle: Handle<KIND>) -> &'m T {
         debug_assert!(self.map.page(self.frame_of(handle)).refs() > 0, "the frame is not held");
@@ -331,8 +331,8 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
         unsafe { self.window.at(handle) }
     }
 
-    /// The object that `handle` names, for a caller who knows that it is there: its owner, or
-    /// the holder of a lock that its owner takes before giving it back.
+    /// The object that `handle` names, for a caller that knows it to be valid: its owner, or the
+    /// holder of a lock that its owner takes before returning it.
     #[inline(always)]
     pub(crate) fn at(&self, handle: Handle<KIND>) -> &'m T {
         debug_assert!(
@@ -349,7 +349,7 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
         self.window.handle_of(object)
     }
 
-    /// Objects in use, and frames that the pool has.
+    /// Objects in use, and frames that the pool owns.
     pub(crate) fn usage(&self) -> (u32, u32) {
         let chunks = self.chunks.lock();
         (chunks.used, chunks.count)

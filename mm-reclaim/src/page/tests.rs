@@ -18,7 +18,7 @@ fn owned_page() -> Page {
     page
 }
 
-/// Everything that the crate does to the flags of an anonymous page.
+/// Every operation of the crate on the flags of an anonymous page.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Lock,
@@ -266,8 +266,8 @@ proptest! {
         }
     }
 
-    /// SPL-16: the count goes up and down by ones, is taken away whole or not at all, and
-    /// a frozen or free page gives no reference to anybody.
+    /// SPL-16: the count goes up and down by one, a freeze takes all of it or nothing, and no
+    /// reference to a frozen or free page can be taken.
     #[test]
     fn the_reference_count_is_its_state_machine(
         steps in prop::collection::vec((0..5u8, 1..5u32), 0..100),
@@ -317,10 +317,10 @@ fn a_page_that_is_still_in_use_is_not_prepared_for_freeing() {
         assert_eq!(page.flags(), flag);
     }
     let page = owned_page();
-    assert!(!page.prepare_free(), "somebody holds a reference");
+    assert!(!page.prepare_free(), "a reference is held");
     assert!(page.put() && page.prepare_free());
     page.corrupt_counts(1, 0);
-    assert!(!page.prepare_free(), "somebody maps it");
+    assert!(!page.prepare_free(), "it is mapped");
 }
 
 /// RMAP-01: a page that has as many mappings as can be counted refuses another one and
@@ -365,7 +365,7 @@ fn heads_count_their_block_and_tails_name_their_head() {
     assert_eq!((tail.flags(), tail.owner(), tail.private()), (PageFlags::empty(), 0, 0));
 }
 
-/// Gets and puts references until told to stop.
+/// Gets and puts references until `done` is set.
 fn get_often(page: &Page, frozen: &AtomicBool, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
         if let Some(held) = page.get_unless_zero() {
@@ -377,7 +377,7 @@ fn get_often(page: &Page, frozen: &AtomicBool, done: &AtomicBool) {
     }
 }
 
-/// SPL-16: whoever gets a reference never has a page that is frozen at the same time.
+/// SPL-16: a page to which a reference was taken is never frozen at the same time.
 #[test]
 fn a_page_is_never_frozen_and_held_at_once() {
     let rounds = if cfg!(miri) { 40 } else { 20_000 };
@@ -404,7 +404,7 @@ fn a_page_is_never_frozen_and_held_at_once() {
     assert_eq!(page.refs(), 1);
 }
 
-/// Takes and gives the page lock so many times, counting without an atomic addition.
+/// Takes and releases the page lock `rounds` times, counting without an atomic addition.
 fn lock_often(page: &Page, count: &AtomicU32, rounds: u32) {
     for _ in 0..rounds {
         let lock = loop {
@@ -420,7 +420,7 @@ fn lock_often(page: &Page, count: &AtomicU32, rounds: u32) {
     }
 }
 
-/// The page lock has one holder at a time, and the next one sees what the last one did.
+/// The page lock has one holder at a time, and the next holder sees what the previous one did.
 #[test]
 fn the_page_lock_excludes_and_publishes() {
     let rounds = if cfg!(miri) { 20 } else { 5000 };
@@ -435,7 +435,7 @@ fn the_page_lock_excludes_and_publishes() {
     assert!(!page.has(PageFlags::LOCKED));
 }
 
-/// A sleeper's announcement reaches whoever unlocks, once.
+/// A sleeper's announcement reaches the unlocker, once.
 #[test]
 fn an_unlock_tells_of_a_waiter_once() {
     let page = owned_page();

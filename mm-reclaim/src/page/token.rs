@@ -1,12 +1,12 @@
 //! Tokens: the right to do something with a page, as a value that cannot be copied.
 //!
 //! ```text
-//!   NewPage ............... allocated just now, nobody else knows it
+//!   NewPage ............... just allocated, no other reference exists
 //!   PageRef ............... one counted reference
 //!   PageLock .............. the page lock
 //!   IsolatedPage .......... the page is off its list, one reference is the token's
 //!     .try_lock()  ->  LockedPage = IsolatedPage + PageLock
-//!     .freeze(n)   ->  FrozenPage: no reference is left, nobody can find the page
+//!     .freeze(n)   ->  FrozenPage: no reference is left, and none can be taken
 //! ```
 //!
 //! Dropping a token would leak what it stands for, so each holds a bomb: `Drop` panics.
@@ -28,15 +28,14 @@ fn bomb(what: &str, page: &Page) {
     panic!("a token was dropped: {what} of {page:?}");
 }
 
-/// A page that was allocated just now, with one reference: nobody else knows it.
+/// A page that was just allocated, with one reference that no one else knows.
 ///
-/// It becomes a mapped page, one of a cache, or a plain reference. Its contents are whatever
-/// the frame held.
+/// It becomes a mapped page, a page of a cache, or a plain reference. Its contents are undefined.
 #[must_use = "a new page must be used or freed"]
 pub(crate) struct NewPage<'m>(&'m Page);
 
 impl<'m> NewPage<'m> {
-    /// For the zones, which give pages out.
+    /// For the zones, which allocate pages.
     #[inline(always)]
     pub(crate) fn owned(page: &'m Page) -> Self {
         debug_assert!(page.refs() > 0);
@@ -49,7 +48,7 @@ impl<'m> NewPage<'m> {
         self.0
     }
 
-    /// A page with a reference, like any other.
+    /// Becomes an ordinary counted reference.
     #[inline(always)]
     pub(crate) fn into_ref(self) -> PageRef<'m> {
         let page = self.0;
@@ -57,9 +56,9 @@ impl<'m> NewPage<'m> {
         PageRef(page)
     }
 
-    /// An anonymous page of a family, mapped once. The mapping has one reference, and the other
-    /// one, which comes back, is for the batch by which the page enters the lists. For the
-    /// holder of the page-table lock under which the mapping is made.
+    /// An anonymous page of a family, mapped once. The mapping has one reference; the other, which
+    /// is returned, is for the batch through which the page enters the lists. For the holder of the
+    /// page-table lock under which the mapping is made.
     #[inline(always)]
     pub(crate) fn into_mapped(self, family: u32, index: u32) -> PageRef<'m> {
         self.0.init_anon(family, index);
@@ -115,9 +114,9 @@ impl Drop for PageRef<'_> {
 
 /// The page lock.
 ///
-/// It proves that swap-cache membership, `owner`, `private` and the start of write-back
-/// stand still; not that mappings or dirtiness do.
-#[must_use = "a page lock must be given back"]
+/// It proves that swap-cache membership, `owner`, `private` and the start of write-back do not
+/// change; mappings and dirtiness still may.
+#[must_use = "a page lock must be released"]
 pub struct PageLock<'m>(&'m Page);
 
 impl<'m> PageLock<'m> {
@@ -132,7 +131,7 @@ impl<'m> PageLock<'m> {
         self.0
     }
 
-    /// Ends the token without unlocking: the lock changes hands (to a transfer's end).
+    /// Ends the token without unlocking: ownership of the lock passes to the end of a transfer.
     pub(crate) fn pass_on(self) {
         mem::forget(self);
     }
@@ -143,7 +142,7 @@ impl<'m> PageLock<'m> {
         Self(page)
     }
 
-    /// Unlocks; the page to wake sleepers of, if there may be any.
+    /// Unlocks. Returns the page if there may be sleepers to wake.
     #[inline(always)]
     pub(crate) fn unlock(self) -> Option<&'m Page> {
         let page = self.0;
@@ -186,10 +185,10 @@ impl<'m> IsolatedPage<'m> {
         page
     }
 
-    /// Takes the page lock if nobody holds it.
+    /// Takes the page lock if it is free.
     ///
     /// # Errors
-    /// The token comes back.
+    /// Returns the token.
     #[inline]
     pub fn try_lock(self) -> Result<LockedPage<'m>, Self> {
         match self.0.try_lock() {
@@ -219,21 +218,21 @@ impl<'m> LockedPage<'m> {
         self.isolated.page()
     }
 
-    /// Shows the page lock to an operation that demands it.
+    /// The page lock, for an operation that requires it.
     pub fn lock(&self) -> &PageLock<'m> {
         &self.lock
     }
 
-    /// The two rights apart.
+    /// Splits into the two rights.
     #[inline(always)]
     pub(crate) fn split(self) -> (IsolatedPage<'m>, PageLock<'m>) {
         (self.isolated, self.lock)
     }
 
-    /// Takes every reference away if there are exactly `expected`, and the lock and the
-    /// isolation with them: nobody can take a reference any more. Who comes upon a frozen
-    /// page in a cache spins until it has left, perhaps with a lock held: the caller shows
-    /// that it is not preempted until then.
+    /// Takes every reference if there are exactly `expected`, and the lock and the isolation with
+    /// them: no new reference can be taken. A lookup that finds a frozen page in a cache spins
+    /// until the page has left, perhaps with a lock held: the caller proves that it is not
+    /// preempted until then.
     ///
     /// # Errors
     /// The token comes back if there were more or fewer references.
@@ -269,7 +268,7 @@ impl<'m> FrozenPage<'m> {
         self.0
     }
 
-    /// Gives the page up to the allocator.
+    /// Hands the page to the allocator.
     #[inline(always)]
     pub(crate) fn leak(self) -> &'m Page {
         let page = self.0;
@@ -277,13 +276,13 @@ impl<'m> FrozenPage<'m> {
         page
     }
 
-    /// What a locked, isolated page in a cache still carries is wiped: it can be freed.
+    /// Clears the state that a locked, isolated page in a cache still has, so that it can be freed.
     pub(crate) fn settle(self) -> Self {
         self.0.wipe();
         self
     }
 
-    /// The freeze is undone: the references, the page lock and the isolation are back.
+    /// Undoes the freeze: the references, the page lock and the isolation are back.
     #[doc(alias = "folio_ref_unfreeze")]
     pub(crate) fn thaw(self, refs: u32) -> LockedPage<'m> {
         self.0.thaw(refs);

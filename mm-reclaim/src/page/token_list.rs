@@ -1,4 +1,4 @@
-//! Private lists of pages, each of which stands for a token: tokens in waiting.
+//! Private lists of pages, each of which stands for a token.
 
 use core::marker::PhantomData;
 
@@ -6,13 +6,13 @@ use super::list::PageList;
 use super::memmap::MemMap;
 use super::{FrozenPage, IsolatedPage, Page};
 
-/// A token that a list can hold in place of its holder.
+/// A token that a list can hold.
 pub(crate) trait Token<'m>: Sized {
-    /// What the list has, for the message of its drop bomb.
+    /// What the list holds, for the message of its drop bomb.
     const WHAT: &'static str;
-    /// Ends the token; the list answers for the page.
+    /// Ends the token; the list is responsible for the page.
     fn into_page(self) -> &'m Page;
-    /// The token of a page that came off such a list.
+    /// The token of a page that was unlinked from such a list.
     fn from_page(page: &'m Page) -> Self;
 }
 
@@ -43,7 +43,7 @@ impl<'m> Token<'m> for FrozenPage<'m> {
 /// A list of pages whose tokens are all of type `T`.
 pub(crate) struct TokenList<'m, T: Token<'m>>(PageList<'m>, PhantomData<T>);
 
-/// Pages off their lists, each with one reference.
+/// Isolated pages, each with one reference.
 pub(crate) type IsolatedList<'m> = TokenList<'m, IsolatedPage<'m>>;
 /// Pages without references, on their way to their zone.
 pub(crate) type FrozenList<'m> = TokenList<'m, FrozenPage<'m>>;

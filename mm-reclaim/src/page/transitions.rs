@@ -26,13 +26,13 @@ impl Page {
     /// Takes the page lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<PageLock<'_>> {
-        // Acquire pairs with the Release in `unlock`: what the former holder did to the
-        // page is seen by the next one.
+        // Acquire pairs with the Release in `unlock`: the next holder sees what the previous one
+        // did to the page.
         let was = self.flags.fetch_or(PageFlags::LOCKED.bits(), Ordering::Acquire);
         if was & PageFlags::LOCKED.bits() == 0 { Some(PageLock::new(self)) } else { None }
     }
 
-    /// Gives the page lock back; says whether somebody may wait for it.
+    /// Releases the page lock; true if a task may be waiting for it.
     #[inline]
     pub(crate) fn unlock(&self) -> bool {
         let gone = PageFlags::LOCKED.union(PageFlags::WAITERS);
@@ -41,10 +41,10 @@ impl Page {
         was & PageFlags::WAITERS.bits() != 0
     }
 
-    /// Announces a sleeper; to be followed by another look at the awaited flag.
+    /// Announces a sleeper; the caller must test the awaited flag again afterwards.
     pub(crate) fn announce_waiter(&self) {
-        // SeqCst: ordered before the look that follows; pairs with the atomic
-        // read-modify-write that ends the awaited state and reads WAITERS in one step.
+        // SeqCst: ordered before the test that follows; pairs with the atomic read-modify-write
+        // that ends the awaited state and reads WAITERS in one step.
         self.flags.fetch_or(PageFlags::WAITERS.bits(), Ordering::SeqCst);
     }
 
@@ -60,8 +60,8 @@ impl Page {
 
     /// One more reference, unless the page is free or frozen (`get_page_unless_zero`).
     ///
-    /// The caller found the page without holding a reference and must check afterwards
-    /// that it still is the page it looked for.
+    /// The caller found the page without holding a reference and must check afterwards that it is
+    /// still the page it looked for.
     #[doc(alias = "folio_try_get")]
     pub fn get_unless_zero(&self) -> Option<PageRef<'_>> {
         let up = |n: u32| if n == 0 { None } else { Some(n + 1) };
@@ -71,11 +71,11 @@ impl Page {
         Some(PageRef::new(self))
     }
 
-    /// One reference less; true if it was the last one.
+    /// Drops one reference; true if it was the last one.
     #[inline(always)]
     pub(crate) fn put(&self) -> bool {
-        // Release: what this holder did to the page happens before it is freed; the
-        // last one acquires it all.
+        // Release: what this holder did to the page happens before it is freed; the last put
+        // acquires it all.
         let was = self.refs.fetch_sub(1, Ordering::Release);
         debug_assert!(was != 0, "put of a free or frozen {self:?}");
         if was == 1 {
@@ -87,7 +87,7 @@ impl Page {
     /// Takes all references away at once if there are exactly `expected`.
     #[inline]
     pub(crate) fn freeze(&self, expected: u32) -> bool {
-        // Acquire: sees all that the other holders did before they let go.
+        // Acquire: sees all that the other holders did before their puts.
         self.refs.compare_exchange(expected, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
@@ -110,7 +110,7 @@ impl Page {
         Ok(())
     }
 
-    /// One mapping less; true if it was the last one.
+    /// Removes one mapping; true if it was the last one.
     #[inline(always)]
     pub(crate) fn remove_mapping(&self) -> bool {
         let was = self.mapcount.fetch_sub(1, Ordering::Relaxed);
@@ -118,10 +118,10 @@ impl Page {
         was == 1
     }
 
-    /// Makes a fresh page, which nobody else can know yet, an anonymous page of a family,
-    /// mapped once: plain stores, before it is published. It has two references then: the
-    /// mapping's and that of the batch by which it enters the lists. The second is added, not
-    /// stored: who looks for the frame's former page may hold one for a moment.
+    /// Makes a fresh page, which is not published yet, an anonymous page of a family, mapped once,
+    /// with plain stores. It has two references then: the mapping's and that of the batch through
+    /// which it enters the lists. The second is added, not stored: a lookup of the frame's former
+    /// page may hold one for a moment.
     #[inline(always)]
     pub(crate) fn init_anon(&self, family: u32, index: u32) {
         self.refs.fetch_add(1, Ordering::Relaxed);
@@ -132,8 +132,8 @@ impl Page {
         self.flags.store(zone | flags, Ordering::Relaxed);
     }
 
-    /// Says whose the page is. For the holder of the page lock while nothing maps it, or while
-    /// only areas do that the new family leads to as well.
+    /// Sets the page's owner. For the holder of the page lock while nothing maps the page, or only
+    /// areas that the new family leads to as well.
     #[inline(always)]
     pub(crate) fn set_owner(&self, owner: u32, index: u32) {
         self.place.store(u64::from(index) << 32 | u64::from(owner), Ordering::Relaxed);
@@ -143,7 +143,7 @@ impl Page {
 
     /// The contents differ from the backing store's from now on; true if they did not before.
     pub(crate) fn set_dirty(&self) -> bool {
-        // The look first: a page that is dirty already needs no exclusive cache line.
+        // Test first: a page that is dirty already needs no exclusive cache line.
         !self.has(PageFlags::DIRTY) && !self.set(PageFlags::DIRTY).contains(PageFlags::DIRTY)
     }
 
@@ -157,21 +157,21 @@ impl Page {
         self.set(if ok { PageFlags::UPTODATE } else { PageFlags::ERROR });
     }
 
-    /// Writing the contents failed: they are nowhere but here.
+    /// Writing the contents failed: this is the only copy.
     pub(crate) fn note_write_error(&self) {
         self.set(PageFlags::DIRTY.union(PageFlags::ERROR));
     }
 
-    /// Takes the mark of a failed write away; true if it was there.
+    /// Clears the mark of a failed write; true if it was set.
     #[inline]
     pub(crate) fn take_write_error(&self) -> bool {
         let mark = PageFlags::DIRTY.union(PageFlags::ERROR);
         self.has(mark) && self.clear(PageFlags::ERROR).contains(PageFlags::ERROR)
     }
 
-    /// A fresh page, which nobody else knows, becomes an anonymous one in the swap cache under
-    /// `entry`, whose contents are still to come; `ahead` says that no fault waits for them.
-    /// The cache holds a reference from now on, and the caller the page lock.
+    /// A fresh page, which is not published yet, becomes an anonymous one in the swap cache under
+    /// `entry`, whose contents are still to be read; `ahead` says that no fault waits for them. The
+    /// cache holds a reference from now on, and the caller the page lock.
     #[inline]
     pub(crate) fn begin_in_swap_cache(&self, entry: u32, ahead: bool) -> PageLock<'_> {
         let mut flags = PageFlags::LOCKED | PageFlags::SWAPBACKED | PageFlags::SWAPCACHE;
@@ -182,14 +182,14 @@ impl Page {
         PageLock::new(self)
     }
 
-    /// Takes the mark of a page that was read ahead away; true if it was there.
+    /// Clears the read-ahead mark; true if it was set.
     #[inline]
     pub(crate) fn take_readahead(&self) -> bool {
         self.has(PageFlags::READAHEAD)
             && self.clear(PageFlags::READAHEAD).contains(PageFlags::READAHEAD)
     }
 
-    /// A fresh page becomes an anonymous one whose contents are still to come.
+    /// A fresh page becomes an anonymous one whose contents are still to be read.
     #[cfg(test)]
     pub(crate) fn set_swapbacked(&self) {
         self.set(PageFlags::SWAPBACKED);
@@ -202,8 +202,8 @@ impl Page {
         self.set(PageFlags::SWAPCACHE);
     }
 
-    /// A fresh page, which nobody else knows, becomes one of a file, whose contents are still to
-    /// come. The cache holds a reference from now on, and the caller the page lock.
+    /// A fresh page, which is not published yet, becomes a page of a file, whose contents are still
+    /// to be read. The cache holds a reference from now on, and the caller the page lock.
     pub(crate) fn begin_in_file(&self, at: FilePage) -> PageLock<'_> {
         self.set_owner(at.file.0, at.index);
         let now = self.flags.load(Ordering::Relaxed);
@@ -223,21 +223,21 @@ impl Page {
 
     // ---- write-back ----
 
-    /// Submitting: dirty is gone, write-back and the reclaim mark are set.
+    /// Submitting a write: dirty is cleared, write-back and the reclaim mark are set.
     pub(crate) fn begin_writeback(&self) {
         self.set(PageFlags::WRITEBACK.union(PageFlags::RECLAIM));
     }
 
-    /// Write-back ended: both marks go. Returns the flags as they were, WAITERS with them.
+    /// Write-back ended: both marks are cleared. Returns the former flags, including WAITERS.
     pub(crate) fn end_writeback(&self) -> PageFlags {
-        // Release: the device has read the frame before anybody reuses it.
+        // Release: the device has read the frame before it is reused.
         let gone = PageFlags::WRITEBACK | PageFlags::RECLAIM;
         let was = self.flags.fetch_and(!gone.bits(), Ordering::Release);
         debug_assert!(was & PageFlags::WRITEBACK.bits() != 0, "no write-back to end: {self:?}");
         PageFlags::from_bits_truncate(was)
     }
 
-    /// Takes the WAITERS flag; true if it was set.
+    /// Clears WAITERS; true if it was set.
     pub(crate) fn take_waiters(&self) -> bool {
         self.has(PageFlags::WAITERS) && self.clear(PageFlags::WAITERS).contains(PageFlags::WAITERS)
     }
@@ -256,7 +256,7 @@ impl Page {
         }
     }
 
-    /// Takes the mark away; true if it was there.
+    /// Clears the mark; true if it was set.
     #[inline]
     pub(crate) fn take_referenced(&self) -> bool {
         self.has(PageFlags::REFERENCED)
@@ -282,7 +282,7 @@ impl Page {
         self.set(PageFlags::LRU);
     }
 
-    /// The page leaves its list for a token.
+    /// Isolation: the page leaves its list for a token.
     #[inline]
     pub(crate) fn enter_isolation(&self) {
         let flip = PageFlags::LRU.union(PageFlags::ISOLATED).bits();
@@ -298,14 +298,13 @@ impl Page {
         debug_assert!(was & flip == PageFlags::ISOLATED.bits(), "putting back a listed {self:?}");
     }
 
-    /// The page leaves its list for good.
+    /// The page leaves its list permanently.
     pub(crate) fn leave_lru(&self) {
         self.clear(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
     }
 
-    /// The list that the page is to be linked on, which its flags name from now on. The mark of
-    /// locked memory may have come or gone while the page was on no list. For the holder of
-    /// the lruvec's lock.
+    /// Chooses the list to link the page on, which its flags name from now on. MLOCKED may have
+    /// changed while the page was on no list. For the holder of the lruvec's lock.
     #[inline(always)]
     pub(crate) fn settle_list(&self) -> LruList {
         let flags = self.flags();
@@ -350,7 +349,7 @@ impl Page {
         self.set(PageFlags::BUDDY);
     }
 
-    /// Ceases to be the head of a free block.
+    /// Stops being the head of a free block.
     pub(crate) fn leave_buddy(&self) {
         self.clear(PageFlags::BUDDY);
         self.private.store(0, Ordering::Relaxed);
@@ -363,7 +362,7 @@ impl Page {
         self.refs.store(0, Ordering::Relaxed);
     }
 
-    /// A frozen page of reclaim is nobody's any more: all flags go, and its swap entry.
+    /// A page that reclaim froze loses all flags and its swap entry.
     #[inline]
     pub(crate) fn wipe(&self) {
         let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
@@ -377,11 +376,11 @@ impl Page {
         self.refs.store(1, Ordering::Relaxed);
     }
 
-    /// Wipes what a frozen page still carries; false if it carries what it must not.
+    /// Clears the state of a frozen page; false if it has state that it must not have.
     #[inline(always)]
     pub(crate) fn prepare_free(&self) -> bool {
         let now = self.flags.load(Ordering::Relaxed);
-        // One test of all: what is not zero here is a reason against.
+        // One test of all fields: whatever is not zero here prevents the free.
         let link = !self.next.load(Ordering::Relaxed);
         const { assert!(UNLINKED == !0) };
         let against = now & CHECK_AT_FREE.bits() | u32::from(self.mapcount()) | self.refs() | link;
@@ -394,7 +393,7 @@ impl Page {
         sound
     }
 
-    /// Makes the page the head of a compound page; its first tail says of which order.
+    /// Makes the page the head of a compound page; its first tail has the order.
     pub(crate) fn make_head(&self) {
         self.set(PageFlags::HEAD);
     }
@@ -410,7 +409,7 @@ impl Page {
         self.set(PageFlags::TAIL);
     }
 
-    /// Says, in the first tail, of which order the compound page is.
+    /// Records the order of the compound page in its first tail.
     pub(crate) fn set_compound_order(&self, order: Order) {
         debug_assert!(self.has(PageFlags::TAIL), "no tail: {self:?}");
         self.private.store(u32::from(order.get()), Ordering::Relaxed);
@@ -428,14 +427,14 @@ impl Page {
     /// The frame is a chunk of the pool `kind` from now on.
     pub(crate) fn mark_table(&self, kind: u32) {
         self.set_owner(0, kind);
-        // Release pairs with the Acquire of `is_table`: the objects are seen as they were made.
+        // Release pairs with the Acquire of `is_table`: the objects are seen initialised.
         self.flags.fetch_or(PageFlags::TABLE.bits(), Ordering::Release);
     }
 
-    /// The frame is no chunk any more; the pool's reference is still to be put.
+    /// The frame is no longer a chunk; the pool's reference is still to be put.
     pub(crate) fn clear_table(&self) {
-        // SeqCst, like `hold`'s reference: either the mark is seen gone there, or that
-        // reference is seen when the pool's is put.
+        // SeqCst, like `hold`'s reference: either `hold` sees the mark cleared, or the pool's put
+        // sees that reference.
         self.flags.fetch_and(!PageFlags::TABLE.bits(), Ordering::SeqCst);
         self.set_owner(0, 0);
     }
@@ -448,21 +447,21 @@ impl Page {
 
     // ---- seeded damage, for the tests of `validate()` ----
 
-    /// Flips flags behind everybody's back. Tests of `validate()` use it to show that
-    /// damage is found; nothing else may.
+    /// Flips flags without any lock or check. Only for tests of `validate()`, to show that damage
+    /// is found.
     #[doc(hidden)]
     pub fn corrupt_flags(&self, flip: PageFlags) {
         self.flags.fetch_xor(flip.bits(), Ordering::Relaxed);
     }
 
-    /// Shifts the counts behind everybody's back, like [`Page::corrupt_flags`].
+    /// Shifts the counts, like [`Page::corrupt_flags`].
     #[doc(hidden)]
     pub fn corrupt_counts(&self, mapcount: i16, refs: i32) {
         self.mapcount.fetch_add(mapcount as u16, Ordering::Relaxed);
         self.refs.fetch_add(refs as u32, Ordering::Relaxed);
     }
 
-    /// Overwrites owner and index behind everybody's back, like [`Page::corrupt_flags`].
+    /// Overwrites owner and index, like [`Page::corrupt_flags`].
     #[doc(hidden)]
     pub fn corrupt_owner(&self, owner: u32, index: u32) {
         self.set_owner(owner, index);

@@ -1,9 +1,9 @@
 //! `shrink_active_list`: moves pages from the tail of an active list to the inactive one,
-//! so that reclaim gets to see them.
+//! so that reclaim can scan them.
 //!
-//! The look takes the access flags off every page: one that is sent down must be used again
-//! to come back. That it was used until now earns another round for executable file pages
-//! only; all other pages get their chance on the inactive list. Nothing is reclaimed here.
+//! The scan clears the access flags of every page: a deactivated page must be used again to come
+//! back. Recent use earns another round on the active list for executable file pages only; all
+//! other pages get their chance on the inactive list. Nothing is reclaimed here.
 //!
 //! Left out until such pages exist: stripping private data, and executable file pages
 //! (an anonymous page is never kept for being executable).
@@ -15,7 +15,7 @@ use crate::page::{IsolatedList, IsolatedPage, ListChoice, LruList, PageFlags, Pa
 use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
-    /// Looks at up to `want` pages of an active list.
+    /// Scans up to `want` pages of an active list.
     pub(super) fn shrink_active_list(&mut self, want: u32, list: LruList) {
         let kind = list.page_type().unwrap_or(PageType::Anon);
         let Reclaim { env, map, lru, rmap, events, .. } = self.reclaim;
@@ -58,7 +58,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         if is_text { Fate::Stay } else { Fate::Deactivate }
     }
 
-    /// Chooses the list to which the page goes back.
+    /// Chooses the list that the page is put back on.
     fn send(&self, page: &IsolatedPage<'m>, fate: Fate, looks: &mut Looks) {
         match fate {
             Fate::Unevictable => page.page().choose_list(ListChoice::Unevictable),
@@ -80,11 +80,11 @@ enum Fate {
     Deactivate,
 }
 
-/// What the looks at one batch came to, in base pages.
+/// The result of scanning one batch, in base pages.
 #[derive(Default)]
 struct Looks {
-    /// Sent to the inactive list.
+    /// Moved to the inactive list.
     deactivated: u32,
-    /// Used since the look before.
+    /// Used since the previous scan.
     rotated: u32,
 }

@@ -7,7 +7,7 @@
 
 use crate::page::{LruList, PageType};
 
-/// What the decision looks at.
+/// The input of the decision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ScanView {
     /// Base pages on the four evictable lists, by [`LruList`].
@@ -20,7 +20,7 @@ pub struct ScanView {
     pub priority: u8,
     /// Swapping is allowed, and a slot is free or some page has one already.
     pub can_swap: bool,
-    /// The machine is short, not a group.
+    /// The machine is short of memory, not a group.
     pub global: bool,
     /// There is hardly any file cache.
     pub file_is_tiny: bool,
@@ -114,7 +114,7 @@ pub struct Allowance {
     pub file_is_tiny: bool,
 }
 
-/// What [`allowance`] looks at.
+/// The input of [`allowance`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AllowanceView {
     /// Base pages on the four evictable lists, by [`LruList`].
@@ -133,7 +133,7 @@ pub struct AllowanceView {
     pub force_deactivate: bool,
 }
 
-/// Which types may be deactivated and whether one of them stands out.
+/// Which types may be deactivated and whether only one of them is scanned.
 pub fn allowance(view: &AllowanceView) -> Allowance {
     let [anon, file] =
         [0, 1].map(|i| view.force_deactivate || view.inactive_is_low[i] || view.refaults_moved[i]);
@@ -164,7 +164,7 @@ mod tests {
         cache_trim: false,
     };
 
-    /// SHRZ-03: the rules in their order, each one seen to win over those below it.
+    /// SHRZ-03: the rules in their order, each one shown to take precedence over those below it.
     #[test]
     fn the_first_matching_rule_wins() {
         let all = ScanView { file_is_tiny: true, cache_trim: true, ..VIEW };
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(quotas, [76, 153, 716, 1433]);
     }
 
-    /// SHRZ-03: the dearer type is scanned less.
+    /// SHRZ-03: the type that costs more is scanned less.
     #[test]
     fn a_type_that_was_dear_to_reclaim_is_scanned_less() {
         let view = ScanView { priority: 4, costs: (1000, 10), swappiness: 100, ..VIEW };
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(allowance(&forced).may_deactivate, [true, true]);
     }
 
-    /// SHRZ-10: cache-trim and tiny, each condition taken away once.
+    /// SHRZ-10: cache-trim and tiny, each condition removed once.
     #[test]
     fn plenty_and_want_of_file_cache_are_told() {
         assert!(allowance(&CALM).cache_trim);

@@ -1,7 +1,7 @@
 //! Direct reclaim: an allocation that needs a page reclaims it itself (CTRL-02, CTRL-03).
 //!
-//! First the reserves are spared: while they are below half of MIN, the caller sleeps and
-//! kswapd refills them. Then it reclaims, looking harder step by step.
+//! First the reserves are protected: while they are below half of MIN, the caller sleeps and kswapd
+//! refills them. Then it reclaims, with increasing priority.
 //!
 //! Counterpart in Linux: `try_to_free_pages`, `do_try_to_free_pages`,
 //! `throttle_direct_reclaim`.
@@ -18,12 +18,12 @@ use crate::zone::{Mark, Zone, ZoneId};
 
 /// The longest wait of a caller that may not enter file systems.
 const THROTTLE_NOFS: Nanos = Nanos::from_millis(1000);
-/// A throttled caller looks again after this long at the latest.
+/// A throttled caller checks again after this time at the latest.
 const THROTTLE_LOOK: Nanos = Nanos::from_millis(50);
 
 impl<'m, E: Env> Reclaim<'m, E> {
-    /// Frees pages for a request; how many, or 1 if the caller was killed while throttled
-    /// or compaction could go on, or 0. Adds to `looked_at` the pages that it looked at.
+    /// Frees pages for a request; returns how many, or 1 if the caller was killed while throttled
+    /// or compaction could proceed, or 0. Adds the pages that it scanned to `looked_at`.
     pub(crate) fn try_to_free_pages(&self, gfp: Gfp, order: Order, looked_at: &mut u32) -> u64 {
         if self.throttle_direct_reclaim(gfp) {
             return 1;
@@ -37,7 +37,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
         reclaimed
     }
 
-    /// Sleeps while the reserves are low; true if the caller was killed meanwhile.
+    /// Sleeps while the reserves are low; true if the caller was killed.
     fn throttle_direct_reclaim(&self, gfp: Gfp) -> bool {
         let flags = self.env.tasks().flags();
         let exempt = TaskFlags::KERNEL | TaskFlags::DYING | TaskFlags::OOM_VICTIM;
@@ -56,8 +56,8 @@ impl<'m, E: Env> Reclaim<'m, E> {
         false
     }
 
-    /// One wait of a throttled caller; whether it was killed, unless it must wait on. Each
-    /// look wakes kswapd again, which may have gone to sleep without success.
+    /// One wait of a throttled caller; `None` if it must wait again, else whether it was killed.
+    /// Each check wakes kswapd again, which may have gone to sleep without success.
     fn throttled_look(&self, gfp: Gfp, mode: WaitMode) -> Option<bool> {
         self.wakeup_kswapd(Order::ZERO, gfp.class_zone());
         let ready = &mut || self.allow_direct_reclaim();
@@ -68,7 +68,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
     }
 
-    /// The reserves hold half of MIN at least, or kswapd could not refill them anyway.
+    /// Whether the reserves hold at least half of MIN, or kswapd could not refill them anyway.
     pub(crate) fn allow_direct_reclaim(&self) -> bool {
         if self.kswapd_failures.load(Ordering::Relaxed) >= MAX_RECLAIM_RETRIES {
             return true;
@@ -80,9 +80,9 @@ impl<'m, E: Env> Reclaim<'m, E> {
         reserve == 0 || free > reserve / 2
     }
 
-    /// The steps of direct reclaim: from the gentlest priority to the hardest, once more
-    /// with deactivation forced if that had been skipped. What was freed, or 1 or 0, and how
-    /// many pages were looked at.
+    /// The steps of direct reclaim: from the gentlest priority to the hardest, then once more with
+    /// deactivation forced if it was skipped. Returns what was freed, or 1 or 0, and how many pages
+    /// were scanned.
     fn do_try_to_free_pages(&self, request: &ScanRequest) -> (u64, u32) {
         let mut progress = ScanProgress::default();
         loop {
@@ -105,8 +105,8 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
     }
 
-    /// One attempt, from the gentlest priority to the hardest: counted, if the machine's
-    /// shortage is the cause, and accounted as delay of the caller in any case.
+    /// One attempt, from the gentlest priority to the hardest: counted if the cause is a global
+    /// shortage, and always accounted as delay of the caller.
     fn attempt(&self, request: &ScanRequest, progress: &mut ScanProgress) {
         if request.is_global() {
             self.events.count(allocstall(request.class), 1);
@@ -131,13 +131,13 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
     }
 
-    /// The most pages that a task has looked at for one request of its own.
+    /// The most pages that a task has scanned for one request of its own.
     pub(crate) fn most_looked_at(&self) -> u32 {
         self.most_looked_at.load(Ordering::Relaxed)
     }
 
-    /// Remembers the refault activations of every group's lists, below the target there is no
-    /// other: if they move, the next reclaim may deactivate.
+    /// Takes a snapshot of the refault activations of every group's lists: if they change, the next
+    /// reclaim may deactivate.
     pub(crate) fn snapshot_refaults(&self) {
         let of_zone = |zone: &Zone<'m, E::Cpu>| self.lru.set.of_zone(zone.id());
         for lruvec in self.zones.iter().flat_map(of_zone) {

@@ -1,7 +1,7 @@
-//! `shrink_inactive_list`: takes a batch off an inactive list and reclaims it.
+//! `shrink_inactive_list`: isolates a batch from an inactive list and reclaims it.
 //!
-//! The lruvec's lock is held to isolate and to put back, and not in between. What the
-//! batch tells about the device becomes zone flags and, for those who may wait, a stall.
+//! The lruvec's lock is held to isolate and to put back, and not in between. What the batch shows
+//! about the device becomes zone flags and, for callers that may wait, a stall.
 
 use super::{BatchStat, May, Reclaim, ReclaimKind, SWAP_CLUSTER_MAX, Scan};
 use crate::base::stat::VmEvent;
@@ -14,11 +14,11 @@ use crate::page::{IsolatedList, LruList, PageType};
 use crate::zone::ZoneFlags;
 use crate::zone::gfp::Gfp;
 
-/// How long a reclaimer waits at most for others to return what they isolated.
+/// The longest that a reclaimer waits for others to put back isolated pages.
 const ISOLATION_STALL: Nanos = Nanos::from_millis(100);
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
-    /// Looks at up to `want` pages of an inactive list; the base pages freed.
+    /// Scans up to `want` pages of an inactive list; returns the base pages freed.
     pub(super) fn shrink_inactive_list(&mut self, want: u32, list: LruList) -> u32 {
         let kind = list.page_type().unwrap_or(PageType::Anon);
         if let Some(answer) = self.stall_while_isolated(kind) {
@@ -43,7 +43,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         stat.reclaimed
     }
 
-    /// Judges anonymous pages of the lruvec that were isolated one by one, and puts the others
+    /// Reclaims anonymous pages of the lruvec that were isolated one by one, and puts the rest
     /// back.
     pub(super) fn shrink_isolated(&mut self, pages: &mut IsolatedList<'m>) -> BatchStat {
         let taken = pages.len();
@@ -55,9 +55,9 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         stat
     }
 
-    /// SHRZ-07: too many pages isolated at once would starve the allocator of what they
-    /// hold: wait once, until they are back or the time is up, then give up. The dying do not
-    /// wait: their own memory is about to come, and is counted as if it had.
+    /// SHRZ-07: too many pages isolated at once would starve the allocator: wait once, until they
+    /// are put back or a timeout, then give up. Dying tasks do not wait: their own memory is about
+    /// to be freed, and is counted as if it had been.
     fn stall_while_isolated(&self, kind: PageType) -> Option<u32> {
         if !self.too_many_isolated(kind) {
             return None;
@@ -87,8 +87,8 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             )
     }
 
-    /// Puts back what a batch left, and wakes those who wait for that. A task that begins to
-    /// wait just now may be missed; its wait ends by itself.
+    /// Puts back the rest of a batch, and wakes the tasks waiting for that. A task that begins to
+    /// wait concurrently may be missed; its wait ends by timeout.
     pub(super) fn putback(&self, pages: &mut IsolatedList<'m>, kind: PageType, taken: u32) {
         self.reclaim.lru.putback(self.lruvec, pages, kind, taken);
         if self.reclaim.isolation_stalled.load(Ordering::Relaxed) != 0 {
@@ -96,8 +96,8 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         }
     }
 
-    /// Which pages of a list are not worth taking off it now. Without a free slot these are
-    /// all that have none: nothing could be done with them.
+    /// Which pages of a list are not worth isolating now. Without a free slot these are all that
+    /// have none, since they cannot be reclaimed.
     pub(super) fn isolate_mode(&self, kind: PageType) -> IsolateMode {
         let may = self.may();
         let mut mode = IsolateMode::empty();
@@ -108,7 +108,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         mode
     }
 
-    /// What may be done now: the request's rights, widened once writing is forced.
+    /// What may be done now: the request's rights, extended once writing is forced.
     pub(super) fn may(&self) -> May {
         let forced = if self.progress.force_writepage { May::WRITEPAGE } else { May::empty() };
         self.request.may | forced
@@ -154,13 +154,13 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
     }
 }
 
-/// SHRZ-07 on bare numbers: more isolated than inactive, or than an eighth of it for those
-/// who may do everything, so that they let the restricted go first.
+/// SHRZ-07 on plain numbers: more isolated than inactive, or than an eighth of it for callers
+/// without restrictions, so that the restricted ones go first.
 fn too_many_isolated(isolated: u32, inactive: u32, io_and_fs: bool) -> bool {
     isolated > if io_and_fs { inactive / 8 } else { inactive }
 }
 
-/// SHRZ-11 on bare numbers.
+/// SHRZ-11 on plain numbers.
 fn zone_flags(stat: &BatchStat, taken: u32, global: bool) -> ZoneFlags {
     let mut flags = ZoneFlags::empty();
     flags.set(ZoneFlags::WRITEBACK, stat.writeback > 0 && stat.writeback == taken);
@@ -173,7 +173,7 @@ fn zone_flags(stat: &BatchStat, taken: u32, global: bool) -> ZoneFlags {
 mod tests {
     use super::*;
 
-    /// SHRZ-07: those who may do IO and FS yield at an eighth.
+    /// SHRZ-07: callers that may do IO and FS yield at an eighth.
     #[test]
     fn the_unrestricted_yield_to_the_restricted() {
         assert!(!too_many_isolated(100, 800, true));

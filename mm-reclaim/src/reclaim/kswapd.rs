@@ -1,12 +1,12 @@
 //! kswapd: the task that reclaims ahead of need (CTRL-01).
 //!
 //! It sleeps until an allocation finds a zone below LOW, then works until every zone that
-//! the request could use has HIGH free pages. A round that scanned too little or freed
-//! nothing makes the next one look harder. After 16 fruitless wake-ups it stops until
-//! somebody else's reclaim has succeeded: the allocators then reclaim for themselves.
+//! the request could use has HIGH free pages. A round that scanned too little or freed nothing
+//! raises the priority of the next. After 16 fruitless wakeups it stops until another task's
+//! reclaim has succeeded: the allocating tasks then reclaim for themselves.
 //!
-//! Locks: none of its own. A [`CallWord`] holds the largest order and class asked for; it is
-//! raised before kswapd is woken and taken when it wakes, so no request is lost.
+//! Locks: none of its own. A [`CallWord`] holds the largest order and class requested; it is raised
+//! before kswapd is woken and taken when it wakes, so no request is lost.
 //!
 //! [`CallWord`]: crate::base::wait::CallWord
 //!
@@ -36,19 +36,19 @@ struct Call {
 }
 
 impl Call {
-    /// One word that is not zero: the order, and the class plus one above it.
+    /// A non-zero word: the order, and above it the class plus one.
     fn encode(self) -> u32 {
         u32::from(self.order.get()) | (self.class as u32 + 1) << 8
     }
 
-    /// `None` for zero: nobody has called.
+    /// `None` for zero: there is no request.
     fn decode(word: u32) -> Option<Self> {
         let class = (word >> 8).checked_sub(1)? as usize;
         let order = Order::new(word as u8)?;
         Some(Self { order, class: ZoneId::ALL[class.min(ZoneId::ALL.len() - 1)] })
     }
 
-    /// What serves both.
+    /// A call that serves both.
     fn join(self, other: Self) -> Self {
         Self { order: self.order.max(other.order), class: self.class.max(other.class) }
     }
@@ -89,9 +89,9 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
     }
 
-    /// kswapd has looked at `looked_at` pages more for a zone, and holds nothing: after a few
-    /// batches it gives way, so that no access waits for more than these. It goes on when an
-    /// allocation finds a zone below LOW again, or after a moment.
+    /// kswapd has scanned `looked_at` pages more of a zone, and holds nothing: after a few batches
+    /// it pauses, so that no access waits for more than these. It continues when an allocation
+    /// finds a zone below LOW again, or after a moment.
     pub(super) fn give_way(&self, zone: &Zone<'m, E::Cpu>, looked_at: u32) {
         let done = self.kswapd_looked_at.load(Ordering::Relaxed) + looked_at;
         let (low, min) = (zone.true_mark(Mark::Low), zone.true_mark(Mark::Min));
@@ -101,8 +101,8 @@ impl<'m, E: Env> Reclaim<'m, E> {
             return self.env.tasks().yield_now();
         }
         self.kswapd_looked_at.store(0, Ordering::Relaxed);
-        // A call that comes between here and the wait is seen by the wait's first look; one
-        // that came just before is made good by the next, or by the end of the pause.
+        // A call that comes between here and the wait is seen by the wait's first check; one that
+        // came just before is made good by the next, or by the end of the pause.
         self.kswapd_pauses.store(true, Ordering::Relaxed);
         let mode = WaitMode { timeout: Some(PAUSE), killable: false };
         let ready = &mut || !self.kswapd_pauses.load(Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
         self.kswapd_pauses.store(false, Ordering::Relaxed);
     }
 
-    /// kswapd is at work, or was woken and will be.
+    /// Whether kswapd is working, or was woken and is about to.
     pub(crate) fn is_kswapd_awake(&self) -> bool {
         self.kswapd_works.load(Ordering::Relaxed) || self.kswapd_call.is_raised()
     }
@@ -119,7 +119,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
         zone.watermark_ok(order, zone.mark(Mark::High), class, Reach::empty())
     }
 
-    /// Every zone that may serve the request has its HIGH mark.
+    /// Whether every zone that may serve the request has HIGH free pages.
     fn is_balanced(&self, order: Order, class: ZoneId) -> bool {
         self.zones.zonelist(class).all(|zone| self.is_zone_balanced(zone, order, class))
     }
@@ -161,7 +161,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
             let before = progress.scanned;
             round.freed |= self.shrink_zone(zone, &request, progress);
             round.scanned_enough |= progress.scanned - before >= u64::from(target);
-            // What it said of the tail, the visit has worked off or will say again.
+            // The visit has dealt with what the flag said, or will set it again.
             zone.clear_flags(ZoneFlags::WRITEBACK);
             if self.is_zone_balanced(zone, order, class) {
                 zone.clear_flags(ZoneFlags::all());
@@ -183,14 +183,14 @@ impl<'m, E: Env> Reclaim<'m, E> {
         self.wake_throttled();
     }
 
-    /// Somebody's reclaim on the node succeeded: kswapd may try again.
+    /// A task's reclaim on the node succeeded: kswapd may try again.
     pub(crate) fn note_reclaim_success(&self) {
         if self.kswapd_failures.load(Ordering::Relaxed) != 0 {
             self.kswapd_failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// The reserves are up again, or kswapd has given up: direct reclaimers go on.
+    /// The reserves are refilled, or kswapd has given up: wakes throttled direct reclaimers.
     fn wake_throttled(&self) {
         if self.allow_direct_reclaim() {
             self.env.tasks().wake(PFMEMALLOC_WAIT);
@@ -198,14 +198,14 @@ impl<'m, E: Env> Reclaim<'m, E> {
     }
 }
 
-/// How many batches kswapd does before it gives way: one while a zone has its LOW mark, up to five
-/// as its free pages sink to MIN, and below that as many as it takes (CTRL-06).
+/// How many batches kswapd does before it pauses: one while a zone has its LOW mark, up to five
+/// as its free pages fall to MIN, and below that as many as it takes (CTRL-06).
 fn batches_in_a_row(free: u32, low: u32, min: u32) -> Option<u32> {
     let lacking = low.saturating_sub(free);
     (free >= min).then(|| 1 + 4 * lacking / low.saturating_sub(min).max(1))
 }
 
-/// What one round over the zones came to.
+/// The result of one round over the zones.
 struct Round {
     /// Some zone scanned as much as it was to free.
     scanned_enough: bool,

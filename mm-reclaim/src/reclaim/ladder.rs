@@ -1,8 +1,8 @@
-//! The ladder: from a page off the inactive list to its verdict, rung by rung.
+//! The ladder: from an isolated page to its verdict, rung by rung.
 //!
-//! Decides what becomes of one page. Each stage takes the locked page and either hands it
-//! on or breaks with a [`Verdict`]; `?` climbs. A verdict never holds the page lock: the
-//! helpers [`Judge::keep`] and its kin give it back first (SPL-18).
+//! Decides the fate of one page. Each stage takes the locked page and either passes it on or breaks
+//! with a [`Verdict`]; `?` climbs. A verdict never holds the page lock: [`Judge::keep`] and similar
+//! helpers release it first (SPL-18).
 //!
 //! Invariant: the page of a verdict is the page that came in, isolated as before (or
 //! frozen, for `Free`), with the references it came with.
@@ -10,8 +10,8 @@
 //! Locks: the page lock across the rungs; family and page-table locks inside
 //! `page_referenced` and `try_to_unmap`; none across I/O.
 //!
-//! Pages that cannot exist yet: mapped file pages, private data, huge pages, and limit reclaim. Their rungs stand where they belong and
-//! say so; the decisions that are pure are tested already.
+//! Pages that cannot exist yet: mapped file pages, private data, huge pages, and limit reclaim.
+//! Their rungs are in place and marked as such; the pure decisions are tested already.
 //!
 //! Counterpart in Linux: the body of `shrink_page_list`.
 
@@ -92,7 +92,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         }
     }
 
-    /// SPL-02: a page of a locked area goes off swap and to the unevictable list.
+    /// SPL-02: a page of a locked area loses its slot and goes to the unevictable list.
     fn evictable(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         if !page.page().has(PageFlags::MLOCKED) {
             return Continue(page);
@@ -113,7 +113,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         Continue(page)
     }
 
-    /// SPL-04 to SPL-07: what the batch tells about the device, and pages on their way to it.
+    /// SPL-04 to SPL-07: what the batch shows about the device, and pages under write-back.
     fn under_writeback(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let flags = page.page().flags();
         let written = flags.contains(PageFlags::WRITEBACK);
@@ -141,8 +141,8 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         }
     }
 
-    /// SPL-05 and SPL-06. SPL-07, waiting for a marked page in limit reclaim, has its
-    /// place here: no [`Target::Group`](super::Target::Group) request exists yet.
+    /// SPL-05 and SPL-06. SPL-07, waiting for a marked page in limit reclaim, belongs here: no
+    /// [`Target::Group`](super::Target::Group) request exists yet.
     fn leave_to_writeback(&mut self, page: LockedPage<'m>, flags: PageFlags) -> Stage<'m> {
         let drowning = self.zone.flags().contains(ZoneFlags::WRITEBACK);
         let is_kswapd = self.request.kind == ReclaimKind::Kswapd;
@@ -187,10 +187,9 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         Continue((page, terms))
     }
 
-    /// SPL-09: an anonymous page gets a slot, and another one if that is broken. A lazily
-    /// freed page (SPL-10) takes none; its type is `File`, so it passes. SPL-11, splitting a
-    /// huge page that finds no contiguous slots, has its place here: user pages are base
-    /// pages so far.
+    /// SPL-09: an anonymous page gets a slot, and a new one if that is broken. A lazily freed page
+    /// (SPL-10) takes none; its type is `File`, so it passes. SPL-11, splitting a huge page that
+    /// finds no contiguous slots, belongs here: user pages are base pages so far.
     fn swap_slot(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let flags = page.page().flags();
         let is_cached = flags.contains(PageFlags::SWAPCACHE);
@@ -237,7 +236,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         Continue(page)
     }
 
-    /// SPL-16: out of the cache and frozen, if nobody else holds it.
+    /// SPL-16: removes the page from its cache and freezes it, if there are no other references.
     fn free(
         &mut self,
         page: LockedPage<'m>,
@@ -262,7 +261,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         }
     }
 
-    /// A page that is in no cache cannot be freed: nothing would have its contents.
+    /// A page that is in no cache cannot be freed: its contents would be lost.
     #[cold]
     fn keep_for_good(&mut self, page: LockedPage<'m>) -> Stage<'m, core::convert::Infallible> {
         let (page, lock) = page.split();
@@ -270,7 +269,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         Break(Verdict::Keep(page, KeepReason::NoMapping))
     }
 
-    // ---- verdicts: the page lock is given back first ----
+    // ---- verdicts: the page lock is released first ----
 
     pub(super) fn keep(&mut self, page: LockedPage<'m>, why: KeepReason) -> Stage<'m> {
         Break(self.kept(page, why))
@@ -282,7 +281,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         Verdict::Keep(page, why)
     }
 
-    /// SPL-17: with swap more than half full, an activated page gives its slot back.
+    /// SPL-17: with swap more than half full, an activated page releases its slot.
     pub(super) fn activate(&mut self, page: LockedPage<'m>, why: ActivateReason) -> Stage<'m> {
         Break(self.activated(page, why))
     }
@@ -306,7 +305,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     }
 }
 
-/// SPL-16: what the cache says, as a reason.
+/// SPL-16: the cache's answer, as a reason.
 fn why_busy(busy: Busy) -> KeepReason {
     match busy {
         Busy::Referenced => KeepReason::ExtraReference,

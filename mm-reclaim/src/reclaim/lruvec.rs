@@ -1,9 +1,9 @@
-//! `shrink_lruvec`: shares the work among the lists of one lruvec (SHRZ-03 to SHRZ-05).
+//! `shrink_lruvec`: divides the work among the lists of one lruvec (SHRZ-03 to SHRZ-05).
 //!
-//! Each list has a quota. In rounds of [`SWAP_CLUSTER_MAX`] pages each list gives its
-//! share, until the quotas or the need are spent. Once the target is met the proportions
-//! between anon and file are kept: the smaller type ends, and the other one is cut to the
-//! same fraction of its quota.
+//! Each list has a quota. Each list is scanned in rounds of [`SWAP_CLUSTER_MAX`] pages, until the
+//! quotas are used up or the target is met. Once the target is met the proportions between anon and
+//! file are kept: the smaller type ends, and the other one is cut to the same fraction of its
+//! quota.
 
 use super::balance::{AllowanceView, ScanView, allowance, get_scan_count};
 use super::{DEF_PRIORITY, May, ReclaimKind, SWAP_CLUSTER_MAX, Scan};
@@ -19,7 +19,7 @@ const ANON: [usize; 2] = [LruList::InactiveAnon as usize, LruList::ActiveAnon as
 const FILE: [usize; 2] = [LruList::InactiveFile as usize, LruList::ActiveFile as usize];
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
-    /// Scans the lists by their quotas; the base pages freed.
+    /// Scans the lists by their quotas; returns the base pages freed.
     pub(super) fn shrink_lruvec(&mut self) -> u32 {
         self.prepare_allowance();
         let targets = get_scan_count(&self.scan_view());
@@ -80,7 +80,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         reclaimed
     }
 
-    /// SHRZ-05: an active list is touched only while its type may be deactivated.
+    /// SHRZ-05: an active list is scanned only while its type may be deactivated.
     fn shrink_list(&mut self, want: u32, list: LruList) -> u32 {
         if !list.is_active() {
             return self.shrink_inactive_list(want, list);
@@ -149,7 +149,7 @@ fn wants_more(quotas: &Quotas) -> bool {
 }
 
 /// The target is met: the type with less left ends, the other is cut to the same part of
-/// its quota. False if one type is spent already.
+/// its quota. False if one type is used up already.
 fn cut_to_proportion(targets: &Quotas, quotas: &mut Quotas) -> bool {
     let sum = |of: &Quotas, at: [usize; 2]| of[at[0]] + of[at[1]];
     let (anon, file) = (sum(quotas, ANON), sum(quotas, FILE));
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(quotas, [0, 0, 690 - 100, 690 - 50]);
     }
 
-    /// SHRZ-04: with as much left of both types it is file that ends.
+    /// SHRZ-04: with equal remainders it is file that ends.
     #[test]
     fn of_two_equal_rests_file_ends() {
         let mut quotas = [50, 0, 50, 0];
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(quotas, [76 - 50, 0, 0, 0]);
     }
 
-    /// SHRZ-04: never below zero, and nothing to do once a type is spent.
+    /// SHRZ-04: never below zero, and nothing to do once a type is used up.
     #[test]
     fn a_spent_type_stops_and_a_late_cut_leaves_nothing() {
         let targets = [100, 0, 100, 0];

@@ -1,4 +1,4 @@
-//! Page reclaim: choosing pages that will not be missed and taking them back.
+//! Page reclaim: choosing pages that are not in use and freeing them.
 //!
 //! ```text
 //!   kswapd        direct          MADV_PAGEOUT
@@ -11,12 +11,12 @@
 //!   shrink_active  shrink_inactive     |
 //!   _list          _list               |
 //!                    |                 |
-//!                shrink_page_list <----+     (the ladder: what becomes of each page)
+//!                shrink_page_list <----+     (the ladder: the fate of each page)
 //! ```
 //!
-//! A page's way is: off the list into a token ([`crate::page::IsolatedPage`]), through the
-//! ladder to a verdict, then freed or back on the list that its flags name. Reclaim
-//! hands frozen pages to their zone and never allocates.
+//! A page is isolated into a token ([`crate::page::IsolatedPage`]), goes through the ladder to a
+//! verdict, and is then freed or put back on the list that its flags name. Reclaim hands frozen
+//! pages to their zone and never allocates.
 //!
 //! Policy ([`balance`], [`references`]) is pure and knows no environment; the rest is
 //! mechanism. Counterpart in Linux: `mm/vmscan.c`.
@@ -63,7 +63,7 @@ pub const SWAP_CLUSTER_MAX: u32 = 32;
 /// The priority at which reclaim begins: a list's scan is its size shifted by it.
 pub const DEF_PRIORITY: u8 = 12;
 
-/// Reclaim, with what its drivers share.
+/// Reclaim, with the state that its drivers share.
 pub(crate) struct Reclaim<'m, E: Env> {
     env: E,
     map: MemMap<'m>,
@@ -75,11 +75,11 @@ pub(crate) struct Reclaim<'m, E: Env> {
     rmap: &'m Rmap<'m, E>,
     turnover: &'m Turnover,
     events: &'m VmEvents<E::Cpu>,
-    /// How often each reason decided.
+    /// The count of each reason.
     verdicts: VerdictCounters<E::Cpu>,
     /// What kswapd was woken for, in one word; 0 if it was not.
     kswapd_call: CallWord,
-    /// kswapd is working for what it was woken for.
+    /// kswapd is working on its call.
     kswapd_works: AtomicBool,
     /// kswapd has given way, and goes on at the next call.
     kswapd_pauses: AtomicBool,
@@ -132,8 +132,8 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
     }
 
-    /// Whether reclaim spares the device: it writes nothing until it is in trouble (below
-    /// priority 10), so that a disk may stand still.
+    /// Whether reclaim spares the device: it writes nothing until it is in trouble (below priority
+    /// 10), so that a disk may stay spun down.
     pub(crate) fn laptop_mode(&self) -> bool {
         self.laptop_mode.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
-//! `shrink_page_list`: judges a batch of isolated pages and carries the verdicts out.
+//! `shrink_page_list`: gets verdicts for a batch of isolated pages and carries them out.
 //!
 //! The ladder decides, this loop acts: one exhaustive `match` bumps the counters and moves
-//! the page. Freed pages are gathered and given to their zone in one go, after the TLB was
+//! the page. Freed pages are gathered and returned to their zone in one go, after the TLB was
 //! flushed (SPL-18, RMAP-06); the rest goes back to the caller.
 
 use super::ladder::Judge;
@@ -96,7 +96,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
         self.verdicts.add(reason.index(), 1);
     }
 
-    /// What one reference to an anonymous page earns it.
+    /// What one reference to an anonymous page does for it.
     pub fn reference_rule(&self) -> ReferenceRule {
         match self.activate_anon.load(Ordering::Relaxed) {
             true => ReferenceRule::ActivateAnon,
@@ -110,7 +110,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
         self.activate_anon.store(activate, Ordering::Relaxed);
     }
 
-    /// How often each reason decided about a page.
+    /// The count of a reason.
     pub fn verdict_count(&self, reason: Reason) -> u64 {
         self.verdicts.read(reason.index())
     }

@@ -1,8 +1,8 @@
-//! The rung that writes: a dirty page is written, or it is said why not.
+//! The rung that writes: a dirty page is written, or a reason is given.
 //!
-//! The order of the checks is SPL-19's. Submitting clears dirty, sets write-back and gives
-//! the page lock back (SPL-20); a synchronous device has completed the transfer when
-//! `submit` returns, and the page can be freed in this very pass if its lock is regained.
+//! The order of the checks is SPL-19's. Submitting clears dirty, sets write-back and releases the
+//! page lock (SPL-20); a synchronous device has completed the transfer when `submit` returns, and
+//! the page can be freed in the same pass if its lock is regained.
 
 use core::ops::ControlFlow::{Break, Continue};
 
@@ -57,7 +57,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             && flags.contains(PageFlags::RECLAIM)
     }
 
-    /// SPL-14: writes the page and looks at what has become of it.
+    /// SPL-14: writes the page and checks its state afterwards.
     fn pageout(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         if let Some(at) = page.page().file_page() {
             return self.write(page, |reclaim, lock| reclaim.files.writepage(lock, at), |_| false);
@@ -95,7 +95,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         self.after_write(page, has_failed)
     }
 
-    /// What has become of a page that was submitted.
+    /// Checks the state of a submitted page.
     fn after_write(
         &mut self,
         page: IsolatedPage<'m>,

@@ -1,9 +1,9 @@
-//! A look at chosen pages with a chosen request: how tests fill their verdict tables.
+//! Reclaims given pages with a given request: how tests fill their verdict tables.
 //!
-//! Reclaim itself chooses its pages by their place on a list, and the isolation already
-//! leaves some of those that a rung of the ladder would refuse. Here a test names the
-//! frames, so that each rung meets the state that it is there for, and sees what the batch
-//! came to and the scan pressure. Nothing in the crate calls this.
+//! Reclaim itself chooses its pages by their place on a list, and the isolation already skips some
+//! of those that a rung of the ladder would refuse. Here a test names the frames, so that each rung
+//! gets the state that it is meant for, and sees the result of the batch and the scan pressure.
+//! Nothing in the crate calls this.
 
 use super::{BatchStat, Reclaim, ScanProgress, ScanRequest};
 use crate::base::units::Pfn;

@@ -5,11 +5,11 @@
 use crate::page::PageType;
 use crate::rmap::References;
 
-/// How one look turns into a fate.
+/// How references decide the fate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ReferenceRule {
-    /// One reference keeps, two looks or two mappings activate; anon and file alike.
+    /// One reference keeps, a second one or two mappings activate; anon and file alike.
     SecondChance,
     /// As in Linux 4.x: any referenced anonymous page is activated.
     ActivateAnon,
@@ -18,9 +18,9 @@ pub enum ReferenceRule {
 /// What reclaim does with a page after looking at its references.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PageReferences {
-    /// Go on.
+    /// Continue.
     Reclaim,
-    /// Go on if the page is clean.
+    /// Continue if the page is clean.
     ReclaimClean,
     /// Leave it, marked as seen referenced.
     Keep,
@@ -29,7 +29,7 @@ pub enum PageReferences {
 }
 
 /// Referenced pages that reclaim passes over in a row. The next one is taken, referenced or not:
-/// whoever needs a page waits for so many looks, and not for a sweep over memory in which every
+/// whoever needs a page waits for so many checks, and not for a sweep over memory in which every
 /// page was used lately (CTRL-06).
 pub const MOST_PASSED_OVER: u32 = 64;
 
@@ -40,8 +40,8 @@ pub fn is_overdue(found: References, kind: PageType, passed_over: u32) -> bool {
     passed_over >= MOST_PASSED_OVER && !found.locked && !is_text
 }
 
-/// Decides from the mappings' access flags, the page's own mark (which the look has
-/// cleared) and its type.
+/// Decides from the mappings' access flags, the page's own mark (which the check has cleared) and
+/// its type.
 pub fn check_references(
     found: References,
     marked: bool,

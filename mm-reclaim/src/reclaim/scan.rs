@@ -1,4 +1,4 @@
-//! One scan: whose lists are looked through, for whom, and how far it has got.
+//! One scan: whose lists are scanned, for which request, and the progress.
 //!
 //! A [`Scan`] is one visit of reclaim to one lruvec. It is made by the loops over groups in
 //! `zone.rs`, and its methods are the steps of the visit, each in its own file:
@@ -10,7 +10,7 @@
 //! | `shrink_active_list` | `active.rs` |
 //! | `shrink_page_list` | `page_list.rs` |
 //!
-//! The progress belongs to the task that reclaims and goes from one scan to the next.
+//! The progress belongs to the task that reclaims and is passed from one scan to the next.
 //!
 //! Counterpart in Linux: the arguments `lruvec` and `sc` of `mm/vmscan.c`.
 

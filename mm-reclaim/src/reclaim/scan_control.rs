@@ -1,4 +1,4 @@
-//! `scan_control`, as two values: what was asked for, and how far it has got.
+//! `scan_control`, as two values: the request and the progress.
 //!
 //! Linux keeps both in one struct. Here the request does not change once reclaim runs, so
 //! that what a stage may do is decided in one place, and all that changes is in
@@ -25,7 +25,7 @@ pub enum ReclaimKind {
 /// Whose pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
-    /// Everybody's, because the machine is short.
+    /// All pages, because the machine is short of memory.
     Global,
     /// A memory control group's, because it is at its limit. There is no second group
     /// yet, so nothing in the crate makes such a request; the policies know the case.
@@ -36,7 +36,7 @@ bitflags! {
     /// What reclaim may do.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct May: u8 {
-        /// Take mapped pages from their page tables.
+        /// Unmap mapped pages.
         const UNMAP = 1;
         /// Start writing pages.
         const WRITEPAGE = 2;
@@ -45,10 +45,10 @@ bitflags! {
     }
 }
 
-/// What is wanted and what is allowed.
+/// The target and what is allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ScanRequest {
-    /// Who asks.
+    /// Who reclaims.
     pub kind: ReclaimKind,
     /// Whose pages.
     pub target: Target,
@@ -62,7 +62,7 @@ pub struct ScanRequest {
     pub nr_to_reclaim: u32,
     /// What reclaim may do.
     pub may: May,
-    /// Reclaim whatever is given, without asking for references.
+    /// Reclaim whatever is given, without checking references.
     pub force: bool,
 }
 
@@ -95,7 +95,7 @@ impl ScanRequest {
         }
     }
 
-    /// A request to reclaim just the pages that are handed over.
+    /// A request to reclaim exactly the given pages.
     pub const fn proactive() -> Self {
         Self {
             kind: ReclaimKind::Proactive,
@@ -135,11 +135,11 @@ pub struct BatchStat {
     pub dirty: u32,
     /// Dirty and not under write-back.
     pub unqueued: u32,
-    /// Either of these on a congested device, or under write-back and marked already.
+    /// Dirty or under write-back on a congested device, or under write-back and marked already.
     pub congested: u32,
     /// Under write-back and left alone (SPL-06).
     pub writeback: u32,
-    /// Under write-back although reclaim has come round again (SPL-05).
+    /// Still under write-back at the next visit of reclaim (SPL-05).
     pub immediate: u32,
     /// Base pages activated, anon and file.
     pub activate: [u32; 2],
@@ -155,7 +155,7 @@ pub struct BatchStat {
     pub reclaimed: u32,
 }
 
-/// How far reclaim has got. One task's own.
+/// The progress of reclaim, owned by one task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ScanProgress {
     /// From 12 down to 0.
@@ -172,11 +172,11 @@ pub struct ScanProgress {
     pub may_deactivate: [bool; 2],
     /// Deactivate whatever the sizes say.
     pub force_deactivate: bool,
-    /// Some active list was left alone only because deactivation was not allowed.
+    /// Some active list was skipped only because deactivation was not allowed.
     pub skipped_deactivate: bool,
-    /// There is plenty of inactive file cache: look there only.
+    /// There is plenty of inactive file cache: scan only that.
     pub cache_trim: bool,
-    /// There is hardly any file cache: look at anon only.
+    /// There is hardly any file cache: scan only anon.
     pub file_is_tiny: bool,
     /// Writing is allowed whatever the mode (after a round below priority 10).
     pub force_writepage: bool,
@@ -185,7 +185,7 @@ pub struct ScanProgress {
 }
 
 impl ScanProgress {
-    /// The beginning, at a given priority.
+    /// The initial state, at a given priority.
     pub const fn new(priority: u8) -> Self {
         Self {
             priority,

@@ -1,7 +1,7 @@
-//! Waiting for the device: one mechanism for three occasions (SHRZ-08).
+//! Waiting for the device: one mechanism for three purposes (SHRZ-08).
 //!
-//! Each wait ends when write-back has made progress or the time is up, and happens once:
-//! nothing in reclaim waits for ever.
+//! Each wait ends when write-back has made progress or the time is up, and happens once: nothing in
+//! reclaim waits without limit.
 
 use super::{Reclaim, ScanRequest};
 use crate::env::{Env, Tasks, WaitEnd};
@@ -10,8 +10,7 @@ use crate::zone::gfp::Gfp;
 use crate::zone::{Zone, ZoneFlags};
 
 impl<'m, E: Env> Reclaim<'m, E> {
-    /// Sleeps only if the zone saw congestion and a device still is congested; else lets
-    /// others run.
+    /// Sleeps only if the zone saw congestion and a device is still congested; else yields.
     pub(super) fn wait_iff_congested(&self, zone: &Zone<'m, E::Cpu>) {
         if zone.flags().contains(ZoneFlags::CONGESTED) && self.swap.is_any_congested() {
             let _: WaitEnd = self.writeback.wait();
@@ -20,8 +19,8 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
     }
 
-    /// Naps while more than 110 % of the dirty limit is under write-back; once only for
-    /// callers that may not do both IO and FS.
+    /// Sleeps while more than 110 % of the dirty limit is under write-back; once only for callers
+    /// that may not do both IO and FS.
     pub(super) fn throttle_vm_writeout(&self, request: &ScanRequest) {
         let patient = request.gfp.contains(Gfp::IO | Gfp::FS);
         while over_limit(self.writeback.pages(), self.dirtyable_pages()) {
@@ -32,9 +31,9 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
     }
 
-    /// Pages that could be dirty: free ones, the file cache, and anonymous pages. What is
-    /// under write-back are mostly these. Compared with what is free alone, hardly any could
-    /// be: then each reclaimer would wait, at each priority, until the device is idle.
+    /// Pages that could be dirty: free ones, the file cache, and anonymous pages, which are most of
+    /// those under write-back. If only free pages counted, each reclaimer would wait, at each
+    /// priority, until the device is idle.
     fn dirtyable_pages(&self) -> u32 {
         let free: u32 = self.zones.iter().map(Zone::free).sum();
         free + LruList::EVICTABLE.iter().map(|list| self.lru.set.total(*list)).sum::<u32>()

@@ -1,7 +1,7 @@
-//! Verdicts: what becomes of a page, and why.
+//! Verdicts: the fate of a page, and the reason.
 //!
-//! Each reason is a variant and each variant is counted, so a page that reclaim looked at
-//! always shows up under exactly one name (OBS-03).
+//! Each reason is a variant and each variant is counted, so a page that reclaim scanned always
+//! shows up under exactly one name (OBS-03).
 
 use core::ops::ControlFlow;
 
@@ -27,7 +27,7 @@ macro_rules! reasons {
 reasons! {
     /// Why a page stays where it is.
     KeepReason {
-        /// Somebody else holds its lock (SPL-01).
+        /// Another task holds its lock (SPL-01).
         LockedElsewhere,
         /// It is mapped and may not be unmapped (SPL-03).
         MayNotUnmap,
@@ -41,7 +41,7 @@ reasons! {
         MayNotEnter,
         /// Writing is off (SPL-19).
         MayNotWrite,
-        /// Its slot has no user any more; it keeps no slot (SPL-14).
+        /// Its slot has no user any more and was released (SPL-14).
         SlotUnused,
         /// It is being written (SPL-14).
         InFlight,
@@ -51,7 +51,7 @@ reasons! {
         LockLost,
         /// It belongs to no cache (SPL-16).
         NoMapping,
-        /// Somebody holds a reference (SPL-16).
+        /// There is another reference (SPL-16).
         ExtraReference,
         /// It became dirty at the last moment (SPL-16).
         FoundDirty,
@@ -63,7 +63,7 @@ reasons! {
     ActivateReason {
         /// It was referenced (SPL-08).
         Referenced,
-        /// Under write-back while the zone drowns in it (SPL-05).
+        /// Under write-back while the zone is full of such pages (SPL-05).
         ImmediateWriteback,
         /// Under write-back (SPL-06).
         UnderWriteback,
@@ -92,18 +92,18 @@ reasons! {
         LockedMapping,
     }
 
-    /// How a page came to be free.
+    /// Why a page was freed.
     FreeReason {
         /// It was clean.
         Clean,
-        /// It was written out in this very pass.
+        /// It was written out in this pass.
         Written,
         /// It was referenced, and so were all that reclaim looked at for a while before it
         /// (CTRL-06).
         Overdue,
         /// It was lazily freed (SPL-10).
         LazyFreed,
-        /// Nobody had any use for it any more (SPL-15).
+        /// It had no users any more (SPL-15).
         Orphan,
     }
 }
@@ -122,7 +122,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Reasons in all.
+    /// The number of reasons.
     pub const COUNT: usize = KeepReason::ALL.len()
         + ActivateReason::ALL.len()
         + CullReason::ALL.len()
@@ -148,10 +148,10 @@ impl Reason {
     }
 }
 
-/// How often each reason decided.
+/// Counters of the reasons.
 pub type VerdictCounters<C> = Counters<C, { Reason::COUNT }>;
 
-/// What becomes of a page.
+/// The fate of a page.
 #[must_use = "a verdict owns its page"]
 pub(crate) enum Verdict<'m> {
     /// Back to the list that it came from.

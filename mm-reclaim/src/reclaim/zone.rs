@@ -1,9 +1,9 @@
 //! `shrink_zones` and `shrink_zone`: from the zonelist down to one zone's lists.
 //!
-//! Here the later parts attach: memory control groups are the lruvecs that the loop of
-//! [`Reclaim::shrink_zone`] visits, shrinkers run behind that loop, and compaction is asked
-//! before it whether it could already satisfy the order. There is one group, no shrinker and no
-//! compaction yet; for orders above zero reclaim goes by [`should_continue_reclaim`] alone.
+//! Later parts are to be added here: memory control groups are the lruvecs that the loop of
+//! [`Reclaim::shrink_zone`] visits, shrinkers run after that loop, and compaction is asked before
+//! it whether it could already satisfy the order. There is one group, no shrinker and no compaction
+//! yet; for orders above zero only [`should_continue_reclaim`] decides.
 
 use super::{BatchStat, DEF_PRIORITY, Reclaim, Scan, ScanProgress, ScanRequest};
 use crate::base::units::Order;
@@ -31,8 +31,8 @@ impl<'m, E: Env> Reclaim<'m, E> {
         is_unreclaimable(zone.looked_at_in_vain(), self.reclaimable_pages(zone))
     }
 
-    /// Pages that reclaim could get at in a zone: file pages, and anonymous ones as far as they
-    /// have a slot or there is one for them.
+    /// Pages that reclaim could free in a zone: file pages, and anonymous ones as far as they have
+    /// a slot or there is one for them.
     pub(crate) fn reclaimable_pages(&self, zone: &Zone<'m, E::Cpu>) -> u32 {
         let (_, free_slots) = self.swap.pages();
         let reclaimable = |lruvec: &Lruvec<'m, E::Cpu>| {
@@ -44,7 +44,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
         self.lru.set.of_zone(zone.id()).map(reclaimable).sum()
     }
 
-    /// Pages that reclaim could get at in the zones of a class.
+    /// Pages that reclaim could free in the zones of a class.
     pub(crate) fn reclaimable_for(&self, class: ZoneId) -> u32 {
         self.zones.zonelist(class).map(|zone| self.reclaimable_pages(zone)).sum()
     }
@@ -87,7 +87,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
     }
 
-    /// Reclaims just the given pages of one lruvec, which are anonymous, whatever their
+    /// Reclaims exactly the given pages of one lruvec, which are anonymous, whatever their
     /// references, and puts the others back (`reclaim_pages`).
     pub(crate) fn reclaim_pages(
         &self,
@@ -111,8 +111,8 @@ impl<'m, E: Env> Reclaim<'m, E> {
     }
 }
 
-/// SHRZ-01: there is nothing to reclaim in a zone, or six times as much was looked at since a
-/// page was last freed there.
+/// SHRZ-01: there is nothing to reclaim in a zone, or six times as much was scanned since a page
+/// was last freed there.
 fn is_unreclaimable(looked_at: u32, reclaimable: u32) -> bool {
     u64::from(looked_at) >= 6 * u64::from(reclaimable)
 }
@@ -128,7 +128,7 @@ fn should_continue_reclaim(order: Order, priority: u8, freed: u32, inactive: u32
 mod tests {
     use super::*;
 
-    /// SHRZ-01: nothing to reclaim, or six times as much looked at in vain.
+    /// SHRZ-01: nothing to reclaim, or six times as much scanned without success.
     #[test]
     fn a_zone_is_unreclaimable_after_six_times_its_pages() {
         for (looked_at, reclaimable, want) in

@@ -1,19 +1,19 @@
-//! A page leaves a slot that broke, so that it can go to another.
+//! A page leaves a broken slot, so that it can get another one.
 //!
 //! A write has failed: the page is in the swap cache, dirty, under a slot that will never be
-//! written again, and some page-table entries name that slot. Nobody may ever touch them
-//! again, so reclaim does at its next look what `swapoff` does for a whole device: each entry
-//! becomes a mapping of the page, old and read-only, until none is left; the slot is retired,
-//! and the page goes down the ladder like any other that has none yet.
+//! written again, and some page-table entries name that slot. They may never be touched again, so
+//! reclaim does at its next scan what `swapoff` does for a whole device: each entry becomes a
+//! mapping of the page, old and read-only, until none is left; the slot is retired, and the page
+//! goes through the ladder like any other that has none yet.
 //!
-//! Each step stands for itself, so it does no harm if an entry is missed: a fork may copy one
-//! just behind the walk. The page then keeps its slot until the next look.
+//! The steps are independent, so it does no harm if an entry is missed: a fork may copy one just
+//! behind the walk. The page then keeps its slot until the next scan.
 //!
-//! Locks: the page lock, held by the caller; tree of families; page table, one at a time. No area lock:
-//! the rights of an area are read under the page-table lock, under which `mprotect` restricts
+//! Locks: the page lock, held by the caller; tree of families; one page table at a time. No area
+//! lock: the rights of an area are read under the page-table lock, under which `mprotect` restricts
 //! what is mapped after it has set them.
 //!
-//! Without a counterpart in Linux, which leaves such pages in memory.
+//! Linux has no counterpart; it leaves such pages in memory.
 
 use super::Rmap;
 use crate::base::units::Vpn;
@@ -23,7 +23,7 @@ use crate::space::{Area, AreaFlags, SpaceOf};
 use crate::swap::{NotPresent, SwapEntry};
 
 impl<'m, E: Env> Rmap<'m, E> {
-    /// Takes a page of the cache out of its slot; false if entries are left that name it.
+    /// Removes a page of the cache from its slot; false if entries are left that name it.
     pub(crate) fn leave_broken_slot(&self, lock: &PageLock<'m>) -> bool {
         self.map_entries_again(lock.page());
         self.swap.try_to_free_swap(lock)

@@ -1,17 +1,17 @@
 //! From a page to its family, and to the lock of its tree.
 //!
-//! A page carries its family's handle also after the last area has left the family: then the
-//! handle may name another family, or lie in a frame that is something else. So a walk
+//! A page carries its family's handle even after the last area has left the family: then the handle
+//! may name another family, or lie in a frame that is something else. So a walk
 //!
-//! 1. holds the frame that the handle lies in, which is one of families from then on, or lets
-//!    the page be;
-//! 2. reads the family's root and holds its frame in the same way, mostly the same one;
+//! 1. holds the frame that the handle lies in, which stays one of families from then on, or gives
+//!    up;
+//! 2. reads the family's root and holds its frame in the same way, usually the same one;
 //! 3. takes the root's lock, and reads the family's root again.
 //!
-//! If it is the same, the family is in the tree whose lock is held, and stands still. If it is
-//! not, the family was given back on the way, which does not happen while an area is in it: so
-//! nothing maps the page any more. `root` changes under the lock of the root that it names
-//! before or after, so the second look sees what is so.
+//! If it is the same, the family is in the tree whose lock is held, and does not change. If it is
+//! not, the family was freed in between, which does not happen while an area is in it: so nothing
+//! maps the page any more. `root` changes under the lock of the root that it names before or after,
+//! so the second read is reliable.
 
 use super::Rmap;
 use crate::base::units::Pfn;
@@ -21,32 +21,32 @@ use crate::space::{Area, Family, FamilyHandle, Spaces, TreeLock};
 
 /// A frame of families that is held, or none.
 struct Held<'m> {
-    /// Where it lies; [`NOWHERE`] for none.
+    /// Its number; [`NOWHERE`] for none.
     at: Pfn,
     frame: Option<PageRef<'m>>,
 }
 
-/// No frame lies there.
+/// The number of no frame.
 const NOWHERE: Pfn = Pfn(u32::MAX);
 
 impl Held<'_> {
     const NONE: Self = Self { at: NOWHERE, frame: None };
 }
 
-/// The frames of families that a walk followed, held for the next one: the pages of a batch
-/// mostly have families in one frame. To be let go by [`Rmap::let_go_families`].
+/// The frames of families that a walk followed, held for the next one: the families of a batch of
+/// pages usually lie in one frame. To be released by [`Rmap::let_go_families`].
 pub(crate) struct FamilyFrames<'m> {
     family: Held<'m>,
-    /// The root's, if it is another one.
+    /// The root's, if it is in another frame.
     root: Held<'m>,
 }
 
 impl FamilyFrames<'_> {
-    /// None is held.
+    /// No frame is held.
     pub(crate) const NONE: Self = Self { family: Held::NONE, root: Held::NONE };
 }
 
-/// A family that stands still: the lock of its tree is held.
+/// A family whose tree is locked.
 pub(crate) struct LockedFamily<'m, E: Env> {
     family: &'m Family<E::Cpu>,
     /// The root whose lock it is.
@@ -76,8 +76,8 @@ impl<'m, E: Env> Rmap<'m, E> {
         self.let_go_families(frames);
     }
 
-    /// The page's family, if it has one, with its tree locked; `frames` holds the frames that
-    /// this leads through from now on, and outlives the lock.
+    /// The page's family, if it has one, with its tree locked; `frames` holds the frames that the
+    /// lookup used from now on, and outlives the lock.
     #[inline(always)]
     pub(super) fn lock_family(
         &self,
@@ -93,7 +93,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         let root = family.root()?;
         let top = if root == handle { family } else { self.root_of(root, frames)? };
         let tree = top.lock_tree();
-        // The second look: from here on the answer stands.
+        // The recheck: from here on the answer is stable.
         (family.root() == Some(root)).then_some(LockedFamily { family, root, _tree: tree })
     }
 
@@ -135,7 +135,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         }
     }
 
-    /// Nothing is followed through `frames` any more.
+    /// Releases the frames: no further walk uses them.
     #[inline]
     pub(crate) fn let_go_families(&self, mut frames: FamilyFrames<'m>) {
         self.let_go_frame(&mut frames.family);

@@ -1,10 +1,10 @@
-//! Who maps a page: the reverse mapping, and what reclaim does through it.
+//! The reverse mapping: which areas map a page, and what reclaim does through it.
 //!
 //! A walk goes from the page's family handle to the family's areas and from each to one
-//! page-table entry; `space/family.rs` tells of the structure and its cost.
+//! page-table entry; `space/family.rs` describes the structure and its cost.
 //!
-//! Locks: page lock (where the caller needs the answer to stand still), tree of families, page
-//! table. Never an area lock: a walk may run inside a fault that holds one.
+//! Locks: page lock (where the caller needs a stable answer), tree of families, page table. Never
+//! an area lock: a walk may run inside a fault that holds one.
 //!
 //! Left out: file mappings, whose pages do not exist yet; they add a second kind of
 //! handle here and nothing elsewhere.
@@ -40,7 +40,7 @@ pub(crate) struct Hit<'a, 'm, E: Env> {
     pub(crate) mapping: Mapping,
 }
 
-/// What the walks of one batch leave to be done: translations to flush, frames to let go.
+/// What the walks of one batch leave to be done: translations to flush, frames to release.
 pub(crate) struct RmapBatch<'m> {
     pub(crate) stale: TlbBatch,
     frames: FamilyFrames<'m>,
@@ -52,7 +52,7 @@ impl<'m> RmapBatch<'m> {
     }
 }
 
-/// What a look at all mappings of a page found (`page_referenced`).
+/// The result of checking all mappings of a page (`page_referenced`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct References {
     /// Mappings whose access flag was set.
@@ -66,7 +66,7 @@ pub struct References {
 /// How an attempt to unmap a page ended (`try_to_unmap`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unmap {
-    /// Nothing maps the page any more.
+    /// The page is no longer mapped.
     Done,
     /// A mapping is locked into memory.
     Locked,
@@ -96,14 +96,14 @@ impl<'m, E: Env> Rmap<'m, E> {
         Self { env, map, zones, lru, swap, spaces, events }
     }
 
-    /// Flushes what the walks of a batch left to be flushed, and lets their frames go.
+    /// Flushes what the walks of a batch left to be flushed, and releases their frames.
     pub(crate) fn finish(&self, mut batch: RmapBatch<'m>) {
         batch.stale.flush(&self.env);
         self.let_go_families(batch.frames);
     }
 
-    /// Visits every mapping of `page`, until the visitor breaks or all are met. `frames` go from
-    /// one walk of a batch to the next.
+    /// Visits every mapping of `page`, until the visitor breaks or all were visited. `frames` is
+    /// passed from one walk of a batch to the next.
     #[inline]
     pub(crate) fn rmap_walk(
         &self,
@@ -144,8 +144,8 @@ impl<'m, E: Env> Rmap<'m, E> {
         }
     }
 
-    /// Takes the access flag off every mapping and says what was found. The translations
-    /// join `batch`: once it is flushed, the next access sets the flag again.
+    /// Clears the access flag of every mapping and returns what was found. The translations join
+    /// `batch`: once it is flushed, the next access sets the flag again.
     pub(crate) fn page_referenced(&self, page: &Page, batch: &mut RmapBatch<'m>) -> References {
         let mut found = References::default();
         let RmapBatch { stale, frames } = batch;
@@ -175,7 +175,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         let RmapBatch { stale, frames } = batch;
         self.rmap_walk(page, frames, |hit| {
             if hit.area.is_locked() {
-                // Marked under the page-table lock: whoever unlocks the area looks later.
+                // Marked under the page-table lock: an munlock of the area checks later.
                 self.mark_mlocked(page);
                 end = Unmap::Locked;
                 return ControlFlow::Break(());

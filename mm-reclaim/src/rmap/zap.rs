@@ -1,9 +1,9 @@
-//! Unmapping: entries are emptied, the TLB is flushed, and only then do the pages go.
+//! Unmapping: entries are cleared, the TLB is flushed, and only then are the pages dropped.
 //!
-//! What a mapping had is undone here, on each way on which an area goes or loses its contents
-//! (`munmap`, `MADV_DONTNEED`, exit, a fork that failed, the reaper): the entry, the mapping
-//! count and the reference of the page, the use of a swap slot, the resident and swapped
-//! counts of the space, and the mark of a page that was locked into memory by this mapping.
+//! All state of a mapping is undone here, on every path that removes an area or its contents
+//! (`munmap`, `MADV_DONTNEED`, exit, a fork that failed, the reaper): the entry, the mapping count
+//! and the reference of the page, the use of a swap slot, the resident and swapped counts of the
+//! space, and the mark of a page that was locked into memory by this mapping.
 //!
 //! Counterpart in Linux: `zap_pte_range`.
 
@@ -15,20 +15,20 @@ use crate::page::{Page, PageFlags, PageRef};
 use crate::space::{AreaFlags, AreaIndex, AreaView, SpaceOf};
 use crate::swap::NotPresent;
 
-/// Entries that one page-table lock hold takes out at most.
+/// The most entries that are cleared in one critical section of the page-table lock.
 const ZAP_BATCH: usize = 32;
 
-/// Pages taken out of tables, to be let go after the flush.
+/// Pages removed from tables, to be dropped after the flush.
 struct Zapped<'m> {
     pages: [Option<&'m Page>; ZAP_BATCH],
     len: usize,
     stale: TlbBatch,
-    /// Where to go on.
+    /// Where to continue.
     next: Vpn,
 }
 
 impl<'m, E: Env> Rmap<'m, E> {
-    /// Takes every area away, with its pages and slots.
+    /// Removes every area, with its pages and slots.
     pub(crate) fn unmap_all(&self, space: &SpaceOf<'m, E>, index: &mut AreaIndex<'m>) {
         loop {
             let Some(area) = index.iter().next() else { return };
@@ -39,8 +39,8 @@ impl<'m, E: Env> Rmap<'m, E> {
         }
     }
 
-    /// Empties the entries of `part`, which is an area or a part of one, and lets the pages
-    /// and slots go.
+    /// Clears the entries of `part`, which is an area or a part of one, and drops the pages and
+    /// slots.
     pub(crate) fn zap_range(&self, space: &SpaceOf<'m, E>, part: &AreaView) {
         let mut at = part.start;
         while at < part.end {
@@ -91,8 +91,8 @@ impl<'m, E: Env> Rmap<'m, E> {
         }
     }
 
-    /// Drops the reference of a mapping that is gone; a page that nothing maps leaves the
-    /// swap cache with it (`free_page_and_swap_cache`).
+    /// Drops the reference of a removed mapping; a page that is no longer mapped leaves the swap
+    /// cache as well (`free_page_and_swap_cache`).
     fn let_go(&self, page: &'m Page, was_locked: bool) {
         if was_locked {
             self.munlock_page(page);

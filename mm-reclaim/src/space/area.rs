@@ -8,7 +8,7 @@
 //! shift 0, a split and a fork keep the shift, and moving an area changes only the shift. So
 //! rmap survives fork, splits and mremap, and a page needs no list of its mappings.
 //!
-//! Owner: the address space, whose tree it is in from when it is made until it is given back.
+//! Owner: the address space, whose tree it is in from its creation until it is freed.
 //!
 //! Locks: the area lock of the address space guards every field; the lock of the tree of
 //! families guards bounds, shift, family, chain and neighbours, too, once there is a family.
@@ -34,11 +34,11 @@ bitflags! {
     }
 }
 
-/// What an area shows where no page was ever touched. There is one kind so far; whoever asks
-/// matches on it, so that a file would be a new arm wherever it matters.
+/// What an area contains where no page was ever touched. There is one kind so far; all code matches
+/// on it, so that files would need a new match arm wherever it matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backing {
-    /// Memory of its own, zeroed at first.
+    /// Anonymous memory, initially zero.
     #[doc(alias = "vma_is_anonymous")]
     Anonymous,
 }
@@ -76,7 +76,7 @@ const _: () = assert!(size_of::<Area>() <= 60, "an area and its free link fit a 
 pub struct AreaView {
     /// The first page.
     pub start: Vpn,
-    /// The page behind the last.
+    /// The page after the last.
     pub end: Vpn,
     /// Virtual page minus linear index, wrapping.
     pub shift: u32,
@@ -84,7 +84,7 @@ pub struct AreaView {
     pub prot: Prot,
     /// Other properties.
     pub flags: AreaFlags,
-    /// What it shows.
+    /// What backs it.
     pub backing: Backing,
     /// Its own family, if it has one.
     pub family: Option<FamilyHandle>,
@@ -123,9 +123,9 @@ impl AreaView {
         Self { start, end, ..*self }
     }
 
-    /// Whether this area and `upper`, which begins where it ends, could be one: they agree in
-    /// everything, and one of them is in every family that either is in. Two of the same own
-    /// family are in the same families; one that nothing has touched is in none.
+    /// Whether this area and `upper`, which begins where it ends, can be merged: they agree in
+    /// everything, and one of them is in every family that either is in. Two of the same own family
+    /// are in the same families; an untouched one is in none.
     pub(crate) fn agrees(&self, upper: &Self) -> bool {
         self.end == upper.start
             && self.prot == upper.prot
@@ -155,7 +155,7 @@ impl Area {
         }
     }
 
-    /// Fills a fresh area, which nobody else can reach yet, and which is in no family.
+    /// Initialises a fresh area, which is not published yet and is in no family.
     pub(crate) fn init(&self, space: Option<SpaceHandle>, view: AreaView) {
         self.space.put(space);
         self.set_bounds(view.start, view.end);
@@ -228,7 +228,7 @@ impl Area {
         self.family.put(family);
     }
 
-    /// The virtual page at which the area shows linear index `index`, if it covers it.
+    /// The virtual page of linear index `index` in the area, if it covers that.
     pub(crate) fn page_of(&self, index: u32) -> Option<Vpn> {
         let vpn = Vpn(index.wrapping_add(self.shift.load(Ordering::Relaxed)));
         (self.start() <= vpn && vpn < self.end()).then_some(vpn)

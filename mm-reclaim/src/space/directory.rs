@@ -1,11 +1,11 @@
 //! From the name of an address space to the space.
 //!
-//! Data: one word for each place, cut at boot. The upper half counts the spaces that the
-//! place has had, twice: odd while there is one, even while there is none. The lower half is
-//! the space's handle, or the next vacant place plus one.
+//! Data: one word for each place, allocated at boot. The upper half is a generation, incremented
+//! when a space enters or leaves the place: odd while there is one, even while there is none. The
+//! lower half is the space's handle, or the next vacant place plus one.
 //!
-//! Lock: that of the vacant places, for whoever enters or leaves; a look-up takes none. The
-//! words are never given back, so a name that is out of date finds another count.
+//! Lock: that of the vacant places, to enter or leave; a lookup takes none. The words are never
+//! freed, so a stale name finds another generation.
 
 use crate::base::lock_order::TABLE;
 use crate::base::sync::{AtomicU64, Lock, Ordering};
@@ -42,12 +42,12 @@ impl<'m, C: Cpu> Directory<'m, C> {
         let was = place.load(Ordering::Relaxed);
         *vacant = was as u32;
         let generation = ((was >> 32) as u32).wrapping_add(1);
-        // Release pairs with the Acquire of `find`: the space is seen as it was prepared.
+        // Release pairs with the Acquire of `find`: the space is seen initialised.
         place.store(word(generation, handle.raw()), Ordering::Release);
         Some(SpaceId::new(index, generation))
     }
 
-    /// The name is that of no space from now on.
+    /// Makes the name invalid.
     pub(crate) fn leave(&self, id: SpaceId) {
         let mut vacant = self.vacant.lock();
         let place = &self.words[id.index() as usize];
@@ -60,7 +60,7 @@ impl<'m, C: Cpu> Directory<'m, C> {
     #[inline(always)]
     pub(crate) fn find(&self, id: SpaceId) -> Option<SpaceHandle> {
         let word = self.words.get(id.index() as usize)?.load(Ordering::Acquire);
-        // A name's generation is odd, so that a vacant place is none of any name.
+        // A name's generation is odd, so that a vacant place matches no name.
         if (word >> 32) as u32 != id.generation() {
             return None;
         }

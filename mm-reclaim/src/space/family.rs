@@ -15,19 +15,19 @@
 //!   the area of C: its own family is 4; its chain: links to 2 and 1
 //! ```
 //!
-//! So a page that P made may be mapped by all four; one that A made by A and C; one that C made
-//! by C alone, and a walk asks nobody else.
+//! So a page that P made may be mapped by all four; one that A made by A and C; one that C made by
+//! C alone, and a walk checks no other area.
 //!
-//! **A first touch** gives an area a family: a near neighbour's, so that the two can become one
-//! area later, or a new one, which is the root of a tree. **A split** puts the new piece into the
-//! same families. **A fork** puts the child's area into all families of the parent's, and gives
-//! it an own family: one of these that has no members any more and fewer than two children, or
-//! else a new one below the parent's own. A root counts itself as a child.
+//! **A first touch** gives an area a family: a near neighbour's, so that the two can be merged
+//! later, or a new one, which is the root of a tree. **A split** puts the new piece into the same
+//! families. **A fork** puts the child's area into all families of the parent's, and gives it its
+//! own family: one of these that has no members any more and fewer than two children, or else a new
+//! one below the parent's own. A root counts itself as a child.
 //!
-//! **Reuse** keeps a chain of generations, of which each ends when it has forked, from growing:
-//! each but the first few takes over what its grandparent left.
+//! **Reuse** keeps a chain of generations, each of which exits after its fork, from growing: each
+//! but the first few takes over the family of its grandparent.
 //!
-//! | generation | own | by link | how it came to its own |
+//! | generation | own | by link | origin of its own |
 //! | --- | --- | --- | --- |
 //! | 0 | 1 | | first touch |
 //! | 1 | 2 | 1 | new, below 1 |
@@ -36,9 +36,9 @@
 //! | 4 | 3 | 2, 1 | generation 2 is gone: 3 has no member, and no child |
 //! | 5 | 2 | 3, 1 | and so on |
 //!
-//! A walk may pay for that: a page of generation 3 carries family 2, in which are all who descend
-//! from generation 1. If generation 3 alone maps it, it is found at once, since members are asked
-//! first; if its children do too, they are found among their cousins.
+//! A walk may be longer for that: a page of generation 3 carries family 2, which contains all
+//! descendants of generation 1. If only generation 3 maps it, it is found at once, since members
+//! are checked first; if its children map it too, they are found among their cousins.
 //!
 //! # Data
 //!
@@ -46,32 +46,32 @@
 //! is on two lists: the family's, by both neighbours, and the chain of its area. Both live in
 //! pools and are named by handles. These hold between operations (`validate` checks them):
 //!
-//! - An area that is in a family is in all families above it. So a family goes before the one
-//!   above it, the root last, and a family's `root` is there as long as the family is.
-//! - The members of a family are areas of one space and have equal chains. So two neighbours
-//!   of the same own family can become one.
+//! - An area that is in a family is in all families above it. So a family is freed before the one
+//!   above it, the root last, and a family's `root` is valid as long as the family is.
+//! - The members of a family are areas of one space and have equal chains. So two neighbours of the
+//!   same own family can be merged.
 //! - A family in use has a member or a link.
 //!
-//! # Owner, lock, undoing
+//! # Owner, lock, undo
 //!
-//! The areas in a family own it together: the last one to leave gives it back
-//! (`family/tree.rs`). An area owns the links of its chain.
+//! The areas in a family own it together: the last one to leave frees it (`family/tree.rs`). An
+//! area owns the links of its chain.
 //!
 //! One lock guards a whole tree: that of its root; no other family's is taken. Under it, `root`,
 //! `parent`, lists and counts of all its families change, and bounds, shift and own family of
-//! all their areas. Whoever changes an area holds the area lock of its address space, under
-//! which chain and own family stand still without the tree's lock, too. So the objects that a
-//! change needs are counted and taken from their pools before the tree is locked ([`Loose`]), and
-//! what is too much is given back when it is not any more: nothing is allocated under the lock.
-//! It nests around page-table locks.
+//! all their areas. Changing an area requires the area lock of its address space, under which chain
+//! and own family do not change even without the tree's lock. So the objects that a change needs
+//! are counted and taken from their pools before the tree is locked ([`Loose`]), and the surplus is
+//! returned after it is unlocked: nothing is allocated under the lock. It nests around page-table
+//! locks.
 //!
 //! What a first touch, a split or a fork puts into families leaves them by [`Tree::leave`], when
-//! the area goes: by `munmap`, by merging, at exit, or because the fork did not succeed.
+//! the area is freed: by `munmap`, by merging, at exit, or because the fork failed.
 //!
-//! A handle that a page still carries after its last unmapping may name a family that was
-//! given back and taken again, or one whose frame is gone. A walk (`rmap/family.rs`) holds the
-//! frames while it follows the handle to the family and from there to the root, and looks again
-//! at the root when it has the lock. Then it compares frames: wasted work at worst.
+//! A handle that a page still carries after its last unmapping may name a family that was freed and
+//! reused, or one whose frame was freed. A walk (`rmap/family.rs`) holds the frames while it
+//! follows the handle to the family and from there to the root, and rechecks the root when it has
+//! the lock. Then it compares frames, so a wrong family costs wasted work at worst.
 //!
 //! Counterpart in Linux: `anon_vma`, `anon_vma_chain`.
 
@@ -92,17 +92,17 @@ pub(crate) use tree::{Loose, Tree, Trees};
 pub(crate) type Families<'m, C> = Pool<'m, C, Family<C>, FAMILY>;
 /// Every link of a machine.
 pub(crate) type Links<'m, C> = Pool<'m, C, Link, LINK>;
-/// What holds a tree still.
+/// The guard of a tree's lock.
 pub(crate) type TreeLock<'a, C> = LockGuard<'a, C, (), { lock_order::FAMILY }>;
 
 /// The areas that may map the pages of those whose own family it is.
 #[doc(alias = "anon_vma")]
 pub struct Family<C: Cpu> {
-    /// Guards the tree of which this is the root; of any other family it is not taken.
+    /// Guards the tree if this is its root; otherwise it is not used.
     lock: Lock<C, (), { lock_order::FAMILY }>,
-    /// The top of the tree; none while the family is in no use.
+    /// The root of the tree; none while the family is unused.
     root: HandleCell<FAMILY>,
-    /// The family above; a root is its own.
+    /// The family above; of a root, itself.
     parent: HandleCell<FAMILY>,
     /// The first area whose own family this is.
     member: HandleCell<AREA>,
@@ -144,8 +144,8 @@ impl<C: Cpu> Family<C> {
         }
     }
 
-    /// The family whose lock guards this one; none if this one is in no use. To be asked again
-    /// under that lock by whoever is not in the family.
+    /// The family whose lock guards this one; none if this one is unused. A caller that is not in
+    /// the family must recheck it under that lock.
     #[inline(always)]
     pub(crate) fn root(&self) -> Option<FamilyHandle> {
         self.root.get()
@@ -185,7 +185,8 @@ impl<C: Cpu> Family<C> {
         links: &'a Links<'m, C>,
     ) -> impl Iterator<Item = &'m Area> + use<'a, 'm, C> {
         let mut member = self.member.get();
-        // Most walks end among the members: where the links begin is read when they are due.
+        // Most walks end among the members, so the head of the links is read only when it is
+        // needed.
         let mut link = &self.link;
         core::iter::from_fn(move || {
             if let Some(handle) = member {

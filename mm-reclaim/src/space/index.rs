@@ -1,15 +1,14 @@
 //! The areas of one address space in the order of their addresses.
 //!
-//! A red-black tree ([`super::tree`]), with two things remembered: which area was found last,
-//! and where the search for a hole may begin. Mapping allocates nothing here: links live in the
-//! areas.
+//! A red-black tree ([`super::tree`]), with two caches: the area found last, and where the search
+//! for a hole may begin. Mapping allocates nothing here: links live in the areas.
 //!
-//! Lock: the area lock. Those who share it may look up addresses, and remember for each other
-//! which area was found last: one word, of an area that stays while the lock is held.
+//! Lock: the area lock. Shared holders may look up addresses, and update the area found last: one
+//! word, naming an area that stays while the lock is held.
 //!
-//! **Holes.** They are searched from the top downwards. Above `hole_top` every hole has at
-//! most `skipped` pages, so that a search for more begins there. Unmapping lifts `hole_top`
-//! over the hole that it makes. (This is how Linux searched before it had a tree of gaps.)
+//! **Holes** are searched from the top downwards. Above `hole_top` every hole has at most
+//! `skipped` pages, so that a search for more begins there. Unmapping raises `hole_top` above the
+//! hole that it makes. (This is how Linux searched before it had a tree of gaps.)
 
 use core::ops::Range;
 
@@ -31,14 +30,14 @@ pub(crate) struct AreaIndex<'m> {
     len: u32,
     /// The area that was found last; none if it is gone. Its bounds are read where it is used.
     last: HandleCell<AREA>,
-    /// Above this, holes are small.
+    /// Above this, holes have at most `skipped` pages.
     hole_top: Vpn,
     /// The most pages of a hole above `hole_top`.
     skipped: u32,
 }
 
 impl<'m> AreaIndex<'m> {
-    /// No areas; those to come lie in `window`.
+    /// An empty index, for areas in `window`.
     pub(crate) fn new(window: Window<'m>) -> Self {
         let links = AreaLinks { window };
         let tree = AreaTree::new(links);
@@ -85,7 +84,7 @@ impl<'m> AreaIndex<'m> {
         self.tree.upper_bound(Bound::Excluded(&vpn)).clone_pointer()
     }
 
-    /// The area that contains `vpn`, and what it looks like.
+    /// The area that contains `vpn`, and its fields.
     #[inline]
     pub(crate) fn find(&self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
         self.find_area(vpn).map(|area| (area, area.view()))
@@ -127,8 +126,8 @@ impl<'m> AreaIndex<'m> {
         at >= range.end
     }
 
-    /// What lies free around `range`: from the end of the area below it to the start of the
-    /// one above it. For a range that no area overlaps.
+    /// The free range around `range`: from the end of the area below it to the start of the one
+    /// above it. For a range that no area overlaps.
     pub(crate) fn free_around(&self, range: Range<Vpn>) -> Range<Vpn> {
         let start = self.below(range.start).map_or(Vpn(0), Area::end);
         let end = self.from(range.end).next().map_or(USER_END, Area::start);

@@ -1,7 +1,7 @@
 //! Address spaces: areas, translation tables, and what a process costs.
 //!
 //! Data: an [`AddressSpace`] owns its tree of areas, its tables and its counters. It lives in
-//! a pool (`page/pool.rs`), and the directory leads from its name, a [`SpaceId`], to it.
+//! a pool (`page/pool.rs`), and the directory maps its name, a [`SpaceId`], to it.
 //!
 //! Locks, outermost first: the area lock (sleeping; faults hold it across I/O and
 //! reclaim), the lock of a tree of families, the page-table lock (spin). An rmap walk comes
@@ -56,9 +56,9 @@ pub(crate) type SpaceHandle = Handle<SPACE>;
 /// Every address space of a machine.
 pub(crate) type SpacePool<'m, C, T> = Pool<'m, C, AddressSpace<'m, C, T>, SPACE>;
 
-/// The first page that user mode may map: a null pointer with an offset faults.
+/// The first page that user mode may map: a null pointer with a small offset faults.
 pub const USER_START: Vpn = Vpn(16);
-/// The page behind the last: 39 bits of address.
+/// The first page beyond user memory: 39 bits of address.
 pub const USER_END: Vpn = Vpn(1 << 27);
 /// Where the search for a free range begins; it goes downwards.
 pub const MMAP_TOP: Vpn = Vpn((1 << 27) - (1 << 15));
@@ -70,8 +70,8 @@ pub enum SpaceError {
     NoSuchSpace,
     /// No memory for tables, spaces, areas, families or links.
     NoMemory,
-    /// The space has as many areas as one may have ([`MAX_MAP_COUNT`]), or the machine as
-    /// many spaces as its directory holds.
+    /// The space has the maximum number of areas ([`MAX_MAP_COUNT`]), or the machine the maximum
+    /// number of spaces.
     TableFull,
     /// Part of the range is locked into memory, where the advice must not be followed.
     Locked {
@@ -82,26 +82,26 @@ pub enum SpaceError {
     BadRange {
         /// The first page of the range.
         start: Vpn,
-        /// The page behind its last.
+        /// The page after its last.
         end: Vpn,
     },
-    /// No hole is large enough for so many pages.
+    /// No hole is large enough.
     NoHole {
-        /// Pages asked for.
+        /// Pages requested.
         pages: u32,
     },
-    /// A page has as many mappings as its descriptor can count.
+    /// A page has the maximum number of mappings.
     TooManyMappings,
-    /// The caller was killed meanwhile.
+    /// The caller was killed.
     Killed,
 }
 
 /// One address space.
 #[doc(alias = "mm_struct")]
 pub struct AddressSpace<'m, C: Cpu, T: PageTables> {
-    /// The areas, behind the area lock.
+    /// The areas, guarded by the area lock.
     pub(crate) areas: SleepLock<AreaIndex<'m>>,
-    /// The tables, behind the page-table lock; `None` while the space is in no use.
+    /// The tables, guarded by the page-table lock; `None` while the space is unused.
     pub(crate) tables: Lock<C, Option<T>, TABLES>,
     /// Pages mapped.
     pub(crate) resident: AtomicU32,
@@ -112,21 +112,21 @@ pub struct AddressSpace<'m, C: Cpu, T: PageTables> {
     /// Faults by how they ended; changed under the page-table lock.
     pub(crate) min_faults: AtomicU64,
     pub(crate) maj_faults: AtomicU64,
-    /// Faults that found what read-ahead had brought.
+    /// Faults that found a page that was read ahead.
     pub(crate) ra_hits: AtomicU64,
     /// A process uses it; the killer considers it.
     pub(crate) live: AtomicBool,
-    /// Its process is on its way out: memory is about to come.
+    /// Its process is exiting: its memory is about to be freed.
     pub(crate) dying: AtomicBool,
-    /// Its process was killed for want of memory, and the reaper is to empty it.
+    /// Its process was killed by the out-of-memory killer, and the reaper is to empty it.
     pub(crate) victim: AtomicBool,
-    /// The reaper has emptied it: there is no more to be had from it.
+    /// The reaper has emptied it: no more memory can be freed from it.
     pub(crate) reaped: AtomicBool,
     /// What is added to its badness, in thousandths of all memory (two's complement).
     pub(crate) oom_score_adj: AtomicU16,
 }
 
-/// What an address space costs and has done.
+/// The counters of an address space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SpaceStat {
     /// Pages mapped.
@@ -142,7 +142,7 @@ pub struct SpaceStat {
 }
 
 impl<'m, C: Cpu, T: PageTables> AddressSpace<'m, C, T> {
-    /// A space in no use, whose areas will lie in `window`.
+    /// An unused space, whose areas will lie in `window`.
     pub(crate) fn blank(window: Window<'m>) -> Self {
         Self {
             areas: SleepLock::new(AreaIndex::new(window)),
@@ -161,7 +161,7 @@ impl<'m, C: Cpu, T: PageTables> AddressSpace<'m, C, T> {
         }
     }
 
-    /// Forgets the counters of the space that had this place before.
+    /// Resets the counters of the space that had this place before.
     pub(crate) fn reset(&self) {
         for counter in [&self.resident, &self.swapped, &self.table_frames] {
             counter.store(0, Ordering::Relaxed);
@@ -175,19 +175,19 @@ impl<'m, C: Cpu, T: PageTables> AddressSpace<'m, C, T> {
         self.oom_score_adj.store(0, Ordering::Relaxed);
     }
 
-    /// Pages were mapped or unmapped. Under the page-table lock, so a plain addition does.
+    /// Counts mapped or unmapped pages. Under the page-table lock, so a plain addition is enough.
     #[inline(always)]
     pub(crate) fn add_resident(&self, delta: i32) {
         add(&self.resident, delta);
     }
 
-    /// Swap entries came or went; likewise.
+    /// Counts new or removed swap entries, under the page-table lock.
     #[inline(always)]
     pub(crate) fn add_swapped(&self, delta: i32) {
         add(&self.swapped, delta);
     }
 
-    /// For operations under the area lock: the reaper has emptied the space of a victim.
+    /// For operations under the area lock: fails if the reaper has emptied the space.
     ///
     /// # Errors
     /// [`SpaceError::Killed`].

@@ -1,15 +1,14 @@
-//! Every address space of the machine: the tables that areas, families, links and spaces lie
-//! in, and the way from a name to its space.
+//! Every address space of the machine: the pools of areas, families, links and spaces, and the
+//! lookup of a space by name.
 //!
-//! A space is named by a [`SpaceId`], which the directory turns into the space. The name of a
-//! space that is gone finds none, whoever has the place now. A call about a space relies on its
-//! owner: a space is not destroyed while a program or a call is at work in it. The killer, the
-//! reaper, `swapoff` and the statistics look at the spaces of others, which may go meanwhile:
-//! they hold the frame that the space lies in ([`HeldSpace`]), and ask again under a lock
-//! whether the name still is its name.
+//! A space is named by a [`SpaceId`], which the directory turns into the space. The name of a space
+//! that is gone finds none, even if the place is reused. A call about a space relies on its owner:
+//! a space is not destroyed while a program or a call uses it. The killer, the reaper, `swapoff`
+//! and the statistics look at the spaces of others, which may be destroyed concurrently: they hold
+//! the frame that the space lies in ([`HeldSpace`]), and recheck the name under a lock.
 //!
-//! Nothing here allocates: whoever needs an object and finds none brings a frame
-//! (`mmap`, `fault`).
+//! Nothing here allocates: a caller that needs an object and finds none supplies a frame (`mmap`,
+//! `fault`).
 
 use super::{
     AddressSpace, Area, Areas, Directory, Families, Links, Loose, SpaceError, SpaceId, SpacePool,
@@ -40,8 +39,8 @@ pub(crate) struct Spaces<'m, E: Env> {
     pub(super) zero_page: AtomicU32,
 }
 
-/// Somebody's address space, whose frame is held: it may be destroyed meanwhile, and even be
-/// another space, but it stays a space.
+/// An address space whose frame is held: it may be destroyed concurrently, or even become another
+/// space, but the object stays valid.
 pub(crate) struct HeldSpace<'a, 'm, E: Env> {
     spaces: &'a Spaces<'m, E>,
     pub(crate) id: SpaceId,
@@ -51,8 +50,8 @@ pub(crate) struct HeldSpace<'a, 'm, E: Env> {
 }
 
 impl<E: Env> HeldSpace<'_, '_, E> {
-    /// Whether the space still has its name. Under its page-table lock the answer stays true
-    /// while the lock is held and there are tables.
+    /// Whether the space still has its name. Under its page-table lock the answer stays valid while
+    /// the lock is held and there are tables.
     pub(crate) fn is_current(&self) -> bool {
         let handle = self.spaces.directory.find(self.id);
         handle == Some(self.spaces.pool.handle_of(self.space))
@@ -68,7 +67,7 @@ impl<E: Env> Drop for HeldSpace<'_, '_, E> {
 }
 
 impl<'m, E: Env> Spaces<'m, E> {
-    /// No space yet; as many as `places` can have names.
+    /// No space yet; there can be as many as `places`.
     pub(crate) fn new(lru: &'m Lru<'m, E>, places: &'m [AtomicU64]) -> Self {
         let map = lru.zones.map;
         let window = Window::new(lru.zones.env.frames().linear_map(map.base()));
@@ -102,7 +101,7 @@ impl<'m, E: Env> Spaces<'m, E> {
         self.pool.at(area.space().expect("an area of a space"))
     }
 
-    /// The address space of that name, which may be anybody's.
+    /// The address space of that name, which the caller need not own.
     pub(crate) fn hold(&self, id: SpaceId) -> Option<HeldSpace<'_, 'm, E>> {
         let handle = self.directory.find(id)?;
         let frame = match self.pool.hold(handle) {
@@ -122,13 +121,13 @@ impl<'m, E: Env> Spaces<'m, E> {
         self.directory.iter().filter_map(|id| self.hold(id))
     }
 
-    /// The sum of a figure over the spaces that are in use.
+    /// The sum of a value over the spaces in use.
     pub(crate) fn of_live(&self, figure: impl Fn(&SpaceOf<'m, E>) -> u64) -> u64 {
         let live = self.iter().filter(|held| held.space.live.load(Ordering::Acquire));
         live.map(|held| figure(held.space)).sum()
     }
 
-    /// What the space costs and has done; of one that does not exist, nothing.
+    /// The space's counters; zeroes if it does not exist.
     pub(crate) fn stat(&self, id: SpaceId) -> SpaceStat {
         self.find(id).map(AddressSpace::stat).unwrap_or_default()
     }
@@ -142,9 +141,9 @@ impl<'m, E: Env> Spaces<'m, E> {
         f(tables.as_mut().expect("a space that exists"))
     }
 
-    // ---- giving back ----
+    // ---- freeing ----
 
-    /// A pool does not need a frame any more.
+    /// Puts a frame that a pool no longer needs.
     #[inline]
     pub(crate) fn put_surplus(&self, surplus: Option<PageRef<'m>>) {
         if let Some(page) = surplus {
@@ -152,8 +151,7 @@ impl<'m, E: Env> Spaces<'m, E> {
         }
     }
 
-    /// Gives back the frames that the tables of areas, families, links and spaces keep for the
-    /// next object: at most one each.
+    /// Frees the spare frames of the pools of areas, families, links and spaces: at most one each.
     pub(crate) fn trim(&self) {
         self.put_surplus(self.areas.trim());
         self.put_surplus(self.families.trim());
@@ -161,16 +159,16 @@ impl<'m, E: Env> Spaces<'m, E> {
         self.put_surplus(self.pool.trim());
     }
 
-    /// Gives back objects that are in no tree of families.
+    /// Frees objects that are in no tree of families.
     pub(crate) fn give_loose(&self, loose: Loose) {
         self.trees().give(loose, |surplus| self.put_surplus(surplus));
     }
 
-    /// Takes an area, which is in no index any more, out of its families and gives it back.
+    /// Removes an area, which is in no index any more, from its families and frees it.
     pub(crate) fn retire_area(&self, area: &'m Area) {
         if let Some(tree) = self.tree_of(area) {
             let loose = tree.leave(area);
-            // The lock goes before its family may go.
+            // Unlock before the family that has the lock may be freed.
             drop(tree);
             self.give_loose(loose);
         }

@@ -1,12 +1,11 @@
 //! The areas of one address space as a red-black tree by their start, linked by handle.
 //!
 //! `intrusive_collections::RBTree` with a compact link: parent and children are 32-bit
-//! handles, and live in the areas. Who may touch the tree is decided by the area lock of the
-//! address space, which owns it.
+//! handles, and live in the areas. The area lock of the address space that owns the tree guards it.
 //!
-//! All unsafe code about the tree is here. It leans on this: an area is in use, and its chunk
-//! therefore stays, from before it is inserted until after it is removed; and every link is
-//! the handle of an inserted area, because nothing else writes the link fields.
+//! All unsafe code about the tree is here. It relies on this: an area is in use, and its chunk
+//! therefore not freed, from before it is inserted until after it is removed; and every link is the
+//! handle of an inserted area, because nothing else writes the link fields.
 
 #![allow(unsafe_code, reason = "the intrusive tree's adapter traits are unsafe to implement")]
 
@@ -66,8 +65,7 @@ unsafe impl LinkOps for AreaLinks<'_> {
     }
 }
 
-// SAFETY: what was stored is what is loaded: only the tree writes these fields, under the
-// area lock.
+// SAFETY: what is stored is what is loaded: only the tree writes these fields, under the area lock.
 unsafe impl RBTreeOps for AreaLinks<'_> {
     #[inline(always)]
     unsafe fn left(&self, link: Link) -> Option<Link> {
@@ -165,7 +163,7 @@ impl<'a> KeyAdapter<'a> for AreaLinks<'_> {
     }
 }
 
-/// Takes an area, which is in this very tree, out.
+/// Removes an area, which must be in this tree.
 pub(super) fn remove<'m>(tree: &mut AreaTree<'m>, area: &'m Area) {
     assert!(area.parent.load(Relaxed) != UNLINKED, "in no tree: {:?}", area.view());
     // SAFETY: the area is in a tree, and in this one by the callers' invariant: it is an area

@@ -1,21 +1,21 @@
-//! The zero page: what untouched anonymous memory reads as (BUDY-11).
+//! The zero page: what reads of untouched anonymous memory return (BUDY-11).
 //!
-//! One frame of zeroes for the whole machine. It is mapped without the right to write, and a
-//! mapping of it counts nowhere: no mapping count, no reference, no resident page, no slot. A
-//! store replaces it by a page of the program's own, by break-before-make. Whoever reads an
-//! entry therefore asks first whether it maps the zero page:
+//! One frame of zeroes for the whole machine. It is mapped read-only, and a mapping of it is
+//! counted nowhere: no mapping count, no reference, no resident page, no slot. A store replaces it
+//! by a private page, by break-before-make. Code that reads an entry therefore checks first whether
+//! it maps the zero page:
 //!
-//! | who | what it does with it |
+//! | code | what it does with it |
 //! | --- | --- |
 //! | a store (`fault/mod.rs`) | replaces it |
-//! | `rmap/zap.rs` | empties the entry, lets no page go |
+//! | `rmap/zap.rs` | clears the entry, drops no page |
 //! | `mmap/fork.rs` | copies the entry |
-//! | `MADV_PAGEOUT`, `MADV_COLD` (`mmap/madvise.rs`) | pass it over |
-//! | `mmap/mlock.rs` | replaces it: what is locked does not fault any more |
-//! | `validate` | the entry counts nothing |
+//! | `MADV_PAGEOUT`, `MADV_COLD` (`mmap/madvise.rs`) | skip it |
+//! | `mmap/mlock.rs` | replaces it: locked memory must not fault any more |
+//! | `validate` | the entry is not counted |
 //!
-//! An area that is locked into memory never maps it. The frame is taken when the first address
-//! space is made, and stays; the killer, `swapoff` and reclaim never meet it, since nothing
+//! An area that is locked into memory never maps it. The frame is allocated when the first address
+//! space is made, and never freed; the killer, `swapoff` and reclaim never find it, since nothing
 //! leads from the page to its mappings.
 //!
 //! Counterpart in Linux: `my_zero_pfn`, `do_anonymous_page`.
@@ -40,13 +40,13 @@ impl<'m, E: Env> Spaces<'m, E> {
         pfn == self.zero_pfn()
     }
 
-    /// Whether the zero page is there already.
+    /// Whether the zero page exists already.
     pub(crate) fn has_zero_page(&self) -> bool {
-        // Acquire pairs with the Release below: whoever finds the frame finds it zeroed.
+        // Acquire pairs with the Release below: the frame is seen zeroed.
         self.zero_page.load(Ordering::Acquire) != NO_ZERO_PAGE
     }
 
-    /// Makes a zeroed frame the zero page, with its reference. If another was quicker, the
+    /// Makes a zeroed frame the zero page, with its reference. If there is one already, the
     /// reference is put.
     pub(crate) fn enter_zero_page(&self, pfn: Pfn, page: PageRef<'m>) {
         let swap = self.zero_page.compare_exchange(

@@ -14,7 +14,7 @@ use crate::cache::{Busy, NotEntered, Store};
 use crate::env::{BlockDevice, Env};
 use crate::page::{FrozenPage, LockedPage, NewPage, Page, PageFlags, PageLock, PageRef};
 
-/// Whether a page is read before anybody asks for it.
+/// Whether a page is read before it is needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ahead {
     /// A fault waits for it.
@@ -44,8 +44,8 @@ impl<E: Env> Store for Swap<'_, E> {
 }
 
 impl<'m, E: Env> Swap<'m, E> {
-    /// Gives an anonymous page a slot and enters it into the cache; it is dirty from then
-    /// on. False if no slot is free. The caller keeps count of the pages in the cache.
+    /// Gives an anonymous page a slot and adds it to the cache; it is dirty from then on. False if
+    /// no slot is free. The caller counts the pages in the cache.
     pub(crate) fn add_to_swap(&self, lock: &PageLock<'m>) -> bool {
         let page = lock.page();
         let Some(entry) = self.allocate_slot(self.map.pfn(page), page.memcg()) else {
@@ -57,8 +57,8 @@ impl<'m, E: Env> Swap<'m, E> {
         true
     }
 
-    /// Takes a page out of the cache; its contents are nowhere else from now on. The
-    /// caller holds the page lock and a reference, and the page is not under write-back.
+    /// Removes a page from the cache; the page is then the only copy of its contents. The caller
+    /// holds the page lock and a reference, and the page is not under write-back.
     pub(crate) fn delete_from_swap_cache(&self, lock: &PageLock<'m>) {
         lock.page().set_dirty();
         self.remove(lock);
@@ -71,17 +71,17 @@ impl<'m, E: Env> Swap<'m, E> {
         self.cache.remove(self, entry, lock);
     }
 
-    /// A page whose contents never came leaves the cache; its slot still has them, perhaps.
+    /// Removes a page whose read failed from the cache; its slot may still have the contents.
     #[cold]
     pub(crate) fn forget_failed_read(&self, lock: &PageLock<'m>) {
         self.remove(lock);
     }
 
-    /// Takes a clean page out for good, as [`Cache::freeze_and_remove`] does. The caller keeps
-    /// count of the pages in the cache.
+    /// Evicts a clean page, as [`Cache::freeze_and_remove`] does. The caller counts the pages in
+    /// the cache.
     ///
     /// # Errors
-    /// The page comes back, with the reason.
+    /// Returns the page, with the reason.
     ///
     /// [`Cache::freeze_and_remove`]: crate::cache::Cache::freeze_and_remove
     #[doc(alias = "__remove_mapping")]
@@ -94,10 +94,10 @@ impl<'m, E: Env> Swap<'m, E> {
         self.cache.freeze_and_remove(self, entry, page)
     }
 
-    /// Enters a fresh page for a stored slot and starts reading it.
+    /// Adds a fresh page for a stored slot and starts reading it.
     ///
     /// # Errors
-    /// Another page was quicker or the slot is gone; the fresh page is freed then.
+    /// Another page was added first or the slot is gone; the fresh page is freed then.
     #[doc(alias = "__read_swap_cache_async")]
     #[inline]
     pub(crate) fn read_into(
@@ -117,7 +117,7 @@ impl<'m, E: Env> Swap<'m, E> {
         Ok(held)
     }
 
-    /// Gives the slot of a page back if no page-table entry names it (`try_to_free_swap`).
+    /// Frees the slot of a page if no page-table entry names it (`try_to_free_swap`).
     pub(crate) fn try_to_free_swap(&self, lock: &PageLock<'m>) -> bool {
         let page = lock.page();
         let flags = page.flags();
@@ -144,18 +144,18 @@ impl<'m, E: Env> Swap<'m, E> {
         self.device(entry).add_use(entry.slot())
     }
 
-    /// Writing to the slot of a page in the cache has failed.
+    /// Whether writing to the slot of a page in the cache has failed.
     pub(crate) fn is_slot_broken(&self, page: &Page) -> bool {
         self.has_write_failed(SwapEntry::from_raw(page.private()))
     }
 
-    /// Writing to a slot has failed, be it in use still or retired since.
+    /// Whether writing to a slot has failed, whether it is still in use or retired since.
     pub(crate) fn has_write_failed(&self, entry: SwapEntry) -> bool {
         let state = self.device(entry).state(entry.slot());
         state.broken || state.held == Held::Bad
     }
 
-    /// One page-table entry less names `entry`; what the slot was before.
+    /// One page-table entry less names `entry`; returns the slot's former state.
     #[doc(alias = "swap_free")]
     #[inline]
     pub(crate) fn free(&self, entry: SwapEntry) -> SlotState {
@@ -163,8 +163,8 @@ impl<'m, E: Env> Swap<'m, E> {
         device.put_use(entry.slot(), || self.discard(device, entry))
     }
 
-    /// One page-table entry less names `entry`, and will not name it again
-    /// (`free_swap_and_cache`): a page that waits in the cache for nobody leaves it.
+    /// One page-table entry less names `entry` (`free_swap_and_cache`): a page in the cache without
+    /// other users is removed.
     pub(crate) fn free_swap_and_cache(&self, entry: SwapEntry) {
         self.free(entry);
         let state = self.device(entry).state(entry.slot());
@@ -177,9 +177,9 @@ impl<'m, E: Env> Swap<'m, E> {
         }
     }
 
-    /// Takes a page, to which the caller has a reference, out of the cache if no page-table
-    /// entry leads to it: its slot need not wait until reclaim comes by. One that is locked
-    /// is left to whoever has the lock.
+    /// Removes a page, to which the caller holds a reference, from the cache if no page-table entry
+    /// leads to it, so that its slot is freed before reclaim finds it. A locked page is left to the
+    /// holder of the lock.
     pub(crate) fn drop_unwanted(&self, page: &'m Page) {
         if page.is_mapped() || !page.has(PageFlags::SWAPCACHE) {
             return;

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-/// Devices that can be in use at once. The eighth position of an entry is kept free for entries
-/// that are none of swap's: those of pages on the move.
+/// Devices that can be in use at once. The eighth position is reserved for entries that are not
+/// swap's: migration entries.
 pub const MAX_SWAP_DEVICES: usize = 7;
 const SLOT_BITS: u32 = 29;
 /// Slots that a device can have (2 TiB).
@@ -42,8 +42,8 @@ impl SwapEntry {
     }
 }
 
-/// What a page-table entry that is not present means. Whoever meets one decodes it, so that a new
-/// meaning is a new arm wherever it matters.
+/// What a page-table entry that is not present means. All code that reads one decodes it, so that a
+/// new meaning needs a new match arm wherever it matters.
 #[doc(alias = "softleaf")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotPresent {

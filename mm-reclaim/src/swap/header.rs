@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | 1024 | version, 1 |
 //! | 1028 | the last page of the device |
-//! | 1032 | how many bad pages are listed |
+//! | 1032 | the number of bad pages listed |
 //! | 1036 | UUID and label, 32 bytes |
 //! | 1536 | the bad pages |
 //! | 4086 | `SWAPSPACE2` |
@@ -29,7 +29,7 @@ pub enum HeaderError {
     BadMagic([u8; 10]),
     /// The version is not 1.
     BadVersion(u32),
-    /// The last page is 0 or behind the end of the device.
+    /// The last page is 0 or beyond the end of the device.
     BadLastPage {
         /// What the header says.
         last: u32,
@@ -124,7 +124,7 @@ mod tests {
         assert!(header.bad_pages().eq([7, 9]));
     }
 
-    /// SWAP-01: every way of being wrong is named with its evidence.
+    /// SWAP-01: each kind of error is reported with the value that shows it.
     #[test]
     fn a_wrong_header_is_refused_with_its_reason() {
         let zeroes = [0; PAGE_SIZE];

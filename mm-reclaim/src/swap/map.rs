@@ -11,14 +11,14 @@
 //!                          stored or shadow
 //! ```
 //!
-//! A slot that is vacated is discarded before it can be handed out again: discarding it
-//! later would destroy what its next user has written.
+//! A vacated slot is discarded before it can be allocated again: discarding it later would destroy
+//! what its next user has written.
 //!
 //! A slot whose block failed is broken: once vacated it is bad and never free again.
 //! A cached slot with count 0 is a page about to be written whose mappings are still to be
-//! replaced, or one whose last user is gone; either way its page decides what becomes of
-//! it. Free slots are handed out in runs: each device works through a cluster of
-//! [`CLUSTER`] slots, so that a batch of pages lands in neighbouring blocks.
+//! replaced, or one whose last user is gone; either way its page decides when it is freed. Free
+//! slots are allocated in runs: each device works through a cluster of [`CLUSTER`] slots, so that a
+//! batch of pages lands in neighbouring blocks.
 
 mod drain;
 
@@ -48,7 +48,7 @@ const VALUE_SHIFT: u32 = 32;
 #[repr(transparent)]
 pub struct Slot(AtomicU64);
 
-/// What a slot holds beside its use count.
+/// What a slot holds apart from its use count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Held {
     /// Nothing: free if the count is 0, else a stored page.
@@ -61,14 +61,14 @@ pub enum Held {
     Bad,
 }
 
-/// A slot's word, taken apart.
+/// A slot's word, decoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SlotState {
     /// Page-table entries that name the slot.
     pub uses: u32,
     /// The memory control group that is charged.
     pub memcg: u16,
-    /// Writing the block failed: it is not to be used again.
+    /// Writing the block failed: it must not be used again.
     pub broken: bool,
     /// The rest.
     pub held: Held,
@@ -104,30 +104,30 @@ impl SlotState {
         Self { uses: (word & COUNT_MASK) as u32, memcg, broken: word & BROKEN != 0, held }
     }
 
-    /// Nobody names the slot and nothing is in it any more. It cannot be handed out yet:
-    /// its block is still to be discarded, unless it is broken and stays as it is.
+    /// No entry names the slot and nothing is in it. It cannot be allocated yet: its block is still
+    /// to be discarded, unless it is broken.
     const fn is_vacated(self) -> bool {
         self.uses == 0 && matches!(self.held, Held::Bad)
     }
 
-    /// A page-table entry names the slot, or a page is cached in it.
+    /// Whether a page-table entry names the slot, or a page is cached in it.
     pub const fn is_in_use(self) -> bool {
         self.uses > 0 || matches!(self.held, Held::Page(_))
     }
 
-    /// One use less makes the slot free.
+    /// Whether dropping one use frees the slot.
     pub const fn is_freed_by_put(self) -> bool {
         self.uses == 1 && !self.broken && !matches!(self.held, Held::Page(_))
     }
 
-    /// A slot that nobody names and nothing is in.
+    /// Whether no entry names the slot and nothing is in it.
     pub const fn is_free(self) -> bool {
         self.encode() == 0
     }
 }
 
 struct Search {
-    /// Where the next look for a free slot begins.
+    /// Where the next search for a free slot begins.
     next: u32,
 }
 
@@ -208,7 +208,7 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         self.slots[slot as usize].0.load(Ordering::Acquire)
     }
 
-    /// Puts `new` in the place of `word`, if that is what still is there.
+    /// Replaces `word` by `new`, if the slot is unchanged.
     #[inline(always)]
     fn swap_word(&self, slot: u32, word: u64, new: u64) -> bool {
         // AcqRel, as in `update`.
@@ -233,7 +233,7 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         (0..self.slots.len() as u32).map(|i| (i, self.state(i)))
     }
 
-    /// Takes a free slot for the page in `frame`, which enters the swap cache with it.
+    /// Allocates a free slot for the page in `frame`, which enters the swap cache with it.
     #[inline]
     pub(crate) fn allocate(&self, frame: Pfn, memcg: u16) -> Option<u32> {
         if self.free() == 0 {
@@ -280,7 +280,7 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
             })
     }
 
-    /// Changes a slot by a pure transition, atomically; `None` refuses.
+    /// Changes a slot by a pure transition, atomically, unless it returns `None`.
     fn update(
         &self,
         slot: u32,
@@ -294,8 +294,8 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
             .map_err(SlotState::decode)
     }
 
-    /// Ends a transition: a vacated slot is discarded and only then free for the next
-    /// user, unless its block is broken. True if it became free.
+    /// Ends a transition: a vacated slot is discarded and only then free for reuse, unless its
+    /// block is broken. True if it became free.
     fn settle(&self, slot: u32, was: SlotState, now: SlotState, discard: impl FnOnce()) -> bool {
         let freed = now.is_vacated() && !was.broken;
         if freed {
@@ -318,11 +318,12 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         self.update(slot, up).is_ok()
     }
 
-    /// One page-table entry less; what the slot was before. If that was all, it is free now,
-    /// after `discard`.
+    /// One page-table entry less; returns the slot's former state. If it was the last use, the slot
+    /// is free now, after `discard`.
     #[inline]
     pub(crate) fn put_use(&self, slot: u32, discard: impl FnOnce()) -> SlotState {
-        // Mostly a page of the cache has one use less: only the count changes, in the low bits.
+        // The common case is one use less of a cached page: only the count changes, in the low
+        // bits.
         let word = self.word(slot);
         if kind_of(word) == PAGE_KIND
             && word & COUNT_MASK > 0
@@ -345,21 +346,21 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
             }
         };
         let was = self.update(slot, |s| Some(after(s))).unwrap_or(SlotState::FREE);
-        // A page in the cache decides what becomes of its slot.
+        // A page in the cache keeps its slot.
         if !matches!(was.held, Held::Page(_)) {
             self.settle(slot, was, after(was), discard);
         }
         was
     }
 
-    /// Enters the page in `frame` into the swap cache of a stored slot; the shadow that
-    /// was there, if any.
+    /// Adds the page in `frame` to the swap cache of a stored slot; returns the shadow that was
+    /// there, if any.
     ///
     /// # Errors
     /// The state, if the slot is not a stored one.
     #[inline]
     pub(crate) fn cache(&self, slot: u32, frame: Pfn) -> Result<Option<u32>, SlotState> {
-        // Mostly the slot is as it was looked at: the frame takes the shadow's place.
+        // The common case is an unchanged slot: the frame takes the shadow's place.
         let word = self.word(slot);
         let rest = word & !(3 << KIND_SHIFT) & ((1 << VALUE_SHIFT) - 1);
         let new = rest | PAGE_KIND << KIND_SHIFT | u64::from(frame.0) << VALUE_SHIFT;
@@ -384,8 +385,8 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         })
     }
 
-    /// Takes the page in `frame` out of the swap cache, leaving `shadow` if the slot is
-    /// still used; true if the slot became free, after `discard`.
+    /// Removes the page in `frame` from the swap cache, leaving `shadow` if the slot is still used;
+    /// true if the slot became free, after `discard`.
     pub(crate) fn uncache(
         &self,
         slot: u32,
@@ -404,12 +405,12 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         was.is_ok_and(|s| self.settle(slot, s, after(s), discard))
     }
 
-    /// Writing the slot's block failed: once vacated it is never handed out again.
+    /// Writing the slot's block failed: once vacated it is never allocated again.
     pub(crate) fn mark_broken(&self, slot: u32) {
         let _ = self.update(slot, |s| Some(SlotState { broken: true, ..s }));
     }
 
-    /// Overwrites a slot behind everybody's back, for tests of `validate()`.
+    /// Overwrites a slot, for tests of `validate()`.
     #[doc(hidden)]
     pub fn corrupt(&self, slot: u32, state: SlotState) {
         self.slots[slot as usize].0.store(state.encode(), Ordering::Relaxed);

@@ -51,7 +51,7 @@ pub(crate) struct Swap<'m, E: Env> {
     devices: [Once<SwapDevice<'m, E::Cpu>>; MAX_SWAP_DEVICES],
     /// Positions that are taken.
     count: AtomicU32,
-    /// Where the round among equal priorities goes on.
+    /// The next position in the round-robin among equal priorities.
     turn: AtomicU32,
     /// Pages of a read-ahead cluster, as a power of two; 0 switches it off.
     page_cluster: AtomicU8,
@@ -78,8 +78,7 @@ impl<'m, E: Env> Swap<'m, E> {
         }
     }
 
-    /// Pages that a swap-in reads around the one it needs, as a power of two; 0 for just the
-    /// one.
+    /// Pages that a swap-in reads around the one it needs, as a power of two; 0 for just that one.
     pub(crate) fn page_cluster(&self) -> u8 {
         self.page_cluster.load(Ordering::Relaxed)
     }

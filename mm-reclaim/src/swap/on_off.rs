@@ -1,7 +1,7 @@
 //! Taking swap devices into use (`swapon`).
 //!
-//! Counterpart in Linux: `sys_swapon`. The way back, `swapoff`, brings pages in by faults and
-//! so stands above them: [`crate::fault`].
+//! Counterpart in Linux: `sys_swapon`. The reverse, `swapoff`, reads pages in like a fault and so
+//! is in a layer above: [`crate::fault`].
 
 use core::mem::MaybeUninit;
 
@@ -17,11 +17,11 @@ use crate::env::Env;
 /// Why a device was not taken into use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SwapOnError {
-    /// Its header is not that of a swap area.
+    /// Its header is not valid.
     Header(HeaderError),
     /// Reading the header failed.
     Read,
-    /// As many devices as there can be are in use.
+    /// The maximum number of devices is in use.
     TooManyDevices,
     /// The device is in use, or was: `Mm::swapon_again` takes it into use again.
     Known,

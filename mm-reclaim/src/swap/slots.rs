@@ -17,7 +17,7 @@ impl<'m, E: Env> Swap<'m, E> {
         self.devices[entry.device()].get().expect("an entry of a device in use")
     }
 
-    /// Swap slots in all and those that are free, of the devices that hand them out.
+    /// All and free swap slots of the devices that are on.
     pub fn pages(&self) -> (u32, u32) {
         let on = self.devices().filter(|(_, d)| d.is_on());
         on.fold((0, 0), |(t, f), (_, d)| (t + d.usable(), f + d.free()))
@@ -34,7 +34,7 @@ impl<'m, E: Env> Swap<'m, E> {
         self.devices[0].get().is_some_and(has_free)
     }
 
-    /// Whether more than half of swap is used, so that slots are given back early.
+    /// Whether more than half of swap is used, so that slots are freed early.
     #[doc(alias = "vm_swap_full")]
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
@@ -45,7 +45,7 @@ impl<'m, E: Env> Swap<'m, E> {
         self.devices[0].get().is_some_and(|d| d.is_on() && d.free() < d.usable() / 2)
     }
 
-    /// A slot of the device with the highest priority that has one.
+    /// Allocates a slot of the device with the highest priority that has one.
     #[doc(alias = "get_swap_pages")]
     #[inline]
     pub(super) fn allocate_slot(&self, frame: Pfn, memcg: u16) -> Option<SwapEntry> {
@@ -67,7 +67,7 @@ impl<'m, E: Env> Swap<'m, E> {
         })
     }
 
-    /// Some device has more requests than it likes.
+    /// Whether any device is congested.
     pub(crate) fn is_any_congested(&self) -> bool {
         self.devices().any(|(_, d)| self.env.blocks().is_congested(d.id))
     }

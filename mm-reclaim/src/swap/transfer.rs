@@ -1,7 +1,8 @@
 //! Transfers of pages of the swap cache, and what their ends mean (SPL-20, SWAP-07).
 //!
-//! What they have in common with those of files is in [`crate::cache`]; here is what concerns
-//! slots: which block, which counter, and a page whose last user went while the device had it.
+//! What they have in common with those of files is in [`crate::cache`]; this module has what
+//! concerns slots: the block, the counters, and a page whose last user went away during the
+//! transfer.
 //!
 //! Counterpart in Linux: `mm/page_io.c`.
 
@@ -23,7 +24,7 @@ impl<'m, E: Env> Swap<'m, E> {
         self.events.count(VmEvent::PswpOut, 1);
     }
 
-    /// Starts reading a page of the cache; the end of the transfer gives the lock back.
+    /// Starts reading a page of the cache; the end of the transfer releases the lock.
     #[doc(alias = "swap_readpage")]
     pub(crate) fn readpage(&self, lock: PageLock<'m>) {
         let page = lock.page();
@@ -41,8 +42,8 @@ impl<'m, E: Env> Swap<'m, E> {
         }
     }
 
-    /// A transfer has ended. The caller has a reference: the cache's may go as soon as the page
-    /// is unlocked or written.
+    /// A transfer has ended. The caller holds a reference: the cache's may be dropped as soon as
+    /// the page is unlocked or written.
     #[inline]
     pub(crate) fn ended(&self, direction: Direction, page: &'m Page, ok: bool) {
         match direction {
@@ -59,7 +60,7 @@ impl<'m, E: Env> Swap<'m, E> {
         self.cache.end_read(page, ok);
     }
 
-    /// A write that failed leaves the page dirty and active, its slot never to be used again.
+    /// A failed write leaves the page dirty and active, and its slot is never used again.
     fn end_write(&self, page: &'m Page, ok: bool) {
         if !ok {
             self.write_failed(page);
@@ -67,15 +68,15 @@ impl<'m, E: Env> Swap<'m, E> {
         self.cache.end_write(page, ok);
     }
 
-    /// The last user of a page's slot may have gone while the device had the page.
+    /// Frees the slot of a page whose last user went away during the transfer.
     fn drop_if_last_user_went(&self, page: &'m Page) {
         if page.has(PageFlags::SWAPCACHE) && self.slot_uses(page) == 0 {
             self.drop_unwanted(page);
         }
     }
 
-    /// SWAP-07: the page stays, dirty and active. One that is off its list at the moment is
-    /// marked, and becomes active when it is put back.
+    /// SWAP-07: the page stays, dirty and active. If it is isolated at the moment, it is marked,
+    /// and becomes active when it is put back.
     #[cold]
     fn write_failed(&self, page: &'m Page) {
         let entry = SwapEntry::from_raw(page.private());

@@ -67,7 +67,7 @@ impl Display for Violation {
     }
 }
 
-/// A count that is kept is not what there is.
+/// The message for a stored count that differs from the real one.
 fn differ<N: Display>(
     f: &mut Formatter<'_>,
     whose: impl Debug,

@@ -1,4 +1,4 @@
-//! `validate()`: proves at a quiet moment that the books are right.
+//! `validate()`: checks at a quiet moment that all records are consistent.
 //!
 //! *Every page is somewhere*: free, on a list, mapped or cached, or owned by the kernel.
 //! The checks walk every descriptor, every list, every address space and every slot, and
@@ -6,9 +6,9 @@
 //! need a table of counts compares sums instead.
 //!
 //! A moment is quiet when no other task is inside the crate and no transfer is under way;
-//! [`Mm::is_quiet`](crate::Mm::is_quiet) sees most of what may be.
-//! The first violation found is returned; which one that is, is a matter of order, so a
-//! test that damages something expects a name, not a place in the order.
+//! [`Mm::is_quiet`](crate::Mm::is_quiet) detects most of that. The first violation found is
+//! returned; which one that is depends on the order of the checks, so a test that damages something
+//! expects a variant, not a position.
 
 mod message;
 mod pages;
@@ -34,7 +34,7 @@ pub enum Violation {
     BadFlags {
         /// The frame.
         pfn: Pfn,
-        /// What speaks against them.
+        /// Why they are invalid.
         why: &'static str,
     },
     /// A page is on one list while its flags name another, or none.
@@ -53,23 +53,23 @@ pub enum Violation {
         /// Pages on the list.
         linked: u32,
     },
-    /// The size kept beside a list is not the list's.
+    /// The stored size of a list is not the list's.
     ListSize {
         /// The list.
         list: LruList,
-        /// What is kept.
+        /// The stored count.
         kept: u32,
         /// Base pages on the list.
         counted: u32,
     },
-    /// A page is isolated, or counted as isolated, although nobody reclaims.
+    /// A page is isolated, or counted as isolated, although no task reclaims.
     LeakedIsolation {
         /// Pages flagged as isolated.
         flagged: u32,
         /// Pages counted as isolated.
         counted: u32,
     },
-    /// A page's lock is held although nobody is at work.
+    /// A page's lock is held although no task is using the page.
     LeakedLock(Pfn),
     /// A page counts another number of mappings than there are.
     WrongMapcount {
@@ -89,13 +89,13 @@ pub enum Violation {
         /// Mappings and the swap cache.
         holders: u32,
     },
-    /// A page is neither free nor held by anybody.
+    /// A page is neither free nor referenced.
     LostPage(Pfn),
-    /// The free count kept for a zone is not that of its lists.
+    /// The free count of a zone is not that of its lists.
     FreeCount {
         /// The zone.
         zone: ZoneId,
-        /// What is kept.
+        /// The stored count.
         kept: u32,
         /// Pages on its free lists.
         counted: u32,
@@ -130,14 +130,14 @@ pub enum Violation {
         /// The start of the area.
         start: Vpn,
     },
-    /// Two neighbouring areas agree in everything and are not one.
+    /// Two neighbouring areas agree in everything and are not merged.
     UnmergedAreas {
         /// The address space.
         space: SpaceId,
         /// Where the upper one begins.
         at: Vpn,
     },
-    /// The zero page is mapped where or as it must not be: writable, dirty or locked.
+    /// The zero page is mapped in a wrong way: writable, dirty or locked.
     BadZeroMapping {
         /// The address space.
         space: SpaceId,
@@ -148,7 +148,7 @@ pub enum Violation {
     LostObjects {
         /// Objects of this kind.
         kind: &'static str,
-        /// Taken and not given back.
+        /// Taken and not returned.
         taken: u32,
         /// Found.
         found: u32,
@@ -175,7 +175,7 @@ pub enum Violation {
     },
     /// A slot names a page that does not name it, or the other way round.
     OrphanSlot(SwapEntry),
-    /// A page says that a file's cache has it, and the file has not.
+    /// A page says that it is in a file's cache, and the file does not have it.
     OrphanFilePage {
         /// The frame.
         pfn: Pfn,
@@ -193,14 +193,14 @@ pub enum Violation {
     },
     /// A device's free count is not that of its slots.
     FreeSlots {
-        /// What is kept.
+        /// The stored count.
         kept: u32,
         /// Free slots.
         counted: u32,
     },
-    /// Somebody is changing the areas of a space: this is no quiet moment.
+    /// A task is changing the areas of a space: this is no quiet moment.
     Busy(SpaceId),
-    /// Somebody is at a CPU's list of free pages: this is no quiet moment.
+    /// A CPU's list of free pages is in use: this is no quiet moment.
     BusyLists(ZoneId),
     /// Two counters contradict each other.
     CounterIdentity(&'static str),
@@ -227,11 +227,11 @@ pub struct Census {
     pub areas: u32,
     /// Families of areas.
     pub families: u32,
-    /// Links of areas to the families of those that they descend from.
+    /// Links of areas to their ancestors' families.
     pub links: u32,
 }
 
-/// What is compared with each other.
+/// The records to compare.
 pub(crate) struct Books<'a, 'm, E: Env> {
     pub(crate) env: E,
     pub(crate) map: MemMap<'m>,
@@ -245,8 +245,8 @@ pub(crate) struct Books<'a, 'm, E: Env> {
 }
 
 impl<E: Env> Books<'_, '_, E> {
-    /// Checks everything; where the pages are. It does not sleep, so that a kernel may call it
-    /// with everybody else stopped.
+    /// Checks everything; returns where the pages are. It does not sleep, so that a kernel may call
+    /// it with all other CPUs stopped.
     ///
     /// # Errors
     /// The first violation found.

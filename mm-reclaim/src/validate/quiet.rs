@@ -5,12 +5,12 @@ use crate::base::sync::Ordering;
 use crate::env::Env;
 use crate::page::PageFlags;
 
-/// Somebody is at work on a page, or a device has it: a read holds the page's lock.
+/// A task or a device is using the page: a read holds the page's lock.
 const BUSY: PageFlags = PageFlags::LOCKED.union(PageFlags::WRITEBACK).union(PageFlags::ISOLATED);
 
 impl<E: Env> Books<'_, '_, E> {
-    /// No address space is being used, made or unmade, or waits for the reaper, nobody is at a
-    /// CPU's free pages, and no page is worked on.
+    /// No address space is being used, made or destroyed, or waits for the reaper, no CPU's list of
+    /// free pages is in use, and no page is being worked on.
     pub(crate) fn is_quiet(&self) -> bool {
         let tasks = self.env.tasks();
         let mut at_rest = 0;

@@ -27,7 +27,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
             ("families", families, tally.families),
             ("links", links, tally.links),
             ("links of families", tally.links, tally.listed),
-            // Each family is the child of one: a root of itself.
+            // Each family is the child of one family; a root is its own child.
             ("children of families", tally.families, tally.children),
         ] {
             if taken != found {

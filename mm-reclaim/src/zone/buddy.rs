@@ -2,17 +2,17 @@
 //!
 //! Data: a list for each order and migrate type; a free block's first page carries
 //! `BUDDY`, its order and the type of the list that it is on. A mask for each type says
-//! which orders have blocks. Beside them, the partly free pageblocks by fullness. Everything
-//! sits inside the zone's lock.
+//! which orders have blocks. In addition, the partly free pageblocks by fullness. The zone's lock
+//! guards all of it.
 //!
-//! Straight path: take the smallest block that fits, give back its unused halves. Freeing
-//! merges with the buddy (the neighbour whose frame number differs in bit `order` alone)
-//! as long as that is a free block of the same order.
+//! Fast path: take the smallest block that fits, and free its unused halves. Freeing merges with
+//! the buddy (the neighbour whose frame number differs in bit `order` alone) as long as that is a
+//! free block of the same order.
 //!
-//! Single pages, which are most of all requests, come from the fullest pageblock instead
-//! ([`Buddy::take_packed`]), so that the emptier ones become whole. A pageblock that is less
-//! full than those that pages come from is *sparse*, which its tag says: the per-CPU lists do
-//! not hand its pages out again, but return them.
+//! Single pages, which are most requests, come from the fullest pageblock instead
+//! ([`Buddy::take_packed`]), so that the emptier ones become whole. A pageblock that is less full
+//! than those that pages come from is *sparse*, and its tag says so: the per-CPU lists do not hand
+//! its pages out again, but return them.
 //!
 //! When a type has no block left, it takes the largest block of another type and, if that
 //! is at least half a pageblock, takes the pageblock over: the next requests of the same
@@ -29,7 +29,7 @@ use crate::page::list::PageList;
 use crate::page::memmap::MemMap;
 use crate::page::{Page, PageFlags};
 
-/// From which types a type may steal, best first.
+/// The types that a type may steal from, best first.
 const FALLBACKS: [[MigrateType; 2]; 3] = [
     [MigrateType::Reclaimable, MigrateType::Movable],
     [MigrateType::Reclaimable, MigrateType::Unmovable],
@@ -105,7 +105,7 @@ impl<'m> Buddy<'m> {
         self.nonempty[kind as usize] |= 1 << order.index();
     }
 
-    /// `page`, the block at `pfn`, has left its list.
+    /// Notes that `page`, the block at `pfn`, has left its list.
     #[inline]
     fn note_removal(&mut self, page: &Page, order: Order, kind: MigrateType) {
         page.leave_buddy();
@@ -134,8 +134,8 @@ impl<'m> Buddy<'m> {
         }
     }
 
-    /// The block at `pfn` was free as part of one of order `found`, and `want` of it is not
-    /// any more; the rest is on the lists.
+    /// The block of order `want` at `pfn` was taken out of a free block of order `found`; the rest
+    /// is on the lists.
     #[inline]
     fn note_taken(&mut self, pfn: Pfn, found: Order, want: Order) {
         if want >= Order::PAGEBLOCK {
@@ -149,7 +149,7 @@ impl<'m> Buddy<'m> {
         self.partial.set_loose(at, block, had - want.pages(), kind);
     }
 
-    /// Free blocks of an order that anybody but the isolated types may use.
+    /// Free blocks of an order, without those of the reserved and isolated types.
     pub(super) fn blocks_of(&self, order: Order) -> u32 {
         let usable = &self.lists[order.index()][..MigrateType::HighAtomic as usize];
         usable.iter().map(PageList::len).sum()
@@ -179,9 +179,9 @@ impl<'m> Buddy<'m> {
         Some(Taken { page, fell_back: found < Order::PAGEBLOCK })
     }
 
-    /// Takes up to `most` pages, in one block, where that keeps the most pageblocks whole: in
-    /// the fullest of the type's partly free pageblocks, else in its smallest block. `None`
-    /// also if a block would have to be split that is not to be.
+    /// Takes up to `most` pages, in one block, where that keeps the most pageblocks whole: from the
+    /// fullest of the type's partly free pageblocks, else from its smallest block. Also `None` if a
+    /// block would have to be split and `split` forbids it.
     pub(super) fn take_packed(
         &mut self,
         most: u32,
@@ -230,7 +230,7 @@ impl<'m> Buddy<'m> {
         Some(page)
     }
 
-    /// Gives back the upper halves of a block that is larger than asked for.
+    /// Frees the upper halves of a block that is larger than requested.
     #[inline]
     fn expand(&mut self, pfn: Pfn, have: Order, want: Order, kind: MigrateType) {
         let around = self.block_of(pfn);
@@ -258,7 +258,7 @@ impl<'m> Buddy<'m> {
         Some((page, found))
     }
 
-    /// Gives a block back, merging it with its buddies.
+    /// Frees a block, merging it with its buddies.
     #[inline]
     pub(super) fn give(&mut self, pfn: Pfn, order: Order) {
         let at = pageblock_index(self.span, pfn);
@@ -279,7 +279,7 @@ impl<'m> Buddy<'m> {
         self.tags[at].store(tag, Ordering::Relaxed);
     }
 
-    /// Gives a range back in the largest blocks that fit.
+    /// Frees a range in the largest blocks that fit.
     pub(super) fn give_range(&mut self, range: FrameRange) {
         let mut pfn = range.start;
         while pfn < range.end {
@@ -291,8 +291,8 @@ impl<'m> Buddy<'m> {
         }
     }
 
-    /// Gives single frames back; how many they were. Neighbours that come one after the other,
-    /// as what was taken together is often freed together, are given as one range.
+    /// Frees single frames and returns their number. Consecutive neighbours, which are common
+    /// because pages taken together are often freed together, are freed as one range.
     pub(super) fn give_frames(&mut self, frames: impl Iterator<Item = Pfn>) -> u32 {
         let mut count = 0;
         let mut run = FrameRange::default();
@@ -311,7 +311,7 @@ impl<'m> Buddy<'m> {
         count
     }
 
-    /// Unlinks the free buddy of a block; the merged block.
+    /// Unlinks the free buddy of a block and returns the merged block.
     #[inline]
     fn merge(&mut self, pfn: Pfn, order: Order, around: &Pageblock) -> Option<(Pfn, Order)> {
         let up = Order::new(order.get() + 1)?;

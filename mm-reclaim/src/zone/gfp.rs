@@ -27,7 +27,7 @@ bitflags! {
         const KSWAPD_RECLAIM = 1 << 7;
         /// The caller may use half of the reserve below MIN.
         const HIGH = 1 << 8;
-        /// The caller cannot sleep and has more right to the reserve.
+        /// The caller cannot sleep and may use more of the reserve.
         const ATOMIC = 1 << 9;
         /// Failing is expected and not reported.
         const NOWARN = 1 << 10;
@@ -39,7 +39,7 @@ bitflags! {
         const NOFAIL = 1 << 13;
         /// The page is returned full of zeroes.
         const ZERO = 1 << 14;
-        /// The caller frees memory with this memory: no watermark holds it back.
+        /// The caller needs the memory to free memory: no watermark applies.
         const MEMALLOC = 1 << 15;
         /// Not even a reclaiming caller may use the reserves.
         const NOMEMALLOC = 1 << 16;
@@ -67,7 +67,7 @@ bitflags! {
 }
 
 impl Gfp {
-    /// The mobility of the page asked for.
+    /// The mobility of the requested page.
     pub const fn migrate_type(self) -> MigrateType {
         if self.contains(Self::MOVABLE) {
             MigrateType::Movable

@@ -1,4 +1,4 @@
-//! What reclaim has looked at in a zone, and what came of it.
+//! What reclaim has scanned in a zone, and with what result.
 
 use super::Zone;
 use crate::base::sync::Ordering;
@@ -10,11 +10,11 @@ impl<C: Cpu> Zone<'_, C> {
         (self.scanned.load(Ordering::Relaxed), self.stolen.load(Ordering::Relaxed))
     }
 
-    /// A batch of an inactive list is over.
+    /// Ends a batch of an inactive list.
     pub(crate) fn note_reclaim(&self, scanned: u32, stolen: u32) {
         self.scanned.fetch_add(u64::from(scanned), Ordering::Relaxed);
         self.stolen.fetch_add(u64::from(stolen), Ordering::Relaxed);
-        // What was freed has cleared the count when it came back to the buddy lists.
+        // Freed pages clear the count when they return to the buddy lists.
         if stolen == 0 {
             self.note_looked_at(scanned);
         }
@@ -25,13 +25,13 @@ impl<C: Cpu> Zone<'_, C> {
         self.in_vain.fetch_add(pages, Ordering::Relaxed);
     }
 
-    /// Base pages that reclaim looked at since a page was last freed here, or could be
-    /// freed as its write is through (`NR_PAGES_SCANNED`).
+    /// Base pages that reclaim looked at since a page was last freed here, or became freeable as
+    /// its write ended (`NR_PAGES_SCANNED`).
     pub fn looked_at_in_vain(&self) -> u32 {
         self.in_vain.load(Ordering::Relaxed)
     }
 
-    /// A page was freed, or can be from now on: what was looked at was not in vain.
+    /// A page was freed, or can be from now on: the scan was of use.
     #[inline]
     pub(crate) fn forget_vain_looks(&self) {
         if self.looked_at_in_vain() != 0 {

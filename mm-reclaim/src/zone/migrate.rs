@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum MigrateType {
-    /// Stays where it is.
+    /// Cannot be moved.
     Unmovable,
     /// Can be moved or reclaimed.
     Movable,
@@ -12,7 +12,7 @@ pub enum MigrateType {
     Reclaimable,
     /// Reserve of whole blocks for callers that cannot sleep.
     HighAtomic,
-    /// Not to be allocated at present.
+    /// Must not be allocated at present.
     Isolate,
 }
 

@@ -2,11 +2,10 @@
 //!
 //! Data: a [`Zone`] owns the free blocks of its span. Its free count is mirrored in an
 //! atomic, so that the watermark check of the fast path takes no lock. Spanned ≥ present ≥
-//! managed: holes are spanned but not present, what the boot kept for itself is present but
-//! not managed.
+//! managed: holes are spanned but not present, what the boot code kept is present but not managed.
 //!
-//! Locks: one spin lock a zone guards the buddy lists and nothing else. It nests inside
-//! every other lock, and no other lock is taken while it is held.
+//! Locks: one spin lock per zone guards the buddy lists and nothing else. It nests inside every
+//! other lock, and no other lock is taken while it is held.
 //!
 //! The zonelist is an order, not a table: a request of class zone `c` tries `c` and then
 //! every zone below it. A lower zone holds back `lowmem_reserve` pages from requests that
@@ -42,7 +41,7 @@ pub(crate) use partial::Pageblock;
 pub(crate) use pcp::CpuLists;
 pub(crate) use zones::Zones;
 
-/// A zone holds back a 256th of what lies above it.
+/// A zone reserves a 256th of the memory above it.
 const LOWMEM_RESERVE_RATIO: u32 = 256;
 
 bitflags! {
@@ -51,7 +50,7 @@ bitflags! {
     pub struct ZoneFlags: u8 {
         /// The inactive tail is full of pages on a congested device.
         const CONGESTED = 1;
-        /// The inactive tail is full of dirty pages that nobody writes.
+        /// The inactive tail is full of dirty pages that are not under write-back.
         const DIRTY = 2;
         /// The inactive tail is full of pages under write-back.
         const WRITEBACK = 4;
@@ -65,24 +64,24 @@ pub struct Zone<'m, C: Cpu> {
     present: u32,
     managed: AtomicU32,
     buddy: Lock<C, Buddy<'m>, ZONE>,
-    /// Free pages; changed under the lock, read by anybody.
+    /// Free pages; changed under the lock, read without it.
     free: AtomicU32,
     marks: [AtomicU32; 3],
     boost: AtomicU32,
     /// What the zone holds back from each class.
     reserve: [AtomicU32; MAX_ZONES],
     flags: AtomicU8,
-    /// Blocks at hand, for each CPU.
+    /// The per-CPU lists.
     pcp: &'m [CpuLists<'m>; MAX_CPUS],
     /// The tag of each pageblock: its migrate type, and [`SPARSE`]; changed under the buddy's
     /// lock.
     tags: &'m [AtomicU8],
-    /// Where the descriptors of the first pageblock begin, or would begin.
+    /// Where the descriptors of the first pageblock begin, even if that is below the zone.
     first_block: usize,
-    /// Pages that left and entered the buddy for good, ever; changed under its lock.
+    /// Total pages allocated from and freed to the buddy; changed under its lock.
     taken: AtomicU64,
     given: AtomicU64,
-    /// Pages that left the buddy for a CPU's list and came back from one, ever; likewise.
+    /// Total pages moved from the buddy to a CPU's list and back; changed under its lock.
     lent: AtomicU64,
     returned: AtomicU64,
     /// Base pages of this zone that reclaim looked at and freed, ever.
@@ -165,14 +164,14 @@ impl<'m, C: Cpu> Zone<'m, C> {
         self.pcp.iter().map(CpuLists::len).sum()
     }
 
-    /// Pages ever taken and given (`pgalloc`, `pgfree`).
+    /// Total pages allocated and freed (`pgalloc`, `pgfree`).
     pub(crate) fn traffic(&self) -> (u64, u64) {
         let at = |n: &AtomicU64| n.load(Ordering::Relaxed);
         let (taken, given) = self.pcp_traffic();
         (at(&self.taken) + taken, at(&self.given) + given)
     }
 
-    /// Free blocks of an order that anybody may use.
+    /// Free blocks of an order, without those of the reserved and isolated types.
     pub fn free_blocks(&self, order: Order) -> u32 {
         self.buddy.lock().blocks_of(order)
     }
@@ -194,8 +193,8 @@ impl<'m, C: Cpu> Zone<'m, C> {
         self.marks[mark as usize].load(Ordering::Relaxed)
     }
 
-    /// One mark, with the boost: below LOW kswapd is woken, up to HIGH it works. How deep an
-    /// allocation may go is [`Zone::true_mark`]'s say.
+    /// One mark, with the boost: below LOW kswapd is woken, up to HIGH it works.
+    /// [`Zone::true_mark`] says how deep an allocation may go.
     #[inline(always)]
     pub fn mark(&self, mark: Mark) -> u32 {
         self.true_mark(mark) + self.boost.load(Ordering::Relaxed)
@@ -230,7 +229,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
     }
 
     fn watermark_ok_slowly(&self, order: Order, mark: u32, reserve: u32, reach: Reach) -> bool {
-        // The last pages may be on this CPU's list, where the count of free ones has none.
+        // The last pages may be on this CPU's list, which the free count does not include.
         if order == Order::ZERO && reach.contains(Reach::NO_WATERMARKS) {
             return true;
         }
@@ -253,14 +252,14 @@ impl<'m, C: Cpu> Zone<'m, C> {
 
     /// The bucket of the zone's hashed wait table in which sleepers for `page` wait.
     ///
-    /// Pages that share a bucket wake each other's sleepers, who look again.
+    /// Pages that share a bucket wake each other's sleepers, which test their page again.
     pub(crate) fn wait_key(&self, page: &Page) -> WaitKey {
         let hash = self.map.pfn(page).0.wrapping_mul(0x9E37_79B1) >> 16;
         let bucket = u64::from(hash & (self.wait_buckets - 1));
         WaitKey(1 << 63 | (self.id as u64) << 32 | bucket)
     }
 
-    /// Mirrors the free count; for the holder of the lock. `delta` pages came (or went).
+    /// Mirrors the free count; for the holder of the lock. `delta` pages were added (or removed).
     #[inline(always)]
     fn publish(&self, delta: i32) {
         let free = self.free.load(Ordering::Relaxed).wrapping_add_signed(delta);
@@ -284,7 +283,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         Some(taken.page)
     }
 
-    /// One type took from another: more free pages give grouping a chance.
+    /// One type stole from another: boosts the marks, because more free pages help grouping.
     #[cold]
     fn boost(&self) {
         let high = self.marks[Mark::High as usize].load(Ordering::Relaxed);
@@ -292,12 +291,12 @@ impl<'m, C: Cpu> Zone<'m, C> {
         self.boost.store(boost_after_fallback(boost, high, self.managed()), Ordering::Relaxed);
     }
 
-    /// Takes the boost back; kswapd has worked it off.
+    /// Removes the boost after kswapd has freed as much.
     pub(crate) fn clear_boost(&self) {
         self.boost.store(0, Ordering::Relaxed);
     }
 
-    /// Gives frozen pages back in one go.
+    /// Frees frozen pages in one go.
     pub(crate) fn give_batch(&self, pages: impl Iterator<Item = FrozenPage<'m>>) {
         let mut buddy = self.buddy.lock();
         let count = buddy.give_frames(pages.map(|frozen| self.map.pfn(self.sound(frozen))));
@@ -305,7 +304,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         note(&self.given, count);
     }
 
-    /// Gives a frozen block back; `page` is its first page.
+    /// Frees a frozen block; `page` is its first page.
     pub(crate) fn give(&self, page: FrozenPage<'m>, order: Order) {
         let pfn = self.map.pfn(self.sound(page));
         let mut buddy = self.buddy.lock();
@@ -314,7 +313,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         note(&self.given, order.pages());
     }
 
-    /// Wipes a page that is about to be free.
+    /// Clears the state of a page that is about to be free.
     ///
     /// # Panics
     /// If the page is still in use somewhere, or free already.
@@ -369,7 +368,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         self.tags[offset / block].load(Ordering::Relaxed)
     }
 
-    /// Shifts the free count behind everybody's back, for tests of `validate()`.
+    /// Shifts the free count, for tests of `validate()`.
     #[doc(hidden)]
     pub fn corrupt_free_count(&self, delta: i32) {
         self.publish(delta);

@@ -1,9 +1,9 @@
 //! Waiting for a page: for its lock, and for the end of its write-back (PAGE-01).
 //!
-//! Data: one bit of the page's flags says that somebody may be asleep; the key that sleepers
-//! share is a bucket of the zone's hashed wait table. Locks: none. A sleeper sets the bit
-//! before it looks at what it waits for, in each look; whoever ends that state reads the bit
-//! after it, and wakes the bucket if it was set.
+//! Data: one bit of the page's flags says that a task may be asleep; the key that sleepers share is
+//! a bucket of the zone's hashed wait table. Locks: none. A sleeper sets the bit before each test
+//! of what it waits for; the code that ends that state reads the bit afterwards, and wakes the
+//! bucket if it was set.
 //!
 //! Counterpart in Linux: `folio_wait_table`, `lock_page`.
 
@@ -11,11 +11,11 @@ use super::Zones;
 use crate::env::{Env, Tasks, WaitEnd, WaitMode};
 use crate::page::{Page, PageFlags, PageLock, PageRef};
 
-/// How one waits for a page.
+/// How tasks wait for a page.
 const KILLABLE: WaitMode = WaitMode { timeout: None, killable: true };
 
 impl<'m, E: Env> Zones<'m, E> {
-    /// Gives the page lock back and wakes who waits for it.
+    /// Releases the page lock and wakes its waiters.
     #[doc(alias = "unlock_page")]
     #[inline]
     pub(crate) fn unlock(&self, lock: PageLock<'m>) {
@@ -24,7 +24,7 @@ impl<'m, E: Env> Zones<'m, E> {
         }
     }
 
-    /// Makes those who sleep for `page` look again.
+    /// Wakes the sleepers for `page`, which test again.
     #[cold]
     pub(crate) fn wake_waiters(&self, page: &Page) {
         self.env.tasks().wake(self.of(page).wait_key(page));
@@ -59,7 +59,7 @@ impl<'m, E: Env> Zones<'m, E> {
         got.ok_or(end)
     }
 
-    /// Sleeps until nobody is writing the page out, or the caller is killed.
+    /// Sleeps until the page is not under write-back, or the caller is killed.
     #[doc(alias = "folio_wait_writeback_killable")]
     #[cold]
     pub(crate) fn wait_on_page_writeback(&self, page: &'m Page) -> WaitEnd {

@@ -6,8 +6,8 @@
 //! mask for each type says which lists have members. All of it is guarded by the zone's lock.
 //!
 //! Why: single pages that come from the fullest pageblock leave the emptier ones alone, and
-//! those become whole as their last pages are freed. Were they taken from whatever block was
-//! freed last, every pageblock would keep a few pages for ever.
+//! those become whole as their last pages are freed. If they came from whatever block was freed
+//! last, every pageblock would keep a few pages forever.
 //!
 //! ```text
 //!   loose pages    1..=32   33..=64   ...   481..=511
@@ -24,10 +24,10 @@ pub(super) const CLASSES: usize = 16;
 /// Frames of a pageblock.
 const FRAMES: u32 = Order::PAGEBLOCK.pages();
 const WORDS: usize = FRAMES as usize / 64;
-/// A pageblock without loose pages, or a wholly free one, is on this list: on none.
+/// The list of a pageblock without loose pages, or of a wholly free one: it is on none.
 const NOWHERE: u8 = u8::MAX;
 
-/// What is known of one pageblock.
+/// The state of one pageblock.
 pub(crate) struct Pageblock {
     /// Frames that head a free block smaller than the pageblock.
     heads: [AtomicU64; WORDS],
@@ -36,7 +36,7 @@ pub(crate) struct Pageblock {
     prev: AtomicU32,
     /// Frames of all those blocks.
     loose: AtomicU16,
-    /// The list that it is on: type × [`CLASSES`] + class.
+    /// The list that the pageblock is on: type × [`CLASSES`] + class.
     list: AtomicU8,
 }
 
@@ -65,7 +65,7 @@ impl Pageblock {
         word.store(word.load(Relaxed) | bit, Relaxed);
     }
 
-    /// Notes that `pfn` heads none any more.
+    /// Notes that `pfn` no longer heads a free block.
     #[inline(always)]
     pub(super) fn clear_head(&self, pfn: Pfn) {
         let (word, bit) = self.word(pfn);
@@ -90,7 +90,7 @@ impl Pageblock {
     }
 }
 
-/// The class of a pageblock with so many loose pages, of which there are some.
+/// The class of a pageblock with `loose` loose pages, at least one.
 #[inline(always)]
 pub(super) fn class_of(loose: u32) -> usize {
     (loose as usize - 1) / (FRAMES as usize / CLASSES)
@@ -126,7 +126,7 @@ impl<'m> Partial<'m> {
         Some((at, class, self.blocks[at].first_head()?))
     }
 
-    /// The pageblock `block` at `at`, of type `kind`, has so many loose pages now.
+    /// The number of loose pages of `block`, at `at` and of type `kind`, has changed.
     #[inline]
     pub(super) fn set_loose(
         &mut self,

@@ -1,18 +1,18 @@
-//! Per-CPU page lists: blocks of up to eight pages at hand without the zone's lock (BUDY-07).
+//! Per-CPU page lists: blocks of up to eight pages, available without the zone's lock (BUDY-07).
 //!
 //! Data: for each CPU, order and migrate type a [`Stack`] of free blocks. A block on one is
-//! neither allocated nor in the buddy lists: it is wiped and has no reference. Taking pops,
-//! freeing pushes; an empty stack is refilled with half of what it has room for, a full one
-//! gives as much back, under one hold of the zone's lock. A stack needs no links, so a pair
-//! of operations touches the descriptor and two cache lines.
+//! neither allocated nor in the buddy lists: it has no state and no reference. Allocation pops,
+//! freeing pushes; an empty stack is refilled to half its capacity, and a full one returns as much,
+//! in one critical section of the zone's lock. A stack needs no links, so a pair of operations
+//! touches the descriptor and two cache lines.
 //!
-//! A page of a sparse pageblock, one that is less full than those that pages come from now,
-//! is not handed out again, or the pageblock would never become whole: it waits on a stack
-//! of its own, and [`BATCH`] of them go back to the zone together.
+//! A page of a sparse pageblock, one that is less full than those that pages are taken from now, is
+//! not handed out again, or the pageblock would never become whole: it waits on a stack of its own,
+//! and [`BATCH`] of them go back to the zone together.
 //!
-//! Locks: a stack has a lock that is only tried. Its holder may be preempted or interrupted;
-//! who finds it held, a task that preempted the holder or another CPU that drains, goes to
-//! the buddy lists or leaves the stack alone. The zone's lock nests inside.
+//! Locks: a stack has a lock that is only tried. Its holder may be preempted or interrupted; a task
+//! that preempted the holder, or another CPU that drains, finds it held and uses the buddy lists or
+//! skips the stack. The zone's lock nests inside.
 //!
 //! Orders above three go to the buddy lists directly.
 
@@ -62,7 +62,7 @@ macro_rules! for_each_stack {
     };
 }
 
-/// Does something with the stacks of one order, or `$else` if there are none.
+/// Runs `$body` with the stacks of one order, or `$else` if there are none.
 macro_rules! with_order {
     ($lists:expr, $order:expr, |$stacks:ident| $body:expr, else $else:expr) => {{
         let lists: &CpuLists<'_> = $lists;
@@ -106,7 +106,7 @@ impl CpuLists<'_> {
         pages
     }
 
-    /// Pages ever taken from these stacks.
+    /// Total pages taken from these stacks.
     pub(super) fn taken(&self) -> u64 {
         let mut pages = 0;
         for_each_stack!(self, |stack, order| pages += stack.popped() * u64::from(order.pages()));
@@ -115,8 +115,7 @@ impl CpuLists<'_> {
 }
 
 impl<'m, C: Cpu> Zone<'m, C> {
-    /// The stacks of the CPU that this was asked on; were the task moved meanwhile, they
-    /// would do as well.
+    /// The stacks of the current CPU; if the task is moved afterwards, they still serve.
     #[inline(always)]
     fn this_cpu(&self) -> &'m CpuLists<'m> {
         &self.pcp[C::current() % MAX_CPUS]
@@ -154,8 +153,8 @@ impl<'m, C: Cpu> Zone<'m, C> {
         Some(page)
     }
 
-    /// Fills an empty stack of single pages; one page is the caller's. What it takes for later
-    /// does not bring the zone below MIN: the next request would have to reclaim all of that.
+    /// Fills an empty stack of single pages and returns one page. What it takes for later does not
+    /// bring the zone below MIN: the next request would have to reclaim all of that.
     #[inline(never)]
     fn refill_singles(
         &self,
@@ -194,7 +193,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         Some(page)
     }
 
-    /// Fills an empty stack of larger blocks; one is the caller's.
+    /// Fills an empty stack of larger blocks and returns one.
     fn refill<const N: usize>(
         &self,
         held: &mut HeldStack<'_, 'm, N>,
@@ -216,7 +215,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         held.pop()
     }
 
-    /// Pages left the buddy lists for a stack; for the holder of the zone's lock.
+    /// Counts pages that left the buddy lists for a stack; for the holder of the zone's lock.
     fn lend(&self, pages: u32) {
         self.publish(-(pages as i32));
         note(&self.lent, pages);
@@ -241,7 +240,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
     #[inline(always)]
     pub(crate) fn give_page(&self, frozen: FrozenPage<'m>) {
         let page = self.sound(frozen);
-        // A tag that says more than a type of the stacks leads to none of them.
+        // A tag that is not just one of the stacks' types selects none of them.
         let cpu = self.this_cpu();
         let Some(stack) = cpu.singles.get(usize::from(self.tag(page))) else {
             return self.give_elsewhere(page);
@@ -252,7 +251,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         }
     }
 
-    /// Frees a single page that no cache holds: it is the last of its stack to be taken.
+    /// Frees a single cache-cold page: it is the last of its stack to be taken.
     ///
     /// # Panics
     /// As [`Zone::give_block`].
@@ -282,7 +281,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         }, else self.give_past(page, order));
     }
 
-    /// Frees a page of a sparse pageblock, or of one that is not for everybody.
+    /// Frees a page of a sparse, reserved or isolated pageblock.
     #[inline(never)]
     fn give_elsewhere(&self, page: &'m Page) {
         if usize::from(self.tag(page) & !SPARSE) >= TYPES {
@@ -296,7 +295,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         }
     }
 
-    /// Gives a block to the buddy lists, past all stacks.
+    /// Frees a block to the buddy lists, bypassing all stacks.
     #[cold]
     fn give_past(&self, page: &'m Page, order: Order) {
         self.give(FrozenPage::after_last_put(page), order);
@@ -311,7 +310,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         held.push(page);
     }
 
-    /// Gives up to `most` blocks of a stack, the oldest, back to the buddy lists.
+    /// Returns up to `most` blocks of a stack, the oldest, to the buddy lists.
     fn give_oldest<const N: usize>(
         &self,
         buddy: &mut super::Buddy<'m>,
@@ -330,8 +329,8 @@ impl<'m, C: Cpu> Zone<'m, C> {
         });
     }
 
-    /// Gives the blocks on every CPU's stacks back to the buddy lists (`drain_all_pages`);
-    /// false if somebody was at one of them, which then kept its blocks.
+    /// Returns the blocks on every CPU's stacks to the buddy lists (`drain_all_pages`); false if a
+    /// stack was in use and kept its blocks.
     pub(crate) fn drain_pcp(&self) -> bool {
         let mut all = true;
         for cpu in self.pcp {
@@ -345,7 +344,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         all
     }
 
-    /// Nobody is at a CPU's stack.
+    /// Whether no CPU's stack is in use.
     pub(crate) fn is_pcp_free(&self) -> bool {
         let mut all = true;
         for cpu in self.pcp {
@@ -354,8 +353,8 @@ impl<'m, C: Cpu> Zone<'m, C> {
         all
     }
 
-    /// Pages ever taken and given by way of the stacks. The second follows from what moved
-    /// between them and the buddy lists, so that the straight path counts once.
+    /// Total pages allocated and freed through the stacks. The second follows from what moved
+    /// between them and the buddy lists, so that the fast path updates one counter.
     pub(super) fn pcp_traffic(&self) -> (u64, u64) {
         let taken: u64 = self.pcp.iter().map(CpuLists::taken).sum();
         let [lent, returned] = [&self.lent, &self.returned].map(|n| n.load(Ordering::Relaxed));

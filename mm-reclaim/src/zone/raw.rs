@@ -1,5 +1,5 @@
-//! The allocator by itself, for benchmarks of it: no watermark is asked, nobody is reclaimed
-//! from, and a block is no compound page. Kernels allocate through [`crate::Mm`].
+//! The allocator by itself, for benchmarks: no watermark is checked, nothing is reclaimed, and a
+//! block is no compound page. Kernels allocate through [`crate::Mm`].
 
 use super::{MigrateType, Zone};
 use crate::base::units::{Order, Pfn};
@@ -7,14 +7,14 @@ use crate::env::Cpu;
 use crate::page::FrozenPage;
 
 impl<C: Cpu> Zone<'_, C> {
-    /// Takes a block of frames, by way of this CPU's lists.
+    /// Takes a block of frames, through this CPU's lists.
     #[doc(hidden)]
     #[inline]
     pub fn take_frames(&self, order: Order, kind: MigrateType) -> Option<Pfn> {
         self.take_block(order, kind).map(|page| self.map.pfn(page))
     }
 
-    /// Gives back what [`Zone::take_frames`] gave.
+    /// Frees what [`Zone::take_frames`] returned.
     ///
     /// # Panics
     /// If the block is not the caller's.
@@ -26,7 +26,7 @@ impl<C: Cpu> Zone<'_, C> {
         self.give_block(FrozenPage::after_last_put(page), order);
     }
 
-    /// Takes a single page and gives it back, as often as said; false if there is none.
+    /// Takes a single page and frees it, `rounds` times; false if there is none.
     #[doc(hidden)]
     pub fn cycle_page(&self, times: u32) -> bool {
         (0..times).all(|_| {
@@ -39,7 +39,7 @@ impl<C: Cpu> Zone<'_, C> {
         })
     }
 
-    /// Gives back what the per-CPU lists hold.
+    /// Returns what the per-CPU lists hold to the zone.
     #[doc(hidden)]
     pub fn settle(&self) {
         let _ = self.drain_pcp();

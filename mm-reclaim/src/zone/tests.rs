@@ -109,7 +109,7 @@ impl<'a, 'm> Driver<'a, 'm> {
         blocks.map(|block| (block, self.zone.pageblock_type(inside(block)))).collect()
     }
 
-    /// Takes a block; what that must do to the lists follows from the lists before.
+    /// Takes a block; the effect on the lists follows from the lists before.
     fn take(&mut self, want: Order, kind: MigrateType) {
         let (before, mut types) = (lists(self.zone, self.map), self.types());
         let fitting = || before.values().filter(|(order, _)| *order >= want);
@@ -143,7 +143,7 @@ impl<'a, 'm> Driver<'a, 'm> {
         self.held.push((page, want));
     }
 
-    /// Gives a block back; it joins the list of the pageblock that it lies in.
+    /// Frees a block; it joins the list of the pageblock that it lies in.
     fn give(&mut self, which: usize) {
         let (page, order) = self.held.swap_remove(which);
         let pfn = self.map.pfn(page);
@@ -207,7 +207,7 @@ proptest! {
     #![proptest_config(cases(64))]
 
     /// BUDY-01, BUDY-02: every block is taken from where the rules say, split and merged
-    /// as far as can be; no frame has two owners; all of it comes back.
+    /// as far as can be; no frame has two owners; all of it is freed again.
     #[test]
     fn blocks_split_merge_and_change_type_as_an_array_of_frames_says(
         ranges in memory(),
@@ -235,7 +235,7 @@ proptest! {
     }
 }
 
-/// ZONE-01, ZONE-04: what a zone spans, has and manages, with holes.
+/// ZONE-01, ZONE-04: spanned, present and managed pages of a zone with holes.
 #[test]
 fn a_zone_counts_what_it_spans_has_and_manages() {
     let ranges = [frames(1500, 2100), frames(2300, 2301), frames(4000, 6047)];
@@ -265,7 +265,7 @@ fn blocks_do_not_merge_across_zones() {
     assert!(largest(&high).eq([(1536, Order::PAGEBLOCK)]));
 }
 
-/// BUDY-01: what cannot be freed stops the run and shows its descriptor.
+/// BUDY-01: freeing a page that must not be freed panics and shows its descriptor.
 #[test]
 fn a_bad_page_is_reported_with_its_descriptor() {
     with_zone(&[frames(1024, 2048)], |zone, map| {
@@ -294,7 +294,7 @@ fn a_bad_page_is_reported_with_its_descriptor() {
 fn a_double_free_is_reported_with_its_descriptor() {
     with_zone(&[frames(1024, 2048)], |zone, _| {
         let order = Order::COSTLY;
-        // Its buddy stays in use, so that the block stays one of its own.
+        // Its buddy stays in use, so that the block is not merged.
         let [page, _buddy] = [(); 2].map(|()| zone.take(order, MigrateType::Movable));
         let page = page.expect("a block");
         free_one(zone, page, order);
@@ -303,7 +303,7 @@ fn a_double_free_is_reported_with_its_descriptor() {
     });
 }
 
-/// SPL-18: a batch of frozen pages goes back under one lock hold and is counted.
+/// SPL-18: a batch of frozen pages is freed in one critical section and is counted.
 #[test]
 fn a_batch_comes_back_whole() {
     with_zone(&[frames(1024, 2048)], |zone, map| {
@@ -316,7 +316,7 @@ fn a_batch_comes_back_whole() {
     });
 }
 
-/// BUDY-03: stealing less than a pageblock raises the marks until kswapd has worked it off.
+/// BUDY-03: stealing less than a pageblock raises the marks until kswapd has freed as much.
 #[test]
 fn a_fallback_within_a_pageblock_boosts_the_marks() {
     with_zone(&[frames(2048, 2048 + 4096)], |zone, _| {
@@ -360,7 +360,7 @@ fn a_fallback_for_a_cpus_list_boosts_the_marks_too() {
     }
 }
 
-/// BUDY-03, ZONE-03: for single pages the short cut says what the whole rule says.
+/// BUDY-03, ZONE-03: for single pages the shortcut gives the same answer as the full rule.
 #[test]
 fn the_short_cut_for_single_pages_agrees_with_the_rule() {
     with_zone(&[frames(1024, 1024 + 700)], |zone, _| {

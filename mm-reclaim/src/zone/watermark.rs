@@ -1,7 +1,7 @@
 //! Watermarks: how many free pages a zone wants, and whether it has them.
 //!
 //! Pure arithmetic. A zone has three marks; kswapd wakes when free pages fall to LOW and
-//! works until they reach HIGH; below MIN only the privileged may allocate:
+//! works until they reach HIGH; below MIN only privileged requests succeed:
 //!
 //! ```text
 //!   free pages ^
@@ -50,17 +50,17 @@ bitflags! {
     pub struct Reach: u8 {
         /// To half of MIN (`ALLOC_HIGH`).
         const HIGH = 1;
-        /// A quarter below that (`ALLOC_HARDER`).
+        /// A quarter lower (`ALLOC_HARDER`).
         const HARDER = 2;
-        /// To half again: a victim of the out-of-memory killer (`ALLOC_OOM`).
+        /// By half again: a victim of the out-of-memory killer (`ALLOC_OOM`).
         const OOM = 4;
         /// To the last page (`ALLOC_NO_WATERMARKS`).
         const NO_WATERMARKS = 8;
     }
 }
 
-/// `min_free_kbytes` for so much low memory: the square root of 16 times its size, within
-/// 128 KiB and 256 MiB.
+/// `min_free_kbytes` for `lowmem_kbytes` of low memory: the square root of 16 times its size,
+/// within 128 KiB and 256 MiB.
 pub const fn min_free_kbytes(lowmem_kbytes: u64) -> u32 {
     let root = isqrt(lowmem_kbytes * 16);
     if root < 128 {

@@ -1,10 +1,10 @@
-//! Every zone of the machine: which of them serves a request, and where a block goes back.
+//! Every zone of the machine: which of them serves a request, and to which a block is freed.
 //!
 //! Data: the zones, lowest first. Owner: [`Mm`](crate::Mm). Locks: those of each zone; this
 //! type adds none.
 //!
-//! Here is what needs no reclaim: the walk of the zonelist, the return of blocks that nothing
-//! refers to, and the marks. Whoever may wait for memory comes by way of [`crate::alloc`].
+//! This is the part that needs no reclaim: the walk of the zonelist, the freeing of unreferenced
+//! blocks, and the marks. Callers that may wait for memory use [`crate::alloc`].
 
 use super::{Mark, Reach, Watermarks, Zone, ZoneId, gfp::Gfp, min_free_kbytes};
 use crate::base::storage::Storage;
@@ -83,7 +83,7 @@ impl<'m, E: Env> Zones<'m, E> {
     /// Hands free frames over from the boot allocator (`mem_init`); each frame once.
     ///
     /// # Panics
-    /// If a frame is none of the plan's, or was handed over before.
+    /// If a frame does not belong to the plan, or was handed over before.
     #[doc(alias = "memblock_free_all")]
     pub(crate) fn free_bootmem(&self, range: FrameRange) {
         for pfn in (range.start.0..range.end.0).map(Pfn) {
@@ -116,7 +116,7 @@ impl<'m, E: Env> Zones<'m, E> {
 
     // ---- taking ----
 
-    /// BUDY-04: the first zone of the zonelist that keeps `mark` gives the block.
+    /// BUDY-04: the block comes from the first zone of the zonelist that stays above `mark`.
     #[inline(always)]
     pub(crate) fn get_page_from_freelist(
         &self,
@@ -137,8 +137,8 @@ impl<'m, E: Env> Zones<'m, E> {
         None
     }
 
-    /// Whether the request would get its block now: the killer's last look. What the CPUs
-    /// keep at hand comes back first.
+    /// Whether the request would get its block now: the killer's last check. The per-CPU lists are
+    /// drained first.
     pub(crate) fn is_block_usable(&self, gfp: Gfp, order: Order) -> bool {
         let reach = gfp.reach(self.env.tasks().flags());
         let class = gfp.class_zone();
@@ -147,7 +147,7 @@ impl<'m, E: Env> Zones<'m, E> {
             .any(|zone| zone.watermark_ok(order, zone.true_mark(Mark::Min), class, reach))
     }
 
-    /// What the CPUs keep at hand comes back to the zones.
+    /// Returns the pages on the per-CPU lists to the zones.
     #[doc(alias = "drain_all_pages")]
     pub(crate) fn drain_pcp(&self) {
         self.iter().for_each(|zone| _ = zone.drain_pcp());
@@ -179,7 +179,7 @@ impl<'m, E: Env> Zones<'m, E> {
         self.of(page).give_block(frozen, order);
     }
 
-    /// As [`Zones::free_frozen`], for a page that reclaim looked at: no cache holds it.
+    /// As [`Zones::free_frozen`], for a page that reclaim scanned: it is cache-cold.
     #[cold]
     pub(crate) fn free_cold(&self, frozen: FrozenPage<'m>) {
         if frozen.page().has(PageFlags::HEAD) {
@@ -191,7 +191,7 @@ impl<'m, E: Env> Zones<'m, E> {
         self.of(frozen.page()).give_cold_page(frozen);
     }
 
-    /// Gives frozen base pages of one zone back in one go.
+    /// Frees frozen base pages of one zone in one go.
     #[doc(alias = "free_unref_page_list")]
     pub(crate) fn free_batch(
         &self,
@@ -205,7 +205,7 @@ impl<'m, E: Env> Zones<'m, E> {
         }));
     }
 
-    /// The pages of a compound page are pages of their own again.
+    /// The pages of a compound page become separate pages again.
     fn split_compound(&self, head: &Page, order: Order) {
         let first = self.map.pfn(head);
         head.clear_head();
@@ -220,8 +220,8 @@ impl<'m, E: Env> Zones<'m, E> {
     }
 }
 
-/// The boost asks kswapd for more free pages. Of an allocation it makes a call of kswapd
-/// where LOW would not, and nothing else: below that, the marks count as they are.
+/// The boost asks kswapd for more free pages. For an allocation it only causes a wakeup of kswapd
+/// where LOW would not: below that, the marks count without it.
 #[inline(always)]
 fn mark_for_allocation<C: Cpu>(zone: &Zone<'_, C>, mark: Mark) -> u32 {
     match mark {

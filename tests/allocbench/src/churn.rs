@@ -1,7 +1,7 @@
 //! Random allocation: who holds which frames, and what is done next.
 //!
 //! What is done depends on a seed and on how many frames are held, never on which: both
-//! allocators meet the same requests, and give back the frames that they gave for the same.
+//! allocators meet the same requests, and free the frames that they returned for the same requests.
 
 use crate::frames::{BLOCKS, FRAMES, Frames};
 
@@ -27,9 +27,9 @@ impl Random {
 /// One request.
 #[derive(Clone, Copy)]
 pub enum Op {
-    /// A frame more.
+    /// Allocates a frame.
     Take,
-    /// The frame in this place of those held, whose place the last one takes.
+    /// Frees the held frame at this index; the last one moves there.
     Give(u32),
 }
 
@@ -41,7 +41,7 @@ pub struct Churn {
 }
 
 impl Churn {
-    /// Takes every frame, then gives back random ones until `level` are held.
+    /// Takes every frame, then frees random ones until `level` are held.
     pub fn filled(frames: &mut impl Frames, level: usize) -> Self {
         let mut churn = Self { held: Vec::with_capacity(FRAMES), random: Random::new() };
         for _ in 0..FRAMES {

@@ -1,4 +1,4 @@
-//! A machine on which nothing happens but allocation: one CPU, and frames that nobody enters.
+//! A machine on which nothing happens but allocation: one CPU, and frames without memory.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,7 +31,7 @@ impl Cpu for OneCpu {
         0
     }
 
-    /// Nobody else runs, so nobody waits.
+    /// There is only one task, so a lock is never contended.
     fn relax() {
         panic!("a lock is held twice");
     }

@@ -1,4 +1,4 @@
-//! The two allocators behind one face: 1 GiB of frames, handed out by ones and by pageblocks.
+//! The two allocators behind one interface: 1 GiB of frames, allocated singly and in pageblocks.
 
 use buddy_system_allocator::FrameAllocator;
 use mm_reclaim::units::{Order, Pfn, PhysAddr};
@@ -20,13 +20,13 @@ const ORDERS: usize = Order::COUNT;
 pub trait Frames {
     /// A single frame.
     fn take_one(&mut self) -> Option<usize>;
-    /// Gives a single frame back.
+    /// Frees a single frame.
     fn give_one(&mut self, frame: usize);
     /// A pageblock: 512 frames, aligned.
     fn take_block(&mut self) -> Option<usize>;
-    /// Gives a pageblock back.
+    /// Frees a pageblock.
     fn give_block(&mut self, frame: usize);
-    /// Gives back what is kept at hand for the next single request.
+    /// Frees what is cached for the next single request.
     fn settle(&mut self);
 }
 
@@ -89,7 +89,7 @@ impl Frames for Ours {
 }
 
 /// The frame allocator of `buddy_system_allocator`: a set of free blocks for each order, on
-/// the heap, the lowest first. It has no lock; what it does is to be compared.
+/// the heap, the lowest first. It has no lock: the algorithms are compared.
 pub struct Theirs(FrameAllocator<ORDERS>);
 
 impl Theirs {

@@ -1,6 +1,6 @@
-//! What the page allocator costs and how well it keeps large blocks whole, beside the crate
-//! `buddy_system_allocator`. `scripts/bench-allocator` runs it, under callgrind where
-//! instructions are counted, and prints the tables; `docs/price.md` has what came out.
+//! What the page allocator costs and how well it keeps large blocks whole, compared with the crate
+//! `buddy_system_allocator`. `scripts/bench-allocator` runs it, under callgrind where instructions
+//! are counted, and prints the tables; `docs/price.md` has the results.
 //!
 //! `allocbench cost WORKLOAD ours|theirs` carries a workload out and prints the number of
 //! pairs of operations in it; `allocbench blocks ours|theirs` churns and prints, for

@@ -4,7 +4,7 @@
 use crate::churn::{Churn, Op};
 use crate::frames::Frames;
 
-/// A frame taken and given back at once.
+/// A frame allocated and freed at once.
 #[inline(never)]
 pub fn pairs_of_ones(frames: &mut impl Frames, count: usize) {
     for _ in 0..count {
@@ -14,7 +14,7 @@ pub fn pairs_of_ones(frames: &mut impl Frames, count: usize) {
     }
 }
 
-/// A pageblock taken and given back at once.
+/// A pageblock allocated and freed at once.
 #[inline(never)]
 pub fn pairs_of_blocks(frames: &mut impl Frames, count: usize) {
     for _ in 0..count {
@@ -24,7 +24,7 @@ pub fn pairs_of_blocks(frames: &mut impl Frames, count: usize) {
     }
 }
 
-/// Many frames taken, one after the other, and given back in another order.
+/// Many frames allocated, one after the other, and freed in another order.
 #[inline(never)]
 pub fn bulk(frames: &mut impl Frames, held: &mut Vec<usize>, order: &[u32]) {
     for _ in order {

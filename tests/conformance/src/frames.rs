@@ -5,7 +5,7 @@ use mm_reclaim::units::{PAGE_SIZE, Pfn};
 
 use crate::{Broken, Rig, keeps};
 
-/// Bytes looked at in one go: no check may need a page of stack.
+/// Bytes read at a time: no check may need a page of stack.
 const CHUNK: usize = 64;
 
 /// Whether every byte of the frame is what `expected` says of its offset.
@@ -33,7 +33,7 @@ const fn pattern(offset: usize) -> u8 {
     (offset % 251 + offset / 1024) as u8
 }
 
-/// Takes two frames, runs the check, gives them back.
+/// Takes two frames, runs the check, frees them.
 fn with_two<E: Env>(
     rig: &mut Rig<'_, E>,
     check: impl FnOnce(&E, Pfn, Pfn) -> Result<(), Broken>,

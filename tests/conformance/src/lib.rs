@@ -7,8 +7,8 @@
 //! [`mm_reclaim::env`] that can be seen from outside is a function here, and [`checks`]
 //! lists them all. The simulator's tests and the suite in the kernel run the same list.
 //!
-//! A check gets a [`Rig`]: the environment, frames to use, and somebody to wake it. It
-//! leaves nothing behind when it succeeds: each frame that it took is given back.
+//! A check gets a [`Rig`]: the environment, frames to use, and a way to be woken. It leaves nothing
+//! behind when it succeeds: each frame that it took is freed.
 //!
 //! Not here: block devices, which differ too much in how they end a transfer. A driver is tested
 //! alone with the requests of [`mm_reclaim::block::Bio::for_test`].
@@ -36,13 +36,12 @@ pub struct Rig<'a, E: Env> {
     pub give: &'a mut dyn FnMut(Pfn),
     /// Has another task sleep for that long and then call `wake` with the key.
     pub wake_later: &'a mut dyn FnMut(WaitKey, Nanos),
-    /// Runs the last words of a task: in a task with an address space of its own, which
-    /// another task kills by `kill_for_memory` so much later. Returns what they returned.
+    /// Runs this function in a task with an address space of its own, which another task kills by
+    /// `kill_for_memory` after this time. Returns its result.
     pub kill_during: &'a mut dyn FnMut(Nanos, LastWords<E>) -> Result<(), Broken>,
 }
 
-/// What a task does that is killed meanwhile. A plain function, which a kernel can hand to
-/// another task.
+/// What a task does while it is killed. A plain function, which a kernel can pass to another task.
 pub type LastWords<E> = fn(&E) -> Result<(), Broken>;
 
 /// A promise that was not kept.

@@ -16,7 +16,7 @@ const BORDERS: [Vpn; 7] =
 /// More levels than any machine has.
 const MOST_LEVELS: usize = 8;
 
-/// Tables for the check, with every table frame given back afterwards.
+/// Tables for the check, with every table frame freed afterwards.
 fn with_tables<E: Env>(
     rig: &mut Rig<'_, E>,
     check: impl FnOnce(&mut Rig<'_, E>, &mut E::Tables) -> Result<(), Broken>,

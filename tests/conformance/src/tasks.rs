@@ -15,8 +15,8 @@ pub(crate) fn memalloc_is_set_and_cleared<E: Env>(rig: &mut Rig<'_, E>) -> Resul
     let was = tasks.set_memalloc(true);
     let set = tasks.flags();
     let then = tasks.set_memalloc(was);
-    keeps(was == before.contains(TaskFlags::MEMALLOC), "set_memalloc tells what it was")?;
-    keeps(then, "set_memalloc tells what it set")?;
+    keeps(was == before.contains(TaskFlags::MEMALLOC), "set_memalloc returns the old state")?;
+    keeps(then, "set_memalloc returns what it set")?;
     keeps(set == before | TaskFlags::MEMALLOC, "set_memalloc changes that flag alone")?;
     keeps(tasks.flags() == before, "the flag can be put back")
 }
@@ -35,7 +35,7 @@ pub(crate) fn killing_nobody_harms_nobody<E: Env>(rig: &mut Rig<'_, E>) -> Resul
 /// How a task waits that may be killed.
 const KILLABLE: WaitMode = WaitMode { timeout: None, killable: true };
 
-/// A key that nothing else uses: what is slept for here comes by time alone.
+/// A key that nothing else uses: a wait for it ends by its timeout only.
 const NAP_KEY: WaitKey = WaitKey(KEY.0 + 2);
 
 fn is_dying<E: Env>(env: &E) -> bool {
@@ -58,7 +58,7 @@ pub(crate) fn a_kill_ends_a_killable_wait<E: Env>(rig: &mut Rig<'_, E>) -> Resul
         let end = Once::new(|_| false).end(env.tasks(), KILLABLE)?;
         keeps(end == WaitEnd::Killed, "a kill ends a killable wait")?;
         let both = TaskFlags::DYING | TaskFlags::OOM_VICTIM;
-        keeps(env.tasks().flags().contains(both), "the killed is dying, for want of memory")?;
+        keeps(env.tasks().flags().contains(both), "a killed task is dying, for lack of memory")?;
         let end = Once::new(|_| false).end(env.tasks(), KILLABLE)?;
         keeps(end == WaitEnd::Killed, "a killable wait that begins after the kill ends at once")
     })
@@ -74,7 +74,7 @@ pub(crate) fn a_kill_does_not_end_another_wait<E: Env>(rig: &mut Rig<'_, E>) -> 
     })
 }
 
-/// The kill comes before the look that is true, and about when it is made.
+/// The kill comes before the check that is true, and at about the same time.
 pub(crate) fn a_condition_counts_more_than_a_kill<E: Env>(
     rig: &mut Rig<'_, E>,
 ) -> Result<(), Broken> {
@@ -86,10 +86,10 @@ pub(crate) fn a_condition_counts_more_than_a_kill<E: Env>(
         }
         Ok(())
     })?;
-    // True as soon as the task is dying: whoever looks first, condition or killer's flag, the
-    // end says what the condition said.
+    // True as soon as the task is dying: whichever is read first, condition or killed flag, the
+    // result must match the condition.
     (rig.kill_during)(A_WHILE, |env| Once::new(|_| is_dying(env)).check(env.tasks(), KILLABLE))?;
-    // Kill, time and condition come together, in every order that a few tries bring.
+    // Kill, timeout and condition coincide, in every order that a few tries produce.
     for quarters in 2..6 {
         (rig.kill_during)(Nanos(A_WHILE.0 * quarters / 4), |env| {
             let clock = env.clock();

@@ -1,5 +1,5 @@
-//! The promises of [`Tasks::wait_until`]: no wake-up is lost, times are kept, and a condition
-//! is used once.
+//! The promises of [`Tasks::wait_until`]: no wakeup is lost, timeouts are kept, and a condition is
+//! true once.
 
 use mm_reclaim::env::{Clock, Cpu, Env, Tasks, WaitEnd, WaitMode};
 use mm_reclaim::lock_order::SWAPON;
@@ -7,10 +7,10 @@ use mm_reclaim::units::Nanos;
 
 use crate::{A_WHILE, Broken, KEY, OTHER_KEY, Rig, keeps, timed};
 
-/// A condition as one is that takes a lock: once it has been true, nobody may ask again.
+/// A condition like one that takes a lock: once it was true, it must not be evaluated again.
 ///
-/// A real one would then be false, for ever, and the wait hang. This one stays true and
-/// remembers, so that the breach is told.
+/// A real one would then be false forever, and the wait would hang. This one stays true and records
+/// the call, so that the error is reported.
 pub(crate) struct Once<F> {
     holds: F,
     calls: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Once<F> {
 }
 
 impl<F: FnMut(u32) -> bool> Once<F> {
-    /// True as soon as `holds`, which is told how many times it was asked, is true.
+    /// True as soon as `holds` is true; `holds` gets the number of calls so far.
     pub(crate) fn new(holds: F) -> Self {
         Self { holds, calls: 0, was_true: false, asked_again: false }
     }
@@ -34,13 +34,13 @@ impl<F: FnMut(u32) -> bool> Once<F> {
         })
     }
 
-    /// Waits for it and holds the end against what it said.
+    /// Waits for it and checks the result against what it returned.
     #[track_caller]
     pub(crate) fn check(self, tasks: &impl Tasks, mode: WaitMode) -> Result<(), Broken> {
         self.end(tasks, mode).map(drop)
     }
 
-    /// Likewise; how it ended.
+    /// Does the same and returns the result.
     #[track_caller]
     pub(crate) fn end(mut self, tasks: &impl Tasks, mode: WaitMode) -> Result<WaitEnd, Broken> {
         let end = self.wait(tasks, mode);
@@ -68,7 +68,7 @@ pub(crate) fn a_true_condition_is_not_asked_again<E: Env>(
 ) -> Result<(), Broken> {
     let tasks = rig.env.tasks();
     for looks in 1..4 {
-        // Woken in each look, the last one included: a wake-up is no reason to ask again.
+        // Woken in each evaluation, the last one included: a wakeup is no reason to evaluate again.
         let woken = |calls| {
             tasks.wake(KEY);
             calls == looks
@@ -93,18 +93,18 @@ pub(crate) fn a_wait_times_out<E: Env>(rig: &mut Rig<'_, E>) -> Result<(), Broke
     Ok(())
 }
 
-/// The time, the wake-up and the condition come together, in every order that a few tries bring.
+/// The timeout, the wakeup and the condition coincide, in every order that a few tries produce.
 pub(crate) fn a_condition_counts_more_than_the_time<E: Env>(
     rig: &mut Rig<'_, E>,
 ) -> Result<(), Broken> {
     let clock = rig.env.clock();
     for try_no in 0..8 {
         let start = clock.now();
-        // A quarter before the time is up, up to three quarters after it.
+        // From a quarter before the timeout to three quarters after it.
         let due = Nanos(A_WHILE.0 * (3 + try_no % 5) / 4);
         (rig.wake_later)(KEY, due);
         Once::new(|_| clock.now() >= start + due).check(rig.env.tasks(), timed(A_WHILE))?;
-        // True at the second look, which may come when the time is up.
+        // True at the second evaluation, which may be the one at the timeout.
         (rig.wake_later)(KEY, A_WHILE);
         Once::new(|calls| calls > 1).check(rig.env.tasks(), timed(A_WHILE))?;
     }
@@ -119,7 +119,7 @@ pub(crate) fn a_wake_during_the_check_is_not_lost<E: Env>(
     let before = rig.env.clock().now();
     let woken = |calls| {
         if calls == 1 {
-            // Between this answer and the sleep lies the moment in which wake-ups get lost.
+            // Between this result and the sleep a wakeup could get lost.
             tasks.wake(KEY);
         }
         calls > 1

@@ -1,4 +1,4 @@
-//! How an environment is held against the list on a host: the one of the crate's example.
+//! How an environment is checked against the list on a host: that of the crate's example.
 //!
 //! For another kernel's host test, [`host`] becomes its own environment, and the [`Rig`] is made
 //! of what it has for tasks.
@@ -33,7 +33,7 @@ fn wake_later(machine: Machine, key: WaitKey, after: Nanos) {
     });
 }
 
-/// Each victim is another one: who was killed stays so.
+/// Each victim is a new task: a killed task stays killed.
 fn kill_during(machine: Machine, after: Nanos, words: LastWords<Machine>) -> Result<(), Broken> {
     static VICTIMS: AtomicUsize = AtomicUsize::new(1);
     let space = SpaceId::from_bits(VICTIMS.fetch_add(1, Relaxed) as u64);
@@ -46,7 +46,7 @@ fn kill_during(machine: Machine, after: Nanos, words: LastWords<Machine>) -> Res
     victim.join().expect("the victim does not panic")
 }
 
-/// The driver alone: what is written to a block is read from it, into whichever frame.
+/// The driver alone: what is written to a block is read from it, into any frame.
 #[test]
 fn the_disk_of_the_example_keeps_what_it_got() {
     let machine = Host::new(FRAMES);

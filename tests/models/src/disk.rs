@@ -1,8 +1,8 @@
 //! The swap device: blocks of one word, transferred at once or by a task of its own.
 //!
-//! Data move at the end of a transfer. Refused, by a panic: a read of what nobody wrote, a
-//! write of a freed frame, two transfers of one block or frame, a discard under a transfer.
-//! Reads fail on request.
+//! Data move at the end of a transfer. Refused, by a panic: a read of a block never written, a
+//! write of a freed frame, two transfers of one block or frame, a discard under a transfer. Reads
+//! fail on request.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ struct State {
     waiting: Vec<Bio>,
     /// Block and frame of each transfer that has not ended.
     under_way: Vec<(u32, Pfn)>,
-    /// So many reads will fail.
+    /// The number of reads that will still fail.
     bad_reads: u32,
 }
 

@@ -1,11 +1,10 @@
 //! Schedules by number.
 //!
-//! A schedule's number seeds everything that is left to chance in it, so that any failure
-//! can be seen again. Four in six schedules prefer to go on with the same task, more or less
-//! so: races of few steps want many changes, races across a long way want few. Every fifth
-//! of six gives the tasks priorities that change at a few moments only, and every sixth holds
-//! tasks up for long, mostly where they are about to act on what they have seen: both find
-//! orders in which others get far meanwhile.
+//! A schedule's number seeds all random choices in it, so that any failure can be repeated. Four in
+//! six schedules prefer to continue the same task, to different degrees: races of few steps need
+//! many switches, races over a long distance need few. The fifth of six gives the tasks priorities
+//! that change rarely, and the sixth delays tasks for long, mostly where they are about to act on
+//! what they have read: both find orders in which other tasks get far in the meantime.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -26,16 +25,16 @@ const LONG: u64 = 100_000;
 const MAX_STEPS: usize = 3_000_000;
 /// The whole machine is built on the first task's stack.
 const STACK: usize = 1 << 18;
-/// One point in so many changes a priority.
+/// One point in this many changes a priority.
 const CHANGE_EVERY: u64 = 400;
-/// One point in so many holds a task up, and so does one lock or conditional change.
+/// One point in this many delays a task, and so does one lock or compare-and-swap.
 const STALL_EVERY: u64 = 300;
 const STALL_ACTS: u64 = 20;
-/// Points for which a task is held up at most.
+/// The most points for which a task is delayed.
 const STALL: u64 = 30_000;
-/// Points that a task passes which is the only one that can run.
+/// Points that a task passes at once while it is the only one that can run.
 const ALONE: u64 = 1000;
-/// So many schedules take long enough that somebody may want to know how far they are.
+/// Progress is printed every this many schedules.
 const TELL_EVERY: usize = 20_000;
 
 /// Runs `model` once for each schedule that is due: those in `once_failed`, which stay for
@@ -43,7 +42,7 @@ const TELL_EVERY: usize = 20_000;
 /// one, to see a failure again. Each CPU takes the next that is left.
 ///
 /// # Panics
-/// If a schedule fails; its number is told.
+/// If a schedule fails; its number is printed.
 pub fn explore(name: &'static str, once_failed: &[u64], model: fn()) {
     let number = |key| env::var(key).ok().map(|v| v.parse().expect("a number of schedules"));
     let usual = if env::var_os("TEST_LONG").is_some() { LONG } else { EVERY_DAY };
@@ -97,7 +96,7 @@ impl Queue {
         self.seeds.get(at).copied()
     }
 
-    /// After a failure nobody begins another one.
+    /// After a failure no other one begins.
     fn close(&self) {
         self.next.store(self.seeds.len(), Relaxed);
     }
@@ -113,13 +112,13 @@ impl Queue {
     }
 }
 
-/// Decides by a seed who goes on.
+/// Decides by a seed which task runs next.
 struct Chance {
     queue: Arc<Queue>,
     seed: u64,
     random: SplitMix64,
     policy: Policy,
-    /// Nobody else could run when it was last asked.
+    /// No other task could run at the last decision.
     alone: bool,
     /// Points that were passed, about.
     now: u64,
@@ -127,11 +126,11 @@ struct Chance {
 
 /// How a schedule chooses.
 enum Policy {
-    /// Another task, whichever, about once in so many points.
+    /// Any other task, about once in this many points.
     Change(u64),
     /// The task with the highest number; by task, 0 for those not seen yet.
     Priority(Vec<u64>),
-    /// Any but those that are held up, each until a point.
+    /// Any but those that are delayed, each until a point.
     Stall(Vec<(TaskId, u64)>),
 }
 
@@ -146,7 +145,7 @@ impl Chance {
         ((fraction * u128::from(bound)) >> 64) as u64
     }
 
-    /// The next points go by unasked, until the dice say, once in `every` times, otherwise.
+    /// Skips the next points, at random `every` of them on average.
     fn pass_some(&mut self, every: u64) {
         let mut points = 0;
         while self.below(every) > 0 {
@@ -157,7 +156,7 @@ impl Chance {
     }
 
     /// The task of the highest priority. A task that yields waits for another: it goes to
-    /// the end, and so does the first one now and then.
+    /// the end, and so does the first one occasionally.
     fn first(&mut self, tasks: &[&Task], current: Option<TaskId>, demote: bool) -> Option<TaskId> {
         for task in tasks {
             let at = usize::from(task.id());
@@ -184,8 +183,8 @@ impl Chance {
         self.one_of(tasks, |id| Some(id) != current).or(current)
     }
 
-    /// Any task that is not held up; if there is none, one that is goes on. The current one
-    /// comes last: it yields, or was held up just now.
+    /// Any task that is not delayed; if there is none, one that is. The current one comes last: it
+    /// yields, or was just delayed.
     fn awake(&mut self, tasks: &[&Task], current: Option<TaskId>) -> Option<TaskId> {
         let now = self.now;
         let Policy::Stall(held) = &mut self.policy else { return None };
@@ -200,7 +199,7 @@ impl Chance {
         Some(next)
     }
 
-    /// Mostly the one that was held up last, so that the others are for long.
+    /// Mostly the one that was delayed last, so that the others stay delayed for long.
     fn last_of(&mut self, tasks: &[&Task], held: &[TaskId]) -> Option<TaskId> {
         let last = held.iter().rev().find(|id| tasks.iter().any(|task| task.id() == **id));
         match last {
@@ -252,7 +251,7 @@ impl Scheduler for Chance {
             return self.first(runnable, current, due || is_yielding);
         }
         if let [only] = runnable {
-            // Or until it wakes somebody: see `World::wake`.
+            // Or until it wakes a task: see `World::wake`.
             pass_points(ALONE);
             self.alone = true;
             return Some(only.id());

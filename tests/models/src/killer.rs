@@ -1,7 +1,7 @@
-//! The killer's half of the world: who may be killed, and a disk that waits for the reaper.
+//! The killer's half of the world: which task may be killed, and a disk that waits for the reaper.
 //!
-//! The reaper leaves a victim alone whose areas somebody holds for a second. Here that is a
-//! fault on a disk that answers only after so many naps of the reaper.
+//! The reaper gives up on a victim whose areas stay locked for a second. Here that is a fault on a
+//! disk that answers only after a number of naps of the reaper.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -17,19 +17,19 @@ const KILLED: WaitKey = WaitKey(0x6b11);
 /// What waits for the reaper to sleep.
 const REAPED: WaitKey = WaitKey(0x6b12);
 
-/// Who may be killed and what the reaper does.
+/// Which task may be killed and what the reaper does.
 #[derive(Default)]
 pub(crate) struct Killer {
     /// The space whose owner may be killed; 0 is none.
     mortal: AtomicU64,
     killed: AtomicBool,
-    /// The disk answers after so many naps.
+    /// The disk answers after this many naps.
     naps: AtomicU32,
     reaper_sleeps: AtomicBool,
 }
 
 impl World {
-    /// Want of memory may kill the owner of `space`. The disk answers after `naps` naps.
+    /// Lets the OOM killer kill the owner of `space`. The disk answers after `naps` naps.
     pub(crate) fn let_die(&self, space: SpaceId, naps: u32) {
         self.killer.mortal.store(space.bits(), Relaxed);
         self.killer.naps.store(naps, Relaxed);
@@ -46,12 +46,12 @@ impl World {
         true
     }
 
-    /// Somebody was killed.
+    /// Whether a task was killed.
     pub(crate) fn was_killed(&self) -> bool {
         self.killer.killed.load(Relaxed)
     }
 
-    /// Waits until somebody was killed.
+    /// Waits until a task was killed.
     pub(crate) fn wait_for_kill(&self) {
         let _end = self.wait_until(KILLED, WaitMode::UNTIL_READY, &mut || self.was_killed());
     }
@@ -62,19 +62,19 @@ impl World {
         let _end = self.wait_until(REAPED, WaitMode::UNTIL_READY, &mut || sleeps());
     }
 
-    /// The disk may go on.
+    /// Whether the disk may continue.
     pub(crate) fn disk_answers(&self) -> bool {
         self.killer.naps.load(Relaxed) == 0
     }
 
-    /// The calling task sleeps until it is woken: what it looked for was not there.
+    /// The calling task sleeps until it is woken: its condition was false.
     pub(crate) fn note_sleep(&self, key: WaitKey) {
         if key != WORK && is_reaper() && !self.killer.reaper_sleeps.swap(true, Relaxed) {
             self.wake(REAPED);
         }
     }
 
-    /// The calling task is the reaper, and will nap for long: nobody needs to see it all.
+    /// The calling task is the reaper, and will nap for long: not every nap needs a switch.
     pub(crate) fn naps_much(&self) -> bool {
         is_reaper() && self.killer.naps.load(Relaxed) > 1
     }

@@ -1,12 +1,12 @@
 //! The crate's concurrency protocols on a small whole machine, under shuttle.
 //!
 //! The real `Mm` runs over an environment of a few frames: user tasks, kswapd and a disk
-//! are tasks of shuttle's, which may change at every atomic operation, every lock and every
-//! unlock. A schedule is a number, and the same number is the same schedule. Each model in
-//! `tests/protocols.rs` is one protocol of `docs/concurrency.md`; for each there is a patch
-//! in `tests/races` that breaks it, and `scripts/races` shows that the model notices.
+//! are tasks of shuttle's, which may switch at every atomic operation, every lock and every unlock.
+//! A schedule is a number, and the same number is the same schedule. Each model in
+//! `tests/protocols.rs` is one protocol of `docs/concurrency.md`; for each there is a patch in
+//! `tests/races` that breaks it, and `scripts/races` shows that the model notices.
 //!
-//! What the simulator is for, is left out here: TLBs, time, latency, failing writes.
+//! What the simulator covers is left out here: TLBs, time, latency, failing writes.
 //!
 //! | module | what it is |
 //! | --- | --- |
@@ -14,8 +14,8 @@
 //! | [`machine`] | the machine that runs, and what user programs do on it |
 //! | [`world`] | frames, tables and tasks, as an [`mm_reclaim::env::Env`] |
 //! | [`disk`] | the swap device, and what it refuses |
-//! | `killer` | who may be killed for want of memory, and what the reaper meets |
-//! | [`task`] | what a task knows of itself: its CPU, its locks |
+//! | `killer` | which task may be killed when memory runs out, and what the reaper meets |
+//! | [`task`] | the state of a task: its CPU, its locks |
 //!
 //! The crate is empty unless it is built with `--cfg shuttle`; `scripts/test` does so.
 #![deny(unsafe_code)]

@@ -1,4 +1,4 @@
-//! A machine that runs: the crate over a [`World`], kswapd and the disk beside it.
+//! A machine that runs: the crate over a [`World`], with kswapd and the disk.
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,9 +23,9 @@ use crate::world::{Stopped, World};
 pub const FIRST: Vpn = Vpn(16);
 /// Blocks of the swap device, its header among them.
 const BLOCKS: u32 = 64;
-/// Frames beside those that a model asks for: the zero page, and the crate's objects.
+/// Frames in addition to those that a model asks for: the zero page, and the crate's objects.
 const OWN: u32 = 7;
-/// Looks after which something is taken never to happen.
+/// Checks after which something is assumed never to happen.
 const PATIENCE: usize = 3000;
 
 /// A running machine, as its tasks see it.
@@ -45,9 +45,9 @@ pub fn task<'m>(body: impl FnOnce(Machine<'m>) + Send + 'm) -> Body<'m> {
 }
 
 impl<'m> Machine<'m> {
-    /// Boots a machine of so many frames, lets `prepare` choose the tasks, and runs them
-    /// beside each other. They end their programs: then all memory is free again and the
-    /// books are right.
+    /// Boots a machine with this many frames, lets `prepare` choose the tasks, and runs them
+    /// concurrently. They end their programs: then all memory is free again and validation
+    /// succeeds.
     ///
     /// # Panics
     /// If anything is wrong in the end.
@@ -110,15 +110,15 @@ impl<'m> Machine<'m> {
                     tasks.spawn(move || body(machine));
                 }
             });
-            // A page of the cache that nobody wants may wait there for reclaim. The first
-            // time some memory is still at hand for other CPUs.
+            // A page of the cache without a user may wait there for reclaim. At first some memory
+            // is still on the lists of other CPUs.
             machine.mm.lru_add_drain_all();
             machine.press(frames as usize);
             machine.press(frames as usize);
             machine.wait_for_disk();
             machine.world.stop();
         });
-        assert!(machine.mm.is_quiet(), "somebody is still at work");
+        assert!(machine.mm.is_quiet(), "work is still in progress");
         assert_eq!(machine.mm.validate().map(drop), Ok(()), "the books are wrong");
         let map = machine.mm.memmap();
         let lost: Vec<_> = map.iter().filter(|(_, page)| page.refs() > 0).collect();
@@ -136,12 +136,12 @@ impl<'m> Machine<'m> {
         self.mm.total_free()
     }
 
-    /// Gives back the frames that the crate keeps for its next objects.
+    /// Frees the frames that the crate keeps for its next objects.
     pub fn trim(self) {
         self.mm.trim_tables();
     }
 
-    /// A program: an address space with so many pages, which nobody has touched.
+    /// A program: an address space with this many pages, none of them touched.
     pub fn program(self, pages: u32) -> Program<'m> {
         let space = loop {
             match self.mm.create_space() {
@@ -155,7 +155,7 @@ impl<'m> Machine<'m> {
         Program { machine: self, space }
     }
 
-    /// The other tasks have all the memory at the moment: they go on.
+    /// The other tasks have all the memory at the moment: they run.
     fn out_of_memory(self, why: SpaceError) {
         assert_eq!(why, SpaceError::NoMemory);
         shuttle::thread::yield_now();
@@ -172,18 +172,18 @@ impl<'m> Machine<'m> {
         }
     }
 
-    /// The killer may kill `program`, and no other. The disk answers nobody until the reaper
+    /// The killer may kill `program`, and no other. The disk answers no request until the reaper
     /// has napped `naps` times.
     pub fn let_die(self, program: Program<'_>, naps: u32) {
         self.world.let_die(program.space, naps);
     }
 
-    /// The reaper lets the others go on so often before it next takes a page-table lock.
+    /// The reaper yields this many times before it next takes a page-table lock.
     pub fn hold_up_reaper(self, pauses: u32) {
         own::hold_up_reaper(pauses);
     }
 
-    /// Takes frames until a program is killed, and gives them back.
+    /// Takes frames until a program is killed, and frees them.
     pub fn take_until_kill(self) {
         let mut taken = Vec::new();
         while !self.world.was_killed() {
@@ -259,12 +259,12 @@ impl<'m> Machine<'m> {
         self.mm.alloc_pages(Gfp::NOWAIT, Order::ZERO)
     }
 
-    /// Gives back what [`Machine::take_until_low`] took.
+    /// Frees what [`Machine::take_until_low`] took.
     pub fn give(self, frames: Vec<Pfn>) {
         frames.into_iter().for_each(|frame| self.mm.free_pages(frame, Order::ZERO));
     }
 
-    /// Takes up to `pages` frames for the kernel, reclaiming if need be, and gives them back.
+    /// Takes up to `pages` frames for the kernel, reclaiming if necessary, and frees them.
     pub fn press(self, pages: usize) {
         let gfp = Gfp::KERNEL | Gfp::NORETRY;
         let taken: Vec<Pfn> =

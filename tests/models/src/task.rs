@@ -25,7 +25,7 @@ thread_local! {
     static PAUSES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The reaper lets the others go on so often before it next takes a page-table lock.
+/// The reaper yields this many times before it next takes a page-table lock.
 pub(crate) fn hold_up_reaper(pauses: u32) {
     PAUSES.set(pauses);
 }
@@ -78,7 +78,7 @@ impl Cpu for ModelCpu {
         usize::from(shuttle::current::me()) % MAX_CPUS
     }
 
-    /// A task that spins lets the others go on.
+    /// A task that spins lets the others run.
     fn relax() {
         shuttle::thread::yield_now();
     }

@@ -1,4 +1,4 @@
-//! The environment: frames of one word, flat tables, and waits that lose no wake-up.
+//! The environment: frames of one word, flat tables, and waits that lose no wakeup.
 //!
 //! Nothing here is a point of choice but the waits: what the hardware does to a frame or an
 //! entry is one step. The crate's own operations around it are the points.
@@ -52,7 +52,7 @@ struct Frame {
 }
 
 impl World {
-    /// A machine of so many frames, and a disk of so many blocks that answers at once or not.
+    /// A machine with `frames` frames, and a disk with `blocks` blocks that answers at once or not.
     pub(crate) fn new(frames: u32, disk: Disk) -> Self {
         Self {
             frames: (0..frames).map(|_| Frame::default()).collect(),
@@ -82,7 +82,8 @@ impl World {
         self.frame(pfn).word.store(value, Relaxed);
     }
 
-    /// New content for a frame: freed until now, perhaps, and then not written meanwhile.
+    /// New content for a frame: if it was free until now, it must not have been written while it
+    /// was.
     pub(crate) fn fill(&self, pfn: Pfn, value: u64) {
         let frame = self.frame(pfn);
         if frame.poisoned.swap(false, Relaxed) {
@@ -233,7 +234,7 @@ impl Tasks for World {
     fn wake(&self, key: WaitKey) {
         *self.wakes.lock().expect("no task fails with it").0.entry(key.0).or_default() += 1;
         self.woken.notify_all();
-        // Whoever wakes is alone no more.
+        // A task that wakes another is no longer alone.
         pass_points(0);
     }
 
@@ -241,7 +242,7 @@ impl Tasks for World {
         task::assert_no_lock("a pause");
     }
 
-    /// In most models nobody is killed: whoever finds no memory tries again.
+    /// In most models no task is killed: one that finds no memory tries again.
     fn kill_for_memory(&self, space: SpaceId) -> bool {
         self.kill(space)
     }

@@ -2,8 +2,8 @@
 //!
 //! A model is a few tasks on a machine of a few frames. What goes wrong shows in one of four
 //! ways: an assertion of the crate, something that the machine refuses, a value that a
-//! program did not store, or the books in the end. Tasks that wait for ever are a deadlock,
-//! which shuttle tells.
+//! program did not store, or `validate` in the end. Tasks that wait forever are a deadlock, which
+//! shuttle reports.
 #![cfg(shuttle)]
 
 use std::sync::Arc;
@@ -53,7 +53,7 @@ fn walk_against_last_area() {
 }
 
 /// RMAP-01: reclaim follows pages to their families while relatives fork and end, so that
-/// families are passed on, given back, and taken again by programs of another tree.
+/// families are passed on, freed, and taken again by programs of another tree.
 #[test]
 fn walk_against_a_changing_tree() {
     fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
@@ -71,7 +71,7 @@ fn walk_against_a_changing_tree() {
             grandchild.check(0, 7);
             grandchild.check(7, 107);
             grandchild.exit();
-            // Two trees, of the families that were given back.
+            // Two trees, made of the freed families.
             let strangers = [machine.program(2), machine.program(2)];
             strangers.iter().for_each(|program| program.store_all(2));
             strangers.iter().for_each(|program| program.check_all(2));
@@ -309,7 +309,7 @@ fn copy_against_reuse() {
     explore("copy_against_reuse", &[29_001], || Machine::run(40, Pace::AtOnce, tasks));
 }
 
-/// CTRL-01: whoever finds memory low wakes kswapd, also when it is just going to sleep.
+/// CTRL-01: a task that finds memory low wakes kswapd, also when it is about to sleep.
 #[test]
 fn kswapd_wake_against_sleep() {
     fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
@@ -388,7 +388,7 @@ fn unlock_against_cull() {
 /// the number of its space.
 #[test]
 fn reaper_against_exit() {
-    /// After so many naps the reaper gives a victim up.
+    /// After this many naps the reaper gives up on a victim.
     const NAPS: u32 = 1000;
     /// It is then held up before it marks the victim, long enough for all the others.
     const PAUSE: u32 = 2000;
@@ -408,7 +408,7 @@ fn reaper_against_exit() {
             let next = machine.program(1);
             machine.hold_up_reaper(0);
             machine.wait_for_reaper();
-            assert!(next.is_alive(), "nobody has killed it");
+            assert!(next.is_alive(), "it was not killed");
             next.exit();
         };
         let kills = |machine: Machine<'_>| {

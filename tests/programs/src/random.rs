@@ -7,7 +7,7 @@ use splitmix::SplitMix64;
 pub struct Random(SplitMix64);
 
 impl Random {
-    /// The numbers of one seed; `stream` tells the users of that seed apart.
+    /// The numbers of one seed; `stream` distinguishes the users of that seed.
     #[must_use]
     pub fn new(seed: usize, stream: usize) -> Self {
         let mixed = SplitMix64::new(seed as u64).next();

@@ -353,11 +353,11 @@ pub fn set_oom_score_adj(adj: i16) -> Result<(), Errno> {
 /// How the RAM disk misbehaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Knob {
-    /// Every request takes so many microseconds.
+    /// Microseconds that every request takes.
     DelayUs = 0,
-    /// One in so many reads fails at random; 0 for none.
+    /// One in this many reads fails at random; 0 for none.
     FailRead = 1,
-    /// One in so many writes fails at random; 0 for none.
+    /// One in this many writes fails at random; 0 for none.
     FailWrite = 2,
 }
 
@@ -380,7 +380,7 @@ pub enum Door {
     List = 1,
 }
 
-/// Has the kernel allocate and free a page so many times; the ticks that it took.
+/// Has the kernel allocate and free a page this many times; the ticks that it took.
 ///
 /// # Errors
 /// `EPERM` where the command line does not let programs ask for that.

@@ -84,7 +84,7 @@ pub fn join(child: Child) -> End {
     End::from_word(sys::wait_for(child.0).expect("a child of this process"))
 }
 
-/// Waits for these children, in whichever order they end.
+/// Waits for these children, in the order in which they end.
 ///
 /// # Panics
 /// If another one ends, or there are fewer.

@@ -2,14 +2,14 @@
 //!
 //! **Data.** One block of words from the first frame to the last, holes included, and for each
 //! frame whether it is poisoned. Programs' pages are atomic and relaxed: only the running task
-//! touches them, and the atomics are there to need no `unsafe` for saying so. The crate keeps
-//! objects of its own in frames that it has allocated; nobody else looks at those.
+//! touches them, and the atomics avoid `unsafe` for it. The crate keeps objects of its own in
+//! frames that it has allocated; no other code accesses those.
 //!
 //! **Freed memory.** [`FrameMemory::poison`] fills a frame with [`POISON`]. Only the
-//! environment's own calls (zero, copy, write, a disk's read) bring a frame to life again,
-//! and each first looks whether the poison is still there: if not, somebody wrote through a
-//! stale translation or a stale frame number after the frame was freed. Stores of user
-//! programs go to the words as a CPU's would, poison or not.
+//! environment's own calls (zero, copy, write, a disk's read) make a frame valid again, and each
+//! first checks that the poison is still there: if not, there was a write through a stale
+//! translation or a stale frame number after the frame was freed. Stores of user programs go to the
+//! words as a CPU's would, poison or not.
 
 #![allow(unsafe_code, reason = "the crate's objects lie in this memory")]
 

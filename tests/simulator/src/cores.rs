@@ -2,8 +2,8 @@
 //!
 //! Only one thread of a machine runs at a time, so the others gain nothing from a second core,
 //! and handing the baton to a thread on another core costs several times as much. Each machine
-//! therefore takes the core that the fewest machines of this process use. Where there is no
-//! way to ask for one, the machine runs as it comes.
+//! therefore takes the core that the fewest machines of this process use. If the host has no call
+//! to choose one, the machine runs on any core.
 
 #[cfg(target_os = "linux")]
 mod linux {

@@ -1,4 +1,4 @@
-//! What a thread knows about the task that it is: for the static functions of [`Cpu`].
+//! The state of the task that a thread runs: for the static functions of [`Cpu`].
 //!
 //! Locks reach the CPU by static functions, so that taking one costs nothing in a kernel.
 //! Here they find their machine through the thread. A thread that is no task of a machine
@@ -42,7 +42,7 @@ pub(crate) fn restore(outer: Outer) {
     CHANCES.set(outer.3);
 }
 
-/// The task goes on, on this CPU, and is preempted at the `chances`-th chance.
+/// The task continues on this CPU, and is preempted at the `chances`-th opportunity.
 pub(crate) fn resume(cpu: usize, chances: u64) {
     CPU.set(cpu);
     CHANCES.set(chances);
@@ -53,17 +53,17 @@ pub(crate) fn task() -> usize {
     MACHINE.with_borrow(|m| m.as_ref().map(|(_, id)| *id)).expect("called by no task")
 }
 
-/// Whoever may come to sleep holds no spin lock.
+/// Asserts that a task that may sleep holds no spin lock.
 pub(crate) fn assert_no_lock_held() {
     HELD.with(|held| held.assert_none("a wait"));
 }
 
-/// Whoever sleeps holds no lock.
+/// Asserts that a task that sleeps holds no lock.
 pub(crate) fn assert_preemptible(what: &str) {
     assert!(DISABLED.get() == 0 || std::thread::panicking(), "{what} with a lock held");
 }
 
-/// The CPUs of whichever machine the calling thread belongs to.
+/// The CPUs of the machine that the calling thread belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct SimCpu;
 
@@ -90,8 +90,8 @@ impl Cpu for SimCpu {
         CPU.get()
     }
 
-    /// One task runs at a time and none is preempted while it holds a lock: whoever finds a
-    /// lock taken waits for itself.
+    /// One task runs at a time and none is preempted while it holds a lock: a task that finds a
+    /// lock taken holds it itself.
     fn relax() {
         let alone = MACHINE.with_borrow(Option::is_some);
         assert!(!alone || std::thread::panicking(), "deadlock: this task holds the lock itself");

@@ -1,10 +1,10 @@
 //! The swap devices: blocks in memory that answer at once, later, or not at all.
 //!
 //! **Faults.** A synchronous device completes a request inside `submit`. An asynchronous
-//! one takes a time drawn from the seed, transfers at most so many pages a second, and
+//! one takes a time drawn from the seed, transfers a limited number of pages a second, and
 //! completes from the disk task, possibly out of order. Every n-th read or write may fail
-//! ([`faults`](crate::faults)); a failed read leaves junk in the frame and a failed write
-//! leaves junk in the block, so that nobody gets away with using either.
+//! ([`faults`](crate::faults)); a failed read leaves junk in the frame and a failed write leaves
+//! junk in the block, so that using either is noticed.
 //!
 //! **When data moves.** At the completion, not at the submission: a frame that is reused,
 //! or a page that is changed although it must not be, shows in what was written.
@@ -101,7 +101,7 @@ pub struct DiskStat {
     pub writes: u64,
     /// Reads and writes that failed.
     pub failures: u64,
-    /// Reads that failed and were not read-ahead: nobody had plugged the devices.
+    /// Reads that failed and were not read-ahead: the devices were not plugged.
     pub failed_demands: u64,
     /// Blocks of which a write has failed since the device was last written from outside.
     pub broken: u32,
@@ -139,7 +139,7 @@ struct Disk {
 struct Request {
     bio: Bio,
     due: u64,
-    /// It was not held back by a plug: somebody waits for it, if it is a read.
+    /// It was not held back by a plug: if it is a read, a task waits for it.
     demand: bool,
 }
 
@@ -221,7 +221,7 @@ impl State {
 }
 
 impl Disk {
-    /// Refuses, by a panic, what no correct caller asks for.
+    /// Panics if no correct caller makes this request.
     fn check(&self, bio: &Bio, arena: &Arena) {
         let block = bio.block();
         assert!(block < self.config.blocks, "{bio:?} is beyond the device");

@@ -4,15 +4,15 @@
 //!
 //! | fault | what is promised |
 //! | --- | --- |
-//! | a write fails | the page stays in memory, dirty and active; `SwapWriteError` counts it; its slot is retired once nobody needs it: not handed out again until the device is taken into use anew; nothing else is lost |
+//! | a write fails | the page stays in memory, dirty and active; `SwapWriteError` counts it; its slot is retired once it is unused: not handed out again until the next `swapon` of the device; nothing else is lost |
 //! | a read fails that a fault waits for | the faulting task dies of a bus error, one task for one such read; `SwapReadError` counts it; other users of the slot read it themselves |
-//! | a read fails that was ahead of a fault | nobody dies: whoever comes to need the page reads it again |
+//! | a read fails that was ahead of a fault | no task dies: a task that needs the page reads it again |
 //! | an allocation fails | a fault ends in `Killed`, any other operation in an error, and then nothing has changed that a program could notice; read-ahead just stops |
-//! | a device is slow, limited, congested, or its queue is full | everything takes longer; nobody hangs |
+//! | a device is slow, limited, congested, or its queue is full | everything takes longer; no task hangs |
 //! | requests complete in another order | nothing |
 //! | there is no slot, or no device | pages stay; programs are killed when memory ends |
 //! | a table (spaces, areas, families, links) is full | as for an allocation |
-//! | memory ends | one program for one shortage is killed; the others go on |
+//! | memory ends | one program for one shortage is killed; the others continue |
 //!
 //! *Always*: every page that was not on the failed request keeps its bytes; when all
 //! programs are gone, every frame, every slot that is not retired and every table entry is
@@ -56,7 +56,7 @@ pub enum When {
     Every(u64),
     /// This one alone.
     Only(u64),
-    /// One in so many, as the machine's seed has it.
+    /// One in this many, at random by the machine's seed.
     OneIn(u64),
 }
 

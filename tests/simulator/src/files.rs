@@ -1,8 +1,8 @@
 //! Files: stretches of a disk, and which of their pages are cached.
 //!
 //! The contents lie on a device that is no swap device; the map of what is cached is the
-//! environment's, as [`FileStore`] wants it. It checks what the crate owes: a page is entered
-//! once, only what was entered leaves, and a shadow comes in the place of its page.
+//! environment's, as [`FileStore`] requires. It checks the crate's obligations: a page is entered
+//! once, only what was entered is removed, and a shadow replaces its page.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,7 +43,7 @@ impl Files {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A file of so many pages, which lie one after the other from block `first` on.
+    /// A file of `pages` pages, which lie one after the other from block `first` on.
     pub fn create(&self, device: DeviceId, first: u32, pages: u32) -> FileId {
         let mut state = self.state();
         state.files.push(File { device, first, pages, errors: 0 });

@@ -31,7 +31,7 @@ use crate::world::{Hardware, World};
 /// The first swap device.
 pub const FIRST_DISK: DeviceId = DeviceId(0);
 
-/// No work goes on for so long, in milliseconds, when the programs are at rest.
+/// The longest that work continues, in milliseconds, once the programs are idle.
 const LONGEST_WORK_MS: u32 = 60_000;
 
 /// A machine's hardware and how its memory is managed.
@@ -39,7 +39,7 @@ const LONGEST_WORK_MS: u32 = 60_000;
 pub struct Config {
     /// The parts.
     pub hardware: Hardware,
-    /// What the crate is told at boot.
+    /// The crate's configuration at boot.
     pub mm: mm_reclaim::plan::Config,
 }
 
@@ -73,7 +73,7 @@ impl Config {
     }
 }
 
-/// Tells the seed of a machine that failed.
+/// Prints the seed of a machine that failed.
 struct Told(u64);
 
 impl Drop for Told {
@@ -97,8 +97,7 @@ impl<'m> Machine<'m> {
     /// Boots a machine, runs `body` as its main task, and switches it off.
     ///
     /// # Panics
-    /// If any task panics or nobody can run any more; the machine's seed tells how to see
-    /// it again.
+    /// If any task panics or no task can run any more; the machine's seed repeats the failure.
     pub fn run<R>(config: &Config, body: impl FnOnce(Machine<'_>) -> R) -> R {
         let _told = Told(config.hardware.seed);
         let world = World::new(&config.hardware);
@@ -153,7 +152,7 @@ impl<'m> Machine<'m> {
         page
     }
 
-    /// Runs `count` tasks beside each other, each with its number, until all are done.
+    /// Runs `count` tasks concurrently, each with its number, until all are done.
     pub fn crowd(self, count: usize, body: impl Fn(Machine<'m>, usize) + Sync) {
         let body = &body;
         let task = |i| {
@@ -163,8 +162,8 @@ impl<'m> Machine<'m> {
         self.world.sched.together((0..count).map(task).collect());
     }
 
-    /// Sleeps until no request is under way and nobody is at work, and a little longer. What
-    /// somebody leaves undone for ever is left to [`Mm::validate`].
+    /// Sleeps until no request is under way and no task is running, and a little longer. Work that
+    /// is never finished is left to [`Mm::validate`].
     pub fn settle(self) {
         for _ in 0..LONGEST_WORK_MS {
             self.sleep(Nanos::from_millis(1));
@@ -183,8 +182,8 @@ impl<'m> Machine<'m> {
         assert_eq!(end, WaitEnd::TimedOut);
     }
 
-    /// Waits for quiet, then has the crate prove its invariants, and looks whether freed
-    /// frames were left alone.
+    /// Waits for quiet, then has the crate check its invariants, and checks that freed frames were
+    /// not written.
     ///
     /// # Panics
     /// If an invariant is broken or a freed frame was written.

@@ -4,14 +4,14 @@
 //! the entry had when it was filled, until it is flushed or another one takes its line. A
 //! forgotten flush therefore has its real consequence: an access reaches the old frame.
 //!
-//! Beside it each CPU keeps walks: which table of the lowest level translates for a block of
-//! pages. Flushing single pages leaves them, as the crate's contract allows; only flushing the
-//! space forgets them. A table that is given back without that is walked on.
+//! In addition each CPU caches walks: which table of the lowest level translates a block of pages.
+//! Flushing single pages leaves them, as the crate's contract allows; only flushing the space
+//! forgets them. A table that is freed without that is still walked.
 //!
 //! As on the architecture that this imitates, an entry without its young flag is never
 //! cached, and an access that faults leaves no line behind for its page on this CPU (the
-//! trap code's duty in a kernel: without it a store could fault for ever on a line that was
-//! filled while the page was read-only).
+//! trap code's duty in a kernel: without it a store could fault forever on a line that was filled
+//! while the page was read-only).
 //!
 //! ASIDs are given in turn. When the numbers are used up, every TLB is emptied and the
 //! numbers in use are skipped from then on.
@@ -47,11 +47,11 @@ pub(crate) struct Line {
     pub(crate) vpn: Vpn,
     pub(crate) pfn: Pfn,
     pub(crate) prot: Prot,
-    /// The entry was dirty: a store needs no second look.
+    /// The entry was dirty: a store needs no second walk.
     pub(crate) dirty: bool,
 }
 
-/// The TLBs of all CPUs, and who has which ASID.
+/// The TLBs of all CPUs, and the ASIDs in use.
 #[derive(Debug)]
 pub struct Mmu {
     /// The hardware sets young and dirty by itself; else each first access faults.
@@ -159,7 +159,7 @@ impl Mmu {
     }
 
     pub(crate) fn give_asid(&self, asid: Asid) {
-        assert!(self.state().in_use.remove(&asid.0), "{asid:?} given back twice");
+        assert!(self.state().in_use.remove(&asid.0), "{asid:?} freed twice");
     }
 }
 

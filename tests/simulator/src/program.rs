@@ -6,7 +6,7 @@
 //!
 //! A task may run several programs in turn. But where memory may run out it should run one
 //! only: if one of its programs is chosen to be killed while the task waits for memory for
-//! another, nobody is left to end the victim.
+//! another, no task is left to end the victim.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -30,14 +30,14 @@ const MOST_FAULTS: u32 = 1000;
 /// Words of a page that are written and checked: its ends, and some between.
 const SAMPLE: [usize; 4] = [0, 1, 300, WORDS - 1];
 
-/// Why a program cannot go on.
+/// Why a program cannot continue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Death {
     /// It touched what is not its own (SIGSEGV).
     BadAddress,
     /// A page could not be read back (SIGBUS).
     BusError,
-    /// It was killed for want of memory.
+    /// The OOM killer killed it.
     Killed,
 }
 
@@ -82,7 +82,7 @@ impl<'m> Program<'m> {
         Ok(Self { machine, space, writes: BTreeMap::new(), torn: None })
     }
 
-    /// Calls the crate as the program: if the program is killed, the call knows.
+    /// Calls the crate as the program: if the program is killed, the call returns early.
     pub fn call<R>(&self, call: impl FnOnce(&Mm<'m, &'m World>) -> R) -> R {
         let sched = &self.machine.world.sched;
         let outer = sched.act_for(Some(self.space));
@@ -91,7 +91,7 @@ impl<'m> Program<'m> {
         result
     }
 
-    /// Maps so many pages to read and write, where there is room.
+    /// Maps `pages` pages to read and write, where there is room.
     ///
     /// # Panics
     /// If the crate refuses.
@@ -100,7 +100,7 @@ impl<'m> Program<'m> {
         start..start + pages
     }
 
-    /// Maps so many pages to read and write, at a place.
+    /// Maps `pages` pages to read and write, at a place.
     ///
     /// # Errors
     /// As the crate says.
@@ -208,7 +208,7 @@ impl<'m> Program<'m> {
         Ok(())
     }
 
-    /// Whether the program is to die for want of memory.
+    /// Whether the OOM killer has chosen the program.
     pub fn is_killed(&self) -> bool {
         self.machine.world.sched.is_killed(self.space)
     }

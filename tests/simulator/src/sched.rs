@@ -1,14 +1,14 @@
 //! Tasks and time: one task runs at a time, chosen by a seed.
 //!
-//! Every task is a thread that waits for the *baton*. Whoever holds it runs until it waits,
-//! yields, ends, or is preempted when it switches preemption on again; then the seed picks
-//! the next of the ready tasks, and the CPU on which it goes on. No two tasks ever run at
-//! once, so a seed and a program give one history: a failure is replayed by its seed.
+//! Every task is a thread that waits for the *baton*. The one that holds it runs until it waits,
+//! yields, ends, or is preempted when it switches preemption on again; then the seed picks the next
+//! of the ready tasks, and the CPU on which it continues. No two tasks ever run at once, so a seed
+//! and a program give one history: a failure is replayed by its seed.
 //!
-//! **Time** is virtual. Each change of task costs [`SLICE`]; where no task is ready, time
-//! jumps to the first moment at which one will be. If there is no such moment, nobody can
-//! ever run again: the machine stops and says what each task waits for. A machine that goes
-//! on beyond its [`Limits`] is taken for one that runs in circles.
+//! **Time** is virtual. Each task switch costs [`SLICE`]; if no task is ready, time jumps to the
+//! first moment at which one will be. If there is no such moment, no task can ever run again: the
+//! machine stops and prints what each task waits for. A machine that exceeds its [`Limits`] is
+//! assumed to run in circles.
 //!
 //! **Rules that are asserted here:** a task that waits or yields holds no lock (preemption
 //! is on), and preemption is switched on as often as off.
@@ -75,10 +75,10 @@ impl Sched {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a machine: `main` on this thread and the daemons beside it, until `main` is done.
+    /// Runs a machine: `main` on this thread and the daemons next to it, until `main` is done.
     ///
     /// # Panics
-    /// If a task panics, or nobody can run any more.
+    /// If a task panics, or no task can run any more.
     pub fn run<R>(self: &Arc<Self>, main: impl FnOnce() -> R, daemons: Vec<TaskSpec<'_>>) -> R {
         let _core = Core::take();
         let me = self.state().admit("main", TaskFlags::KERNEL);
@@ -98,7 +98,7 @@ impl Sched {
         }
     }
 
-    /// Runs tasks beside each other and returns when all of them are done.
+    /// Runs tasks concurrently and returns when all of them are done.
     pub fn together(self: &Arc<Self>, specs: Vec<TaskSpec<'_>>) {
         current::assert_preemptible("a wait for tasks");
         thread::scope(|scope| {
@@ -173,8 +173,8 @@ impl Sched {
         }
     }
 
-    /// Chooses who runs next, which is to be woken when the lock is free; ends the machine if
-    /// nobody ever can.
+    /// Chooses the task that runs next, which is woken when the lock is free; ends the machine if
+    /// no task ever can.
     fn pass_baton(&self, state: &mut State) -> Arc<Baton> {
         state.switches += 1;
         let now = self.now.fetch_add(SLICE, Relaxed) + SLICE;
@@ -255,7 +255,7 @@ impl Sched {
             if let Some(end) = verdict {
                 return end;
             }
-            // Nothing can come between this look and the sleep: nobody else runs.
+            // Nothing can happen between this check and the sleep: no other task runs.
             if !self.is_woken(me) {
                 self.switch(me, TaskState::Waiting { deadline, killable: mode.killable });
             }
@@ -300,7 +300,7 @@ impl Sched {
         std::mem::replace(&mut state.tasks[current::task()].space, space)
     }
 
-    /// Kills whoever acts for `space`.
+    /// Kills the task that acts for `space`.
     pub fn kill(&self, space: SpaceId) {
         let mut state = self.state();
         state.killed.insert(space);
@@ -321,7 +321,7 @@ impl Sched {
         self.state().killed.remove(&space);
     }
 
-    /// What the machine may use up from now on, beside what it has.
+    /// What the machine may use from now on, in addition to what it has used.
     pub fn limit(&self, switches: u64, time: Nanos) {
         let mut state = self.state();
         let until = Nanos(self.now().0.saturating_add(time.0));

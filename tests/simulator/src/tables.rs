@@ -245,7 +245,7 @@ impl<'w> SoftTables<'w> {
     }
 
     /// Unlinks tables of the lowest level for `range`, which lies below one word of the root,
-    /// and then the one above them; where to go on if `take` is full.
+    /// and then the one above them; where to continue if `take` is full.
     fn unlink_below(
         &mut self,
         range: Range<Vpn>,
@@ -265,7 +265,7 @@ impl<'w> SoftTables<'w> {
         self.hand_over(self.unlink(above, 2, start, free), range.end, take)
     }
 
-    /// Counts an unlinked table; `next` is where to go on if `take` has no room for another.
+    /// Counts an unlinked table; `next` is where to continue if `take` has no room for another.
     fn hand_over(
         &mut self,
         frame: Option<Pfn>,

@@ -60,8 +60,8 @@ pub(crate) struct Task {
     pub(crate) baton: Arc<Baton>,
 }
 
-/// Where a task waits for the baton. It has a lock of its own, so that whoever passes the baton
-/// on holds none that the next one needs.
+/// Where a task waits for the baton. It has a lock of its own, so that the task that passes the
+/// baton on holds none that the next one needs.
 #[derive(Debug, Default)]
 pub(crate) struct Baton {
     here: Mutex<bool>,
@@ -93,7 +93,7 @@ pub(crate) enum TaskState {
 }
 
 impl Task {
-    /// Makes the task look again, be it asleep already or about to be.
+    /// Makes the task evaluate its condition again, whether it sleeps already or is about to.
     pub(crate) fn wake(&mut self) {
         self.woken = true;
         if matches!(self.state, TaskState::Waiting { .. }) {

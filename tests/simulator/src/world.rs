@@ -173,7 +173,7 @@ impl Tasks for World {
 
     fn show_oom_report(&self, report: &dyn fmt::Display) {
         *self.oom_report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.to_string());
-        // A console is slow: the others go on meanwhile, the victim perhaps to its end.
+        // A console is slow: the others continue in the meantime, the victim perhaps to its end.
         self.sched.yield_now();
     }
 }

@@ -112,7 +112,7 @@ fn a_crowd_keeps_its_bytes() {
     }
 }
 
-/// OOM-01, OOM-02: without enough memory and swap somebody is killed, and the rest go on.
+/// OOM-01, OOM-02: without enough memory and swap a program is killed, and the rest continue.
 #[test]
 fn too_little_memory_kills_and_goes_on() {
     for mut config in machines(2) {

@@ -120,7 +120,7 @@ fn asids_are_reused_without_their_translations() {
     assert_eq!(third.touch(ADDR, Touch::Load), Err(Fault));
 }
 
-/// A table frame that was freed too early is noticed by whoever walks it.
+/// A table frame that was freed too early is noticed by the next walk.
 #[test]
 #[should_panic(expected = "a table frame was overwritten or freed")]
 fn a_freed_table_is_noticed() {

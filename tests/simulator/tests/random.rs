@@ -72,7 +72,7 @@ fn step(
     }
 }
 
-/// The life of one task: random steps until it has done them all or is killed.
+/// One task: random steps until it has done them all or is killed.
 fn live(machine: Machine<'_>, seed: u64, number: u64) {
     let mut rng = Rng::new(seed * 16 + number);
     let mut first = Program::new(machine);
@@ -86,8 +86,8 @@ fn live(machine: Machine<'_>, seed: u64, number: u64) {
 }
 
 /// RMAP-01, SWAP-05, SWAP-07, OOM-02, LAZY-01: writes, reads, forks, exits and advice of
-/// four tasks at once, on disks that answer later and sometimes fail: no byte is lost or
-/// mixed up, nobody hangs, and every page is where it belongs in the end.
+/// four tasks at once, on disks that answer later and sometimes fail: no byte is lost or mixed up,
+/// no task hangs, and every page is where it belongs in the end.
 #[test]
 fn no_byte_is_lost_whatever_happens() {
     for seed in 0..12 {

@@ -1,4 +1,4 @@
-//! The baton scheduler: one history a seed, no lost wake-up, no silent deadlock.
+//! The baton scheduler: one history per seed, no lost wakeup, no silent deadlock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, TryLockError};
@@ -39,7 +39,7 @@ fn hardware(seed: u64) -> Hardware {
     Hardware { cpus: 2, preempt_every: 3, seed, ..Hardware::default() }
 }
 
-/// What the panic of `f` said.
+/// The panic message of `f`.
 fn panic_of(f: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it did not panic");
     payload
@@ -48,7 +48,7 @@ fn panic_of(f: impl FnOnce()) -> String {
         .unwrap_or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()).expect("a text"))
 }
 
-/// Three tasks that take a lock, yield and nap: who did what, in order.
+/// Three tasks that take a lock, yield and nap: which did what, in order.
 fn history(seed: u64) -> Vec<(u32, u64)> {
     let world = World::new(&hardware(seed));
     let log = Guarded::new(Vec::new());
@@ -85,7 +85,7 @@ fn a_seed_is_one_history() {
     }
 }
 
-/// Where everybody waits for nothing that can happen, the run fails and names each wait.
+/// If all tasks wait for what cannot happen, the run fails and names each wait.
 #[test]
 fn a_deadlock_is_a_failure_that_names_every_wait() {
     let world = World::new(&hardware(3));
@@ -118,7 +118,7 @@ fn sleeping_with_a_lock_held_is_a_failure() {
     assert!(text.contains("this task holds the lock itself"), "{text}");
 }
 
-/// A failed task ends the whole machine with its own words, whatever the others do.
+/// A failed task ends the whole machine with its own message, whatever the others do.
 #[test]
 fn a_failing_task_fails_the_machine() {
     let world = World::new(&hardware(5));
@@ -134,7 +134,7 @@ fn a_failing_task_fails_the_machine() {
     assert_eq!(text, "task fails: seven is not eight");
 }
 
-/// Handing a value back and forth by wait and wake never loses a wake-up, for many seeds.
+/// Handing a value back and forth by wait and wake never loses a wakeup, for many seeds.
 #[test]
 fn no_wake_up_is_lost() {
     for seed in 0..50 {
@@ -190,7 +190,7 @@ fn a_kill_ends_killable_waits_only() {
     assert_eq!(ends, expected);
 }
 
-/// Machines of several threads go on side by side, each with its own history.
+/// Machines of several threads run concurrently, each with its own history.
 #[test]
 fn machines_do_not_disturb_each_other() {
     let alone: Vec<_> = (10..14).map(history).collect();

@@ -1,8 +1,8 @@
 //! SplitMix64: numbers that look random and that one seed decides.
 //!
 //! Programs, simulator and models draw from it. A seed that once failed is repeated by its
-//! number, and the bench's traces are known by their hashes, so that a seed must mean the same
-//! numbers for ever. That is why this is own code of a few lines, and why it is here once.
+//! number, and the bench's traces are known by their hashes, so that a seed must give the same
+//! numbers forever. That is why this is own code of a few lines, and in one place.
 //!
 //! The algorithm is that of Steele, Lea and Flood, "Fast splittable pseudorandom number
 //! generators" (OOPSLA 2014), with the constants that Vigna's `splitmix64.c` has: a counter
@@ -10,8 +10,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-/// A source of numbers of 64 bits. Users make smaller ones of them in ways of their own, which
-/// are part of what a seed means.
+/// A source of numbers of 64 bits. Users derive smaller ones in their own ways, which are part of
+/// what a seed means.
 #[derive(Clone, Copy, Debug)]
 pub struct SplitMix64(u64);
 
@@ -48,7 +48,7 @@ mod tests {
         core::array::from_fn(|_| numbers.next())
     }
 
-    /// What `splitmix64.c` gives for the seed that implementations are compared by.
+    /// The output of `splitmix64.c` for the usual test seed.
     #[test]
     fn numbers_are_those_of_the_reference() {
         let published = [
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(first(1_234_567), published);
     }
 
-    /// A seed of zero is as good as any, though its bits say nothing.
+    /// A seed of zero is as good as any, though all its bits are zero.
     #[test]
     fn zero_is_a_seed_too() {
         let published = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];

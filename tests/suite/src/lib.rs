@@ -1,20 +1,20 @@
 //! The harness of the in-kernel tests: a table of functions, of which a boot runs one.
 //!
-//! An image of tests boots like the kernel and then asks what to do. The question goes over
-//! semihosting, and the answers are those of libtest as far as `cargo nextest` uses them:
+//! An image of tests boots like the kernel and then reads its command line over semihosting. The
+//! output is that of libtest as far as `cargo nextest` uses it:
 //!
 //! | words | what happens |
 //! | --- | --- |
 //! | `--list --format terse` | a line `name: test` for each test |
 //! | `--list --format terse --ignored` | the same for the long tests only |
-//! | `NAME --nocapture --exact` | the test runs; status 0 if it comes back |
+//! | `NAME --nocapture --exact` | the test runs; status 0 if it returns |
 //!
 //! A test that panics or faults ends the machine with the kernel's status for that, and one
-//! that hangs is ended by `scripts/runner`: so each is one failed test and no more.
+//! that hangs is ended by `scripts/runner`: each is one failed test and no more.
 //!
-//! Some tests prove that the kernel refuses to go on: such a test announces the last words
-//! that it expects. `scripts/runner` takes it as passed if the run fails, with the kernel's
-//! status for that, and these words come after the announcement.
+//! Some tests prove that the kernel refuses to continue: such a test announces the last words that
+//! it expects. `scripts/runner` counts it as passed if the run fails, with the kernel's status for
+//! that, and these words follow the announcement.
 #![no_std]
 
 mod request;
@@ -23,22 +23,22 @@ pub use request::{Request, Which, Wrong};
 
 use core::fmt::{self, Write};
 
-/// The status of a boot whose question was none.
+/// The status of a boot with an invalid request.
 pub const MISUSED: i32 = 2;
-/// The status of a test that came back although it must not.
+/// The status of a test that returned although it must not.
 pub const CAME_BACK: i32 = 3;
 
-/// A test: a sentence of behaviour, and the function that proves it by coming back, or by
-/// ending the run with the right last words.
+/// A test: a sentence of behaviour, and the function that proves it by returning, or by ending the
+/// run with the right last words.
 #[derive(Clone, Copy, Debug)]
 pub struct Test {
     /// The name, `group::sentence_of_behaviour`.
     pub name: &'static str,
-    /// Panics if the behaviour is not there.
+    /// Panics if the behaviour is wrong.
     pub run: fn(),
-    /// Too long for every day: runs only when asked for.
+    /// Too long for every day: runs only on request.
     pub long: bool,
-    /// The run must end with a failing status and say this, in one line.
+    /// The run must end with a failing status and print this, in one line.
     pub last_words: Option<&'static str>,
     /// Whether this machine has what the test is about; one that has not does not list it.
     pub applies: fn() -> bool,
@@ -50,12 +50,12 @@ impl Test {
         Self { name, run, long: false, last_words: None, applies: || true }
     }
 
-    /// A test that runs only when the long ones are asked for.
+    /// A test that runs only with the long ones.
     pub const fn long(name: &'static str, run: fn()) -> Self {
         Self { long: true, ..Self::new(name, run) }
     }
 
-    /// A test that must not come back but end the run, saying `last_words`.
+    /// A test that must not return but end the run, printing `last_words`.
     pub const fn fatal(name: &'static str, last_words: &'static str, run: fn()) -> Self {
         Self { last_words: Some(last_words), ..Self::new(name, run) }
     }
@@ -92,7 +92,7 @@ fn list<'a>(
     Ok(())
 }
 
-/// Runs a test; the status of the run, should it come back.
+/// Runs a test; the status of the run, if it returns.
 fn run(test: &Test, out: &mut dyn Write) -> Result<i32, fmt::Error> {
     match test.last_words {
         Some(words) => writeln!(out, "test {} ... must end the run with: {words}", test.name)?,
@@ -106,7 +106,7 @@ fn run(test: &Test, out: &mut dyn Write) -> Result<i32, fmt::Error> {
 }
 
 fn misused(out: &mut dyn Write, what: fmt::Arguments<'_>) -> i32 {
-    // As in `main`: the status tells it too.
+    // As in `main`: the status shows it too.
     let _ = writeln!(out, "suite: {what}");
     MISUSED
 }

@@ -57,7 +57,7 @@ impl<'a> Request<'a> {
     /// Reads a command line.
     ///
     /// # Errors
-    /// [`Wrong`], with the word that is.
+    /// [`Wrong`], with the wrong word.
     pub fn parse(line: &'a str) -> Result<Self, Wrong<'a>> {
         let mut which = Which::Usual;
         let mut listing = false;

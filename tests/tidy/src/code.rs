@@ -115,8 +115,8 @@ fn is_char(bytes: &[u8]) -> bool {
     }
 }
 
-/// `text` without the module that a `#[cfg(test)]` stands before, up to the end of the
-/// file: tests may import what they like.
+/// `text` without the module that follows a `#[cfg(test)]`, up to the end of the file: tests may
+/// import what they like.
 pub fn without_tests(text: &str) -> &str {
     let mut from = 0;
     while let Some(found) = text[from..].find("#[cfg(test)]") {

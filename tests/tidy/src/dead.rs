@@ -1,4 +1,4 @@
-//! No dead files: a file that no `mod` line names is compiled and tested by nobody.
+//! No dead files: a file that no `mod` line names is neither compiled nor tested.
 
 use crate::code::code_only;
 use crate::{Finding, Source};

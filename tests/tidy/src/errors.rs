@@ -1,8 +1,8 @@
-//! What a public function of `mm-reclaim` returns as its error can be shown and passed on.
+//! The errors of the public functions of `mm-reclaim` can be displayed and passed on.
 //!
 //! A type declared there, whose name ends in `Error` or that a `pub fn` or a function of the
-//! environment's traits names as the error of its `Result`, has an `impl … Error for` it, which
-//! the compiler accepts only beside a `Display`.
+//! environment's traits names as the error of its `Result`, has an `impl … Error for` it, which the
+//! compiler accepts only together with a `Display`.
 
 use crate::code::code_only;
 use crate::{Finding, Source};
@@ -43,7 +43,7 @@ fn declared(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// What stands at the end of the `Result` of each public function.
+/// The error type in the `Result` of each public function.
 fn returned_errors<'a>(source: &Source, code: &'a str) -> Vec<&'a str> {
     let start = if source.path == ENVIRONMENT { " fn " } else { "pub fn " };
     let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! Atomics and locks of `mm-reclaim` come through its `sync` module, so that a model
-//! checker can take their place and every lock stops preemption.
+//! Atomics and locks of `mm-reclaim` come through its `sync` module, so that a model checker can
+//! replace them and every lock disables preemption.
 
 use crate::code::code_only;
 use crate::{Finding, Source};
@@ -8,7 +8,7 @@ const FOLDER: &str = "mm-reclaim/src/";
 const DOOR: &str = "mm-reclaim/src/base/sync.rs";
 const FORBIDDEN: [&str; 3] = ["core::sync::atomic", "std::sync", "spin::"];
 
-/// Lines of the crate that name atomics or locks and are not the door to them.
+/// Lines of the crate, outside that module, that name atomics or locks.
 pub fn check(source: &Source) -> Vec<Finding> {
     if !source.path.starts_with(FOLDER) || !source.is_rust() || source.path == DOOR {
         return Vec::new();

@@ -87,7 +87,7 @@ impl Table {
     }
 }
 
-/// Names in a file of the crate that point upwards, and files without a layer.
+/// Names in a file of the crate that refer upwards, and files without a layer.
 pub fn check(source: &Source, table: &Table) -> Vec<Finding> {
     let Some(own) = module_of(&source.path, &table.folder) else { return Vec::new() };
     let Some(place) = table.place(&own) else {
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(count("kernel/src/lib.rs", "use crate::anything;"), 0);
     }
 
-    /// A table says nothing of another crate's modules, whatever their names.
+    /// A table does not apply to another crate's modules, whatever their names.
     #[test]
     fn each_crate_has_a_table_of_its_own() {
         let upwards = |path| Source::new(path, "use crate::reclaim::Why;");

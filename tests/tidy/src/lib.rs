@@ -1,4 +1,4 @@
-//! Rules that the compiler does not know, held against the sources.
+//! Rules that the compiler does not know, checked on the sources.
 //!
 //! | module | rule |
 //! | --- | --- |
@@ -13,8 +13,8 @@
 //! | [`errors`] | what `mm-reclaim` returns as an error can be shown |
 //! | [`dead`] | every source file belongs to a module tree |
 //!
-//! Each rule is a function from text to [`Finding`]s, with a test that shows that it bites;
-//! `tests/tree.rs` holds all of them against the project as it is.
+//! Each rule is a function from text to [`Finding`]s, with a test that shows that it finds
+//! violations; `tests/tree.rs` checks all of them on the project as it is.
 
 pub mod code;
 pub mod dead;

@@ -15,7 +15,7 @@ use crate::{Finding, Source};
 /// Where a path in a document may begin.
 const BASES: [&str; 4] = ["", "mm-reclaim/src/", "kernel/src/", "tests/simulator/tests/reclaim/"];
 
-/// Names in documents that lead nowhere.
+/// Names in documents that do not exist.
 pub fn check(sources: &[Source]) -> Vec<Finding> {
     let known = Known::of(sources);
     let is_document =

@@ -1,5 +1,5 @@
 //! The façade of `mm-reclaim` is one folder: `Mm` has methods in `mm/` and nowhere else, so that
-//! what a part can do is told by its own type.
+//! each part's operations are methods of its own type.
 
 use crate::code::{code_only, without_tests};
 use crate::{Finding, Source};

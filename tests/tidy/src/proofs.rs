@@ -49,8 +49,8 @@ impl Proofs {
     }
 }
 
-/// What of a file proves something: all of a Rust file in a folder of tests, and of the table
-/// of workloads; of any other Rust file its tests. The samples of this crate prove nothing.
+/// The part of a file that proves something: all of a Rust file in a folder of tests, and of the
+/// table of workloads; of any other Rust file its tests. The samples of this crate prove nothing.
 fn tests_of(source: &Source) -> &str {
     let path = source.path.as_str();
     let in_folder = path.starts_with("tests/") || path.contains("/tests/");
@@ -74,7 +74,7 @@ fn link(path: &str) -> String {
     format!("[{}](../{path})", name(path))
 }
 
-/// A path without the words that tell nothing: `tests/suite/tests/kernel/zones.rs` is
+/// A path without the words that carry no information: `tests/suite/tests/kernel/zones.rs` is
 /// `suite/kernel/zones`.
 fn name(path: &str) -> String {
     let path = path.strip_suffix(".rs").or(path.strip_suffix(".txt")).unwrap_or(path);

@@ -1,19 +1,19 @@
 //! Rows of the specification, and that those that the sources name exist.
 //!
 //! `docs/specification.md` holds them: in tables under [`HEADING`], a row, its text, and where
-//! it is proven. A row that is not there yet says [`PLANNED`] instead; all others are due. The
-//! last column of the due ones is the business of [`crate::proofs`].
+//! it is proven. A row that is not implemented yet says [`PLANNED`] instead; all others are due.
+//! [`crate::proofs`] maintains the last column of the due ones.
 
 use std::collections::BTreeSet;
 
 use crate::{Finding, Source};
 
-/// Where the rows stand.
+/// The heading above the rows.
 pub const LIST: &str = "docs/specification.md";
 /// The first line of each table of rows.
 pub const HEADING: &str = "| id | behaviour | proven by |";
 const UNDER_HEADING: &str = "| --- | --- | --- |";
-/// What stands in the last column of a row that is not there yet.
+/// The last column of a row that is not implemented yet.
 pub const PLANNED: &str = "planned";
 
 /// A behaviour.
@@ -40,7 +40,7 @@ impl Row {
         Ok(Self { id: id.to_owned(), line: number, proven_by: proven_by.to_owned() })
     }
 
-    /// Whether it need not be there yet.
+    /// Whether it need not be implemented yet.
     pub fn is_planned(&self) -> bool {
         self.proven_by.split([' ', ',']).any(|word| word == PLANNED)
     }
@@ -63,7 +63,7 @@ impl Rows {
     /// Reads the specification.
     ///
     /// # Errors
-    /// Which line is no row, or stands there twice; or that there are no rows.
+    /// Which line is not a row, or is there twice; or that there are no rows.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut rows = Self::default();
         let mut inside = false;
@@ -85,12 +85,12 @@ impl Rows {
         Ok(())
     }
 
-    /// Those that must be there and have a test.
+    /// Those that must be implemented and have a test.
     pub fn due(&self) -> impl Iterator<Item = &Row> {
         self.all.iter().filter(|row| !row.is_planned())
     }
 
-    /// Those that need not be there yet.
+    /// Those that need not be implemented yet.
     pub fn planned(&self) -> impl Iterator<Item = &Row> {
         self.all.iter().filter(|row| row.is_planned())
     }
@@ -106,7 +106,7 @@ impl Rows {
     }
 }
 
-/// What stands before the hyphen and the two digits of an id.
+/// The text before the hyphen and the two digits of an id.
 fn family(id: &str) -> Option<&str> {
     let (family, number) = id.split_once('-')?;
     let is_family = !family.is_empty() && family.bytes().all(|byte| byte.is_ascii_uppercase());

@@ -2,7 +2,7 @@
 
 use crate::{Finding, Source};
 
-/// Put together here, so that this file does not find itself.
+/// Concatenated here, so that this file does not match itself.
 const LATER: [&str; 4] = [
     concat!("TO", "DO"),
     concat!("FIX", "ME"),

@@ -1,6 +1,6 @@
-//! What a person who types and looks on meets: a slip of the finger is refused before anything
-//! is built, with what was meant; help and documents name every word there is; what is piped
-//! holds no carriage returns.
+//! What a user at the command line meets: a typing error is refused before anything is built, with
+//! the nearest word; help and documents name every word there is; piped output has no carriage
+//! returns.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,9 +17,8 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A folder in front of all others that commands are looked for in. In it stand a `cargo` that
-/// fails, so that nothing is built, and a QEMU that says what it was given and ends its lines
-/// as a serial line does.
+/// A folder at the front of the search path. It has a `cargo` that fails, so that nothing is built,
+/// and a QEMU that prints its arguments and ends its lines as a serial line does.
 struct Stage {
     folder: PathBuf,
 }
@@ -59,7 +58,7 @@ impl Stage {
         self.command(path).args(arguments).output().expect("a script starts")
     }
 
-    /// What a script says that refuses its arguments: one line, before anything is built.
+    /// The message of a script that refuses its arguments: one line, before anything is built.
     fn refusal(&self, script: &str, arguments: &[&str]) -> String {
         let output = self.run(script, arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -72,12 +71,12 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // A folder that stays behind in the system's temporary folder harms nobody.
+        // A folder left in the system's temporary folder does no harm.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// The first column of the tables of words in a text, which stand in quotes of Markdown.
+/// The first column of the tables of words in a text, which are in Markdown backquotes.
 fn words_of(text: &str) -> Vec<&str> {
     let rows = text.lines().map(|line| line.trim_start_matches("//! "));
     rows.filter_map(|row| Some(row.strip_prefix("| `")?.split_once("` |")?.0)).collect()
@@ -157,7 +156,7 @@ fn a_program_that_takes_no_words_is_given_none() {
     assert!(said.contains("hog takes no words"), "{said}");
 }
 
-/// What the kernel refuses can still be handed to it, and every good word passes.
+/// What the kernel refuses can still be passed to it, and every good word passes.
 #[test]
 fn good_words_pass_and_so_do_all_with_unchecked() {
     let stage = Stage::new("good");
@@ -187,7 +186,7 @@ fn what_is_piped_holds_no_carriage_return() {
     assert_eq!(output.status.code(), Some(7), "the kernel's status");
 }
 
-/// On a terminal the kernel is told how wide it is. `script` gives a command a terminal.
+/// On a terminal the kernel is passed its width. `script` runs a command on a terminal.
 #[test]
 fn the_kernel_learns_the_width_of_the_terminal() {
     let stage = Stage::new("width");
@@ -201,7 +200,7 @@ fn the_kernel_learns_the_width_of_the_terminal() {
     ] {
         let command = format!("{set_up}; exec {run}{more}");
         let output = stage.command("script").args(["-qec", &command, "/dev/null"]).output();
-        // Where there is no `script`, a person has to look.
+        // Without `script` this has to be checked by hand.
         let Ok(output) = output else { return };
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.contains(&format!("columns={columns} ")), "{command}: {said}");
@@ -230,8 +229,8 @@ fn help_names_every_word_of_the_kernel_and_of_each_program() {
     }
 }
 
-/// The table at the head of a program is what its words are checked by: it names what the
-/// program asks for, and nothing else.
+/// The words of a program are checked by the table at its head: it names what the program reads,
+/// and nothing else.
 #[test]
 fn the_table_of_a_program_names_what_it_asks_for() {
     for (name, source) in programs() {
@@ -246,7 +245,7 @@ fn the_table_of_a_program_names_what_it_asks_for() {
     }
 }
 
-/// So it is with C, whose workloads are words of their own.
+/// The same holds for C, whose workloads are words of their own.
 #[test]
 fn the_table_of_memload_names_what_it_asks_for() {
     let source = read("tests/foreign/memload.c") + &read("tests/foreign/trace.h");

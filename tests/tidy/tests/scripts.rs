@@ -1,5 +1,5 @@
 //! What the scripts do before anything is built: they refuse wrong values in one line, and
-//! set up what is missing, here on machines made of folders of pretended tools.
+//! set up what is missing, here on simulated machines made of folders of fake tools.
 
 use std::collections::HashMap;
 use std::fs;
@@ -88,7 +88,7 @@ impl Machine {
             .expect("a script starts")
     }
 
-    /// Runs a script that must succeed; returns what was called, but for questions.
+    /// Runs a script that must succeed; returns what was called, except queries.
     fn calls(&self, script: &str, arguments: &[&str]) -> Vec<String> {
         let output = self.run(script, arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -100,7 +100,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // A folder that stays behind in the system's temporary folder harms nobody.
+        // A folder left in the system's temporary folder does no harm.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -424,7 +424,7 @@ fn every_script_has_help() {
     }
 }
 
-/// A mutation by hand that does not apply any more proves nothing.
+/// A manual mutation that no longer applies proves nothing.
 #[test]
 fn every_mutation_by_hand_applies() {
     let output = Machine::new("mutants").run("mutants", &["--list"]);

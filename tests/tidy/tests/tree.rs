@@ -1,4 +1,4 @@
-//! The project as it is, held against every rule of this crate.
+//! The project as it is, checked by every rule of this crate.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -11,10 +11,10 @@ use tidy::{
     words,
 };
 
-/// Files that may be longer than the rule says, each with its sentence.
+/// Files that may be longer than the rule says, each with its reason.
 const LONG_FILES: &[Exception] = &[];
 
-/// What a person types who has moved a test.
+/// What to type after moving a test.
 const UPDATE: &str = "UPDATE_PROOFS=1 cargo test --target host-tuple -p tidy proven";
 
 fn root() -> PathBuf {
@@ -99,7 +99,7 @@ fn every_due_row_has_a_test_and_no_planned_row_claims_one() {
     assert_none(&proofs::check_planned(&rows));
 }
 
-/// With `UPDATE_PROOFS` in the environment it makes it so.
+/// With `UPDATE_PROOFS` in the environment it rewrites the column.
 #[test]
 fn every_due_row_says_where_it_is_proven() {
     let tree = tree();
@@ -111,7 +111,7 @@ fn every_due_row_says_where_it_is_proven() {
         return;
     }
     if !stale.is_empty() {
-        println!("this writes the column anew:\n    {UPDATE}");
+        println!("this rewrites the column:\n    {UPDATE}");
     }
     assert_none(&stale);
 }
@@ -121,7 +121,7 @@ fn what_is_returned_as_an_error_can_be_shown() {
     assert_none(&errors::check(&tree()));
 }
 
-/// What a registry gets of a crate lies in the crate's folder.
+/// Everything that is published of a crate is in the crate's folder.
 #[test]
 fn what_may_be_published_brings_its_licences() {
     let tree = tree();

@@ -1,8 +1,8 @@
-//! What debug builds know of the spin locks that a CPU holds.
+//! Records the spin locks that a CPU holds, in debug builds.
 //!
 //! **Data.** One [`HeldLocks`] in each CPU's data. **Owner.** The CPU. **Lock.** None: it
-//! changes with preemption off or interrupts masked, and an interrupt handler gives back
-//! what it has taken before it returns, so that it leaves the counts as it found them.
+//! changes with preemption off or interrupts masked, and an interrupt handler releases the locks
+//! that it took before it returns, so that the counts do not change.
 
 use core::arch::asm;
 use core::sync::atomic::Ordering::Relaxed;
@@ -14,7 +14,7 @@ use super::{PER_CPU, PerCpu};
 /// The spin locks that a CPU holds.
 pub(super) struct Held(HeldLocks);
 
-// SAFETY: only its own CPU gets to it, by `here`, and a task stays on its CPU.
+// SAFETY: only its own CPU accesses it, by `here`, and a task stays on its CPU.
 unsafe impl Sync for Held {}
 
 impl Held {
@@ -35,14 +35,14 @@ fn here() -> Option<&'static PerCpu> {
 /// A lock of this rank is about to be taken.
 ///
 /// # Panics
-/// If the order forbids it beside those that are held.
+/// If the order forbids it with the locks that are held.
 pub fn lock_taken(rank: u8) {
     if let Some(cpu) = here() {
         cpu.held.0.taken(rank);
     }
 }
 
-/// A lock of this rank was given back.
+/// A lock of this rank was released.
 ///
 /// # Panics
 /// If none was held.
@@ -52,10 +52,10 @@ pub fn lock_released(rank: u8) {
     }
 }
 
-/// What may sleep begins here.
+/// The caller may sleep from here on.
 ///
 /// # Panics
-/// If a lock is held, or preemption is off: who may not lose the CPU may not give it up.
+/// If a lock is held, or preemption is off: a task that must not be preempted must not sleep.
 pub(super) fn assert_may_sleep(what: &str) {
     if let Some(cpu) = here() {
         cpu.held.0.assert_none(what);

@@ -1,4 +1,4 @@
-//! Reads a tree of translation tables back and says what it allows (BOOT-04).
+//! Reads a tree of translation tables back and reports what it allows (BOOT-04).
 //!
 //! Data: none of its own; the tables are only read, by the caller's [`TableMemory`]. Two
 //! passes: the first counts and remembers which physical ranges can be executed, the second
@@ -15,12 +15,12 @@ use super::table::TableMemory;
 /// Executable ranges that an audit remembers.
 const MAX_EXECUTABLE: usize = 8;
 
-/// Something that must not be.
+/// A violation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Finding {
     /// A mapping is writable and executable.
     WritableExecutable {
-        /// Where.
+        /// The address.
         va: u64,
         /// The entry.
         entry: Descriptor,
@@ -34,19 +34,19 @@ pub enum Finding {
     },
     /// User mode can reach the kernel half, or fetch from it.
     UserAccess {
-        /// Where.
+        /// The address.
         va: u64,
         /// The entry.
         entry: Descriptor,
     },
     /// There are more separate executable ranges than a kernel has.
     ScatteredText {
-        /// One beyond the limit.
+        /// The first address beyond the limit.
         va: u64,
     },
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Audit {
     /// Tables, the root included.
@@ -59,11 +59,11 @@ pub struct Audit {
     pub pages: u32,
     /// Bytes that can be executed.
     pub executable: u64,
-    /// Bytes that can be written, device registers apart.
+    /// Bytes that can be written, without device registers.
     pub writable: u64,
     /// Bytes that can only be read.
     pub read_only: u64,
-    /// How many findings there are; 0 is what a run must show.
+    /// The number of findings; must be 0.
     pub findings: u32,
     /// The first of them.
     pub first: Option<Finding>,
@@ -77,7 +77,7 @@ struct Executable {
 }
 
 impl Executable {
-    /// Notes a range; false if there is no room.
+    /// Records a range; false if there is no room.
     fn add(&mut self, range: Range<u64>) -> bool {
         if let Some(last) = self.ranges[..self.len].last_mut()
             && last.end == range.start
@@ -202,7 +202,7 @@ mod tests {
         Audit::of(&mut tables, ROOT, LINEAR_BASE)
     }
 
-    /// BOOT-04: a sound kernel map passes, and the counts are what was mapped.
+    /// BOOT-04: a valid kernel map passes, and the counts are what was mapped.
     #[test]
     fn a_sound_map_has_no_findings() {
         let found = audit(&[
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(found.findings, 1);
     }
 
-    /// BOOT-04: what no constructor can make is found all the same when it is in a table.
+    /// BOOT-04: entries that no constructor can make are found when they are in a table.
     #[test]
     fn a_writable_executable_entry_and_a_user_entry_are_found() {
         let mut tables = HostTables::new();

@@ -1,9 +1,9 @@
-//! The one kernel map, behind its lock.
+//! The kernel map, guarded by its lock.
 //!
-//! Device registers and stacks are mapped at any time; what they need for new tables comes
-//! from the caller, who knows whether memblock or the page allocator is in charge, and who
-//! has it ready: the page allocator takes locks and may sleep, which must not be under this
-//! map's lock.
+//! Device registers and stacks are mapped at any time; the caller supplies frames for new tables,
+//! because it knows whether memblock or the page allocator is in use, and allocates them
+//! beforehand: the page allocator takes locks and may sleep, which must not happen under this map's
+//! lock.
 
 use core::arch::asm;
 use core::ops::Range;
@@ -36,11 +36,11 @@ static MAP: IrqLock<KernelMap> = IrqLock::new(KernelMap {
 
 struct KernelMap {
     tables: KernelTables,
-    /// Where the image lies.
+    /// The address of the image.
     image: PhysAddr,
     /// The level-1 table.
     root: PhysAddr,
-    /// Bytes of the device region that are given out.
+    /// Bytes of the device region that are allocated.
     devices: u64,
     stacks: Slots,
 }
@@ -75,7 +75,7 @@ fn no_frames() -> Option<Pfn> {
     None
 }
 
-/// Takes the tables over from the entry code. Comes first of all.
+/// Takes the tables over from the entry code. Must be called first.
 pub fn init(handover: Handover) {
     let mut map = MAP.lock();
     map.image = PhysAddr(handover.image_base);
@@ -95,8 +95,8 @@ fn physical(base: PhysAddr, range: &Range<u64>) -> Range<u64> {
     base.0 + (range.start - KIMAGE_BASE)..base.0 + (range.end - KIMAGE_BASE)
 }
 
-/// Shows the device tree at physical address `dtb` in its slot, read-only and for ever,
-/// and returns its bytes. To be called once.
+/// Maps the device tree at physical address `dtb` in its slot, read-only and permanently, and
+/// returns its bytes. To be called once.
 ///
 /// # Errors
 /// [`DtbError`], when there is no device tree there. Memory that does not exist at all
@@ -110,12 +110,12 @@ pub fn map_dtb(dtb: u64) -> Result<&'static [u8], DtbError<'static>> {
     let start = (FIXMAP_BASE + (dtb - first)) as *const u8;
     show_dtb(first, 0..PAGE_SIZE);
     // SAFETY: the page is mapped, and the address is a multiple of 8, so that 8 bytes lie
-    // within it. Nobody writes to the tree.
+    // within it. The tree is never written to.
     let head = unsafe { start.cast::<[u8; 8]>().read() };
     let size = total_size(head)?;
     let end = (dtb - first + size as u64).next_multiple_of(PAGE_SIZE);
     show_dtb(first, PAGE_SIZE..end);
-    // SAFETY: all its pages are mapped now, for ever; nobody writes to them, since their
+    // SAFETY: all its pages are mapped now, permanently; they are never written to, since their
     // frames are reserved.
     Ok(unsafe { core::slice::from_raw_parts(start, size) })
 }
@@ -137,8 +137,8 @@ pub fn map_ram(ram: Range<PhysAddr>, frames: TableFrames<'_>) -> Result<(), MapE
     linear::pieces(ram.start.0..ram.end.0, &constant, |piece| map.map(piece, frames))
 }
 
-/// Ends the early part: tables are reached by the linear map from now on, the early window
-/// is closed, and the identity map is gone, with everything that the TLB knew of it.
+/// Ends the early phase: tables are accessed through the linear map from now on, the early window
+/// is closed, and the identity map is removed, with its cached translations.
 pub fn finish() {
     let mut map = MAP.lock();
     map.tables.use_linear_map();
@@ -146,7 +146,7 @@ pub fn finish() {
     // SAFETY: nothing runs or lies at identity addresses any more; the new table is empty
     // and stays so.
     unsafe { asm!("msr ttbr0_el1, {}", "isb", in(reg) empty, options(nostack)) };
-    // SAFETY: an invalidation makes the walker look again, no more.
+    // SAFETY: an invalidation only makes the walker read the tables again.
     unsafe { asm!("tlbi vmalle1", "dsb nsh", "isb", options(nostack)) };
 }
 
@@ -155,17 +155,17 @@ pub fn empty_root() -> PhysAddr {
     PhysAddr(MAP.lock().image.0 + image::empty_root_offset())
 }
 
-/// One of the frames that were got beforehand.
+/// Takes one of the spare frames.
 fn take(spare: SpareFrames<'_>) -> Option<Pfn> {
     spare.iter_mut().find_map(Option::take)
 }
 
-/// Maps the device registers at `pa`, `size` bytes, for ever. Of the frames in `spare`
-/// ([`most_tables`](super::most_tables) says how many are enough) those become tables that are
-/// needed; the others stay the caller's.
+/// Maps the device registers at `pa`, `size` bytes, permanently. Frames in `spare`
+/// ([`most_tables`](super::most_tables) says how many are enough) become tables as needed; the
+/// others stay the caller's.
 ///
-/// The first 2 MiB of registers need no frame for a table, so that this works before any
-/// allocator does.
+/// The first 2 MiB of registers need no frame for a table, so that this works before there is any
+/// allocator.
 ///
 /// # Errors
 /// [`MapError::NoSpace`], [`MapError::NoFrame`].
@@ -184,8 +184,8 @@ pub fn map_device(pa: PhysAddr, size: u64, spare: SpareFrames<'_>) -> Result<*mu
     Ok((va + offset) as *mut u8)
 }
 
-/// Maps four frames as a kernel stack with an unmapped guard below and returns its top. Tables
-/// are made of `spare`, as by [`map_device`].
+/// Maps four frames as a kernel stack with an unmapped guard below and returns its top. Tables are
+/// taken from `spare`, as in [`map_device`].
 ///
 /// # Errors
 /// [`MapError::NoSpace`], [`MapError::NoFrame`]; the stack's frames stay the caller's.
@@ -200,8 +200,8 @@ pub fn map_stack(stack: [Pfn; 4], spare: SpareFrames<'_>) -> Result<u64, MapErro
     Ok(bottom + STACK_SIZE)
 }
 
-/// Undoes [`map_stack`], given the top that it returned. The frames are the caller's
-/// again, and no CPU can reach them by the stack's addresses any more.
+/// Undoes [`map_stack`], given the top that it returned. The frames are the caller's again, and no
+/// CPU can reach them through the stack's addresses any more.
 ///
 /// # Panics
 /// If `top` is not that of a mapped stack.

@@ -1,9 +1,8 @@
-//! Which parts of RAM the linear map shows, and with which permission.
+//! Which parts of RAM the linear map covers, and with which permission.
 //!
 //! Everything is read-write and never executable, with one exception: the frames of the
-//! kernel's text and constants are read-only here too, because the image map lets text be
-//! executed, and no frame may be writable through one mapping and executable through
-//! another.
+//! kernel's text and constants are read-only here too, because the image map makes text executable,
+//! and no frame may be writable through one mapping and executable through another.
 //!
 //! Pure: ranges in, [`Piece`]s out.
 
@@ -17,7 +16,7 @@ use super::table::Piece;
 /// Calls `map` for each piece of the linear map of the RAM in `ram` (physical addresses),
 /// in which `read_only`, page-aligned, is the image's text and constants.
 ///
-/// Half pages at the ends are left out, and so is RAM beyond the reach of the map.
+/// Partial pages at the ends are left out, and so is RAM beyond the end of the map.
 ///
 /// # Errors
 /// The first error of `map`.

@@ -1,8 +1,8 @@
-//! How the kernel reaches its own translation tables, and the TLB.
+//! How the kernel accesses its own translation tables, and the TLB.
 //!
-//! A table is reached by one of three ways: tables inside the image by the image map;
-//! others through the early window, one frame at a time, until the linear map exists; by
-//! the linear map from then on.
+//! A table is accessed in one of three ways: tables inside the image through the image map; others
+//! through the early window, one frame at a time, until the linear map exists, and through the
+//! linear map from then on.
 //!
 //! The early window and the device tree's slot need tables themselves before there is any
 //! allocator: these are static, as is the first table of the device region.
@@ -17,8 +17,7 @@ use mm_reclaim::units::{PAGE_SIZE, PhysAddr};
 
 use super::table::TableMemory;
 
-/// The address through which the early window shows a frame: after the 4 MiB of the device
-/// tree's slot.
+/// The address of the early window: after the 4 MiB of the device tree's slot.
 const WINDOW: u64 = FIXMAP_BASE + 2 * MEGA_BLOCK;
 
 #[repr(C, align(4096))]
@@ -36,15 +35,15 @@ static FIXMAP_L3: [StaticTable; 3] = [const { StaticTable::new() }; 3];
 static DEVICE_L2: StaticTable = StaticTable::new();
 static DEVICE_L3: StaticTable = StaticTable::new();
 
-/// The way to the tables. There is one, inside the kernel map.
+/// Access to the tables. There is one, inside the kernel map.
 pub(super) struct KernelTables {
-    /// Where the image lies.
+    /// The address of the image.
     image: PhysAddr,
     /// Its bytes.
     image_size: u64,
-    /// The linear map can be used.
+    /// Whether the linear map can be used.
     linear: bool,
-    /// The frame that the window shows.
+    /// The frame that the window maps.
     window: Option<PhysAddr>,
 }
 
@@ -53,7 +52,7 @@ impl KernelTables {
         Self { image: PhysAddr(0), image_size: 0, linear: false, window: None }
     }
 
-    /// Learns where the image is and links the static tables below `root`.
+    /// Sets the address of the image and links the static tables below `root`.
     pub(super) fn init(&mut self, image: PhysAddr, image_size: u64, root: PhysAddr) {
         (self.image, self.image_size) = (image, image_size);
         self.link(root, Level::One.index(FIXMAP_BASE), &FIXMAP_L2);
@@ -65,7 +64,7 @@ impl KernelTables {
         self.publish();
     }
 
-    /// From now on tables are reached by the linear map.
+    /// From now on tables are accessed through the linear map.
     pub(super) fn use_linear_map(&mut self) {
         self.show(None);
         self.linear = true;
@@ -81,8 +80,7 @@ impl KernelTables {
         PhysAddr(self.image.0 + offset)
     }
 
-    /// Makes the early window show `frame`: what it showed before is unmapped and
-    /// forgotten first.
+    /// Makes the early window map `frame`: the former mapping is removed and invalidated first.
     fn show(&mut self, frame: Option<PhysAddr>) {
         let entry = &FIXMAP_L3[2].0[0];
         if self.window.is_some() {
@@ -97,8 +95,7 @@ impl KernelTables {
         self.window = frame;
     }
 
-    /// An address by which the table or future table at `pa` can be reached, until the
-    /// next call.
+    /// An address of the table or future table at `pa`, valid until the next call.
     fn reach(&mut self, pa: PhysAddr) -> *mut u64 {
         let offset = pa.0.wrapping_sub(self.image.0);
         let va = if offset < self.image_size {
@@ -135,8 +132,8 @@ impl TableMemory for KernelTables {
 
     fn zero(&mut self, table: PhysAddr) {
         let frame = self.reach(table).cast::<u8>();
-        // SAFETY: `reach` gives a mapped address of the whole frame, which becomes a table
-        // and is nobody else's.
+        // SAFETY: `reach` gives a mapped address of the whole frame, which becomes a table and has
+        // no other user.
         unsafe { frame.write_bytes(0, PAGE_SIZE) };
     }
 
@@ -147,7 +144,7 @@ impl TableMemory for KernelTables {
 
     fn forget(&mut self, va: u64) {
         let page = (va >> 12) & 0xfff_ffff_ffff;
-        // SAFETY: an invalidation makes the walker look again, no more.
+        // SAFETY: an invalidation only makes the walker read the tables again.
         unsafe { asm!("tlbi vaae1is, {}", in(reg) page, options(nostack, preserves_flags)) };
         barrier::dsb(barrier::ISH);
         barrier::isb(barrier::SY);

@@ -3,23 +3,23 @@
 //! | file | what |
 //! | --- | --- |
 //! | [`table`] | walking, mapping, unmapping; portable |
-//! | [`linear`] | what the linear map shows and how; portable |
+//! | [`linear`] | what the linear map covers and how; portable |
 //! | [`slots`] | address space for kernel stacks; portable |
 //! | [`mod@audit`] | reads the tables back and looks for W^X violations; portable |
-//! | `memory` | how the kernel reaches its own tables, and the TLB |
-//! | `kernel_map` | the one kernel map behind its lock: what callers use |
+//! | `memory` | how the kernel accesses its own tables, and the TLB |
+//! | `kernel_map` | the kernel map and its lock: the interface for callers |
 //!
 //! **Data.** The tables below the root that the entry code made. **Owner.** `kernel_map`.
-//! **Lock.** One interrupt-masking lock around all changes; it is a leaf: nothing else is
-//! locked under it and nothing sleeps. Frames for new tables are therefore got before it is
-//! taken, and `map_device` and `map_stack` take them as a slice, not as a way to get some.
-//! `map_ram` has its from memblock, which has no lock.
+//! **Lock.** One interrupt-masking lock around all changes; it is a leaf: no other lock is taken
+//! under it and nothing sleeps. Frames for new tables are therefore allocated before it is taken,
+//! and `map_device` and `map_stack` take them as a slice, not as a function. `map_ram` gets them
+//! from memblock, which has no lock.
 //!
 //! **Order of a boot** (BOOT-03, BOOT-04): the entry code maps the image with its final
 //! permissions; `init` links the static tables of the fixmap and of the device region;
-//! `map_dtb` shows the device tree; `map_ram` builds the linear map through the early
-//! window; `finish` makes the linear map the way to reach tables, closes the window and
-//! drops the identity map.
+//! `map_dtb` maps the device tree; `map_ram` builds the linear map through the early window;
+//! `finish` switches to the linear map for access to tables, closes the window and drops the
+//! identity map.
 //!
 //! No live entry is ever replaced (see [`table`]), the image's mapping never changes, and
 //! only text is executable, at one address.

@@ -1,7 +1,7 @@
-//! Which kernel stacks are in use: one bit a slot of address space.
+//! Which kernel stacks are in use: one bit per slot of address space.
 //!
-//! A slot has twice the size of a stack and the stack is its upper half, so that a
-//! stack's alignment tells its slot, and the lower half is the unmapped guard.
+//! A slot has twice the size of a stack and the stack is its upper half, so that a stack's address
+//! determines its slot, and the lower half is the unmapped guard.
 
 use boot::layout::VSTACK_BASE;
 
@@ -24,7 +24,7 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// None is.
+    /// All slots free.
     pub const fn new() -> Self {
         Self { used: [0; MAX_STACKS / 64] }
     }
@@ -38,8 +38,7 @@ impl Slots {
         Some(VSTACK_BASE + slot * SLOT + STACK_SIZE)
     }
 
-    /// Gives back the slot of the stack that starts at `bottom`; false if that is no stack
-    /// in use.
+    /// Frees the slot of the stack that starts at `bottom`; false if that is no stack in use.
     pub fn give_back(&mut self, bottom: u64) -> bool {
         let Some(offset) = bottom.checked_sub(VSTACK_BASE + STACK_SIZE) else { return false };
         let slot = (offset / SLOT) as usize;
@@ -54,7 +53,7 @@ impl Slots {
 }
 
 /// The stack that holds `address`, first and one-past-last; `None` for a guard or an
-/// address elsewhere. Whether it is mapped is another question.
+/// address elsewhere. It need not be mapped.
 pub fn stack_around(address: u64) -> Option<(u64, u64)> {
     let offset = address.checked_sub(VSTACK_BASE)?;
     let slot = VSTACK_BASE + offset / SLOT * SLOT;

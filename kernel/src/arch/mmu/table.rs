@@ -1,16 +1,15 @@
 //! Walking and changing a tree of translation tables.
 //!
-//! Data: the entries of the tree below one root. Owner: whoever holds the
-//! [`TableMemory`] exclusively; the kernel's is inside
-//! the lock of `kernel_map`. Order: a new table is zeroed and filled before the
-//! entry above it becomes valid.
+//! Data: the entries of the tree below one root. Owner: the exclusive holder of the
+//! [`TableMemory`]; the kernel's is inside the lock of `kernel_map`. Order: a new table is zeroed
+//! and filled before the entry above it becomes valid.
 //!
 //! **A valid entry is never overwritten.** [`map`] refuses to, so every change of a live
-//! translation is an [`unmap`], the TLB invalidation that it asks for, and a [`map`]: the
+//! translation is an [`unmap`], the TLB invalidation that it requires, and a [`map`]: the
 //! architecture's break-before-make, by construction.
 //!
-//! The memory of tables and the TLB are reached through a trait, so that this file is the
-//! same on a host, where its tests run against tables in a hash map.
+//! The memory of tables and the TLB are accessed through a trait, so that this file also works on a
+//! host, where its tests run against tables in a hash map.
 
 use core::fmt;
 
@@ -18,7 +17,7 @@ use boot::descriptor::{Access, Descriptor, Level, Meaning};
 use boot::layout::PHYSICAL_END;
 use mm_reclaim::units::{Pfn, PhysAddr};
 
-/// How tables are read and written, and translations forgotten.
+/// How tables are read and written, and translations invalidated.
 pub trait TableMemory {
     /// Entry `index` of the table at `table`.
     fn load(&mut self, table: PhysAddr, index: usize) -> Descriptor;
@@ -32,10 +31,10 @@ pub trait TableMemory {
     fn forget(&mut self, va: u64);
 }
 
-/// Where frames for new tables come from.
+/// The source of frames for new tables.
 pub type TableFrames<'f> = &'f mut dyn FnMut() -> Option<Pfn>;
 
-/// Frames that may become tables, which were got beforehand; those that do are taken out.
+/// Frames that may become tables, allocated beforehand; those that do are taken out.
 pub type SpareFrames<'f> = &'f mut [Option<Pfn>];
 
 /// The most frames that [`map`] may need for `size` bytes, wherever they are: one for each
@@ -71,12 +70,12 @@ pub enum MapError {
     },
     /// The region of the address space is used up.
     NoSpace {
-        /// Bytes asked for.
+        /// Bytes requested.
         size: u64,
     },
     /// A physical address is beyond what an entry can hold.
     OutOfReach {
-        /// The first one.
+        /// The first address.
         pa: u64,
         /// Bytes.
         size: u64,
@@ -104,7 +103,7 @@ impl core::error::Error for MapError {}
 /// One translation, as large as the block that it is part of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Translation {
-    /// Where the asked-for address lies in physical memory.
+    /// The physical address for the requested one.
     pub pa: PhysAddr,
     /// The level of the entry.
     pub level: Level,
@@ -112,7 +111,7 @@ pub struct Translation {
     pub entry: Descriptor,
 }
 
-/// Addresses and what becomes of them: `size` bytes from `va` reach `pa` with `access`.
+/// A mapping: `size` bytes from `va` to `pa` with `access`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Piece {
     /// The first virtual address.
@@ -204,8 +203,8 @@ fn next_table(
     }
 }
 
-/// Makes the page at `va` invalid and has its cached translation forgotten. Returns where
-/// it pointed; `None` if no page is mapped there (a block is left alone).
+/// Makes the page at `va` invalid and invalidates its cached translation. Returns where it pointed;
+/// `None` if no page is mapped there (a block is not changed).
 pub fn unmap(memory: &mut impl TableMemory, root: PhysAddr, va: u64) -> Option<PhysAddr> {
     let (table, level) = walk(memory, root, va);
     let index = level.index(va);
@@ -248,7 +247,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Tables in a hash map, with a TLB that remembers what it was told.
+    /// Tables in a hash map, with a TLB that records invalidations.
     #[derive(Default)]
     pub(in crate::arch::mmu) struct HostTables {
         pub tables: HashMap<u64, [Descriptor; 512]>,
@@ -363,7 +362,7 @@ pub(super) mod tests {
         assert_eq!(translate(&mut tables, ROOT, va).unwrap().pa, PhysAddr(0x9000));
     }
 
-    /// What is got beforehand is enough, wherever the piece is.
+    /// The frames allocated beforehand are enough, wherever the piece is.
     #[test]
     fn no_mapping_needs_more_tables_than_it_may() {
         const MIB: u64 = 1 << 20;
@@ -371,7 +370,7 @@ pub(super) mod tests {
             for place in [0, 0x1000, 2 * MIB - 0x1000, MIB, 1024 * MIB - 0x1000, 1023 * MIB] {
                 let mut tables = HostTables::new();
                 let (va, access) = (BASE + place, Access::Device);
-                // Its addresses are never aligned together, so that there are no blocks.
+                // Its addresses are never both aligned, so that there are no blocks.
                 tables.map(Piece { va, pa: place + 0x1000, size, access }).unwrap();
                 let made = tables.tables.len() - 1;
                 assert!(made <= most_tables(size), "{made} for {size:#x} at {place:#x}");

@@ -1,18 +1,16 @@
-//! Address-space identifiers (ASIDs): handing them out and, when all were handed out once,
-//! starting over.
+//! Address-space identifiers (ASIDs): allocating them and, when all were used once, starting over.
 //!
 //! **Data.** A bitmap of the ASIDs of living address spaces and the next number to try.
 //! **Owner.** [`AsidPool`], behind one lock in `tlb`. **Order.** The lock is a leaf.
 //!
-//! **Why it is this simple.** An address space keeps its ASID for life, so that a
-//! `(asid, vpn)` pair in a batch of invalidations never goes stale. A freed ASID is not
-//! flushed and not used again until the numbers have run around: one flush of the whole TLB
-//! then starts a new generation, in which every number that no living space holds is free.
-//! Linux lets a living space change its number at a rollover, since it has more processes
-//! than numbers; with 255 of them (8 bits) and a task table of 256, or 65,535 (16 bits) and
-//! address spaces counted in 16 bits, there is always one to be had.
+//! **Why this is enough.** An address space keeps its ASID for life, so that a `(asid, vpn)` pair
+//! in a batch of invalidations never goes stale. A freed ASID is not flushed and not reused until
+//! the numbers wrap around: one flush of the whole TLB then starts a new generation, in which every
+//! number that no living space holds is free. Linux lets a living space change its number at a
+//! rollover, since it has more processes than numbers; here 65,535 numbers (16 bits) are more than
+//! the task table has entries. On a CPU with 8 bits, 255 address spaces at a time are the limit.
 //!
-//! With 255 numbers and one exec a millisecond, the whole TLB is flushed four times a second.
+//! With 255 numbers and one exec per millisecond, the whole TLB is flushed four times a second.
 
 /// Words of the bitmap for 16-bit ASIDs.
 const WORDS: usize = 65536 / 64;
@@ -27,24 +25,24 @@ pub struct AsidPool {
 /// A number, and whether it starts a new generation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Grant {
-    /// The number, never 0: that is the one of the empty tables.
+    /// The number, never 0: that is for the empty tables.
     pub asid: u16,
     /// The caller must flush the whole TLB on every CPU before it uses the number.
     pub rollover: bool,
 }
 
 impl AsidPool {
-    /// No address space lives; 255 numbers until [`AsidPool::set_bits`].
+    /// No number in use; 255 numbers until [`AsidPool::set_bits`].
     pub const fn new() -> Self {
         Self { taken: [0; WORDS], limit: 256, next: 1 }
     }
 
-    /// The CPU has ASIDs of 16 bits, or else of 8.
+    /// Sets whether the CPU has ASIDs of 16 bits or of 8.
     pub fn set_bits(&mut self, sixteen: bool) {
         self.limit = if sixteen { 65536 } else { 256 };
     }
 
-    /// A number that no living space holds; `None` if they hold all.
+    /// Takes a number that no living space holds; `None` if they hold all.
     pub fn take(&mut self) -> Option<Grant> {
         if let Some(asid) = self.find(self.next, self.limit) {
             return Some(self.grant(asid, false));
@@ -85,8 +83,8 @@ impl Default for AsidPool {
 mod tests {
     use super::*;
 
-    /// RMAP-06: a freed number comes back only with a flush, so that no translation of its
-    /// former owner can be used.
+    /// RMAP-06: a freed number is reused only after a flush, so that no translation of its former
+    /// owner can be used.
     #[test]
     fn a_freed_number_is_reused_only_after_a_rollover() {
         let mut pool = AsidPool::new();

@@ -1,20 +1,20 @@
-//! User page tables: three levels for 39 bits of address, four kilobytes a page.
+//! User page tables: three levels for 39 bits of address, 4 KiB pages.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | [`pte`] | the bits of an entry; pure, tested on the host |
-//! | [`asid`] | the numbers by which the TLB tells address spaces apart; pure |
+//! | [`asid`] | the numbers by which the TLB distinguishes address spaces; pure |
 //! | `tables` | the tables: [`mm_reclaim::env::PageTables`] |
 //! | `tlb` | invalidation, and which tables the CPU walks |
 //!
 //! **Data.** Table frames, reached through the linear map. **Owner.** The address space
-//! whose root leads to them. **Lock.** The crate's page-table lock of that space; hardware
-//! may set the flags of an entry all the same, so entries change by compare-and-swap.
+//! whose root leads to them. **Lock.** The crate's page-table lock of that space; hardware may
+//! still set the flags of an entry, so entries change by compare-and-swap.
 //!
-//! **Accessed and dirty.** Where the CPU can keep the flags (ID_AA64MMFR1_EL1.HAFDBS), it
-//! does. Elsewhere (Cortex-A72) an entry with a clear access flag faults, and a clean
-//! writable page is mapped read-only with its right to be written kept in a bit of its own;
-//! the fault sets the flag. The entries are the same in both cases.
+//! **Accessed and dirty.** If the CPU can maintain the flags (ID_AA64MMFR1_EL1.HAFDBS), it does.
+//! Otherwise (Cortex-A72) an entry with a clear access flag faults, and a clean writable page is
+//! mapped read-only with its right to be written kept in a bit of its own; the fault sets the flag.
+//! The entries are the same in both cases.
 
 pub mod asid;
 pub mod pte;

@@ -15,7 +15,7 @@
 //! | 4:2 | memory attributes: index 1, normal write-back |
 //! | 1:0 | 3: a page |
 //!
-//! The rights are kept as such, since the hardware's bits cannot tell "write only" from
+//! The rights are stored separately, since the hardware's bits cannot distinguish "write only" from
 //! "read and write", nor a clean writable page from a read-only one on a CPU without DBM.
 //!
 //! An entry that is not present has bit 0 clear: 0 for nothing, else the 32 bits of a swap
@@ -34,7 +34,7 @@ pub const READ_ONLY: u64 = 1 << 7;
 pub const ACCESSED: u64 = 1 << 10;
 /// A store is allowed.
 pub const WRITABLE: u64 = 1 << 51;
-/// Written; kept by software, also while the page is read-only.
+/// Written; maintained by software, even while the page is read-only.
 pub const DIRTY: u64 = 1 << 58;
 /// The frame, or the next table.
 pub const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
@@ -49,7 +49,7 @@ const PROT_SHIFT: u32 = 55;
 const SWAP_MARK: u64 = 2;
 const SWAP_SHIFT: u32 = 2;
 
-/// What an entry with given rights has besides frame and flags, indexed by [`Prot`]'s bits.
+/// The bits of an entry for given rights, besides frame and flags, indexed by [`Prot`]'s bits.
 const ATTRIBUTES: [u64; 8] = {
     let mut table = [0; 8];
     let mut bits = 0;
@@ -110,18 +110,17 @@ pub const fn decode(bits: u64) -> Pte {
     }
 }
 
-/// A present entry was written to: software says so, or hardware took a page that may be
-/// written out of read-only.
+/// Whether a present entry was written to: software says so, or hardware cleared the read-only bit
+/// of a writable page.
 #[inline(always)]
 pub const fn is_dirty(bits: u64) -> bool {
     bits & DIRTY != 0 || bits & (WRITABLE | READ_ONLY) == WRITABLE
 }
 
-/// A present entry with the dirty flag set; a page that may be written is from now on
-/// written without a fault.
+/// A present entry with the dirty flag set; a writable page no longer faults on stores.
 #[inline(always)]
 pub const fn make_dirty(bits: u64) -> u64 {
-    // WRITABLE is bit 51 and READ_ONLY bit 7: shifted onto it, the one clears the other.
+    // WRITABLE is bit 51 and READ_ONLY bit 7: shifted onto it, one clears the other.
     (bits | DIRTY) & !((bits & WRITABLE) >> (51 - 7))
 }
 
@@ -135,7 +134,7 @@ pub const fn frame_of(bits: u64) -> Pfn {
     Pfn(((bits & ADDRESS) >> 12) as u32)
 }
 
-/// A present entry that user mode may execute.
+/// Whether a present entry allows user mode to execute.
 pub const fn is_executable(bits: u64) -> bool {
     bits & (VALID | USER_NEVER_EXECUTES) == VALID
 }
@@ -155,8 +154,8 @@ mod tests {
         })
     }
 
-    /// RMAP-03: what is written is read back, flags and rights alike, also the dirty flag
-    /// of a page that is read-only by now.
+    /// RMAP-03: encoding keeps flags and rights, even the dirty flag of a page that has become
+    /// read-only.
     #[test]
     fn every_mapping_survives_encoding() {
         for mapping in every_mapping() {
@@ -176,8 +175,7 @@ mod tests {
         assert_eq!(encode(Pte::None), 0);
     }
 
-    /// RMAP-03: a clean page that may be written faults on a store where hardware does not
-    /// keep the flag.
+    /// RMAP-03: a clean writable page faults on a store if hardware does not maintain the flag.
     #[test]
     fn only_a_dirty_writable_page_is_writable_for_hardware() {
         for mapping in every_mapping() {
@@ -187,7 +185,7 @@ mod tests {
         }
     }
 
-    /// RMAP-03: hardware marks a page dirty by taking it out of read-only.
+    /// RMAP-03: hardware marks a page dirty by clearing the read-only bit.
     #[test]
     fn hardware_dirt_is_seen() {
         let clean =
@@ -207,7 +205,7 @@ mod tests {
         }
     }
 
-    /// A page without the right to read or write is out of reach for loads and stores.
+    /// A page without the right to read or write cannot be accessed by loads and stores.
     #[test]
     fn user_mode_reaches_only_what_it_may_read_or_write() {
         for mapping in every_mapping() {

@@ -1,12 +1,12 @@
 //! One address space's translation tables.
 //!
-//! **Data.** The root's frame and what hangs below it; a note of the last leaf table that a
-//! walk found. **Owner.** The address space. **Lock.** The crate's page-table lock, which
-//! `&mut self` stands for; the hardware walker reads, and may set flags, beside it.
+//! **Data.** The root's frame and the tables below it; a cache of the last leaf table that a walk
+//! found. **Owner.** The address space. **Lock.** The crate's page-table lock, which `&mut self`
+//! stands for; the hardware walker reads, and may set flags, concurrently.
 //!
-//! **The walk.** Neighbouring pages share a leaf table (2 MiB), and faults, reclaim and
-//! exit mostly go from neighbour to neighbour: the note makes most walks one comparison.
-//! Tables go by `unlink_tables` and `release` only, which both drop the note.
+//! **The walk.** Neighbouring pages share a leaf table (2 MiB), and faults, reclaim and exit mostly
+//! go from neighbour to neighbour: the cache makes most walks one comparison. Only `unlink_tables`
+//! and `release` remove tables, and both clear the cache.
 
 use core::arch::asm;
 use core::cell::Cell;
@@ -25,7 +25,7 @@ const ENTRIES: u32 = 512;
 const ROOT_SPAN: u32 = ENTRIES * ENTRIES;
 /// Pages that the tables can translate.
 const END: u32 = ENTRIES * ROOT_SPAN;
-/// In the note: no leaf table is known.
+/// In the cache: no leaf table is known.
 const NO_LEAF: u64 = u32::MAX as u64;
 
 /// Translation tables of three levels.
@@ -66,7 +66,7 @@ impl Tables {
         Self { root, asid: tlb::take_asid(), frames: 1, last: Cell::new(NO_LEAF) }
     }
 
-    /// What TTBR0 is while a task of this space runs; the same for the space's whole life.
+    /// The value of TTBR0 while a task of this space runs; constant for the space's life.
     pub fn ttbr0(&self) -> u64 {
         u64::from(self.asid.0) << 48 | self.root.addr().0
     }
@@ -99,8 +99,8 @@ impl Tables {
         self.entry(vpn).expect("a present entry has a table")
     }
 
-    /// Unlinks leaf tables for `range`, which lies below one entry of the root, and then the
-    /// middle table; where to go on if `take` is full.
+    /// Unlinks leaf tables for `range`, which lies below one entry of the root, and then the middle
+    /// table; returns where to continue if `take` is full.
     fn unlink_below(
         &mut self,
         range: Range<Vpn>,
@@ -112,14 +112,14 @@ impl Tables {
         for block in range.start.0 / ENTRIES..range.end.0.div_ceil(ENTRIES) {
             let entry = &middle[(block % ENTRIES) as usize];
             let frame = unlink(entry, block * ENTRIES, ENTRIES, free);
-            // The same block again, if need be: the middle table is still to come.
+            // The same block again, if necessary: the middle table is still to come.
             self.hand_over(frame, range.start.max(Vpn(block * ENTRIES)), take)?;
         }
         let start = range.start.0 / ROOT_SPAN * ROOT_SPAN;
         self.hand_over(unlink(top, start, ROOT_SPAN, free), range.end, take)
     }
 
-    /// Counts an unlinked table; `next` is where to go on if `take` has no room for another.
+    /// Counts an unlinked table; `next` is where to continue if `take` has no room for another.
     fn hand_over(
         &mut self,
         frame: Option<Pfn>,
@@ -131,8 +131,8 @@ impl Tables {
         if take(frame) { Ok(()) } else { Err(next) }
     }
 
-    /// Break before make: the architecture forbids to lead a translation from one frame to
-    /// another while it may be cached.
+    /// Break before make: the architecture forbids changing a translation from one frame to another
+    /// while it may be cached.
     #[cold]
     fn break_entry(&self, vpn: Vpn, entry: &AtomicU64) {
         entry.store(0, Relaxed);
@@ -292,15 +292,15 @@ impl PageTables for Tables {
             }
             give(pte::frame_of(top.load(Relaxed)));
         }
-        // What walks may have cached of the upper levels carries this number, which no CPU
-        // uses now, and none will before the flush of a rollover.
+        // Cached entries of the upper levels carry this ASID, which no CPU uses now, and none will
+        // before the flush of a rollover.
         give(self.root);
         tlb::give_asid(self.asid);
     }
 }
 
-/// Unlinks the table that `entry` names, if the `pages` pages from `start` on that it is for
-/// all lie in `free`; its frame.
+/// Unlinks the table that `entry` names, if the `pages` pages from `start` on that it translates
+/// all lie in `free`; returns its frame.
 fn unlink(entry: &AtomicU64, start: u32, pages: u32, free: &Range<Vpn>) -> Option<Pfn> {
     let table = next_table(entry)?;
     if start < free.start.0 || start + pages > free.end.0 {
@@ -312,8 +312,8 @@ fn unlink(entry: &AtomicU64, start: u32, pages: u32, free: &Range<Vpn>) -> Optio
     Some(frame)
 }
 
-/// Makes the bytes of `frame` what instruction fetch sees: cleans the data cache to the
-/// point of unification and invalidates the instruction cache.
+/// Makes the bytes of `frame` visible to instruction fetch: cleans the data cache to the point of
+/// unification and invalidates the instruction cache.
 #[cold]
 fn show_to_fetch(frame: Pfn) {
     let ctr: u64;

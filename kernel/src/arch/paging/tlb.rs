@@ -3,7 +3,7 @@
 //! **Data.** TTBR0_EL1 of each CPU; the pool of ASIDs. **Lock.** The pool's, a leaf.
 //! **Order of events.** A table entry is changed by a store; `DSB ISHST` makes it visible to
 //! every table walk; `TLBI` removes what was cached; `DSB ISH` waits until every CPU has done
-//! so. The barriers stand outside the loop: one pair a batch.
+//! so. The barriers are outside the loop: one pair per batch.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,7 +14,7 @@ use mm_reclaim::units::PhysAddr;
 use super::asid::AsidPool;
 use crate::arch::lock::IrqLock;
 
-/// From so many entries on, each space in a batch is invalidated whole: more single
+/// From this many entries on, each space in a batch is invalidated as a whole: more single
 /// invalidations cost more than the misses that they save.
 const WHOLE_SPACE: usize = 512;
 
@@ -32,8 +32,8 @@ pub fn init(empty: PhysAddr) {
 }
 
 /// Sets up translation of user addresses on this CPU: 39 bits, write-back walks, as many
-/// ASID bits as there are, hardware flags where offered. Whether ASIDs have 16 bits; the
-/// CPUs of a machine agree in that.
+/// ASID bits as there are, hardware flags if available. Returns whether ASIDs have 16 bits; the
+/// CPUs of a machine agree on that.
 pub fn init_cpu() -> bool {
     use_tables(empty_tables());
     let (features0, features1, mut control): (u64, u64, u64);
@@ -64,7 +64,7 @@ pub fn empty_tables() -> u64 {
     EMPTY.load(Relaxed)
 }
 
-/// Has this CPU walk the tables that `ttbr0` names: a root and its ASID.
+/// Makes this CPU walk the tables that `ttbr0` names: a root and its ASID.
 #[inline(always)]
 pub fn use_tables(ttbr0: u64) {
     // SAFETY: the value comes from living tables or is that of the empty ones, and the
@@ -72,14 +72,14 @@ pub fn use_tables(ttbr0: u64) {
     unsafe { asm!("msr ttbr0_el1, {}", "isb", in(reg) ttbr0, options(nostack, preserves_flags)) };
 }
 
-/// A number for a new address space. A rollover flushes the TLB of every CPU.
+/// An ASID for a new address space. A rollover flushes the TLB of every CPU.
 ///
 /// # Panics
-/// If every number belongs to a living space, which the task table excludes.
+/// If every ASID belongs to a living space; with 16-bit ASIDs the task table is too small for that.
 pub(super) fn take_asid() -> Asid {
     let grant = POOL.lock().take().expect("more address spaces than numbers for them");
     if grant.rollover {
-        // SAFETY: it only forgets cached translations.
+        // SAFETY: it only invalidates cached translations.
         unsafe { asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack)) };
     }
     Asid(grant.asid)
@@ -114,7 +114,7 @@ pub fn flush_space(asid: Asid) {
     completion_barrier();
 }
 
-/// Every table entry stored so far is visible to every walk.
+/// Makes every table entry stored so far visible to every walk.
 #[inline(always)]
 pub(super) fn table_barrier() {
     // SAFETY: a barrier.
@@ -130,12 +130,12 @@ fn completion_barrier() {
 #[inline(always)]
 fn invalidate_page(entry: TlbEntry) {
     let operand = u64::from(entry.asid.0) << 48 | u64::from(entry.vpn.0);
-    // SAFETY: it only forgets a cached translation.
+    // SAFETY: it only invalidates a cached translation.
     unsafe { asm!("tlbi vae1is, {}", in(reg) operand, options(nostack, preserves_flags)) };
 }
 
 fn invalidate_space(asid: Asid) {
     let operand = u64::from(asid.0) << 48;
-    // SAFETY: it only forgets cached translations.
+    // SAFETY: it only invalidates cached translations.
     unsafe { asm!("tlbi aside1is, {}", in(reg) operand, options(nostack, preserves_flags)) };
 }

@@ -1,8 +1,7 @@
-//! The meaning of the exception syndrome (ESR_EL1), as the Arm ARM (D24.2.40) gives it.
+//! The meaning of the exception syndrome (ESR_EL1), according to the Arm ARM (D24.2.40).
 //!
-//! Pure; no data, no locks. The hot path asks only [`Syndrome::class`],
-//! [`Syndrome::is_write`] and [`Syndrome::is_translation_or_permission`]; the names are for
-//! reports.
+//! Pure; no data, no locks. The hot path uses only [`Syndrome::class`], [`Syndrome::is_write`] and
+//! [`Syndrome::is_translation_or_permission`]; the names are for reports.
 
 use core::fmt;
 
@@ -36,31 +35,31 @@ impl Syndrome {
         self.0 as u32 & 0x3f
     }
 
-    /// A data abort was caused by a write. Cache maintenance (CM) sets WnR although it only
+    /// Whether a data abort was caused by a write. Cache maintenance (CM) sets WnR although it only
     /// needs to read.
     #[inline(always)]
     pub const fn is_write(self) -> bool {
         self.0 & (1 << 6) != 0 && self.0 & (1 << 8) == 0
     }
 
-    /// The abort is one that page tables can cure: a translation, access flag or permission
-    /// fault at levels 0 to 3 (codes 4 to 15).
+    /// Whether the abort may be resolved through page tables: a translation, access flag or
+    /// permission fault at levels 0 to 3 (codes 4 to 15).
     #[inline(always)]
     pub const fn is_translation_or_permission(self) -> bool {
         self.fault_status() >= 0b000100 && self.fault_status() <= 0b001111
     }
 
-    /// FAR_EL1 holds the address (FnV is clear).
+    /// Whether FAR_EL1 holds the address (FnV is clear).
     pub const fn has_address(self) -> bool {
         matches!(self.class(), 0x20 | 0x21 | 0x22 | 0x24 | 0x25) && self.0 & (1 << 10) == 0
     }
 
-    /// The exception is an abort, so that the fault status means something.
+    /// Whether the exception is an abort, so that the fault status is valid.
     pub const fn is_abort(self) -> bool {
         matches!(self.class(), 0x20 | 0x21 | 0x24 | 0x25)
     }
 
-    /// What kind of exception it is.
+    /// The name of the exception class.
     pub const fn class_name(self) -> &'static str {
         match self.class() {
             EC_UNKNOWN => "undefined instruction",
@@ -88,7 +87,7 @@ impl Syndrome {
         }
     }
 
-    /// What the fault status says, without the level.
+    /// The name of the fault status, without the level.
     pub const fn fault_name(self) -> &'static str {
         match self.fault_status() {
             0x00..=0x03 => "address size fault",
@@ -141,7 +140,7 @@ impl fmt::Display for Syndrome {
 mod tests {
     use super::*;
 
-    /// BOOT-05: the syndrome that QEMU's Cortex-A72 gives for a clear access flag.
+    /// BOOT-05: the syndrome of QEMU's Cortex-A72 for a clear access flag.
     #[test]
     fn access_flag_fault_of_a_kernel_read_is_named_with_its_level() {
         let s = Syndrome(0x9600_000b);
@@ -153,7 +152,7 @@ mod tests {
         assert!(s.is_translation_or_permission());
     }
 
-    /// BOOT-05.
+    /// BOOT-05: the names of other syndromes.
     #[test]
     fn user_write_without_a_translation_is_told_from_a_read() {
         assert!(Syndrome(0x9200_0047).is_write());
@@ -161,14 +160,14 @@ mod tests {
         assert_eq!(Syndrome(0x9200_0047).class(), EC_DATA_ABORT_USER);
     }
 
-    /// A cache-maintenance instruction sets WnR, and needs no right to write.
+    /// A cache-maintenance instruction sets WnR, but needs no write permission.
     #[test]
     fn cache_maintenance_is_no_write() {
         assert!(!Syndrome(0x9200_0147).is_write());
     }
 
-    /// Only codes 4 to 15 go to the fault handler; an alignment fault never does, or it
-    /// would be retried for ever.
+    /// Only codes 4 to 15 go to the fault handler; an alignment fault never does, or it would be
+    /// retried without end.
     #[test]
     fn only_translation_access_and_permission_faults_are_curable() {
         for status in 0..64u64 {
@@ -177,7 +176,7 @@ mod tests {
         }
     }
 
-    /// BOOT-05: no value of the register is without a description.
+    /// BOOT-05: every value of the register has a description.
     #[test]
     fn every_class_and_status_prints() {
         for class in 0..64u64 {

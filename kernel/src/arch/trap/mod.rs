@@ -1,24 +1,24 @@
-//! Exceptions: the way into the kernel and back.
+//! Exceptions: entry to the kernel and return.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | [`decode`] | the meaning of ESR_EL1; pure, tested on the host |
 //! | `vectors` | the vector table, saving and restoring, in assembly |
 //!
-//! What an exception means is decided above, by the functions that the vectors call: see
+//! The functions that the vectors call, in a layer above, handle the exceptions: see
 //! [`crate::traps`].
 //!
-//! **Data.** A [`TrapFrame`] on the kernel stack of the interrupted task; nobody else
-//! reaches it. **Lock.** None.
+//! **Data.** A [`TrapFrame`] on the kernel stack of the interrupted task; no other task accesses
+//! it. **Lock.** None.
 //!
 //! **What is saved.** The compiler keeps `x19` to `x28` across calls and the context switch
 //! keeps them across tasks, so that a fault from user mode neither saves nor restores them;
 //! a system call stores them (fork hands them to the child) and does not load them. `SP_EL0`
 //! and floating point stay in their registers until another user task runs.
 //!
-//! **Return to user mode.** With interrupts masked, [`crate::arch::cpu::PerCpu::work`] is
-//! looked at for the last time: what is set there before that moment is acted upon, and what
-//! is set later comes with an interrupt, which is pending until user mode has been entered.
+//! **Return to user mode.** With interrupts masked, [`crate::arch::cpu::PerCpu::work`] is checked
+//! for the last time: work that is set before that is acted upon, and work that is set later comes
+//! with an interrupt, which is pending until user mode has been entered.
 
 pub mod decode;
 
@@ -39,7 +39,7 @@ pub struct TrapFrame {
     pub x: [u64; 31],
     /// The stack pointer of the interrupted kernel code.
     pub sp: u64,
-    /// Where the interrupted code goes on.
+    /// Where the interrupted code resumes.
     pub elr: u64,
     /// The interrupted code's processor state.
     pub spsr: u64,

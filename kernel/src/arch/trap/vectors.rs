@@ -1,9 +1,9 @@
 //! The vector table. Each entry saves what the compiler may clobber, calls one function, and
-//! goes back by one of three ways: to user mode after a look at the work flags, to the kernel
-//! after a look at preemption, or not at all.
+//! returns in one of three ways: to user mode after checking the work flags, to the kernel after
+//! checking for preemption, or not at all.
 //!
-//! The functions are symbols, which a layer above defines, with the C calling convention. Of
-//! an exception they get FAR_EL1, ESR_EL1 and a pointer to the [`TrapFrame`].
+//! The functions are symbols, which a layer above defines, with the C calling convention. For an
+//! exception they get FAR_EL1, ESR_EL1 and a pointer to the [`TrapFrame`].
 //!
 //! | symbol | called for | gets |
 //! | --- | --- | --- |
@@ -17,8 +17,8 @@
 //! | `stack_overflow` | a push below the end of a kernel stack; does not return | all three |
 //! | `system_error` | an asynchronous error of the memory system; does not return | all three |
 //!
-//! A data abort from user mode, the hottest way in, costs 26 instructions to the first of
-//! `user_abort` and 22 after its last.
+//! A data abort from user mode, the most frequent entry, costs 26 instructions before `user_abort`
+//! and 22 after it.
 
 use core::arch::{asm, global_asm};
 use core::mem::{offset_of, size_of};
@@ -43,7 +43,7 @@ pub fn install() {
 pub fn enter_user(frame: &TrapFrame) -> ! {
     cpu::irqs_off();
     // SAFETY: the frame lies on this task's stack and is not used again: the stack pointer
-    // moves to it, above everything this call chain still holds, none of which is needed.
+    // moves to it, above everything that this call chain still uses, none of which is needed.
     unsafe { enter_user_frame(frame) }
 }
 
@@ -186,8 +186,8 @@ return_to_user_first:
     ldr     x19, [sp, #152]
     b       return_to_user_masked
 
-    // The kernel. An overflow of its stack must not be reported on that stack; the only
-    // register to be had is one that user mode can read, and it is cleared again.
+    // The kernel. An overflow of its stack must not be reported on that stack; the only register
+    // available is one that user mode can read, and it is cleared again.
 el1_sync:
     msr     tpidrro_el0, x0
     mrs     x0, tpidr_el1
@@ -210,7 +210,7 @@ el1_sync:
     restore_clobbered
     eret
 
-3:  // The address of the overflow is in FAR; x0 and x1 are given up.
+3:  // The address of the overflow is in FAR; x0 and x1 are lost.
     msr     tpidrro_el0, x1
     mov     x1, sp
     mrs     x0, tpidr_el1

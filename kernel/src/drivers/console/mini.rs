@@ -1,9 +1,9 @@
 //! The mini-UART of Broadcom's chips, polled (BCM2711 ARM Peripherals, "Mini UART").
 //!
-//! Its registers are part of the auxiliary block, whose enable bit comes first: while that
-//! is off, none of them can be reached. Its clock is the core's, which the firmware chooses
-//! and may change; only a firmware that was told to provide a UART (`enable_uart=1`) holds it
-//! still, and that firmware sets the divisor too. So a divisor that is there is kept.
+//! Its registers are part of the auxiliary block, whose enable bit comes first: while that is off,
+//! none of them can be accessed. Its clock is the core's, which the firmware chooses and may
+//! change; only a firmware configured to provide a UART (`enable_uart=1`) keeps it constant, and
+//! that firmware sets the divisor too. So a divisor that is already set is kept.
 
 use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite};
@@ -12,11 +12,11 @@ use tock_registers::{register_bitfields, register_structs};
 use super::Rate;
 use crate::drivers::baud;
 
-/// How far the mini-UART's registers lie behind the auxiliary block's first.
+/// The offset of the mini-UART's registers in the auxiliary block.
 pub(super) const OFFSET: usize = 0x40;
-/// The core's clock on a Raspberry Pi 4 whose firmware was told nothing else.
+/// The core's clock on a Raspberry Pi 4 with the firmware's defaults.
 const USUAL_CLOCK: u32 = 500_000_000;
-/// The queues are emptied.
+/// Clears the queues.
 const EMPTY_QUEUES: u32 = 0xc6;
 /// Characters of eight bits; the manual's bit 1 is needed too.
 const EIGHT_BITS: u32 = 3;
@@ -75,12 +75,12 @@ impl MiniUart {
         Self { registers: unsafe { &*block.cast::<Registers>() } }
     }
 
-    /// Somebody has switched it on: on a board, a firmware that was asked for a UART.
+    /// Whether it is enabled: on a board, by a firmware configured for a UART.
     pub(super) fn is_enabled(&self) -> bool {
         self.registers.enables.is_set(ENABLES::MINI_UART)
     }
 
-    /// Switches both directions on, and its interrupts off. Says whether the registers are
+    /// Enables both directions, and disables its interrupts. Returns whether the registers are
     /// those of a mini-UART.
     pub(super) fn start(&self, rate: Rate) -> bool {
         let registers = self.registers;

@@ -2,23 +2,23 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `pl011`, `mini` | the UARTs that are known, polled |
-//! | `pins` | which of a Raspberry Pi's UARTs has the pins of the console |
+//! | `pl011`, `mini` | the supported UARTs, polled |
+//! | `pins` | routes a Raspberry Pi's UARTs to the pins of the console |
 //!
 //! **Data.** The address of a UART's registers and its kind, or whether text goes to the
 //! debugger's semihosting instead. **Owner.** [`init`], and [`close`] at the end of a run.
-//! **Lock.** One that keeps messages whole; it is outside all others, since what a message tells
-//! may be behind any, and masks interrupts while a message is sent, which at 115,200 baud takes
-//! 87 µs a character: long messages belong into several calls. A message sent by code that
-//! panicked takes no lock, since its holder may never go on, and may be mixed with another.
+//! **Lock.** One that keeps messages whole; it is outside all others, since formatting a message
+//! may take any lock, and masks interrupts while a message is sent, which at 115,200 baud takes 87
+//! µs per character: long messages should be split into several calls. A message sent by code that
+//! panicked takes no lock, since its holder may never continue, and may be mixed with another.
 //!
-//! **The live line** ([`draw`]) is drawn over itself and has no line feed: whatever is printed
-//! next begins with one, so that it stands on a line of its own.
+//! **The live line** ([`draw`]) is overwritten in place and has no line feed: whatever is printed
+//! next begins with one, so that it is on a line of its own.
 //!
 //! Before the console is known, text is dropped, except that of a failure
-//! ([`print_urgently`]): that takes semihosting if somebody answers, else the fallback UART. Its
-//! address is fixed when the kernel is built (environment variable `FALLBACK_UART`); otherwise
-//! it is that of QEMU's `virt`, or the Raspberry Pi's if the image lies where `virt` has no RAM.
+//! ([`print_urgently`]): that uses semihosting if there is a host, else the fallback UART. Its
+//! address is fixed when the kernel is built (environment variable `FALLBACK_UART`); otherwise it
+//! is that of QEMU's `virt`, or the Raspberry Pi's if the image is where `virt` has no RAM.
 
 mod mini;
 mod pins;
@@ -39,7 +39,7 @@ use crate::arch::mmu::{self, MapError};
 use mini::MiniUart;
 use pl011::Pl011;
 
-/// Where a failure is reported when there is no device tree to say it.
+/// Where a failure is reported if there is no device tree to name the console.
 const FALLBACK_UART: Option<u64> = match option_env!("FALLBACK_UART") {
     Some(text) => match u64::from_str_radix(text, 16) {
         Ok(address) => Some(address),
@@ -49,17 +49,16 @@ const FALLBACK_UART: Option<u64> = match option_env!("FALLBACK_UART") {
 };
 /// The PL011 of QEMU's `virt`.
 const VIRT_UART: u64 = 0x0900_0000;
-/// On a Raspberry Pi 4, in the place where the CPU sees them: the pins, the first PL011, the
-/// mini-UART.
+/// On a Raspberry Pi 4, as CPU addresses: the pins, the first PL011, the mini-UART.
 const PI_GPIO: u64 = 0xfe20_0000;
 const PI_PL011: u64 = 0xfe20_1000;
 const PI_MINI: u64 = 0xfe21_5040;
 
-/// Looks at the flags before a character is given up: far more than one takes to leave at
-/// any baud rate, so that a UART without a clock does not stop the kernel.
+/// Polls of the flags before a character is dropped: far more than sending one takes at any baud
+/// rate, so that a UART without a clock does not hang the kernel.
 const MAX_POLLS: u32 = 1 << 20;
 
-/// Where text goes: the values of [`SINK`].
+/// The destinations of text: the values of [`SINK`].
 const NOWHERE: u8 = 0;
 const PL011: u8 = 1;
 const MINI: u8 = 2;
@@ -72,29 +71,29 @@ static SINK: AtomicU8 = AtomicU8::new(NOWHERE);
 static REGISTERS: AtomicUsize = AtomicUsize::new(0);
 /// The UART had no room for the last character within [`MAX_POLLS`]: no further one waits.
 static STUCK: AtomicBool = AtomicBool::new(false);
-/// Held while a message is made and sent.
+/// Held while a message is formatted and sent.
 static MESSAGE: IrqLock<(), KERNEL_OUTER> = IrqLock::new(());
 
-/// Where the cursor is: the values of [`CURSOR`].
+/// The position of the cursor: the values of [`CURSOR`].
 const AT_START: u8 = 0;
 const INSIDE: u8 = 1;
 const BEHIND_LIVE_LINE: u8 = 2;
-/// Written by whoever prints; a message of a panic may be mixed with another anyway.
+/// Written when printing; a message of a panic may be mixed with another anyway.
 static CURSOR: AtomicU8 = AtomicU8::new(AT_START);
 
-/// What a UART is to run at.
+/// The rates of a UART.
 #[derive(Clone, Copy)]
 struct Rate {
-    /// Its clock in Hz, if somebody said it.
+    /// Its clock in Hz, if known.
     clock: Option<u32>,
     baud: u32,
 }
 
 const FALLBACK_RATE: Rate = Rate { clock: None, baud: 115_200 };
 
-/// Sends text to the best UART of the tree that answers; if none does, to one that a Raspberry
-/// Pi has even if its tree calls all switched off; else to the debugger where `semihosting`
-/// allows it. `clock` is the rate of a UART's clock, if the command line says it.
+/// Sends text to the best UART of the tree that responds; if none does, to one that a Raspberry Pi
+/// has even if its tree marks all as disabled; else to the debugger if `semihosting` allows it.
+/// `clock` is the rate of a UART's clock, if the command line gives it.
 ///
 /// # Errors
 /// [`MapError`], when registers cannot be mapped.
@@ -112,11 +111,11 @@ pub fn init(tree: &Summary<'_>, clock: Option<u32>, semihosting: bool) -> Result
     Ok(())
 }
 
-/// Whether `uart` answers, which is used then.
+/// Uses `uart` if it responds; returns whether it does.
 fn use_uart(uart: &Uart, gpio: Option<Span>, rate: Rate) -> Result<bool, MapError> {
     if let Some(gpio) = gpio.filter(|gpio| pins::can_have(uart, gpio.base)) {
         let registers = map(gpio.base)?;
-        // SAFETY: the tree says that they are the pins' registers; they are mapped for ever.
+        // SAFETY: the tree says that they are the pins' registers; they are never unmapped.
         unsafe { pins::give(registers, uart.kind) };
     }
     let (registers, sink, port) = match uart.kind {
@@ -137,7 +136,7 @@ fn use_uart(uart: &Uart, gpio: Option<Span>, rate: Rate) -> Result<bool, MapErro
         return Ok(false);
     }
     REGISTERS.store(registers.addr(), Ordering::Relaxed);
-    // Release: whoever sees that there is a UART (Acquire in `Sink::now`) sees its address.
+    // Release pairs with the Acquire in `Sink::now`: if the sink is seen, so is the address.
     SINK.store(sink, Ordering::Release);
     Ok(true)
 }
@@ -147,7 +146,7 @@ fn map(pa: u64) -> Result<*mut u8, MapError> {
 }
 
 fn pl011(registers: usize) -> Pl011 {
-    // SAFETY: the address comes from `map_device`, which maps the registers for ever.
+    // SAFETY: the address comes from `map_device`, which maps the registers permanently.
     unsafe { Pl011::new(registers as *mut u8) }
 }
 
@@ -156,7 +155,7 @@ fn mini_uart(block: usize) -> MiniUart {
     unsafe { MiniUart::new(block as *mut u8) }
 }
 
-/// A UART, whichever it is.
+/// A UART of either kind.
 #[derive(Clone, Copy)]
 enum Port {
     Pl011(Pl011),
@@ -192,7 +191,7 @@ impl Port {
         }
     }
 
-    /// Sends a byte once there is room; drops it if there never is.
+    /// Sends a byte once there is room; drops it if there is none.
     fn send(self, byte: u8) {
         let polls = if STUCK.load(Ordering::Relaxed) { 1 } else { MAX_POLLS };
         let room = (0..polls).any(|_| self.has_room());
@@ -205,7 +204,7 @@ impl Port {
     }
 }
 
-/// Where a message goes.
+/// The destination of a message.
 enum Sink {
     Nowhere,
     Uart(Port),
@@ -237,7 +236,7 @@ impl Write for Sink {
     }
 }
 
-/// Terminals want a carriage return before a line feed.
+/// Terminals need a carriage return before a line feed.
 fn send_byte(port: Port, byte: u8) {
     if byte == b'\n' {
         port.send(b'\r');
@@ -245,7 +244,7 @@ fn send_byte(port: Port, byte: u8) {
     port.send(byte);
 }
 
-/// SYS_WRITE0, a piece at a time, since it wants a zero at the end.
+/// SYS_WRITE0, in pieces, since it needs a zero at the end.
 fn write_to_host(text: &str) {
     for piece in text.as_bytes().chunks(63) {
         let mut buffer = [0; 64];
@@ -256,22 +255,20 @@ fn write_to_host(text: &str) {
     }
 }
 
-/// Prints a message, whole. For [`print!`](crate::print) and
-/// [`println!`](crate::println).
+/// Prints a whole message. For [`print!`](crate::print) and [`println!`](crate::println).
 pub fn print(message: fmt::Arguments<'_>) {
     let _whole = MESSAGE.lock();
     send(message);
 }
 
-/// Prints a message unless another is being printed; says whether it did.
+/// Prints a message unless another is being printed; returns whether it did.
 pub fn try_print(message: fmt::Arguments<'_>) -> bool {
     let Some(_whole) = MESSAGE.try_lock() else { return false };
     send(message);
     true
 }
 
-/// Draws the live line over the one that was drawn before, unless somebody is in the middle of
-/// a line; says whether it did.
+/// Draws the live line over the previous one, unless a line is unfinished; returns whether it did.
 pub fn draw(line: fmt::Arguments<'_>) -> bool {
     let _whole = MESSAGE.lock();
     if CURSOR.load(Ordering::Relaxed) == INSIDE {
@@ -283,7 +280,7 @@ pub fn draw(line: fmt::Arguments<'_>) -> bool {
     true
 }
 
-/// Prints whole lines, unless somebody is in the middle of one; says whether it did.
+/// Prints whole lines, unless a line is unfinished; returns whether it did.
 pub fn print_between(lines: fmt::Arguments<'_>) -> bool {
     let _whole = MESSAGE.lock();
     let between = CURSOR.load(Ordering::Relaxed) != INSIDE;
@@ -293,8 +290,8 @@ pub fn print_between(lines: fmt::Arguments<'_>) -> bool {
     between
 }
 
-/// Prints a message of a kernel that is about to end: without the lock, and on whatever is
-/// there if there is no console yet.
+/// Prints a message of a kernel that is about to end: without the lock, and on any available output
+/// if there is no console yet.
 pub fn print_urgently(message: fmt::Arguments<'_>) {
     if SINK.load(Ordering::Acquire) == NOWHERE {
         use_fallback();
@@ -307,7 +304,7 @@ fn use_fallback() {
         SINK.store(HOST, Ordering::Release);
         return;
     }
-    // Nothing is left to be told to if even this fails.
+    // If even this fails, there is no other output.
     let _ = match FALLBACK_UART {
         Some(at) => use_fallback_pl011(at, None),
         None if !guess::may_be_virt() => use_fallback_of_pi(),
@@ -321,7 +318,7 @@ fn use_fallback_pl011(at: u64, gpio: Option<Span>) -> Result<bool, MapError> {
     use_uart(&uart, gpio, FALLBACK_RATE)
 }
 
-/// The mini-UART if the firmware switched it on, since then its rate is right; else the PL011.
+/// The mini-UART if the firmware enabled it, since then its rate is right; else the PL011.
 fn use_fallback_of_pi() -> Result<bool, MapError> {
     let gpio = Some(Span { base: PI_GPIO, size: PAGE_SIZE });
     let block = map(PI_MINI - mini::OFFSET as u64)?;
@@ -333,10 +330,10 @@ fn use_fallback_of_pi() -> Result<bool, MapError> {
     use_fallback_pl011(PI_PL011, gpio)
 }
 
-/// Prints the last message of a run, and lets the UART finish sending it. Whatever else is
-/// printed from now on, by other CPUs too, is dropped.
+/// Prints the last message of a run, and waits until the UART has sent it. Further output, also of
+/// other CPUs, is dropped.
 pub fn close(message: fmt::Arguments<'_>) {
-    // Whoever is in the middle of a message may end it; but a CPU that panicked never will.
+    // A CPU that is printing a message may finish it; but one that panicked never will.
     let _whole = (0..MAX_POLLS).find_map(|_| MESSAGE.try_lock());
     let mut sink = Sink::now();
     SINK.store(CLOSED, Ordering::Release);
@@ -351,7 +348,7 @@ pub fn close(message: fmt::Arguments<'_>) {
 fn send(message: fmt::Arguments<'_>) {
     let mut sink = Sink::now();
     leave_live_line(&mut sink);
-    // The sink itself never fails; what a `Display` returns cannot be helped here.
+    // The sink itself never fails; an error of a `Display` cannot be handled here.
     let _ = sink.write_fmt(message);
 }
 
@@ -362,7 +359,7 @@ fn leave_live_line(sink: &mut Sink) {
     }
 }
 
-/// Remembers where text leaves the cursor.
+/// Records where text leaves the cursor.
 fn note_cursor(last: Option<&u8>) {
     match last {
         None => {}
@@ -409,7 +406,7 @@ macro_rules! println {
     };
 }
 
-/// Prints to the console unless a message is being printed; says whether it did.
+/// Prints to the console unless a message is being printed; returns whether it did.
 #[macro_export]
 macro_rules! try_print {
     ($($argument:tt)*) => {

@@ -1,9 +1,9 @@
 //! The pins of a Raspberry Pi's console: GPIO14 sends, GPIO15 receives (BCM2711 ARM
 //! Peripherals, "General Purpose I/O").
 //!
-//! Which of two UARTs has these pins is a choice of three bits a pin. The firmware makes it
-//! by an overlay or by its own settings, and on a board with Bluetooth gives the first PL011
-//! to that instead. The kernel sets what its console needs.
+//! Three bits per pin select which of two UARTs has it. The firmware sets them by an overlay or by
+//! its own settings, and on a board with Bluetooth connects the first PL011 to that instead. The
+//! kernel sets what its console needs.
 
 use aarch64_cpu::asm::barrier;
 use boot::dtb::{Uart, UartKind};
@@ -11,7 +11,7 @@ use tock_registers::interfaces::{ReadWriteable, Readable};
 use tock_registers::registers::ReadWrite;
 use tock_registers::{register_bitfields, register_structs};
 
-/// How far the two UARTs lie behind the pins' registers.
+/// The offsets of the two UARTs from the pins' registers.
 const PL011_OFFSET: u64 = 0x1000;
 const MINI_OFFSET: u64 = 0x1_5040;
 
@@ -45,8 +45,8 @@ register_structs! {
     }
 }
 
-/// Whether `uart` is one of those that can have the pins, whose registers start at `gpio`.
-/// The pins of others are the firmware's business.
+/// Whether `uart` is one of those that can have the pins, whose registers start at `gpio`. The
+/// firmware sets up the pins of others.
 pub(super) fn can_have(uart: &Uart, gpio: u64) -> bool {
     let offset = match uart.kind {
         UartKind::Pl011 => PL011_OFFSET,
@@ -58,7 +58,7 @@ pub(super) fn can_have(uart: &Uart, gpio: u64) -> bool {
 /// Gives the pins to the UART of that kind.
 ///
 /// # Safety
-/// The pins' registers are mapped as device memory at `registers`, and nobody else uses them.
+/// The pins' registers are mapped as device memory at `registers`, and have no other user.
 pub(super) unsafe fn give(registers: *mut u8, kind: UartKind) {
     // SAFETY: the caller's promise; every access through the type is volatile.
     let pins = unsafe { &*registers.cast::<Registers>() };
@@ -69,14 +69,14 @@ pub(super) unsafe fn give(registers: *mut u8, kind: UartKind) {
         }
         UartKind::Mini => FSEL1::PIN14::Mini + FSEL1::PIN15::Mini,
     };
-    // A line with nothing at its end must not look like one that sends.
+    // An unconnected line must not look like one that sends.
     pins.pull0.modify(PULL0::PIN14::None + PULL0::PIN15::Up);
     pins.fsel1.modify(function);
     // Accesses to different devices may overtake each other.
     barrier::dsb(barrier::SY);
 }
 
-/// A UART that is on two pairs of pins would receive what comes in at either.
+/// A UART on two pairs of pins would receive from both.
 fn leave_bluetooth(pins: &Registers) {
     let functions = pins.fsel3.extract();
     if functions.matches_all(FSEL3::PIN32::Pl011) {

@@ -1,6 +1,6 @@
 //! The PL011 UART, polled (Arm DDI 0183).
 //!
-//! A firmware that has it running has also set its rate, which is kept.
+//! If the firmware has enabled it, it has also set its rate, which is kept.
 
 use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite};
@@ -9,7 +9,7 @@ use tock_registers::{register_bitfields, register_structs};
 use super::{MAX_POLLS, Rate};
 use crate::drivers::baud;
 
-/// The clock that a Raspberry Pi's firmware gives its first PL011 (`init_uart_clock`).
+/// The clock that a Raspberry Pi's firmware sets for the first PL011 (`init_uart_clock`).
 const USUAL_CLOCK: u32 = 48_000_000;
 
 register_bitfields! { u32,
@@ -69,9 +69,9 @@ impl Pl011 {
         Self { registers: unsafe { &*registers.cast::<Registers>() } }
     }
 
-    /// Switches both directions on, and its interrupts off. Says whether the registers are
-    /// those of a PL011: a device tree may be wrong, and a message sent to something else is
-    /// lost, or each of its characters waits for a flag that means nothing.
+    /// Enables both directions, and disables its interrupts. Returns whether the registers are
+    /// those of a PL011: a device tree may be wrong, and a message sent to another device is lost,
+    /// or each character waits for a meaningless flag.
     pub(super) fn start(&self, rate: Rate) -> bool {
         let registers = self.registers;
         let keep = registers.control.is_set(CR::UARTEN) && registers.divisor.get() != 0;
@@ -86,8 +86,8 @@ impl Pl011 {
         answers
     }
 
-    /// The divisors may only be written while the UART is off and has sent everything, and
-    /// count from the next write of the line control.
+    /// The divisors may only be written while the UART is off and has sent everything, and take
+    /// effect at the next write of the line control.
     fn set_rate(&self, Rate { clock, baud }: Rate) {
         let clock = clock.unwrap_or(USUAL_CLOCK);
         let Some((divisor, fraction)) = baud::pl011(clock, baud) else { return };

@@ -1,9 +1,9 @@
-//! A GICv2 (GIC-400 on the Raspberry Pi 4): a distributor, and a CPU interface that each CPU
-//! finds at the same address.
+//! A GICv2 (GIC-400 on the Raspberry Pi 4): a distributor, and a CPU interface at the same address
+//! for each CPU.
 //!
-//! **Data.** The two register blocks, mapped for ever. **Owner.** The boot CPU for what all
-//! share, each CPU for the registers that are its own. **Lock.** None: the set-enable
-//! registers need no read-modify-write.
+//! **Data.** The two register blocks, never unmapped. **Owner.** The boot CPU for the shared
+//! registers, each CPU for the registers that are its own. **Lock.** None: the set-enable registers
+//! need no read-modify-write.
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
@@ -17,7 +17,7 @@ use crate::arch::cpu::{self, CPUS};
 register_bitfields! { u32,
     /// Distributor and CPU interface control.
     CTLR [ ENABLE OFFSET(0) NUMBITS(1) [] ],
-    /// What the acknowledge register gives and the end register takes back.
+    /// The value that is read from the acknowledge register and written to the end register.
     IAR [ ID OFFSET(0) NUMBITS(10) [], SOURCE OFFSET(10) NUMBITS(3) [] ],
     /// Software-generated interrupt.
     SGIR [
@@ -64,15 +64,15 @@ register_structs! {
 
 static DISTRIBUTOR: AtomicPtr<Distributor> = AtomicPtr::new(core::ptr::null_mut());
 static CPU_INTERFACE: AtomicPtr<CpuInterface> = AtomicPtr::new(core::ptr::null_mut());
-/// The number of each CPU's interface, as a bit, as the distributor's registers of that CPU
-/// tell it; 0 until the CPU runs.
+/// The number of each CPU's interface, as a bit, read from the distributor's registers of that CPU;
+/// 0 until the CPU runs.
 static TARGETS: [AtomicU32; CPUS] = [const { AtomicU32::new(0) }; CPUS];
 
-/// Takes possession of the controller whose register blocks are mapped at the two addresses.
+/// Takes control of the interrupt controller with register blocks at the two addresses.
 ///
 /// # Safety
-/// The addresses are those of a GICv2's distributor and CPU interface, mapped as device
-/// memory for ever, and nobody else uses them.
+/// The addresses are those of a GICv2's distributor and CPU interface, mapped permanently as device
+/// memory, and have no other user.
 pub(super) unsafe fn init(distributor: usize, cpu_interface: usize) {
     DISTRIBUTOR.store(distributor as *mut Distributor, Relaxed);
     CPU_INTERFACE.store(cpu_interface as *mut CpuInterface, Relaxed);
@@ -83,15 +83,15 @@ pub(super) unsafe fn init(distributor: usize, cpu_interface: usize) {
     dist().ctlr.write(CTLR::ENABLE::SET);
 }
 
-/// Switches 32 interrupts off, and forgets what firmware left pending or in the middle.
+/// Disables 32 interrupts, and clears what firmware left pending or active.
 fn forget(group: usize) {
     dist().icenabler[group].set(u32::MAX);
     dist().icpendr[group].set(u32::MAX);
     dist().icactiver[group].set(u32::MAX);
 }
 
-/// Switches the interface of the calling CPU on: the software-generated and private
-/// interrupts 0 to 31 have registers of their own on each CPU.
+/// Enables the interface of the calling CPU: the software-generated and private interrupts 0 to 31
+/// have banked registers on each CPU.
 pub(super) fn init_cpu() {
     forget(0);
     // Those from other CPUs have a register of their own.
@@ -99,7 +99,7 @@ pub(super) fn init_cpu() {
     for priority in &dist().ipriorityr[..8] {
         priority.set(PRIORITY);
     }
-    // The first registers are banked and name nobody but the CPU that reads them.
+    // The first registers are banked and name only the CPU that reads them.
     let own = dist().itargetsr.iter().map(|r| r.get()).find(|word| *word != 0).unwrap_or(1);
     TARGETS[cpu::this().id.load(Relaxed) as usize].store(own & 0xff, Relaxed);
     interface().pmr.set(LOWEST_PRIORITY);
@@ -107,7 +107,7 @@ pub(super) fn init_cpu() {
     interface().ctlr.write(CTLR::ENABLE::SET);
 }
 
-/// Lets interrupt `id` of this CPU through.
+/// Enables interrupt `id` of this CPU.
 pub(super) fn enable(id: u32) {
     dist().isenabler[id as usize / 32].set(1 << (id % 32));
 }
@@ -120,7 +120,7 @@ pub(super) fn send(id: u32, target: usize) {
     }
 }
 
-/// The pending interrupt, now active: its number, and what [`end`] wants.
+/// The pending interrupt, now active: its number, and the argument for [`end`].
 pub(super) fn acknowledge() -> (u32, u32) {
     let acknowledged = interface().iar.extract();
     (acknowledged.read(IAR::ID), acknowledged.get())

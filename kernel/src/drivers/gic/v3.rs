@@ -1,12 +1,12 @@
 //! A GICv3: a distributor, a redistributor for each CPU, and a CPU interface in system
 //! registers.
 //!
-//! **Data.** The register blocks, mapped for ever; which redistributor belongs to which CPU.
-//! **Owner.** The boot CPU for the distributor, each CPU for its redistributor and its
-//! system registers. **Lock.** None.
+//! **Data.** The register blocks, never unmapped; which redistributor belongs to which CPU.
+//! **Owner.** The boot CPU for the distributor, each CPU for its redistributor and its system
+//! registers. **Lock.** None.
 //!
-//! Affinity routing is on, so that CPUs are named by their affinity. Every interrupt is of
-//! group 1, the one of the operating system.
+//! Affinity routing is on, so that CPUs are named by their affinity. Every interrupt is in group 1,
+//! that of the operating system.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -28,7 +28,7 @@ register_bitfields! { u32,
 }
 
 register_bitfields! { u64,
-    /// What a redistributor is.
+    /// The type of a redistributor.
     TYPER [
         VLPIS OFFSET(1) NUMBITS(1) [],
         LAST OFFSET(4) NUMBITS(1) [],
@@ -79,7 +79,7 @@ register_structs! {
 const STRIDE: usize = 0x2_0000;
 
 static DISTRIBUTOR: AtomicPtr<Distributor> = AtomicPtr::new(core::ptr::null_mut());
-/// Where the redistributors lie, and how many bytes of them are mapped.
+/// The address and the mapped bytes of the redistributors.
 static REGION: AtomicUsize = AtomicUsize::new(0);
 static REGION_BYTES: AtomicUsize = AtomicUsize::new(0);
 static OWN: [AtomicPtr<Redistributor>; CPUS] =
@@ -87,12 +87,12 @@ static OWN: [AtomicPtr<Redistributor>; CPUS] =
 /// Each CPU's affinity plus one; 0 until it runs.
 static TARGETS: [AtomicU64; CPUS] = [const { AtomicU64::new(0) }; CPUS];
 
-/// Takes possession of the controller whose register blocks are mapped at the two addresses,
-/// the redistributors' for `bytes`.
+/// Takes control of the interrupt controller with register blocks at the two addresses, that of the
+/// redistributors of `bytes` bytes.
 ///
 /// # Safety
-/// The addresses are those of a GICv3's distributor and redistributors, mapped as device
-/// memory for ever, and nobody else uses them.
+/// The addresses are those of a GICv3's distributor and redistributors, mapped permanently as
+/// device memory, and have no other user.
 pub(super) unsafe fn init(distributor: usize, redistributors: usize, bytes: usize) {
     DISTRIBUTOR.store(distributor as *mut Distributor, Relaxed);
     REGION.store(redistributors, Relaxed);
@@ -106,8 +106,8 @@ pub(super) unsafe fn init(distributor: usize, redistributors: usize, bytes: usiz
     while dist.ctlr.is_set(DCTLR::RWP) {}
 }
 
-/// Switches off the interrupts that no CPU owns, and forgets what firmware, or a kernel before
-/// this one, left pending or in the middle: nothing here would ever quiet their devices.
+/// Disables the interrupts that no CPU owns, and clears what firmware, or a previous kernel, left
+/// pending or active: no driver here would ever quiet their devices.
 fn forget_shared(dist: &Distributor) {
     // ITLinesNumber: groups of 32 interrupts, less one; the first group is each CPU's own.
     let groups = 1 + (dist.typer.get() as usize & 0x1f);
@@ -119,7 +119,7 @@ fn forget_shared(dist: &Distributor) {
     while dist.ctlr.is_set(DCTLR::RWP) {}
 }
 
-/// The same for the interrupts of one CPU.
+/// Does the same for the interrupts of one CPU.
 fn forget_own(own: &Redistributor) {
     own.icenabler0.set(u32::MAX);
     while own.ctlr.is_set(RCTLR::RWP) {}
@@ -127,10 +127,10 @@ fn forget_own(own: &Redistributor) {
     own.icactiver0.set(u32::MAX);
 }
 
-/// Switches the redistributor and the interface of the calling CPU on.
+/// Enables the redistributor and the interface of the calling CPU.
 ///
 /// # Panics
-/// If no redistributor is this CPU's.
+/// If there is no redistributor for this CPU.
 pub(super) fn init_cpu() {
     let number = cpu::this().id.load(Relaxed) as usize;
     let affinity = cpu::affinity();
@@ -141,9 +141,9 @@ pub(super) fn init_cpu() {
     forget_own(own);
     own.igroupr0.set(u32::MAX);
     own.ipriorityr.iter().for_each(|priority| priority.set(PRIORITY));
-    // ICC_SRE_EL1.SRE; then the mask, the binary point, and that the end of an interrupt is its
-    // whole end (ICC_CTLR_EL1.EOImode); then group 1.
-    // SAFETY: the registers are this CPU's interface to interrupts, which are masked.
+    // ICC_SRE_EL1.SRE; then the mask, the binary point, and EOImode 0, so that one write both drops
+    // the priority and deactivates; then group 1. SAFETY: the registers are this CPU's interface to
+    // interrupts, which are masked.
     unsafe {
         asm!("msr s3_0_c12_c12_5, {one}", "isb", "msr s3_0_c4_c6_0, {mask}",
              "msr s3_0_c12_c12_3, xzr", "msr s3_0_c12_c12_4, xzr",
@@ -160,7 +160,7 @@ fn find(affinity: u64) -> Option<&'static Redistributor> {
     let (start, bytes) = (REGION.load(Relaxed), REGION_BYTES.load(Relaxed));
     let mut offset = 0;
     while offset + STRIDE <= bytes {
-        // SAFETY: the frame lies within what `init` was told to be mapped.
+        // SAFETY: the frame lies within the range that was passed to `init` as mapped.
         let frame = unsafe { &*((start + offset) as *const Redistributor) };
         let typer = frame.typer.extract();
         if typer.read(TYPER::AFFINITY) == wanted {
@@ -174,7 +174,7 @@ fn find(affinity: u64) -> Option<&'static Redistributor> {
     None
 }
 
-/// Lets interrupt `id`, below 32, of this CPU through.
+/// Enables interrupt `id`, below 32, of this CPU.
 pub(super) fn enable(id: u32) {
     let own = OWN[cpu::this().id.load(Relaxed) as usize].load(Relaxed);
     // SAFETY: `init_cpu` stored the address of registers that stay mapped.
@@ -185,14 +185,14 @@ pub(super) fn enable(id: u32) {
 pub(super) fn send(id: u32, target: usize) {
     let Some(affinity) = TARGETS[target].load(Relaxed).checked_sub(1) else { return };
     let level = |n: u32| affinity >> (8 * n) & 0xff;
-    // Of the sixteen CPUs that share the higher levels, one.
+    // One of the sixteen CPUs that share the higher levels.
     let list = 1 << (level(0) % 16) | (level(0) / 16) << 44;
     let word = list | level(1) << 16 | level(2) << 32 | level(4) << 48 | u64::from(id) << 24;
     // SAFETY: ICC_SGI1R_EL1 sends an interrupt and does nothing else.
     unsafe { asm!("msr s3_0_c12_c11_5, {}", "isb", in(reg) word, options(nostack)) };
 }
 
-/// The pending interrupt, now active: its number, and what [`end`] wants.
+/// The pending interrupt, now active: its number, and the argument for [`end`].
 pub(super) fn acknowledge() -> (u32, u32) {
     let id: u64;
     // SAFETY: ICC_IAR1_EL1 makes the interrupt active; the barrier orders what follows.

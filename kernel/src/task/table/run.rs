@@ -1,28 +1,27 @@
-//! Who runs: the run queues, virtual times and accounts. The rules are those of
-//! [`crate::task::fair`]. Times of the clock are in counter ticks.
+//! The choice of the running task: the run queues, virtual times and accounts. The rules are those
+//! of [`crate::task::fair`]. Times of the clock are in counter ticks.
 
 use super::{Leave, Pokes, RunQueue, Sched, Slot, State};
 use crate::task::TaskId;
 use crate::task::fair::{self, Class, Pace, Standing, VirtualTime};
 
 impl Sched {
-    /// The clock is known.
+    /// Sets the times of the policy, once the clock is known.
     pub fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
     }
 
-    /// How long a task runs before [`Self::another_is_due`] is asked.
+    /// How long a task runs before [`Self::another_is_due`] is called.
     pub fn slice(&self) -> u64 {
         self.pace.slice
     }
 
-    /// `id`, which was not started yet, runs for others.
+    /// Makes `id`, which was not started yet, a server.
     pub fn serve(&mut self, id: TaskId, class: Class) {
         self.slots[id.index()].class = class;
     }
 
-    /// Starts a new task: a program's child behind its parent, a task of the kernel like one
-    /// that wakes.
+    /// Starts a new task: a program's child behind its parent, a kernel task like one that wakes.
     pub fn start(&mut self, id: TaskId, parent: Option<TaskId>, now: u64) -> Pokes {
         debug_assert_eq!(self.state(id), State::New);
         let cpu = self.cpu_of(id);
@@ -39,7 +38,7 @@ impl Sched {
         self.enqueue(id, None)
     }
 
-    /// A task that was blocked could run again, since `by` woke it, or a time or a kill did.
+    /// Makes a blocked task ready, since `by` woke it, or a timeout or a kill did.
     pub(super) fn make_ready(&mut self, id: TaskId, by: Option<TaskId>, now: u64) -> Pokes {
         let class = self.slots[id.index()].class;
         if class != Class::Own
@@ -47,14 +46,14 @@ impl Sched {
         {
             self.open_account(id, by);
         }
-        // Who comes first does so whatever the time is.
+        // Class `First` comes first whatever its virtual time is.
         if class != Class::First {
             self.give_credit(id, now);
         }
         self.enqueue(id, by)
     }
 
-    /// A task that wakes may be behind, but not too far.
+    /// Limits how far behind a waking task may be.
     fn give_credit(&mut self, id: TaskId, now: u64) {
         let cpu = self.cpu_of(id);
         self.count(cpu, now);
@@ -64,15 +63,15 @@ impl Sched {
         *time = self.pace.woken(*time, floor);
     }
 
-    /// `id` runs for `customer`, or for whom that one runs, if they share a CPU: only times
-    /// of one CPU can be compared.
+    /// Charges `id` to the account of `customer`, if they share a CPU: only times of one CPU can be
+    /// compared.
     fn open_account(&mut self, id: TaskId, customer: TaskId) {
         let account = self.slots[customer.index()].account;
         let shared = self.cpu_of(account) == self.cpu_of(id);
         self.slots[id.index()].account = if shared { account } else { id };
     }
 
-    /// `id` is gone: who ran on its account has one of their own, where that one stood.
+    /// `id` is gone: tasks that used its account get their own, with the same virtual time.
     #[cold]
     fn close_account(&mut self, id: TaskId) {
         let time = self.slots[id.index()].time;
@@ -84,7 +83,7 @@ impl Sched {
         }
     }
 
-    /// Puts `id` on its CPU's queue; the CPU to poke if it should run at once.
+    /// Puts `id` on its CPU's queue; returns the CPU to poke if it should run at once.
     fn enqueue(&mut self, id: TaskId, by: Option<TaskId>) -> Pokes {
         let cpu = self.cpu_of(id);
         self.push(cpu, id);
@@ -107,19 +106,19 @@ impl Sched {
         queue.push_back(&mut self.ready_links, id);
     }
 
-    /// What the running task of `cpu` has run until `now` goes to its account.
+    /// Charges the time that the running task of `cpu` has run until `now` to its account.
     #[inline]
     fn count(&mut self, cpu: usize, now: u64) {
         let queue = &mut self.cpus[cpu];
-        // Negative, if another CPU looked at the clock before and got the lock later: the next
-        // count makes up for it.
+        // Negative, if another CPU read the clock earlier and got the lock later: the next count
+        // compensates.
         let ran = now.wrapping_sub(queue.counted);
         queue.counted = now;
         let time = &mut self.slots[queue.account.index()].time;
         *time = time.after(ran);
     }
 
-    /// The virtual time of the account that `id` runs on.
+    /// The virtual time of the account that `id` charges.
     fn time_of(&self, id: TaskId) -> VirtualTime {
         standing(&self.slots, id).time
     }
@@ -143,7 +142,7 @@ impl Sched {
         floor
     }
 
-    /// The running task's slice is over: whether another one should run.
+    /// Whether another task should run, when the running task's slice is over.
     pub fn another_is_due(&mut self, cpu: usize, now: u64) -> bool {
         self.count(cpu, now);
         let RunQueue { running, idle, ready, urgent, .. } = self.cpus[cpu];
@@ -154,8 +153,7 @@ impl Sched {
         ready.tasks(&self.ready_links).any(|id| rank(id) < rank(running))
     }
 
-    /// The running task `id` gives up the CPU; false if it need not, since what it was to
-    /// wait for has happened.
+    /// The running task `id` gives up the CPU; false if it need not, since its wait is over.
     pub fn leave(&mut self, id: TaskId, how: Leave, now: u64) -> bool {
         let cpu = self.cpu_of(id);
         self.count(cpu, now);
@@ -175,8 +173,8 @@ impl Sched {
         true
     }
 
-    /// `id` does not compete any more. The floor is found from those that do, when it is
-    /// needed; so if none does, it has to be kept now.
+    /// `id` does not compete any more. The floor is computed from the competing tasks when it is
+    /// needed; so if none is left, it must be saved now.
     #[inline]
     fn put_away(&mut self, cpu: usize, id: TaskId, state: State) {
         self.slots[id.index()].state = state;
@@ -200,7 +198,7 @@ impl Sched {
         }
     }
 
-    /// Chooses what the CPU of `id`, which left it, runs next.
+    /// Chooses the next task for the CPU of `id`, which left it.
     pub fn pick_after(&mut self, id: TaskId) -> TaskId {
         let cpu = self.cpu_of(id);
         let next = self.next(cpu);

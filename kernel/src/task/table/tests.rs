@@ -1,8 +1,8 @@
-//! Tests of the table: states, waits, and who runs.
+//! Tests of the table: states, waits, and scheduling.
 
 use super::*;
 
-/// CPU 0 of a machine, and a clock that the test turns on.
+/// CPU 0 of a machine, and a clock that the test advances.
 pub(super) struct Machine {
     pub(super) sched: Box<Sched>,
     pub(super) now: u64,
@@ -38,29 +38,29 @@ impl Machine {
         self.sched.cpus[0].running
     }
 
-    /// The task that runs does so for `us` microseconds.
+    /// The running task runs for `us` microseconds.
     pub(super) fn run(&mut self, us: u64) {
         self.now += us * 1000;
     }
 
-    /// It leaves the CPU, if it may.
+    /// The running task leaves the CPU, if it may.
     pub(super) fn leave(&mut self, how: Leave) -> bool {
         self.sched.leave(self.running(), how, self.now)
     }
 
-    /// It leaves the CPU; the next one.
+    /// The running task leaves the CPU; returns the next one.
     pub(super) fn switch(&mut self, how: Leave) -> TaskId {
         assert!(self.leave(how), "it need not wait");
         self.sched.pick_after(self.running())
     }
 
-    /// It sleeps until `key` is woken; the next one.
+    /// The running task sleeps until `key` is woken; returns the next one.
     pub(super) fn sleep(&mut self, key: u64) -> TaskId {
         self.sched.begin_wait(self.running(), key, u64::MAX, false);
         self.switch(Leave::Blocked)
     }
 
-    /// It wakes `key`: how many, and the CPUs to poke.
+    /// The running task wakes `key`; returns the number of woken tasks and the CPUs to poke.
     pub(super) fn wake(&mut self, key: u64) -> (u32, Pokes) {
         self.sched.wake(key, self.running(), self.now)
     }
@@ -87,7 +87,7 @@ fn programs_are_spread_over_the_cpus_that_run() {
     assert_eq!(placed, [3, 2, 1, 0, 3, 2, 1, 0]);
 }
 
-/// A task that was preempted on its way out is in a queue still: it must not be buried.
+/// A task that was preempted during its exit is still in a queue: it must not be cleaned up.
 #[test]
 #[should_panic(expected = "is buried alive")]
 fn a_task_that_can_still_run_is_not_buried() {
@@ -96,7 +96,7 @@ fn a_task_that_can_still_run_is_not_buried() {
     machine.sched.finish_exit(tasks[0], true);
 }
 
-/// PAGE-01: a wake-up between the look at the condition and the sleep is not lost.
+/// PAGE-01: a wakeup between the test of the condition and the sleep is not lost.
 #[test]
 fn a_task_woken_before_it_sleeps_does_not_sleep() {
     let (mut machine, tasks) = machine(1);
@@ -106,8 +106,7 @@ fn a_task_woken_before_it_sleeps_does_not_sleep() {
     assert_eq!(machine.sched.state(tasks[0]), State::Running);
 }
 
-/// PAGE-01: a task that is preempted while it looks at its condition still runs, and
-/// still is woken.
+/// PAGE-01: a task that is preempted while it tests its condition still runs, and is still woken.
 #[test]
 fn preemption_during_the_look_is_not_sleep() {
     let (mut machine, tasks) = machine(2);
@@ -136,7 +135,7 @@ fn a_wake_up_reaches_all_waiters_of_its_key_and_no_others() {
     assert_eq!(machine.sched.state(tasks[1]), State::Blocked);
 }
 
-/// SHRZ-08: a sleep ends at its time, not before, and the next deadline is kept.
+/// SHRZ-08: a sleep ends at its deadline, not before, and the next deadline is tracked.
 #[test]
 fn waits_end_at_their_times() {
     let (mut machine, tasks) = machine(2);
@@ -165,7 +164,7 @@ fn a_kill_ends_killable_waits_only() {
     assert_eq!(machine.sched.state(tasks[1]), State::Blocked);
 }
 
-/// The table ends, and says so.
+/// A full table refuses another task.
 #[test]
 fn a_full_table_refuses_and_a_freed_slot_is_used_again() {
     let (mut machine, tasks) = machine(1);

@@ -1,4 +1,4 @@
-//! Cutting a block of memory into slices: what the layout promises is what the cuts take.
+//! Cutting a block of memory into slices: the cuts take exactly what the layout says.
 
 use std::boxed::Box;
 use std::vec::Vec;

@@ -1,10 +1,10 @@
-//! A lock that many may hold for looking, or one for changing; it is only ever tried.
+//! A lock with many shared holders or one exclusive holder; it is only ever tried.
 //!
-//! Data: one word. Its bits say "held for changing", "wanted for changing" and "somebody may be
-//! asleep"; the others count those who look. While it is wanted for changing it is given to no
-//! new looker, so that a stream of lookers cannot keep a changer out. Who must wait sleeps
+//! Data: one word. Three bits say "held exclusively", "wanted exclusively" and "a task may be
+//! asleep"; the others count the shared holders. While it is wanted exclusively no new shared
+//! holder gets it, so that a stream of readers cannot starve a writer. Tasks that must wait sleep
 //! ([`SleepLock`](crate::base::wait::SleepLock)): a sleeper announces itself in the word before
-//! each look, and whoever gives the lock back reads that in the same step.
+//! each attempt, and the unlock reads that in the same step.
 
 #![allow(unsafe_code, reason = "a lock hands out access to what is inside")]
 
@@ -17,22 +17,22 @@ const CHANGED: u32 = 1 << 31;
 const WANTED: u32 = 1 << 30;
 const SLEEPERS: u32 = 1 << 29;
 
-/// Data that one holder may change, or several may look at.
+/// Data that one holder may change, or several may read.
 pub(crate) struct ShareLock<T> {
     word: AtomicU32,
     data: UnsafeCell<T>,
-    /// Loom holds every access to the data against the others by this.
+    /// Loom checks the accesses to the data through this.
     #[cfg(loom)]
     watch: super::under_loom::Late<::loom::cell::UnsafeCell<()>>,
 }
 
-// SAFETY: the data moves to whichever thread holds the lock for changing, and is seen by several
-// that hold it for looking: hence both bounds. The word changes with Acquire where the lock is
-// taken and with Release where it is given back.
+// SAFETY: the data moves to any thread that holds the lock exclusively, and is seen by several that
+// share it, so both bounds are needed. The word changes with Acquire where the lock is taken and
+// with Release where it is released.
 unsafe impl<T: Send + Sync> Sync for ShareLock<T> {}
 
 impl<T> ShareLock<T> {
-    /// Held by nobody.
+    /// A lock that is not held.
     pub(crate) const fn new(data: T) -> Self {
         Self {
             word: AtomicU32::new(0),
@@ -42,18 +42,18 @@ impl<T> ShareLock<T> {
         }
     }
 
-    /// Takes the lock for looking, unless it is held or wanted for changing.
+    /// Takes the lock shared, unless it is held or wanted exclusively.
     ///
     /// # Errors
-    /// Whether somebody sleeps who may have missed the lock because of this very attempt.
+    /// Whether a task may be asleep that missed the lock because of this attempt.
     #[inline(always)]
     pub(crate) fn share(&self) -> Result<Shared<'_, T>, bool> {
-        // Acquire pairs with the Release of the last changer.
+        // Acquire pairs with the Release of the last exclusive holder.
         let was = self.word.fetch_add(1, Ordering::Acquire);
         if was & (CHANGED | WANTED) == 0 { Ok(self.shared()) } else { Err(self.put_share()) }
     }
 
-    /// Likewise, without a trace of a failed attempt.
+    /// Takes the lock shared; a failed attempt changes nothing.
     pub(crate) fn try_shared(&self) -> Option<Shared<'_, T>> {
         let up = |word: u32| if word & (CHANGED | WANTED) == 0 { Some(word + 1) } else { None };
         self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, up).ok()?;
@@ -71,7 +71,7 @@ impl<T> ShareLock<T> {
         }
     }
 
-    /// One looker less; whether it was the last and somebody may be asleep.
+    /// Drops one shared holder; returns whether it was the last and a task may be asleep.
     #[inline(always)]
     fn put_share(&self) -> bool {
         let was = self.word.fetch_sub(1, Ordering::Release);
@@ -82,18 +82,18 @@ impl<T> ShareLock<T> {
     fn wake_if_last(&self, was: u32) -> bool {
         let is_last = was & !(SLEEPERS | WANTED) == 1;
         if is_last {
-            // Cleared before the wake: whoever looks then announces itself again.
+            // Cleared before the wake: a task that tries after that announces itself again.
             self.word.fetch_and(!SLEEPERS, Ordering::Relaxed);
         }
         is_last
     }
 
-    /// The caller may sleep if it does not get the lock in its next look.
+    /// The caller may sleep if its next attempt fails.
     pub(crate) fn announce_sleeper(&self) {
         self.word.fetch_or(SLEEPERS, Ordering::Relaxed);
     }
 
-    /// Takes the lock for changing if nobody has it; that somebody wants it goes with it.
+    /// Takes the lock exclusively if it is free; clears "wanted exclusively".
     #[inline(always)]
     pub(crate) fn try_exclusive(&self) -> Option<Exclusive<'_, T>> {
         let take = |word: u32| {
@@ -110,28 +110,29 @@ impl<T> ShareLock<T> {
         })
     }
 
-    /// Whether somebody may be asleep.
+    /// Whether a task may be asleep.
     #[cfg(test)]
     pub(crate) fn has_sleepers(&self) -> bool {
         self.word.load(Ordering::Relaxed) & SLEEPERS != 0
     }
 
-    /// The caller tries for the lock until it has it for changing: no new looker gets it before.
+    /// The caller will try until it holds the lock exclusively: no new shared holder gets it
+    /// before.
     pub(crate) fn want_exclusive(&self) {
         self.word.fetch_or(WANTED, Ordering::Relaxed);
     }
 }
 
-/// The right to look at what is inside, until it is given back.
+/// Shared access to the data, until the lock is released.
 #[must_use = "the lock is held only while the guard lives"]
 pub(crate) struct Shared<'a, T> {
     lock: &'a ShareLock<T>,
-    /// Ends before the lock is given back.
+    /// Ends before the lock is released.
     #[cfg(loom)]
     access: Option<::loom::cell::ConstPtr<()>>,
 }
 
-/// The right to change what is inside, until it is given back.
+/// Exclusive access to the data, until the lock is released.
 #[must_use = "the lock is held only while the guard lives"]
 pub(crate) struct Exclusive<'a, T> {
     lock: &'a ShareLock<T>,
@@ -140,7 +141,7 @@ pub(crate) struct Exclusive<'a, T> {
 }
 
 impl<T> Shared<'_, T> {
-    /// Gives the lock back; whether nobody holds it now and somebody may be asleep.
+    /// Unlocks; returns whether the lock is free now and a task may be asleep.
     #[inline(always)]
     pub(crate) fn release(&mut self) -> bool {
         #[cfg(loom)]
@@ -150,7 +151,7 @@ impl<T> Shared<'_, T> {
 }
 
 impl<T> Exclusive<'_, T> {
-    /// Gives the lock back; whether somebody may be asleep.
+    /// Unlocks; returns whether a task may be asleep.
     #[inline(always)]
     pub(crate) fn release(&mut self) -> bool {
         #[cfg(loom)]
@@ -163,7 +164,7 @@ impl<T> Deref for Shared<'_, T> {
     type Target = T;
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: the word counts this holder, so nobody has the lock for changing.
+        // SAFETY: the word counts this holder, so there is no exclusive holder.
         unsafe { &*self.lock.data.get() }
     }
 }
@@ -172,7 +173,7 @@ impl<T> Deref for Exclusive<'_, T> {
     type Target = T;
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: the bit is this holder's; nobody else has the lock.
+        // SAFETY: the bit is this holder's; there is no other holder.
         unsafe { &*self.lock.data.get() }
     }
 }

@@ -1,4 +1,4 @@
-//! Locks tell the environment of their ranks, in debug builds.
+//! Locks report their ranks to the environment, in debug builds.
 
 use std::thread_local;
 
@@ -11,7 +11,7 @@ thread_local! {
     static HELD: HeldLocks = const { HeldLocks::new() };
 }
 
-/// A CPU that is a thread and watches the order of its locks.
+/// A CPU that is a thread and checks the order of its locks.
 struct Watchful;
 
 impl Cpu for Watchful {
@@ -40,8 +40,8 @@ fn a_lock_is_known_while_its_guard_lives() {
     HELD.with(|held| held.assert_none("a wait"));
 }
 
-/// The inversion is told before the wait: two CPUs that take two locks in different orders
-/// need not meet for it to be noticed.
+/// The inversion is reported before the wait: two CPUs that take two locks in different orders need
+/// not do so at the same time for it to be noticed.
 #[test]
 fn locks_in_the_wrong_order_are_noticed_by_one_cpu_alone() {
     let (lists, zone) =

@@ -1,12 +1,12 @@
 //! The façade under loom: every execution that the memory model allows, one after another.
 //!
-//! Loom's objects cannot be made by a `const fn`, and the crate's are. So each is made when
-//! it is first used. A model uses everything once before it starts its threads: a value
-//! would otherwise be the first user's, and not there from the beginning.
+//! Loom's objects cannot be made by a `const fn`, and the crate's are. So each is made on first
+//! use. A model uses everything once before it starts its threads: otherwise a value would be
+//! created by one thread and not exist from the beginning.
 //!
-//! The spin lock is written out here as `spin` does it, since that crate's atomics are not
-//! ours to replace. It is thus the algorithm that loom judges, and that the data inside is
-//! touched by its holder alone; not `spin`'s text.
+//! The spin lock is written out here as `spin` does it, since that crate's atomics cannot be
+//! replaced. So loom checks the algorithm, and that only the holder accesses the data, but not
+//! `spin`'s source.
 
 #![allow(unsafe_code, reason = "a lock hands out exclusive access to what is inside")]
 
@@ -18,13 +18,13 @@ use super::{Ordering, RelaxStrategy};
 
 pub use ::loom::sync::atomic::fence;
 
-/// A value of loom's, made when it is first used.
+/// A value of loom's, made on first use.
 pub(super) struct Late<T>(OnceCell<T>);
 
-// SAFETY: loom runs one thread at a time, and all of them on a single thread of the machine:
-// nobody else looks while the cell is filled.
+// SAFETY: loom runs one thread at a time, and all of them on a single thread of the machine: there
+// is no concurrent access while the cell is filled.
 unsafe impl<T> Sync for Late<T> {}
-// SAFETY: likewise.
+// SAFETY: as above.
 unsafe impl<T> Send for Late<T> {}
 
 impl<T> Late<T> {
@@ -39,7 +39,7 @@ impl<T> Late<T> {
 
 macro_rules! atomic {
     ($name:ident, $value:ty, $($operation:ident),*) => {
-        #[doc = concat!("loom's `", stringify!($name), "`, made when it is first used.")]
+        #[doc = concat!("loom's `", stringify!($name), "`, made on first use.")]
         pub struct $name {
             first: $value,
             late: Late<::loom::sync::atomic::$name>,
@@ -120,7 +120,7 @@ atomic_number!(AtomicU64, u64);
 pub(crate) struct SpinMutex<T, R> {
     held: AtomicBool,
     value: core::cell::UnsafeCell<T>,
-    /// Loom holds every access to the value against the others by this.
+    /// Loom checks the accesses to the value through this.
     watch: Late<::loom::cell::UnsafeCell<()>>,
     relax: PhantomData<fn() -> R>,
 }
@@ -128,7 +128,7 @@ pub(crate) struct SpinMutex<T, R> {
 /// The data of a [`SpinMutex`], until it is dropped.
 pub(crate) struct SpinMutexGuard<'a, T, R> {
     mutex: &'a SpinMutex<T, R>,
-    /// Ends before the lock is given back.
+    /// Ends before the lock is released.
     access: Option<::loom::cell::MutPtr<()>>,
 }
 
@@ -172,7 +172,7 @@ impl<T, R> Drop for SpinMutexGuard<'_, T, R> {
 impl<T, R> Deref for SpinMutexGuard<'_, T, R> {
     type Target = T;
     fn deref(&self) -> &T {
-        // SAFETY: the guard exists, so the lock is held and nobody else has access.
+        // SAFETY: the guard exists, so the lock is held and there is no other access.
         unsafe { &*self.mutex.value.get() }
     }
 }

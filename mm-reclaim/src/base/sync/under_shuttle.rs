@@ -1,13 +1,13 @@
 //! The façade under shuttle: the machine's own atomics and locks, with a point before each
-//! operation at which shuttle may let another task go on.
+//! operation at which shuttle may switch to another task.
 //!
-//! Shuttle's own types would do the same, but they are larger than what they stand for and
-//! own memory: a page descriptor would not have 32 bytes, and tables that are never dropped
-//! would leak. As shuttle's, these are sequentially consistent, whatever is asked for.
+//! Shuttle's own types would do the same, but they are larger than the types they replace and own
+//! memory: a page descriptor would not have 32 bytes, and tables that are never dropped would leak.
+//! Like shuttle's, these are sequentially consistent, whatever ordering is given.
 //!
-//! Shuttle's way from one point to the next is long, and at most points the same task goes
-//! on. So whoever chooses the tasks says beforehand for how many points that is so
-//! ([`pass_points`]), and these cost next to nothing.
+//! A scheduling point is expensive in shuttle, and at most points the same task continues. So the
+//! scheduler says beforehand for how many points that is so ([`pass_points`]), and these cost next
+//! to nothing.
 
 use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
@@ -21,25 +21,26 @@ std::thread_local! {
     static ACTS: Cell<u64> = const { Cell::new(u64::MAX) };
 }
 
-/// At the next `points` points the running task goes on without a question.
+/// At the next `points` points the running task continues without a scheduling decision.
 pub fn pass_points(points: u64) {
     PASSES.set(points);
 }
 
-/// The running task goes on at this point, as was said beforehand.
+/// Whether the running task continues at this point, as was said beforehand.
 pub fn pass() -> bool {
     let left = PASSES.get();
     PASSES.set(left.saturating_sub(1));
     left > 0
 }
 
-/// After so many locks and conditional changes the next of them is a choice, whatever was said
-/// of points: whoever is about to act has looked before, and the others may make that untrue.
+/// After `acts` locks and conditional changes the next of them is a scheduling point, whatever
+/// [`pass_points`] said: a task that is about to act has tested something, which other tasks may
+/// change.
 pub fn pass_acts(acts: u64) {
     ACTS.set(acts);
 }
 
-/// A point before a lock is taken or something is changed on a condition.
+/// A point before a lock is taken or a conditional change.
 fn act() {
     let left = ACTS.get();
     ACTS.set(left.saturating_sub(1));
@@ -49,22 +50,22 @@ fn act() {
     point();
 }
 
-/// Another task may go on here. Not while unwinding: what failed is reported as it is.
+/// Another task may be scheduled here. Not while unwinding: the failure is reported as it is.
 fn point() {
     if !pass() && !std::thread::panicking() {
-        // Shuttle has no time: this is nothing but a point of choice.
+        // Shuttle has no time: this is only a scheduling point.
         shuttle::thread::sleep(Duration::ZERO);
     }
 }
 
-/// A fence orders nothing that shuttle disorders.
+/// Shuttle does not reorder, so a fence has nothing to do.
 pub fn fence(_order: Ordering) {
     point();
 }
 
 macro_rules! atomic {
     ($name:ident, $value:ty, $($operation:ident),*) => {
-        #[doc = concat!("[`core::sync::atomic::", stringify!($name), "`], with points of choice.")]
+        #[doc = concat!("[`core::sync::atomic::", stringify!($name), "`], with scheduling points.")]
         #[repr(transparent)]
         pub struct $name(machine::$name);
 
@@ -99,7 +100,7 @@ macro_rules! atomic {
                 self.0.compare_exchange(current, new, done, failed)
             }
 
-            /// As `core`'s; the loop succeeds at once, since nobody comes in between.
+            /// As `core`'s; the loop succeeds at once, since no task runs in between.
             pub fn fetch_update(
                 &self,
                 done: Ordering,
@@ -135,7 +136,7 @@ atomic_number!(AtomicU16, u16);
 atomic_number!(AtomicU32, u32);
 atomic_number!(AtomicU64, u64);
 
-/// `spin`'s mutex, with points of choice.
+/// `spin`'s mutex, with scheduling points.
 pub(crate) struct SpinMutex<T, R>(machine_mutex::SpinMutex<T, R>);
 
 /// The data of a [`SpinMutex`], until it is dropped.
@@ -146,7 +147,7 @@ impl<T, R: RelaxStrategy> SpinMutex<T, R> {
         Self(machine_mutex::SpinMutex::new(value))
     }
 
-    /// Spins with `R`, which has to let the other tasks go on.
+    /// Spins with `R`, which must let the other tasks run.
     pub(crate) fn lock(&self) -> SpinMutexGuard<'_, T, R> {
         act();
         SpinMutexGuard(self.0.lock())
@@ -155,7 +156,7 @@ impl<T, R: RelaxStrategy> SpinMutex<T, R> {
 
 impl<T, R> Drop for SpinMutexGuard<'_, T, R> {
     fn drop(&mut self) {
-        // What was done under the lock can be seen while it is still held.
+        // Changes made under the lock can be seen while it is still held.
         point();
     }
 }

@@ -40,7 +40,7 @@ fn a_full_batch_is_flushed_before_it_overflows() {
     assert_eq!(env.take_asked(), []);
     gather(&mut batch, env, full..full + 1, false);
     assert_eq!(env.take_asked(), [Asked::Flush(entries(0..full))]);
-    // What was writable has been flushed with the rest.
+    // The writable one has been flushed with the rest.
     batch.flush_writable(&env);
     assert_eq!(env.take_asked(), []);
     batch.flush(&env);
@@ -66,7 +66,7 @@ fn only_a_writable_translation_forces_an_early_flush() {
     batch.flush(&env);
 }
 
-/// RMAP-06: translations that nobody flushed are noticed.
+/// RMAP-06: translations that were not flushed are noticed.
 #[test]
 fn a_batch_that_is_dropped_unflushed_panics() {
     let env = &TestEnv::new();

@@ -1,5 +1,5 @@
-//! The sleeping lock with threads for tasks. The fake tasks look again only when they are
-//! woken, so a lost wake-up ends in a panic.
+//! The sleeping lock with threads for tasks. The fake tasks test again only when they are woken, so
+//! a lost wakeup ends in a panic.
 
 use super::{
     ISOLATION_WAIT, KSWAPD_WAIT, NAP_WAIT, PFMEMALLOC_WAIT, REAPER_WAIT, SleepLock, WRITEBACK_WAIT,
@@ -8,7 +8,7 @@ use crate::base::sync::{AtomicU32, Ordering};
 use crate::env::TaskFlags;
 use crate::tests::{Asked, TestEnv};
 
-/// A lock has one holder at a time, however many sleep for it, and all get their turn.
+/// A lock has one holder at a time, however many sleep for it, and all of them get it.
 #[test]
 fn sleepers_get_the_lock_one_at_a_time() {
     let (tasks, rounds) = if cfg!(miri) { (3, 8) } else { (4, 500) };
@@ -29,8 +29,7 @@ fn sleepers_get_the_lock_one_at_a_time() {
     assert_eq!(*lock.lock(&env), tasks * rounds);
 }
 
-/// Those who look do so side by side; whoever changes is alone, and is not kept out by a stream
-/// of lookers.
+/// Readers share the lock; a writer is exclusive, and is not starved by a stream of readers.
 #[test]
 fn lookers_share_the_lock_and_a_changer_gets_in_between() {
     let rounds = if cfg!(miri) { 8 } else { 500 };
@@ -62,7 +61,7 @@ fn lookers_share_the_lock_and_a_changer_gets_in_between() {
     });
 }
 
-/// A killed looker gives up and leaves nothing behind.
+/// A killed reader gives up and leaves nothing behind.
 #[test]
 fn a_looker_that_is_killed_gives_up() {
     let env = TestEnv::new();
@@ -74,7 +73,7 @@ fn a_looker_that_is_killed_gives_up() {
     assert!(lock.lock_shared_killable(&env).is_some());
 }
 
-/// The holder may hand the lock over long after the sleeper began to wait.
+/// The holder may release the lock long after the sleeper began to wait.
 #[test]
 fn an_unlock_wakes_who_sleeps() {
     let env = TestEnv::new();
@@ -101,8 +100,7 @@ fn an_unlock_without_sleepers_wakes_nobody() {
     assert_eq!(env.take_asked(), []);
 }
 
-/// PAGE-01: who waits for different things never shares a key, with each other or with those
-/// who wait for a page.
+/// PAGE-01: waits for different things never share a key, with each other or with waits for a page.
 #[test]
 fn wait_keys_tell_the_sleepers_apart() {
     let keys =

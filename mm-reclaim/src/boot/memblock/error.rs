@@ -21,7 +21,7 @@ pub enum Set {
 pub enum NoGrowth {
     /// No free range had this many bytes for the bigger table.
     NoRange {
-        /// The bytes looked for.
+        /// The bytes needed.
         bytes: u64,
     },
     /// [`TableMemory`](super::TableMemory) refused every fitting range; this was the last.
@@ -31,8 +31,8 @@ pub enum NoGrowth {
     },
 }
 
-/// Why an operation failed. It has changed no set (but a table that had to grow on the way
-/// keeps its new place, which is reserved).
+/// Why an operation failed. It has changed no set (but a table that had to grow keeps its new
+/// place, which is reserved).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemblockError {
     /// The range leaves the address space.
@@ -44,16 +44,16 @@ pub enum MemblockError {
     },
     /// An allocation of no bytes, or an alignment that is no power of two.
     BadRequest {
-        /// The bytes asked for.
+        /// The bytes requested.
         size: u64,
-        /// The alignment asked for.
+        /// The alignment requested.
         align: u64,
     },
     /// No free range fits the request.
     NoRoom {
-        /// The bytes asked for.
+        /// The bytes requested.
         size: u64,
-        /// The alignment asked for.
+        /// The alignment requested.
         align: u64,
         /// Where it was to lie.
         within: Region,
@@ -64,7 +64,7 @@ pub enum MemblockError {
         set: Set,
         /// The entries that it holds at most.
         capacity: usize,
-        /// What stood in the way.
+        /// Why not.
         why: NoGrowth,
     },
 }

@@ -1,7 +1,7 @@
-//! The three sets, to look at: ranges of memory, of mapped memory, of free memory.
+//! Read access to the three sets: ranges of memory, of mapped memory, of free memory.
 //!
-//! What is not stored is a difference of sets. [`Minus`] walks it from both ends without
-//! memory of its own: each step is a few binary searches from the address reached so far.
+//! Ranges that are not stored are differences of sets. [`Minus`] walks them from both ends without
+//! allocating: each step is a few binary searches from the address reached so far.
 
 use core::ops::Range;
 
@@ -18,7 +18,7 @@ pub struct MemoryMap<'a> {
 }
 
 impl<'a> MemoryMap<'a> {
-    /// The ranges of memory, ascending, each as long as it can be.
+    /// The ranges of memory, ascending, each of maximal length.
     pub fn memory(&self) -> impl DoubleEndedIterator<Item = Region> + Clone + '_ {
         self.memory.regions().iter().copied()
     }
@@ -142,7 +142,7 @@ impl Iterator for Minus<'_> {
                     None => {}
                 }
             }
-            // Trimmed at its start, a range must be looked at again: another set may cover
+            // A range that was trimmed at its start must be checked again: another set may cover
             // what follows.
             let settled = self
                 .without

@@ -6,7 +6,7 @@
 //! independent sets and not flags on one another, so every operation is plain set algebra:
 //! a no-map mark outlives a later `add` of the memory below it, a reservation may name
 //! addresses that are no memory, and the order in which a device tree lists things does not
-//! matter. What is free is the difference, computed when asked for and never stored.
+//! matter. What is free is the difference, computed on demand and never stored.
 //!
 //! **Owner.** The boot CPU, through `&mut`. There is no lock, and
 //! [`hand_over`](Memblock::hand_over) ends the life of the value.
@@ -14,13 +14,12 @@
 //! **Order.** Every operation first makes sure that its table has room for the result, then
 //! changes it: an operation that fails has changed no set.
 //!
-//! **Growth.** The tables start in memory that the caller hands in ([`StaticTables`]). A
-//! full one moves to a bigger place that memblock allocates from itself. Whether memory
-//! can be touched at all is the kernel's knowledge (before the linear map exists it cannot),
-//! so the place is shown to [`TableMemory`], which turns it into a slice or refuses. Two
-//! knots have to be untied: the new place must be reserved too, so the reserved table grows
-//! first when it is full itself; and the place must not overlap the very range that the
-//! operation is about to reserve, remove or unmap.
+//! **Growth.** The tables start in memory that the caller passes in ([`StaticTables`]). A full one
+//! moves to a bigger place that memblock allocates from itself. Only the kernel knows whether
+//! memory can be accessed (before the linear map exists it cannot), so the place is passed to
+//! [`TableMemory`], which turns it into a slice or refuses. There are two complications: the new
+//! place must be reserved too, so the reserved table grows first when it is full itself; and the
+//! place must not overlap the range that the operation is about to reserve, remove or unmap.
 //!
 //! Left out on purpose: NUMA nodes, hot-plug and mirrored memory.
 //!
@@ -54,7 +53,7 @@ use table::Table;
 
 use crate::base::units::{PAGE_SIZE, PhysAddr};
 
-/// Entries of each table that memblock starts with (Linux's number, too).
+/// Entries of each table that memblock starts with, as in Linux.
 pub const STATIC_REGIONS: usize = 128;
 
 /// The memory that the tables start in; a kernel keeps it in a static.
@@ -134,7 +133,7 @@ impl<'a, T: TableMemory<'a>> Memblock<'a, T> {
         Self { map, growth }
     }
 
-    /// Goes on with another way of reaching memory, as when the linear map has been built.
+    /// Continues with another way of accessing memory, as when the linear map has been built.
     pub fn with_table_memory<U: TableMemory<'a>>(self, growth: U) -> Memblock<'a, U> {
         Memblock { map: self.map, growth }
     }
@@ -163,7 +162,7 @@ impl<'a, T: TableMemory<'a>> Memblock<'a, T> {
         self.insert(Set::Reserved, region)
     }
 
-    /// Gives a reservation back, in whole or in part.
+    /// Cancels a reservation, in whole or in part.
     ///
     /// # Errors
     /// [`MemblockError::TableFull`], when the hole splits a range.
@@ -263,7 +262,7 @@ impl<'a, T: TableMemory<'a>> Memblock<'a, T> {
         Ok(())
     }
 
-    /// Sees to it that the table can hold `len` regions, without using `keep_off`.
+    /// Makes sure that the table can hold `len` regions, without using `keep_off`.
     fn make_room(&mut self, set: Set, len: usize, keep_off: Region) -> Result<(), MemblockError> {
         if len <= self.map.table(set).capacity() {
             return Ok(());

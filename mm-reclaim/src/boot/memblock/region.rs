@@ -8,7 +8,7 @@ use crate::base::units::{PAGE_SIZE, Pfn, PhysAddr};
 
 /// A range of physical addresses: from `start` to just below `end`.
 ///
-/// The last byte of the address space cannot be expressed, which no machine misses.
+/// The last byte of the address space cannot be expressed, which no machine needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Region {
     /// The first address.

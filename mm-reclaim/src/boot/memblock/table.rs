@@ -2,7 +2,7 @@
 //!
 //! Invariant, kept by [`Table::replace`]'s two callers: each region is non-empty and ends
 //! below the start of the next. Equal sets therefore have equal tables, and a lookup is a
-//! binary search. Room is the caller's duty: it asks [`Table::len_with`] or
+//! binary search. The caller must provide room: it calls [`Table::len_with`] or
 //! [`Table::len_without`] first, which are exact.
 
 use core::mem::MaybeUninit;
@@ -14,7 +14,7 @@ use super::Region;
 pub(super) struct Table<'a> {
     slots: &'a mut [Region],
     len: usize,
-    /// The memory that memblock itself gave for the slots, unless they are the first ones.
+    /// The memory that memblock allocated for the slots, unless they are the initial ones.
     home: Option<Region>,
 }
 
@@ -69,8 +69,8 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Moves to `slots`, which lie in `home`; returns the memory that the old slots were in,
-    /// if memblock had given it.
+    /// Moves to `slots`, which lie in `home`; returns the memory that the old slots were in, if
+    /// memblock had allocated it.
     pub(super) fn move_to(
         &mut self,
         slots: &'a mut [MaybeUninit<Region>],

@@ -10,7 +10,7 @@ use crate::page::{ListChoice, LruList, Page, PageFlags, PageRef};
 use crate::tests::{TestCpu, descriptors, nth, owned, place};
 use crate::zone::ZoneId;
 
-/// Lists, their batches, and the pages that came free when a batch was emptied.
+/// Lists, their batches, and the pages that were freed when a batch was emptied.
 struct World<'m> {
     map: MemMap<'m>,
     lru: LruSet<'m, TestCpu>,
@@ -64,8 +64,8 @@ impl<'m> World<'m> {
     }
 }
 
-/// LRU-02: a batch holds a reference of each page and none is on a list, until the
-/// fifteenth page empties it.
+/// LRU-02: a batch holds a reference to each page and none is on a list, until the fifteenth page
+/// empties it.
 #[test]
 fn the_fifteenth_page_empties_the_batch() {
     with_world(|world| {
@@ -130,8 +130,8 @@ fn each_cpu_has_a_batch_of_its_own() {
     });
 }
 
-/// LRU-02, LRU-06: a page that everybody else let go while it waited is freed when the
-/// batch is emptied, and is on no list then.
+/// LRU-02, LRU-06: a page that lost all other references while it waited is freed when the batch is
+/// emptied, and is on no list then.
 #[test]
 fn a_page_freed_while_it_waited_is_handed_over() {
     with_world(|world| {

@@ -60,7 +60,7 @@ impl<'m> World<'_, 'm> {
         self.vec.isolate(list, want, mode)
     }
 
-    /// Puts back what was taken; the numbers of the pages that came free.
+    /// Puts back what was taken and returns the numbers of the freed pages.
     fn putback(&self, mut taken: Taken<'m>) -> Vec<u32> {
         let mut freed = Vec::new();
         self.vec.putback(&mut taken.pages, PageType::Anon, taken.taken, |page| {
@@ -82,8 +82,8 @@ impl<'m> World<'_, 'm> {
     }
 }
 
-/// LRU-05: from the tail, at most as many as asked for, each with a reference and counted
-/// as isolated until it is put back.
+/// LRU-05: from the tail, at most as many as requested, each with a reference and counted as
+/// isolated until it is put back.
 #[test]
 fn isolation_takes_the_asked_count_from_the_tail() {
     with_world(|world| {
@@ -105,7 +105,7 @@ fn isolation_takes_the_asked_count_from_the_tail() {
     });
 }
 
-/// LRU-05: a list that is shorter than asked for gives what it has.
+/// LRU-05: from a list shorter than requested, all pages are taken.
 #[test]
 fn isolation_ends_with_the_list() {
     with_world(|world| {
@@ -146,7 +146,7 @@ fn pages_that_the_mode_leaves_are_scanned_and_stay() {
     }
 }
 
-/// LRU-05: a list of nothing but unwanted pages is looked at once, not for ever.
+/// LRU-05: a list of nothing but unwanted pages is scanned once, not endlessly.
 #[test]
 fn each_page_is_looked_at_once() {
     with_world(|world| {
@@ -159,7 +159,7 @@ fn each_page_is_looked_at_once() {
     });
 }
 
-/// LRU-05: a page that lost its last reference belongs to whoever put it.
+/// LRU-05: a page that lost its last reference belongs to the task that put it.
 #[test]
 fn a_page_about_to_be_freed_is_not_isolated() {
     with_world(|world| {
@@ -197,7 +197,7 @@ fn pages_return_to_the_head_of_the_list_that_their_flags_name() {
     });
 }
 
-/// LRU-06: a page whose last reference went away meanwhile is handed to the caller, on no
+/// LRU-06: a page whose last reference was dropped in the meantime is handed to the caller, on no
 /// list and ready to be freed.
 #[test]
 fn a_page_that_nobody_holds_any_more_is_handed_over() {
@@ -427,7 +427,7 @@ impl<'m> Driver<'_, 'm> {
         }
     }
 
-    /// The owner lets its page go: off its list, unless an isolation still holds it.
+    /// The owner drops its page: it leaves its list, unless an isolation still holds it.
     fn put(&mut self, number: u32) {
         let page = self.world.page(number);
         if page.refs() == 2 || page.refs() == 1 && !self.is_isolated(number) {

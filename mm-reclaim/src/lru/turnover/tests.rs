@@ -1,4 +1,4 @@
-//! Rounds and pages that come back, as plain numbers.
+//! Rounds and refaults, as plain numbers.
 
 use std::vec::Vec;
 
@@ -18,7 +18,7 @@ impl Lists {
         Shadow { clock: self.clock - 1, zone: 1, workingset: false }
     }
 
-    /// A round that evicts `pages`; what they leave behind.
+    /// A round that evicts `pages`; returns their shadows.
     fn round(&mut self, turnover: &Turnover, pages: u32) -> Vec<Shadow> {
         let gone = (0..pages).map(|_| self.evict()).collect();
         let mut clocks = [0; MAX_ZONES];
@@ -32,8 +32,8 @@ fn circles(turnover: &Turnover) -> bool {
     turnover.is_in_circles(|| FEW)
 }
 
-/// OOM-02: what goes in one round and comes back before the next is no progress, as soon as
-/// two times sixteen rounds are over and the pages of the older ones are known to be back.
+/// OOM-02: pages evicted in one round and refaulted before the next are no progress, as soon as two
+/// times sixteen rounds are over and the pages of the older ones are known to be back.
 #[test]
 fn pages_that_come_back_are_no_progress() {
     let (turnover, mut lists) = (Turnover::new(), Lists::default());
@@ -78,7 +78,7 @@ fn rounds_that_free_nothing_are_no_circles() {
     }
 }
 
-/// OOM-02: progress ends the circles, and a clock that wraps does no harm.
+/// OOM-02: progress ends the cycle, and a clock that wraps does no harm.
 #[test]
 fn progress_ends_the_circles() {
     let (turnover, mut lists) = (Turnover::new(), Lists { clock: (1 << 29) - 40 });

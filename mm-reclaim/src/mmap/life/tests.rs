@@ -97,8 +97,8 @@ impl Space {
         }
     }
 
-    /// No entry without an area, and each leads to a page that leads back: its index, by
-    /// way of the area that covers the page, gives the page again.
+    /// Checks that each entry lies in an area and maps a page that leads back: its index and the
+    /// area give the same virtual page.
     fn check(&self, mm: &TestMm<'_>) {
         let end = USER_START + 2 * PAGES;
         let mut at = USER_START;
@@ -128,8 +128,8 @@ fn with_small_mm(body: impl for<'m> FnOnce(&TestMm<'m>)) {
 proptest! {
     #![proptest_config(cases(64))]
 
-    /// RMAP-01: through splits, growth, protection, fork and exit, spaces have the pages that
-    /// a plain map says, every mapped page is found from itself, and the books are right.
+    /// RMAP-01: through splits, growth, protection, fork and exit, spaces have the same pages as a
+    /// plain map, every mapped page leads to its mapping, and `validate()` passes.
     #[test]
     fn spaces_are_what_plain_maps_say(
         ops in prop::collection::vec((any::<prop::sample::Index>(), op()), 0..80),
@@ -167,7 +167,7 @@ proptest! {
     }
 }
 
-/// RMAP-01: an area that is split keeps showing its pages at their indices.
+/// RMAP-01: an area that is split keeps its pages at their indices.
 #[test]
 fn a_split_area_still_leads_to_its_pages() {
     with_small_mm(|mm| {

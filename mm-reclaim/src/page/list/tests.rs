@@ -93,7 +93,7 @@ impl<'m> Pair<'m> {
 proptest! {
     #![proptest_config(cases(256))]
 
-    /// LRU-01: a list of pages behaves as any list does, wherever a page is taken off.
+    /// LRU-01: a list of pages behaves like any list, wherever a page is unlinked.
     #[test]
     fn lists_hold_what_was_put_on_them_in_order(
         ops in prop::collection::vec((0..2usize, op()), 0..if cfg!(miri) { 30 } else { 120 }),
@@ -144,8 +144,8 @@ fn removing_what_is_on_no_list_panics() {
     assert_eq!(numbers(map, first.iter()), [0, 1, 2]);
 }
 
-/// The first page of the map has link 1 and the last one the map's length: neither end of
-/// the numbers is taken for the end of a list.
+/// The first page of the map has link 1 and the last one the map's length: neither of them is
+/// mistaken for the end of a list.
 #[test]
 fn the_first_and_the_last_page_of_a_map_can_be_listed() {
     let pages = descriptors(PAGES, |_| 0);

@@ -1,8 +1,8 @@
 //! The names of objects in pools.
 //!
-//! A name says by its type which pool it belongs to: the handle of an area is no handle of a
-//! family. A [`HandleCell`] is where one is kept, or none; the structure that it is part of says
-//! under which lock it changes.
+//! The type of a name says which pool it belongs to: the handle of an area is no handle of a
+//! family. A [`HandleCell`] stores one, or none; the structure that contains it says which lock
+//! guards it.
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -25,7 +25,7 @@ impl<const KIND: u32> Handle<KIND> {
         }
     }
 
-    /// The handle of what lies in line `line`, which is not the first one: there lies the head of
+    /// The handle of the object in line `line`, which is not the first one: that holds the head of
     /// a chunk, or no chunk at all.
     #[inline(always)]
     pub(super) const fn of_line(line: u32) -> Self {
@@ -45,12 +45,12 @@ impl<const KIND: u32> fmt::Debug for Handle<KIND> {
     }
 }
 
-/// Where a handle is kept, or none.
+/// Stores a handle, or none.
 #[repr(transparent)]
 pub(crate) struct HandleCell<const KIND: u32>(AtomicU32);
 
 impl<const KIND: u32> HandleCell<KIND> {
-    /// None is kept.
+    /// An empty cell.
     pub(crate) const fn none() -> Self {
         Self(AtomicU32::new(0))
     }

@@ -17,7 +17,7 @@ use crate::tests::{Memory, TestCpu, cases, descriptors};
 pub(crate) struct Grounds {
     memory: Memory,
     pages: Vec<Page>,
-    /// Frames that nobody has had yet.
+    /// Frames that have not been used yet.
     fresh: Cell<u32>,
 }
 
@@ -52,7 +52,7 @@ impl Grounds {
         (Pfn(0x100 + at as u32), PageRef::adopt(&self.pages[at]))
     }
 
-    /// Lets a frame go.
+    /// Frees a frame.
     pub(crate) fn take_back(&self, surplus: Option<PageRef<'_>>) {
         if let Some(page) = surplus {
             let page = page.leak();
@@ -91,8 +91,8 @@ fn number() -> AtomicU32 {
 proptest! {
     #![proptest_config(cases(64))]
 
-    /// BUDY-12: an object has one taker at a time and keeps its handle; the frames are those
-    /// that the objects need, and one more at most.
+    /// BUDY-12: an object has one owner at a time and keeps its handle; there are as many frames as
+    /// the objects need, and one more at most.
     #[test]
     fn objects_are_unique_and_frames_follow_their_number(
         ops in prop::collection::vec(any::<Option<prop::sample::Index>>(), 0..400),
@@ -128,7 +128,7 @@ proptest! {
     }
 }
 
-/// BUDY-12: taking and giving back at the edge of a chunk costs no frame each time.
+/// BUDY-12: taking and returning an object at a chunk boundary does not allocate a frame each time.
 #[test]
 fn one_empty_chunk_is_kept() {
     let grounds = Grounds::new(2);
@@ -147,7 +147,7 @@ fn one_empty_chunk_is_kept() {
     assert_eq!((grounds.frames_used(), pool.usage()), (1, (0, 1)));
 }
 
-/// BUDY-12: two tasks that both bring a frame for one object leave one of them.
+/// BUDY-12: if two tasks both bring a frame for one object, one frame is returned.
 #[test]
 fn a_chunk_that_came_second_is_not_kept() {
     let grounds = Grounds::new(2);
@@ -176,19 +176,19 @@ fn a_stale_handle_is_held_only_while_its_frame_is_a_chunk() {
         Err(Some(page)) => grounds.take_back(Some(page)),
         _ => panic!("it is a chunk of another pool"),
     }
-    // The pool lets the frame go; whoever holds it still finds an object.
+    // The pool drops the frame; a holder of the frame still finds an object.
     grounds.take_back(pool.trim());
     assert_eq!(grounds.frames_used(), 1);
     match pool.hold(handle) {
         Err(Some(page)) => grounds.take_back(Some(page)),
-        _ => panic!("it is no chunk any more"),
+        _ => panic!("it is no longer a chunk"),
     }
     grounds.take_back(Some(held));
     assert_eq!(grounds.frames_used(), 0);
     assert!(matches!(pool.hold(handle), Err(None)), "the frame is free");
 }
 
-/// Takes an object and gives it back, so many times.
+/// Takes an object and returns it, `rounds` times.
 fn take_often(pool: &Numbers<'_>, rounds: u32) {
     for _ in 0..rounds {
         let Some((handle, value)) = pool.take() else { continue };

@@ -1,4 +1,4 @@
-//! Tokens: what each conversion gives and gives back, and that none can be dropped.
+//! Tokens: what each conversion returns, and that none can be dropped.
 
 use super::super::{Page, PageFlags};
 use super::{FrozenPage, IsolatedPage, LockedPage};
@@ -21,7 +21,7 @@ fn isolated_page(refs: u32) -> Page {
 fn locked(page: &Page) -> LockedPage<'_> {
     match IsolatedPage::adopt(page).try_lock() {
         Ok(locked) => locked,
-        Err(_) => panic!("nobody holds the lock of {page:?}"),
+        Err(_) => panic!("the lock of {page:?} is free"),
     }
 }
 
@@ -64,7 +64,7 @@ fn a_dropped_frozen_page_panics_with_its_page() {
     assert_bomb("frozen page", &page, || drop(FrozenPage::after_last_put(&page)));
 }
 
-/// Both of its rights are told of by the bomb of the first; the second keeps quiet then.
+/// The first right's bomb reports both rights; the second one does not panic again.
 #[test]
 fn a_dropped_locked_page_panics_once() {
     let page = isolated_page(1);
@@ -72,7 +72,7 @@ fn a_dropped_locked_page_panics_once() {
     assert_bomb("isolation", &page, || drop(token));
 }
 
-/// SPL-01: a page whose lock is held elsewhere comes back as it was.
+/// SPL-01: a page whose lock is held elsewhere is returned unchanged.
 #[test]
 fn locking_a_locked_page_gives_the_isolation_back() {
     let page = isolated_page(1);
@@ -122,7 +122,7 @@ fn a_thawed_page_is_as_it_was() {
     give_up(token);
 }
 
-/// SPL-18: what is to be freed carries neither lock nor isolation any more.
+/// SPL-18: a page that is about to be freed is neither locked nor isolated.
 #[test]
 fn a_settled_page_can_be_freed() {
     let page = isolated_page(2);

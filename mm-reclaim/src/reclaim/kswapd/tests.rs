@@ -4,8 +4,8 @@ use super::{Call, batches_in_a_row};
 use crate::base::units::Order;
 use crate::zone::ZoneId;
 
-/// CTRL-01: a call survives its word, which is never zero; what is beyond every class is the
-/// highest.
+/// CTRL-01: encoding keeps a call, and its word is never zero; a class beyond the last decodes as
+/// the highest.
 #[test]
 fn a_call_survives_its_word() {
     for class in ZoneId::ALL {
@@ -15,7 +15,7 @@ fn a_call_survives_its_word() {
             assert_eq!(Call::decode(call.encode()), Some(call));
         }
     }
-    assert_eq!(Call::decode(0), None, "nobody has called");
+    assert_eq!(Call::decode(0), None, "there is no call");
     let beyond = Call::decode(9 << 8).map(|call| call.class);
     assert_eq!(beyond, Some(ZoneId::Normal));
 }

@@ -1,4 +1,4 @@
-//! Linear indices: what a page remembers leads to where it is mapped.
+//! Linear indices: the index stored in a page leads to where it is mapped.
 
 use std::vec::Vec;
 
@@ -32,8 +32,8 @@ proptest! {
         prop_assert_eq!((area.space(), area.view().pages()), (SpaceHandle::new(4), pages));
     }
 
-    /// RMAP-01: however an area is split, each page keeps its index, and exactly one of the
-    /// pieces shows it, at the same place.
+    /// RMAP-01: however an area is split, each page keeps its index, and exactly one of the pieces
+    /// covers it, at the same address.
     #[test]
     fn splits_change_neither_index_nor_place(
         shift: u32, cuts in prop::collection::vec(1..64u32, 0..8),
@@ -77,7 +77,7 @@ fn an_area_is_read_back_as_it_was_written() {
     written = AreaView { start: Vpn(22), end: Vpn(23), prot: Prot::WRITE, family, ..written };
     written.flags = AreaFlags::empty();
     assert_eq!((area.view(), area.space()), (written, seven));
-    // Whoever has the area next is in no family, whatever the view is a copy of.
+    // When the area is reused, it is in no family, whatever the view was copied from.
     area.init(eight, written);
     assert_eq!((area.view(), area.space()), (AreaView { family: None, ..written }, eight));
 }

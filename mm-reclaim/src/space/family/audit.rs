@@ -1,14 +1,14 @@
-//! Whether families are as the head of `family.rs` says, looked at from one area after another.
+//! Checks the invariants of `family.rs`, one area at a time.
 //!
 //! A family is counted at the area that is its first member or, if it has none, at the area of
-//! its first link. So families that nobody is in are missing in the end, and so are links that
-//! are on a list or on a chain only.
+//! its first link. So families without areas are missing from the totals, and so are links that are
+//! only on a list or only on a chain.
 
 use super::{Family, Link, Trees, add};
 use crate::env::Cpu;
 use crate::space::{Area, FamilyHandle};
 
-/// What the areas that were looked at lead to.
+/// What the checked areas lead to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
     /// Families.
@@ -17,12 +17,12 @@ pub(crate) struct Tally {
     pub(crate) links: u32,
     /// Links on the lists of families.
     pub(crate) listed: u32,
-    /// What the families count as their children, themselves included where they are roots.
+    /// The sum of the families' counts of children; a root counts itself.
     pub(crate) children: u32,
 }
 
 impl<'m, C: Cpu> Trees<'_, 'm, C> {
-    /// Whether an area and the families that it is the first in are sound. At a quiet moment.
+    /// Whether an area and the families that it is the first in are consistent. For a quiet moment.
     pub(crate) fn audit(self, area: &Area, tally: &mut Tally) -> bool {
         tally.links += self.chain(area).count() as u32;
         let Some(own) = area.family() else { return area.chain.get().is_none() };
@@ -101,7 +101,7 @@ impl<'m, C: Cpu> Trees<'_, 'm, C> {
 }
 
 impl<C: Cpu> Family<C> {
-    /// Shifts the counts behind everybody's back, for the tests of `validate()`.
+    /// Shifts the counts, for the tests of `validate()`.
     pub(crate) fn corrupt_counts(&self, members: i32, children: i32) {
         add(&self.members, members);
         add(&self.children, children);

@@ -1,4 +1,4 @@
-//! Trees of families: who is in which, how many there are, and what is given back.
+//! Trees of families: which areas are in which, how many there are, and what is freed.
 
 use std::vec::Vec;
 
@@ -9,7 +9,7 @@ use crate::page::pool::tests::{Grounds, grow};
 use crate::space::{Area, AreaFlags, AreaHandle, AreaView, Areas, FamilyHandle, SpaceHandle};
 use crate::tests::TestCpu;
 
-/// Spaces that there are at once.
+/// Spaces that exist at once.
 pub(super) const SPACES: usize = 8;
 
 /// Pools, and the families that were made of them.
@@ -113,7 +113,7 @@ impl<'m> Machine<'m> {
         self.grounds.take_back(self.areas.give(self.areas.handle_of(area)));
     }
 
-    /// The areas that a walk of a family's page asks.
+    /// The areas that a walk for a family's page visits.
     pub(super) fn asked(&self, family: Option<FamilyHandle>) -> Vec<AreaHandle> {
         let found = self.families.at(family.expect("a family"));
         let _held = self.families.at(found.root().expect("a root")).lock_tree();
@@ -131,7 +131,7 @@ impl<'m> Machine<'m> {
         [self.areas.usage().0, self.families.usage().0, self.links.usage().0]
     }
 
-    /// Audits these areas, which are all that there are.
+    /// Audits these areas, which must be all that exist.
     pub(super) fn audit<'a>(&self, areas: impl Iterator<Item = &'a Area>) {
         let (mut tally, mut found) = (Tally::default(), 0);
         for area in areas {
@@ -164,7 +164,7 @@ fn a_page_leads_to_the_descendants_of_its_maker() {
     assert_eq!(machine.asked(three), names(&[b]));
     assert_eq!(machine.asked(four), names(&[c]));
     machine.audit([p, a, b, c].into_iter());
-    // Whoever is left when the others go: the families above stay until the last one.
+    // The families above stay until the last area is gone.
     machine.end(p);
     machine.end(a);
     assert_eq!(machine.families_of(c), (four, Vec::from([two, one])));
@@ -204,8 +204,8 @@ fn a_chain_of_generations_takes_turns_with_two_families() {
     assert_eq!(machine.usage(), [0; 3]);
 }
 
-/// RMAP-01: however a few processes fork and end, there are at most twice as many families as
-/// areas at the most, and no area is in a family twice.
+/// RMAP-01: however a few processes fork and end, there are never more than twice as many families
+/// as the peak number of areas, and no area is in a family twice.
 #[test]
 fn forks_and_exits_in_any_order_need_a_bounded_number_of_families() {
     let grounds = Grounds::new(60);
@@ -227,8 +227,8 @@ fn forks_and_exits_in_any_order_need_a_bounded_number_of_families() {
     assert!(areas as usize == SPACES && families <= 2 * areas && links < areas * families);
 }
 
-/// RMAP-01: a page of one of many children asks that child only, before and after the parent
-/// is gone.
+/// RMAP-01: a walk for a page of one of many children visits that child only, before and after the
+/// parent is gone.
 #[test]
 fn a_page_of_a_child_asks_no_siblings() {
     let children = if cfg!(miri) { 10 } else { 500 };
@@ -249,8 +249,8 @@ fn a_page_of_a_child_asks_no_siblings() {
     assert_eq!(machine.usage(), [0; 3]);
 }
 
-/// RMAP-01: a family is adopted while it is small and nobody else's, and the area that has it
-/// is in no other.
+/// RMAP-01: a family is adopted while it is small and has no links, and only from an area that is
+/// in no other.
 #[test]
 fn only_a_small_family_without_relatives_is_adopted() {
     let grounds = Grounds::new(8);

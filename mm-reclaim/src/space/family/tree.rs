@@ -11,7 +11,7 @@ use crate::space::{FamilyHandle, LinkHandle};
 /// A family that more areas than this have as their own is adopted by no other.
 const FEW: u32 = 16;
 
-/// The pools of what trees consist of.
+/// The pools of the objects that trees consist of.
 pub(crate) struct Trees<'a, 'm, C: Cpu> {
     pub(crate) areas: &'a Areas<'m, C>,
     pub(crate) families: &'a Families<'m, C>,
@@ -33,9 +33,9 @@ pub(crate) struct Tree<'a, 'm, C: Cpu> {
     _held: TreeLock<'m, C>,
 }
 
-/// A family and links that are in no tree: taken from their pools before a tree is locked, or
-/// left over afterwards. To be given back by [`Trees::give`].
-#[must_use = "objects that are not given back are lost"]
+/// A family and links that are in no tree: taken from their pools before a tree is locked, or left
+/// over afterwards. To be returned by [`Trees::give`].
+#[must_use = "objects that are not returned are lost"]
 #[derive(Default)]
 pub(crate) struct Loose {
     /// The first link. Each may name one more family that is loose.
@@ -46,7 +46,7 @@ pub(crate) struct Loose {
 impl<'a, 'm, C: Cpu> Trees<'a, 'm, C> {
     /// Locks the tree that an area is in, if it has a family. The caller holds its area lock.
     pub(crate) fn lock(self, area: &Area) -> Option<Tree<'a, 'm, C>> {
-        // The family is there while the area is in it, and with it its root.
+        // The family exists while the area is in it, and so does its root.
         let root = self.families.at(area.family()?).root()?;
         Some(self.lock_root(root))
     }
@@ -57,7 +57,7 @@ impl<'a, 'm, C: Cpu> Trees<'a, 'm, C> {
 
     /// Makes a fresh family the root of a tree, and an untouched area its only member.
     pub(crate) fn found(self, area: &Area, root: FamilyHandle) {
-        // Locked, although nobody is in it: a walk may come by with a handle from before.
+        // Locked although no area is in it: a walk may come here with a stale handle.
         let tree = self.lock_root(root);
         tree.place(root, root);
         tree.join(area, root);
@@ -95,7 +95,7 @@ impl<'a, 'm, C: Cpu> Trees<'a, 'm, C> {
         loose.family = Some(family);
     }
 
-    /// Takes a link off the loose ones.
+    /// Takes one of the loose links.
     fn next_loose(self, loose: &mut Loose) -> Option<(LinkHandle, &'m Link)> {
         let handle = loose.links?;
         let link = self.links.at(handle);
@@ -103,8 +103,7 @@ impl<'a, 'm, C: Cpu> Trees<'a, 'm, C> {
         Some((handle, link))
     }
 
-    /// Gives loose objects back to their pools; frames that these do not need any more go to
-    /// `put_frame`.
+    /// Returns loose objects to their pools; frames that these no longer need go to `put_frame`.
     pub(crate) fn give(self, mut loose: Loose, mut put_frame: impl FnMut(Option<PageRef<'m>>)) {
         if let Some(family) = loose.family {
             put_frame(self.families.give(family));
@@ -150,8 +149,8 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         area.set_family(Some(family));
     }
 
-    /// An area that is in none yet enters families of those that it descends from, by loose
-    /// links: its chain is in their order.
+    /// An area that is in no family yet enters the families of its ancestors, by loose links: its
+    /// chain is in their order.
     fn connect(
         &self,
         area: &Area,
@@ -178,8 +177,8 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         end.put(None);
     }
 
-    /// An untouched area becomes a member of the family of `near`, unless walks would have to
-    /// look at too many for it: many members, or areas of children. True if it did.
+    /// An untouched area becomes a member of the family of `near`, unless that made walks too long:
+    /// many members, or areas of children. True if it did.
     pub(crate) fn adopt(&self, near: &Area, area: &Area) -> bool {
         let Some(family) = near.family() else { return false };
         let own = self.at(family);
@@ -191,8 +190,8 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         alone
     }
 
-    /// The fresh area of a child enters the families of the parent's, and gets an own one. Takes
-    /// as many links as the parent's area has families at most, and a family perhaps.
+    /// The fresh area of a child enters the families of the parent's, and gets its own. Takes at
+    /// most as many links as the parent's area has families, and possibly a family.
     pub(crate) fn inherit(&self, parent: &Area, heir: &Area, loose: &mut Loose) {
         let is_left = |family: &FamilyHandle| {
             let family = self.at(*family);
@@ -217,13 +216,13 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         self.join(fresh, own);
     }
 
-    /// Takes an area out of all its families. Its links are loose then, and so is each family
-    /// that it was the last in.
+    /// Removes an area from all its families. Returns its links, and each family that it was the
+    /// last in, as loose objects.
     pub(crate) fn leave(&self, area: &Area) -> Loose {
         let mut loose = Loose { links: area.chain.get(), family: area.family() };
         self.part(area);
         self.pools.chain(area).for_each(|link| self.disconnect(link));
-        // First the counts, then the roots: a family may be below another one that goes.
+        // First the counts, then the roots: a family may be below another one that is freed.
         for family in self.pools.families_of(area).map(|family| self.at(family)) {
             if family.is_empty() {
                 let above = family.parent().expect("a family in a tree");
@@ -239,7 +238,7 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         loose
     }
 
-    /// An empty family, which is loose from now on; none if it is not empty.
+    /// Makes a family loose if it is empty, and returns its handle.
     fn retire(&self, family: FamilyHandle) -> Option<FamilyHandle> {
         let found = self.at(family);
         if !found.is_empty() {
@@ -250,7 +249,7 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         Some(family)
     }
 
-    /// Takes an area off the members of its own family.
+    /// Removes an area from the members of its own family.
     fn part(&self, area: &Area) {
         let Some(own) = area.family().map(|family| self.at(family)) else { return };
         let (prev, next) = (area.prev.get(), area.next.get());
@@ -264,7 +263,7 @@ impl<'m, C: Cpu> Tree<'_, 'm, C> {
         add(&own.members, -1);
     }
 
-    /// Takes a link off its family's list.
+    /// Removes a link from its family's list.
     fn disconnect(&self, link: &Link) {
         let (prev, next) = (link.prev.get(), link.next.get());
         match (prev, link.family.get()) {

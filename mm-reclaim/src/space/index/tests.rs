@@ -14,7 +14,7 @@ use crate::page::pool::tests::{Grounds, grow};
 use crate::space::{Area, AreaFlags, AreaView, Areas, MMAP_TOP, SpaceHandle, USER_START};
 use crate::tests::{TestCpu, cases};
 
-/// The pages that the model looks at: so many below the top of the search, and a few above.
+/// The pages that the model covers: this many below the top of the search, and a few above.
 const BELOW: u32 = 60;
 const ABOVE: u32 = 8;
 const LOW: Vpn = Vpn(MMAP_TOP.0 - BELOW);
@@ -89,8 +89,7 @@ impl<'m> Driver<'m> {
         self.find(range.end);
     }
 
-    /// The highest place where so many pages are free, or the place that the model cannot
-    /// see: anywhere below it.
+    /// The highest place where `pages` pages are free; if the model has none, any place below it.
     fn find_hole(&mut self, pages: u32) {
         let places = (LOW.0..=MMAP_TOP.0.saturating_sub(pages)).rev();
         let fits = |start: &u32| (*start..start + pages).all(|vpn| !self.is_mapped(vpn));
@@ -126,8 +125,8 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(cases(256))]
 
-    /// RMAP-01, LAZY-01: areas are found, counted as covering and holes found as on a plain
-    /// map of pages, whatever was mapped and unmapped before.
+    /// RMAP-01, LAZY-01: lookup, coverage and the search for holes agree with a plain map of pages,
+    /// whatever was mapped and unmapped before.
     #[test]
     fn areas_are_found_as_on_a_plain_map(
         ops in prop::collection::vec(op(), 0..if cfg!(miri) { 20 } else { 120 }),
@@ -160,8 +159,8 @@ fn an_empty_space_has_one_hole_between_its_ends() {
     assert!(driver.find(USER_START).is_none());
 }
 
-/// BUDY-12: a space may have as many areas as on Linux; look-up and the search for a hole stay
-/// cheap, which the time that this test takes shows.
+/// BUDY-12: a space may have as many areas as on Linux; lookup and the search for a hole stay
+/// cheap, as the run time of this test shows.
 #[test]
 fn a_space_may_have_65530_areas() {
     let most = if cfg!(miri) { 300 } else { MAX_MAP_COUNT };
@@ -185,8 +184,7 @@ fn a_space_may_have_65530_areas() {
     assert!(!driver.index.is_full());
 }
 
-/// The area found last is remembered; it may be gone or another one when it is asked for
-/// again.
+/// The area found last is cached; it may be gone or changed at the next lookup.
 #[test]
 fn the_last_hit_is_not_believed_blindly() {
     let grounds = Grounds::new(4);

@@ -1,4 +1,4 @@
-//! The swap cache and its transfers on fake devices, which answer when the test says so.
+//! The swap cache and its transfers on fake devices, which complete requests when the test says so.
 
 use core::mem::MaybeUninit;
 use std::boxed::Box;
@@ -21,7 +21,7 @@ fn with_devices(devices: &[(u32, i16)], body: impl for<'m> FnOnce(&TestMm<'m>)) 
     with_swap(&[frames(0, 4096)], Config::default(), devices, body);
 }
 
-/// A page with contents, which nobody maps; the test holds its one reference.
+/// A page with contents, unmapped; the test holds its only reference.
 fn anon_page<'m>(mm: &TestMm<'m>) -> &'m Page {
     let new = mm.alloc.alloc_page(Gfp::HIGHUSER_MOVABLE, Order::ZERO).expect("a page");
     let page = new.into_ref().leak();
@@ -30,7 +30,7 @@ fn anon_page<'m>(mm: &TestMm<'m>) -> &'m Page {
     page
 }
 
-/// Enters a page into the cache; its entry.
+/// Adds a page to the cache; returns its entry.
 fn cache(mm: &TestMm<'_>, page: &Page) -> Option<SwapEntry> {
     let page = mm.map.page(mm.map.pfn(page));
     let lock = page.try_lock().expect("free");
@@ -39,7 +39,7 @@ fn cache(mm: &TestMm<'_>, page: &Page) -> Option<SwapEntry> {
     done.then(|| SwapEntry::from_raw(page.private()))
 }
 
-/// Starts writing a page of the cache that one page-table entry wants.
+/// Starts writing a page of the cache that one page-table entry names.
 fn write(mm: &TestMm<'_>, page: &Page) {
     assert!(mm.swap.duplicate(SwapEntry::from_raw(page.private())));
     let page = mm.map.page(mm.map.pfn(page));
@@ -67,8 +67,7 @@ fn try_to_free(mm: &TestMm<'_>, page: &Page) -> bool {
     done
 }
 
-/// SWAP-02: the highest priority first; equal priorities take turns, and one that is full
-/// leaves its turn to the other.
+/// SWAP-02: the highest priority first; equal priorities take turns, and a full one is skipped.
 #[test]
 fn devices_serve_by_priority_and_in_turns() {
     with_devices(&[(4, 5), (9, 1), (8, 5)], |mm| {
@@ -119,7 +118,7 @@ fn a_slot_is_discarded_once_with_its_last_user() {
     });
 }
 
-/// SWAP-04: a slot is not given back while its page is on its way to it.
+/// SWAP-04: a slot is not freed while its page is being written to it.
 #[test]
 fn a_page_under_writeback_keeps_its_slot() {
     with_devices(&[(16, 0)], |mm| {
@@ -170,7 +169,7 @@ fn a_written_page_is_marked_until_it_is_done() {
     });
 }
 
-/// SWAP-07: a failed write keeps the page, dirty and active, and retires the slot for good.
+/// SWAP-07: a failed write keeps the page, dirty and active, and retires the slot permanently.
 #[test]
 fn a_failed_write_keeps_the_page_and_retires_the_slot() {
     with_devices(&[(3, 0)], |mm| {
@@ -188,11 +187,11 @@ fn a_failed_write_keeps_the_page_and_retires_the_slot() {
             core::iter::from_fn(|| Some(cache(mm, anon_page(mm))?.slot())).collect();
         assert_eq!(others.len(), 1);
         assert!(!others.contains(&entry.slot()));
-        assert_eq!(discards(mm), 0, "what is broken is left alone");
+        assert_eq!(discards(mm), 0, "a broken slot is not discarded");
     });
 }
 
-/// SWAP-05, SWAP-07: a read holds the page lock until it ends, and says how it ended.
+/// SWAP-05, SWAP-07: a read holds the page lock until it ends, and reports its result.
 #[test]
 fn a_read_holds_the_lock_until_it_ends() {
     for (result, flag, errors) in
@@ -215,7 +214,7 @@ fn a_read_holds_the_lock_until_it_ends() {
     }
 }
 
-/// SWAP-01: a device that cannot be used is refused with the reason, and changes nothing.
+/// SWAP-01: an unusable device is refused with the reason, and nothing changes.
 #[test]
 fn a_device_is_refused_with_its_reason() {
     let mut memory: Vec<Box<[MaybeUninit<Slot>]>> =
@@ -269,8 +268,8 @@ fn a_machine_without_swap_gives_no_slot() {
     });
 }
 
-/// SWAP-03, SWAP-04: a page whose last user went away while the device had it leaves the
-/// cache when the device is done, and its slot is free.
+/// SWAP-03, SWAP-04: a page whose last user went away during a transfer leaves the cache when the
+/// transfer ends, and its slot is free.
 #[test]
 fn a_page_that_nobody_waits_for_leaves_the_cache_with_its_transfer() {
     with_devices(&[(16, 0)], |mm| {
@@ -285,6 +284,6 @@ fn a_page_that_nobody_waits_for_leaves_the_cache_with_its_transfer() {
         let entry = cache(mm, page).expect("a slot");
         assert!(mm.swap.duplicate(entry));
         mm.swap.free_swap_and_cache(entry);
-        assert!(!page.has(PageFlags::SWAPCACHE), "at once, if nobody has it");
+        assert!(!page.has(PageFlags::SWAPCACHE), "at once, if no transfer is under way");
     });
 }

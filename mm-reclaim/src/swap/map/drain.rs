@@ -6,9 +6,9 @@
 //!                   +----cancel_drain-----+
 //! ```
 //!
-//! Slots are handed out only while a device is on, which is looked at under the search
-//! lock: once it is draining their number only falls. A device that is off has no slot in
-//! use, so its table can be laid out anew, by a header that may have changed.
+//! Slots are allocated only while a device is on, which is checked under the search lock: once it
+//! is draining, the number of slots in use only falls. A device that is off has no slot in use, so
+//! its table can be laid out again, for a header that may have changed.
 
 use super::{CLUSTER, SlotState, SwapDevice};
 use crate::base::sync::Ordering;
@@ -18,22 +18,22 @@ use crate::env::Cpu;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum DeviceUse {
-    /// Every slot is free, and none is handed out.
+    /// Every slot is free, and none is allocated.
     Off,
-    /// New slots are handed out.
+    /// Slots are allocated.
     On,
-    /// Its pages are being brought back: no new slots.
+    /// Its pages are being read back: no slots are allocated.
     Draining,
 }
 
 impl<C: Cpu> SwapDevice<'_, C> {
-    /// New slots are handed out.
+    /// Whether slots are allocated.
     #[inline(always)]
     pub(crate) fn is_on(&self) -> bool {
         self.state.load(Ordering::Relaxed) == DeviceUse::On as u8
     }
 
-    /// Of the devices that are on, the highest serves first.
+    /// Of the devices that are on, the one with the highest priority is used first.
     pub(crate) fn priority(&self) -> i16 {
         self.priority.load(Ordering::Relaxed).cast_signed()
     }
@@ -48,22 +48,22 @@ impl<C: Cpu> SwapDevice<'_, C> {
         is_there
     }
 
-    /// Hands out no more slots; false if the device is not on.
+    /// Stops the allocation of slots; false if the device is not on.
     pub(crate) fn begin_drain(&self) -> bool {
         self.step(DeviceUse::On, DeviceUse::Draining)
     }
 
-    /// The pages that are left stay where they are, and others may follow.
+    /// Slots are allocated again; the remaining pages stay in swap.
     pub(crate) fn cancel_drain(&self) {
         let was = self.step(DeviceUse::Draining, DeviceUse::On);
-        debug_assert!(was, "only the one who drains a device may cancel it");
+        debug_assert!(was, "only the task that drains a device may cancel it");
     }
 
     /// No slot is in use any more.
     pub(crate) fn end_drain(&self) {
         debug_assert_eq!(self.next_in_use(0), None, "a drained device has no slot in use");
         let was = self.step(DeviceUse::Draining, DeviceUse::Off);
-        debug_assert!(was, "only the one who drains a device may end it");
+        debug_assert!(was, "only the task that drains a device may end it");
     }
 
     /// The first slot from `from` that a page-table entry names or a page is cached in.
@@ -76,8 +76,8 @@ impl<C: Cpu> SwapDevice<'_, C> {
         self.iter().filter(|(_, state)| state.is_in_use()).count() as u32
     }
 
-    /// Lays the slots out and hands them out from now on: of `blocks` slots, 0 (the header)
-    /// and `bad` are never used, nor is what the table has beyond. False if the device is
+    /// Lays the slots out and allows their allocation from now on: of `blocks` slots, 0 (the
+    /// header) and `bad` are never used, nor is what the table has beyond. False if the device is
     /// not off.
     pub(crate) fn start(&self, priority: i16, blocks: u32, bad: impl Iterator<Item = u32>) -> bool {
         let mut search = self.search.lock();

@@ -24,7 +24,7 @@ fn with_device(blocks: u32, bad: &[u32], body: impl for<'m> FnOnce(Device<'m>)) 
     body(Device::new(DeviceId(3), -2, blocks, &mut memory, bad.iter().copied()));
 }
 
-/// Steps on a slot; which one is chosen among those that are in use.
+/// Steps on a slot, which is chosen among those in use.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Allocate,
@@ -49,7 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
 const FREE: SlotState = SlotState { uses: 0, memcg: 0, broken: false, held: Held::Nothing };
 const BAD: SlotState = SlotState { held: Held::Bad, ..FREE };
 
-/// A device and what each of its slots should be.
+/// A device and the expected state of each slot.
 struct Driver<'m> {
     device: Device<'m>,
     model: Vec<SlotState>,
@@ -85,7 +85,7 @@ impl<'m> Driver<'m> {
         }
     }
 
-    /// Nobody names the slot and nothing is in it any more; whether it is free then.
+    /// The slot loses its last use and contents; returns whether it is free then.
     fn vacate(&mut self, slot: u32) -> bool {
         let state = &mut self.model[slot as usize];
         let vacant = state.uses == 0 && !matches!(state.held, Held::Page(_));
@@ -154,7 +154,7 @@ proptest! {
     #![proptest_config(cases(128))]
 
     /// SWAP-02, SWAP-03, SWAP-04: a slot lives as long as an entry names it or a page is in
-    /// it; only free slots are handed out, and all of them; bad and broken ones never are.
+    /// it; only free slots are allocated, and all of them can be; bad and broken ones never are.
     #[test]
     fn slots_live_as_long_as_they_are_named_or_hold_a_page(
         blocks in 2..if cfg!(miri) { 40 } else { 700u32 },
@@ -177,7 +177,7 @@ proptest! {
                 }
             }
             driver.check();
-            // Every slot that is left can be had, and not one more.
+            // Every slot that is left can be allocated, and not one more.
             for _ in 0..=driver.free() {
                 driver.allocate();
             }
@@ -205,7 +205,7 @@ fn take(device: &Device<'_>, count: u32) -> Vec<u32> {
     (0..count).map_while(|i| device.allocate(Pfn(i), 0)).collect()
 }
 
-/// Gives a slot back that has no user, only a page.
+/// Frees a slot that has no user, only a page.
 fn free(device: &Device<'_>, slot: u32) {
     let Held::Page(frame) = device.state(slot).held else { panic!("slot {slot} holds no page") };
     assert!(device.uncache(slot, frame, None, || {}));
@@ -237,7 +237,7 @@ fn an_empty_cluster_goes_before_scattered_slots() {
     });
 }
 
-/// SWAP-02: a cluster that is begun is finished, whatever was freed behind.
+/// SWAP-02: a cluster that was begun is finished, whatever was freed behind it.
 #[test]
 fn a_batch_goes_on_where_the_last_one_ended() {
     with_device(4 * CLUSTER, &[], |device| {
@@ -248,8 +248,8 @@ fn a_batch_goes_on_where_the_last_one_ended() {
     });
 }
 
-/// SWAP-02: the next empty cluster is taken, and not one that has become empty behind: a slot
-/// rests before it is written again.
+/// SWAP-02: the next empty cluster is taken, and not one behind it that has become empty: a slot is
+/// not rewritten at once.
 #[test]
 fn the_search_goes_on_from_where_it_is() {
     with_device(1 + 4 * CLUSTER, &[], |device| {
@@ -257,15 +257,15 @@ fn the_search_goes_on_from_where_it_is() {
         assert_eq!(first.last(), Some(&(2 * CLUSTER - 1)));
         first.iter().for_each(|slot| free(&device, *slot));
         assert_eq!(take(&device, 2), [2 * CLUSTER, 2 * CLUSTER + 1]);
-        // A cluster that is begun is finished though a slot of it is in use further on.
+        // A cluster that was begun is finished even if a slot of it further on is in use.
         let taken = take(&device, CLUSTER - 3);
         free(&device, taken[0]);
         assert_eq!(take(&device, 2), [3 * CLUSTER - 1, 3 * CLUSTER]);
     });
 }
 
-/// SWAP-02: a cluster with a bad block is never empty, so it comes after those that are;
-/// the batch goes around the bad block then.
+/// SWAP-02: a cluster with a bad block is never empty, so it comes after those that are; the batch
+/// then skips the bad block.
 #[test]
 fn a_bad_block_is_gone_around() {
     let bad = CLUSTER + 40;
@@ -288,7 +288,7 @@ fn every_slot_of_a_small_device_is_used() {
     with_device(1, &[], |device| assert_eq!(take(&device, 1), []));
 }
 
-/// SWAP-03: a count that is full refuses another user and stays what it is.
+/// SWAP-03: a full count refuses another user and does not change.
 #[test]
 fn the_use_count_refuses_at_its_maximum() {
     with_device(8, &[], |device| {
@@ -317,7 +317,7 @@ fn a_slot_holds_one_page_at_a_time() {
     });
 }
 
-/// SWAP-03: a slot is discarded before anybody else can get it, and only when it is free.
+/// SWAP-03: a slot is discarded before it can be allocated again, and only when it is free.
 #[test]
 fn a_slot_is_discarded_before_it_is_handed_out_again() {
     with_device(2, &[], |device| {
@@ -341,7 +341,7 @@ fn a_slot_is_discarded_before_it_is_handed_out_again() {
     });
 }
 
-/// SWAP-07: a slot whose block failed is used up by those that have it, and by nobody else.
+/// SWAP-07: a slot whose block failed is kept by its present users and gets no new ones.
 #[test]
 fn a_broken_slot_is_never_handed_out_again() {
     with_device(4, &[], |device| {
@@ -361,7 +361,7 @@ fn a_broken_slot_is_never_handed_out_again() {
     });
 }
 
-/// Takes a slot, uses it, and gives it back, so many times.
+/// Allocates a slot, uses it, and frees it, `rounds` times.
 fn use_often(device: &Device<'_>, cpu: u32, rounds: u32) {
     for mine in (0..rounds).map(|i| Pfn(cpu << 16 | i)) {
         let Some(slot) = device.allocate(mine, 0) else { continue };
@@ -372,7 +372,7 @@ fn use_often(device: &Device<'_>, cpu: u32, rounds: u32) {
     }
 }
 
-/// SWAP-02: takers on several CPUs never get the same slot, and none is lost.
+/// SWAP-02: concurrent allocations on several CPUs never get the same slot, and none is lost.
 #[test]
 fn takers_on_several_cpus_share_the_slots() {
     let rounds = if cfg!(miri) { 20 } else { 3000 };

@@ -1,4 +1,4 @@
-//! Which type steals from which, and what is nobody's to take.
+//! Which type steals from which, and which blocks no type may steal.
 
 use std::vec::Vec;
 
@@ -44,7 +44,7 @@ fn type_at(buddy: &Buddy<'_>, pfn: u32) -> MigrateType {
     tag_type(&buddy.tags[pageblock_index(buddy.span, Pfn(pfn))])
 }
 
-/// Gives a block to the zone and says which list has it then.
+/// Frees a block to the zone and returns the list that has it then.
 fn give(buddy: &mut Buddy<'_>, pfn: u32, of: u8) -> MigrateType {
     let before = MigrateType::ALL.map(|kind| buddy.blocks_of_type(order(of), kind));
     buddy.give(Pfn(pfn), order(of));
@@ -80,7 +80,7 @@ fn the_largest_foreign_block_is_stolen() {
     }
 }
 
-/// BUDY-02: among blocks of one size, the type that stands first gives.
+/// BUDY-02: among blocks of one size, the first type in the table is stolen from.
 #[test]
 fn among_equals_the_preferred_type_gives() {
     let table = [
@@ -129,8 +129,8 @@ fn the_largest_order_changes_two_pageblocks() {
     });
 }
 
-/// BUDY-07: several pages at once come in one block of at most so many; a larger one is only
-/// split if it is to be, and else stays whole where it is.
+/// BUDY-07: several pages at once come in one block of at most so many; a larger one is split only
+/// if the caller allows it, and stays whole otherwise.
 #[test]
 fn packed_pages_come_whole_unless_a_split_is_wanted() {
     let [none, single] = [None, Some(0)];
@@ -175,8 +175,8 @@ fn the_reserve_and_isolated_blocks_are_not_stolen() {
             assert!(buddy.take(order(0), kind).is_none(), "{kind:?}");
         }
         assert_eq!(buddy.blocks_of(order(9)), 0);
-        assert!(buddy.take(order(0), HighAtomic).is_some(), "who may use it can");
-        assert!(buddy.take(order(9), HighAtomic).is_none(), "and steals from nobody");
+        assert!(buddy.take(order(0), HighAtomic).is_some(), "the type itself can");
+        assert!(buddy.take(order(9), HighAtomic).is_none(), "and steals from no other type");
     });
 }
 

@@ -33,7 +33,7 @@ fn mobility_follows_the_flags() {
     }
 }
 
-/// BUDY-06: what the compounds permit and what they do not.
+/// BUDY-06: what the combined flags permit and what they do not.
 #[test]
 fn the_compounds_permit_what_their_names_say() {
     assert!(Gfp::KERNEL.contains(Gfp::RECLAIM | Gfp::IO | Gfp::FS));
@@ -48,7 +48,7 @@ fn the_compounds_permit_what_their_names_say() {
     assert_eq!(Gfp::HIGHUSER_MOVABLE, Gfp::USER | Gfp::MOVABLE);
 }
 
-/// BUDY-06: each name is a flag of its own.
+/// BUDY-06: each name is a distinct flag.
 #[test]
 fn no_two_flags_share_a_bit() {
     let names = [

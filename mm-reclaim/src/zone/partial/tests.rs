@@ -1,4 +1,4 @@
-//! Where single pages are taken from, and how many pageblocks stay whole for it.
+//! Where single pages are taken from, and how many pageblocks stay whole as a result.
 
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -15,8 +15,8 @@ use crate::zone::{CpuLists, MigrateType, Pageblock, Zone, ZoneId};
 type TestZone<'m> = Zone<'m, TestCpu>;
 
 impl Partial<'_> {
-    /// Compares the books with the free blocks smaller than a pageblock, as the free lists
-    /// have them: first frame and order. Positions count from frame `base`.
+    /// Compares the records with the free blocks smaller than a pageblock, as the free lists have
+    /// them: first frame and order. Positions count from frame `base`.
     pub(in crate::zone) fn check(&self, free: &[(Pfn, Order)], base: Pfn) {
         let mut want: BTreeMap<usize, (u32, Vec<u32>)> = BTreeMap::new();
         for (pfn, order) in free {
@@ -54,7 +54,7 @@ impl Partial<'_> {
     }
 }
 
-/// Builds a zone of so many pageblocks, all of them free.
+/// Builds a zone of `blocks` pageblocks, all of them free.
 fn with_zone(blocks: usize, body: impl for<'m> FnOnce(&TestZone<'m>, MemMap<'m>)) {
     let count = blocks as u32 * FRAMES;
     let pages = descriptors(count, |_| 0);
@@ -77,7 +77,7 @@ fn give<'m>(zone: &TestZone<'m>, page: &'m Page) {
     zone.give_page(FrozenPage::after_last_put(page));
 }
 
-/// Takes every page, then gives back those that `is_free` chooses, past the per-CPU lists.
+/// Takes every page, then frees those that `is_free` selects, bypassing the per-CPU lists.
 fn free_some<'m>(zone: &TestZone<'m>, map: MemMap<'m>, is_free: impl Fn(u32) -> bool) {
     let held: Vec<&Page> = (0..zone.managed()).map(|_| take(zone)).collect();
     for page in held.into_iter().filter(|page| is_free(map.pfn(page).0)) {
@@ -103,7 +103,7 @@ fn single_pages_come_from_the_fullest_pageblock() {
 }
 
 /// BUDY-07: a page of a pageblock that is emptier than those that pages come from is not
-/// handed out again: it goes back, and the pageblock becomes whole.
+/// handed out again: it is returned, and the pageblock becomes whole.
 #[test]
 fn pages_of_a_sparse_pageblock_go_back() {
     with_zone(2, |zone, map| {
@@ -116,7 +116,7 @@ fn pages_of_a_sparse_pageblock_go_back() {
         assert!(map.pfn(pause).0 < 512);
         let (first, rest) = sparse.split_at(100);
         first.iter().for_each(|page| give(zone, page));
-        // By now the pageblock is known as sparse: what is freed there is not seen again.
+        // By now the pageblock is known as sparse: pages freed there are not handed out again.
         for page in rest {
             give(zone, page);
             let other = take(zone);
@@ -128,10 +128,9 @@ fn pages_of_a_sparse_pageblock_go_back() {
     });
 }
 
-/// BUDY-01, BUDY-07: after random churn from nine tenths full down to half full, and as much
-/// again at that level, nearly all of the free half can be had as pageblocks. 256 would be
-/// all of it; pages taken as they come, the one freed last first, leave none. The same churn
-/// is measured by `scripts/bench-allocator`.
+/// BUDY-01, BUDY-07: after random churn from nine tenths full down to half full, and as much again
+/// at that level, nearly all of the free half is whole pageblocks. 256 would be all of it; plain
+/// LIFO reuse leaves none. `scripts/bench-allocator` measures the same churn.
 #[test]
 #[cfg_attr(miri, ignore = "millions of steps")]
 fn random_churn_down_to_half_full_leaves_pageblocks_whole() {

@@ -1,22 +1,22 @@
-//! A stack of free blocks of one order and type, at hand for one CPU.
+//! A stack of free blocks of one order and type, for one CPU.
 //!
 //! Data: up to `N` blocks in a [`WordLock`] whose number is their count, in the low bits, and
-//! above it how many were ever popped. The places from the count on are empty. **Owner:**
-//! whoever holds the lock, for some dozen instructions or for a refill.
+//! above it the total number of pops. The places from the count on are empty. **Owner:** the holder
+//! of the lock, for a few dozen instructions or for a refill.
 
 use crate::base::sync::{Held, WordLock};
 use crate::base::units::Order;
 use crate::page::Page;
 use crate::page::memmap::MemMap;
 
-/// A block was popped: one more of those, one less on the stack.
+/// Added for a pop: one more pop, one block less on the stack.
 const POPPED: u64 = COUNT_MASK;
 const COUNT_MASK: u64 = 63;
 
 /// Up to `N` blocks; `N` is a power of two, 32 at most.
 pub(super) struct Stack<'m, const N: usize>(WordLock<[Option<&'m Page>; N]>);
 
-/// A stack that is its holder's.
+/// A stack whose lock is held.
 pub(super) struct HeldStack<'a, 'm, const N: usize>(Held<'a, [Option<&'m Page>; N]>);
 
 impl<'m, const N: usize> Stack<'m, N> {
@@ -30,12 +30,12 @@ impl<'m, const N: usize> Stack<'m, N> {
         (self.0.number() & COUNT_MASK) as u32
     }
 
-    /// Blocks ever popped.
+    /// Total blocks popped.
     pub(super) fn popped(&self) -> u64 {
         self.0.number() / (COUNT_MASK + 1)
     }
 
-    /// The stack, unless somebody is at it.
+    /// Takes the stack's lock, unless it is held.
     #[inline(always)]
     pub(super) fn try_hold(&self) -> Option<HeldStack<'_, 'm, N>> {
         self.0.try_hold().map(HeldStack)
@@ -55,14 +55,14 @@ impl<'m, const N: usize> HeldStack<'_, 'm, N> {
     /// Takes the block that was pushed last.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<&'m Page> {
-        // Below an empty stack lies its last place, which is empty as well.
+        // For an empty stack this wraps to its last place, which is empty as well.
         let top = (self.0.number as usize).wrapping_sub(1) % N;
         let page = self.0[top].take()?;
         self.0.number += POPPED;
         Some(page)
     }
 
-    /// False if the stack is full.
+    /// Pushes a block; false if the stack is full.
     #[inline(always)]
     pub(super) fn push(&mut self, page: &'m Page) -> bool {
         if self.len() >= N {
@@ -79,7 +79,7 @@ impl<'m, const N: usize> HeldStack<'_, 'm, N> {
         self.0[..self.len()].iter().flatten().any(|listed| core::ptr::eq(*listed, page))
     }
 
-    /// Pushes a block that nothing caches at the far end; there is room for it.
+    /// Pushes a cache-cold block at the bottom; there is room for it.
     pub(super) fn push_cold(&mut self, page: &'m Page) {
         let len = self.len();
         self.0.copy_within(..len, 1);
@@ -97,7 +97,7 @@ impl<'m, const N: usize> HeldStack<'_, 'm, N> {
         self.set_len(len + run.len());
     }
 
-    /// Takes up to `most` blocks, the oldest, off the stack; `give` is shown them first.
+    /// Takes up to `most` blocks, the oldest, off the stack; `give` sees them first.
     pub(super) fn drain(&mut self, most: usize, give: impl FnOnce(&[Option<&'m Page>])) {
         let len = self.len();
         let count = most.min(len);

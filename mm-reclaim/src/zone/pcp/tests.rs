@@ -43,8 +43,8 @@ fn take<'m>(zone: &TestZone<'m>) -> &'m Page {
     zone.take_page(MigrateType::Movable).expect("a page")
 }
 
-/// BUDY-07: pages move between a list and the zone by the batch, and a list is never longer
-/// than its high mark.
+/// BUDY-07: pages move between a list and the zone in batches, and a list is never longer than its
+/// high mark.
 #[test]
 fn pages_move_by_the_batch_and_not_beyond_the_high_mark() {
     let (batch, high) = (BATCH as u32, HIGH as u32);
@@ -63,7 +63,7 @@ fn pages_move_by_the_batch_and_not_beyond_the_high_mark() {
     });
 }
 
-/// BUDY-07: what was freed last is warm and is handed out first; the oldest go back.
+/// BUDY-07: the page freed last is cache-warm and is handed out first; the oldest are returned.
 #[test]
 fn the_page_freed_last_is_taken_first() {
     with_zone(|zone, map| {
@@ -105,7 +105,7 @@ fn a_cpu_does_not_see_the_lists_of_another() {
         TestCpu::move_to(1);
         let free = zone.free();
         assert_ne!(map.pfn(take(zone)), map.pfn(page));
-        assert_eq!(zone.free(), free - BATCH as u32, "a batch of its own");
+        assert_eq!(zone.free(), free - BATCH as u32, "its own batch");
         TestCpu::move_to(0);
         assert_eq!(map.pfn(take(zone)), map.pfn(page));
     });
@@ -122,8 +122,7 @@ fn a_listed_page_is_not_freed_again() {
     });
 }
 
-/// BUDY-07: a page that no cache holds goes to the far end: it is taken last and given back
-/// first.
+/// BUDY-07: a cache-cold page goes to the bottom: it is taken last and returned first.
 #[test]
 fn a_cold_page_is_taken_last() {
     with_zone(|zone, map| {
@@ -138,7 +137,7 @@ fn a_cold_page_is_taken_last() {
     });
 }
 
-/// BUDY-07: orders up to three have lists of their own, above it there are none.
+/// BUDY-07: orders up to three have their own lists, higher orders have none.
 #[test]
 fn small_blocks_are_kept_at_hand_too() {
     for (order, kept) in [(1, 16), (2, 16), (3, 16), (4, 0)] {
@@ -190,7 +189,7 @@ fn a_refill_splits_a_block_only_for_more_than_half_a_batch() {
     ] {
         with_zone(|zone, map| {
             while zone.take(Order::ZERO, MigrateType::Movable).is_some() {}
-            // Each in a stretch of its own, so that none of them join.
+            // Each in a range of its own, so that none of them merge.
             for (number, order) in orders.iter().enumerate() {
                 for frame in 0..1 << order {
                     let page = map.page(Pfn(128 * number as u32 + frame));
@@ -204,8 +203,8 @@ fn a_refill_splits_a_block_only_for_more_than_half_a_batch() {
     }
 }
 
-/// BUDY-07: who finds a list in use, because it preempted its user or drains another CPU's,
-/// goes to the zone, and loses nothing.
+/// BUDY-07: a task that finds a list in use, because it preempted the user or drains another CPU's
+/// list, goes to the zone, and no page is lost.
 #[test]
 fn a_list_in_use_is_passed_by() {
     with_zone(|zone, map| {
@@ -248,8 +247,8 @@ fn pages_of_special_blocks_pass_the_lists_by() {
 proptest! {
     #![proptest_config(cases(64))]
 
-    /// BUDY-01, BUDY-07: whatever CPUs take and give, each page has one owner, is counted
-    /// once, and comes back.
+    /// BUDY-01, BUDY-07: whatever CPUs allocate and free, each page has one owner, is counted once,
+    /// and is returned.
     #[test]
     fn no_page_is_lost_or_given_twice(
         ops in prop::collection::vec(

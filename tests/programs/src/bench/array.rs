@@ -52,7 +52,7 @@ impl<T: Plain> Array<T> {
         array
     }
 
-    /// Brings all of it into memory, to stay.
+    /// Locks all of it into memory.
     ///
     /// # Errors
     /// The kernel's.
@@ -61,10 +61,10 @@ impl<T: Plain> Array<T> {
         sys::mlock(at, bytes)
     }
 
-    /// Gives the memory of some values back; they are zero again.
+    /// Frees the memory of some values; they are zero again.
     ///
     /// # Panics
-    /// If the range is none of the array, or does not lie on whole pages.
+    /// If the range is not in the array, or does not lie on whole pages.
     pub fn discard(&mut self, range: Range<usize>) {
         let values = &mut self[range];
         let (at, bytes) = (values.as_mut_ptr() as usize, size_of_val(values));
@@ -86,7 +86,7 @@ impl<T: Plain> Deref for Array<T> {
 
     fn deref(&self) -> &[T] {
         // SAFETY: the mapping holds `count` values, since zeroes are values (`Plain`), and
-        // nobody but this value has its address.
+        // no other value has its address.
         unsafe { core::slice::from_raw_parts(self.base.as_ptr(), self.count) }
     }
 }

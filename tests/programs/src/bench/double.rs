@@ -1,8 +1,8 @@
-//! Natural logarithm and exponential out of additions, multiplications and divisions.
+//! Natural logarithm and exponential from additions, multiplications and divisions.
 //!
 //! A library's functions may differ in the last bit between machines; these do not, because
 //! IEEE 754 defines every operation and Rust never fuses two of them. They are exact enough
-//! for a distribution, and slow, which nobody notices who draws a million numbers once.
+//! for a distribution, and slow, which does not matter for drawing a million numbers once.
 
 use core::f64::consts::{LN_2, LOG2_E, SQRT_2};
 

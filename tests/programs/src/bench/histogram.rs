@@ -73,7 +73,7 @@ fn class_of(value: u64) -> usize {
         return value as usize;
     }
     let octave = value.ilog2() - FINE_BITS;
-    // The highest bit is the octave's; the bits after it tell the class.
+    // The highest bit is the octave's; the bits after it select the class.
     ((u64::from(octave) + 1) * FINE + ((value >> octave) & (FINE - 1))) as usize
 }
 

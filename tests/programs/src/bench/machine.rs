@@ -1,5 +1,5 @@
-//! The machine as a benchmark needs it: a clock that counts instructions, a program whose
-//! own pages stay, and exactly so many free frames.
+//! The machine as a benchmark needs it: a clock that counts instructions, a program whose own pages
+//! stay, and an exact number of free frames.
 
 use core::arch::asm;
 
@@ -92,19 +92,19 @@ pub fn free_frames() -> usize {
     (info.freeram * u64::from(info.mem_unit)) as usize / PAGE_SIZE
 }
 
-/// Locked memory that nobody uses.
+/// Locked memory that is not used.
 pub struct Hog {
     pages: Array<Page>,
     held: usize,
 }
 
-/// Enough steps for any memory; a kernel whose count of free frames does not follow what is
-/// locked must not hold the program for ever.
+/// Enough steps for any memory; a kernel whose count of free frames does not follow what is locked
+/// must not make the program loop forever.
 const MOST_STEPS: usize = 8000;
 
 impl Hog {
-    /// Locks so many pages that `target` frames stay free: large steps first, then pages,
-    /// and at the end back, because page tables cost frames too.
+    /// Locks pages until `target` frames are free: large steps first, then pages, and finally
+    /// unlocks a few, because page tables cost frames too.
     ///
     /// # Panics
     /// If the kernel refuses to lock what is free.

@@ -1,10 +1,10 @@
 //! What the benchmark is made of: the accesses that a workload consists of, the pages it
 //! works on, the clock, and what is remembered of every duration.
 //!
-//! The same workloads exist as a program for Linux. Both walk exactly the same accesses,
-//! which a hash over them proves, so the figures of both kernels can stand side by side.
-//! Everything here is therefore a definition: a change of any constant or of the order in
-//! which random numbers are drawn makes another workload.
+//! The same workloads exist as a program for Linux. Both make exactly the same accesses, which a
+//! hash over them proves, so the figures of both kernels can be compared. Everything here is
+//! therefore a definition: a change of any constant or of the order in which random numbers are
+//! drawn makes another workload.
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -13,7 +13,7 @@
 //! | [`trace`] | workloads, their segments, and the trace of accesses |
 //! | [`pattern`] | what a page holds, and one timed access to it |
 //! | [`histogram`] | durations, to within 1.6 % |
-//! | [`machine`] | the clock, the program's own pages, and a hog that leaves so many free |
+//! | [`machine`] | the clock, the program's own pages, and a hog that leaves a given number free |
 
 pub mod array;
 pub mod double;

@@ -14,7 +14,7 @@ const SKEW: f64 = 0.99;
 /// Draws of a hundred that write.
 const WRITES: u32 = 30;
 
-/// What is walked.
+/// The workloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Workload {
     /// First touches without pressure, then the same pages again, which costs no fault.
@@ -198,7 +198,7 @@ impl Trace {
         self.pages
     }
 
-    /// The hash that tells whether this is the trace that it is meant to be.
+    /// The hash that shows whether this is the intended trace.
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.steps

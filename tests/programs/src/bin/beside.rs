@@ -1,9 +1,9 @@
-//! A program that swaps, first alone and then beside others that only compute (TASK-01): how
-//! long the same work takes it, and how much of the CPU each of the others had meanwhile.
+//! A program that swaps, first alone and then with others that only compute (TASK-01): how long the
+//! same work takes, and how much of the CPU each of the others had in that time.
 //!
-//! Prints `stretch N`, the time beside `spinners` others in percent of (spinners + 1) times
-//! the time alone, and `least_share N`, what the worst-off spinner had in percent of its
-//! share, an equal part of the time that passed.
+//! Prints `stretch N`, the time with `spinners` others in percent of (spinners + 1) times the time
+//! alone, and `least_share N`, what the slowest spinner had in percent of its share, an equal part
+//! of the time that passed.
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |
@@ -24,11 +24,11 @@ programs::entry!(beside);
 
 /// The most spinners that there may be.
 const MOST: usize = 64;
-/// Steps of a spinner between two looks at its gate: some 50 microseconds.
+/// Steps of a spinner between two checks of its gate: some 50 microseconds.
 const STEPS: u64 = 10_000;
 /// Turns of which the shortest says what a turn costs.
 const TRIES: usize = 16;
-/// How long everybody gets to arrive, and how often those that wait look, in nanoseconds.
+/// How long all get to arrive, and how often those that wait check, in nanoseconds.
 const ARRIVAL: u64 = 20_000_000;
 const GLANCE: u64 = 2_000_000;
 
@@ -38,8 +38,8 @@ fn beside(args: &Args) -> i32 {
     let count = args.number("pages", ram * 5 / 4);
     let sweep = args.number("sweep", count);
     println!("beside: {sweep} touches of {count} pages, alone and beside {spinners} spinners");
-    // Before there is memory to share: what a spinner has in common with its parent, reclaim
-    // would have to unmap from both.
+    // Before there is memory to share: reclaim would have to unmap what a spinner shares with its
+    // parent from both.
     let gates = Gates { rest: gate(), start: gate(), run: gate() };
     for _ in 0..spinners {
         task::start(|| spin(gates, spinners + 1));
@@ -51,7 +51,7 @@ fn beside(args: &Args) -> i32 {
     }
 }
 
-/// What the spinners look at, since they share no memory with their parent.
+/// What the spinners check, since they share no memory with their parent.
 #[derive(Clone, Copy)]
 struct Gates {
     /// Until it is opened they sleep.
@@ -62,7 +62,7 @@ struct Gates {
     run: Child,
 }
 
-/// A process that does nothing. Its end is a sign to all that know its number.
+/// A process that does nothing. Its end is a signal to all that know its number.
 fn gate() -> Child {
     task::start(|| {
         loop {
@@ -75,7 +75,7 @@ fn open(gate: Child) {
     sys::kill(gate.0).expect("a gate stands until it is opened");
 }
 
-/// The time of the work alone and beside the spinners, in nanoseconds.
+/// The time of the work alone and with the spinners, in nanoseconds.
 fn measure(count: usize, sweep: usize, gates: Gates) -> Result<[u64; 2], Damage> {
     let mut pages = Pages::map(count);
     pages.write_all(1);
@@ -89,8 +89,8 @@ fn measure(count: usize, sweep: usize, gates: Gates) -> Result<[u64; 2], Damage>
     Ok([alone, among])
 }
 
-/// Checks and rewrites the `sweep` pages from `next` on; the time that it takes. What was
-/// touched the longest ago has gone out.
+/// Checks and rewrites the `sweep` pages from `next` on; the time that it takes. What was touched
+/// the longest ago was swapped out.
 fn work(pages: &mut Pages, next: &mut usize, sweep: usize) -> Result<u64, Damage> {
     let start = sys::now();
     for _ in 0..sweep {
@@ -101,8 +101,8 @@ fn work(pages: &mut Pages, next: &mut usize, sweep: usize) -> Result<u64, Damage
     Ok(sys::now() - start)
 }
 
-/// Computes, and returns what it had of the CPU while the parent worked, in percent of one
-/// part in `parts` of the time.
+/// Computes, and returns its share of the CPU while the parent worked, in percent of one part in
+/// `parts` of the time.
 fn spin(gates: Gates, parts: usize) -> i32 {
     let cost = cost_of_turn(gates.run);
     while sys::is_running(gates.rest.0) {
@@ -118,7 +118,7 @@ fn spin(gates: Gates, parts: usize) -> i32 {
     share.min(255) as i32
 }
 
-/// Computes for a little; whether `gate` still stands.
+/// Computes briefly; whether `gate` still exists.
 fn turn(gate: Child) -> bool {
     for step in 0..STEPS {
         black_box(step);

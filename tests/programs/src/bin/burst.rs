@@ -28,8 +28,8 @@ fn burst(args: &Args) -> i32 {
     status
 }
 
-/// Two words a page make the fastest touch that still tells pages and children apart; the
-/// words between must have stayed zero.
+/// Two words a page make the fastest touch that still distinguishes pages and children; the words
+/// between must have stayed zero.
 fn touch_and_check(count: usize, child: u64) -> i32 {
     let mut pages = Pages::map(count);
     for page in 0..count {

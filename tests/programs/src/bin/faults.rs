@@ -1,5 +1,5 @@
 //! What a program may not do: each bad system call is refused with Linux's error, each bad
-//! access ends a child by a signal, and the machine goes on.
+//! access ends a child by a signal, and the machine continues.
 #![no_std]
 #![no_main]
 
@@ -42,7 +42,7 @@ fn refused_calls() -> usize {
         ("clock_gettime to the kernel", number::CLOCK_GETTIME, [1, KERNEL, 0, 0, 0, 0], EFAULT),
         ("clock_gettime of no clock", number::CLOCK_GETTIME, [999, at, 0, 0, 0, 0], EINVAL),
         ("sysinfo into code", number::SYSINFO, [TEXT, 0, 0, 0, 0, 0], EFAULT),
-        ("getrusage of nobody", number::GETRUSAGE, [77, at, 0, 0, 0, 0], EINVAL),
+        ("getrusage of an unknown target", number::GETRUSAGE, [77, at, 0, 0, 0, 0], EINVAL),
         ("mmap of nothing", number::MMAP, [0, 0, 3, 0x22, usize::MAX, 0], EINVAL),
         ("mmap of everything", number::MMAP, [0, 1 << 62, 3, 0x22, usize::MAX, 0], ENOMEM),
         ("munmap inside a page", number::MUNMAP, [at + 1, PAGE_SIZE, 0, 0, 0, 0], EINVAL),

@@ -1,5 +1,5 @@
 //! Fork and copy-on-write under pressure: parent and children share pages, rewrite
-//! different ones at the same time, and each finds exactly its own view.
+//! different ones at the same time, and each sees exactly its own view.
 //!
 //! Page `p` belongs to party `p % (children + 1)`, party 0 being the parent. Every party
 //! rewrites its own share and must find all others as they were before the fork. The first
@@ -76,7 +76,7 @@ fn rewrite_share(pages: &mut Pages, party: usize, parties: usize) -> Result<(), 
     check_view(pages, party, parties)
 }
 
-/// Its own share is rewritten, everybody else's is as before the fork.
+/// Its own share is rewritten, that of all others is as before the fork.
 fn check_view(pages: &Pages, party: usize, parties: usize) -> Result<(), Damage> {
     (0..pages.count()).try_for_each(|page| {
         let own = page % parties == party;

@@ -1,10 +1,10 @@
 //! Floating-point registers across switches: several programs fill all of them with numbers
-//! of their own and look again and again whether these are still there, with and without
-//! system calls in between. A child begins with its parent's.
+//! of their own and check repeatedly that these are still there, with and without system calls in
+//! between. A child begins with its parent's.
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |
-//! | `children=` | 0 or more | how many programs beside the first (2) |
+//! | `children=` | 0 or more | how many programs in addition to the first (2) |
 //! | `ms=` | 1 or more | for how long (300) |
 #![no_std]
 #![no_main]
@@ -97,7 +97,7 @@ fn inherit(parent: u64, seed: u64, end: u64) -> i32 {
 fn watch(seed: u64, end: u64) -> i32 {
     let mut looks = 0_u64;
     while sys::now() < end {
-        // Most looks happen without a system call, so that switches come by the timer.
+        // Most checks happen without a system call, so that switches come from the timer.
         for _ in 0..1000 {
             let differences = fp_differences(seed);
             if differences != 0 {

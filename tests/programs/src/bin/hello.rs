@@ -1,4 +1,4 @@
-//! The smallest program: says what it was given and ends as it was told.
+//! The smallest program: prints its arguments and exits with the given status.
 //!
 //! It also has a data and a bss segment, and finds them as the file says: that proves the
 //! loader of programs, since no other program here needs either.

@@ -1,6 +1,6 @@
-//! Hostile programs beside honest ones: random system calls, accesses to what is not there,
-//! and code that nobody wrote. The kernel goes on, the hostile die alone, the honest find
-//! every word as they wrote it, and in the end everything has been given back.
+//! Hostile programs next to honest ones: random system calls, accesses to unmapped memory, and
+//! random code. The kernel continues, only the hostile programs die, the honest ones find every
+//! word as they wrote it, and in the end all resources are free again.
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |

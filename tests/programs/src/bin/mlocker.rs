@@ -4,7 +4,7 @@
 //! | word | value | meaning |
 //! | --- | --- | --- |
 //! | `pages=` | 1 or more | pages that are locked (RAM / 4) |
-//! | `pressure=` | 1 or more | pages that are written beside them (1.5 × RAM) |
+//! | `pressure=` | 1 or more | pages that are written in addition (1.5 × RAM) |
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Out of memory kills the hog, and only the hog: a small worker beside it goes on and
-//! finds its data intact, and a new program can start afterwards.
+//! Out of memory kills the hog, and only the hog: a small worker next to it continues and finds its
+//! data intact, and a new program can start afterwards.
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |

@@ -1,5 +1,5 @@
-//! `oom_score_adj` decides who is killed: a large program that is exempt outlives a small
-//! one that is preferred, and the hog, preferred by nobody, goes after that one.
+//! `oom_score_adj` decides which program is killed: a large program that is exempt outlives a small
+//! one that is preferred, and the hog, not preferred, is killed after that one.
 #![no_std]
 #![no_main]
 

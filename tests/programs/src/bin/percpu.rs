@@ -1,16 +1,16 @@
-//! What things cost while every CPU does the same: processes, one for each CPU, begin at one
-//! moment.
+//! What operations cost while every CPU does the same: processes, one for each CPU, begin at the
+//! same time.
 //!
-//! - `list`: a page taken from the CPU's list, its reference dropped, and given back
+//! - `list`: a page taken from the CPU's list, its reference dropped, and freed to the list
 //! - `allocator`: the same through `alloc_pages` and `free_pages`
 //! - `touch`: a first touch of a page, all of which fit into RAM
 //! - `cycle`: a major fault, where the children write regions again that are one and a half
 //!   times as large as RAM together: a page swapped in and another one swapped out
 //!
 //! Each child prints how often it did that, when it began and when it ended. Under `--icount`
-//! time passes by one nanosecond for each instruction of any CPU, and a CPU that has nothing
-//! to do stands still. So the time from the first that begins to the last that ends, divided
-//! by what all of them did, is what one costs, waiting for locks included.
+//! time advances one nanosecond for each instruction of any CPU, and an idle CPU executes none. So
+//! the time from the first that begins to the last that ends, divided by what all of them did, is
+//! what one costs, waiting for locks included.
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |
@@ -64,7 +64,7 @@ fn percpu(args: &Args) -> i32 {
     0
 }
 
-/// Has each child do something so many times; each prints how often it did and when it ended.
+/// Has each child do something a number of times; each prints how often it did and when it ended.
 fn measure(name: &str, cost: Cost, children: usize, times: usize) -> bool {
     let clock = Clock::new();
     let before = if let Cost::Cycle = cost { times * children } else { 0 };

@@ -6,9 +6,9 @@
 //! `reclaimed` of the others had to make room. At the end each child looks whether its pages are
 //! as it wrote them.
 //!
-//! Everybody begins at a moment of the clock, so the program is for `--icount`, where it is the
-//! same in every run. It prints what one reclaimed page costs, in nanoseconds of one CPU:
-//! the first touch that it made room for, the daemon's work, and writing it to swap.
+//! All begin at a set time of the clock, so the program is for `--icount`, where it is the same in
+//! every run. It prints what one reclaimed page costs, in nanoseconds of one CPU: the first touch
+//! that it made room for, the daemon's work, and writing it to swap.
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |
@@ -58,7 +58,7 @@ fn relatives(args: &Args) -> i32 {
     task::join_all(children)
 }
 
-/// Writes pages until so many others had to go; how many went, and how long it took.
+/// Writes pages until this many others were swapped out; how many were, and how long it took.
 fn press(clock: Clock, free: usize, reclaimed: usize) -> (usize, u64) {
     let _hog = Hog::leaving(free);
     let mut fresh = Array::<Page>::new(free + reclaimed);

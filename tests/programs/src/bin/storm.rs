@@ -45,7 +45,7 @@ fn live(pages: &mut Pages, version: u64, number: usize) -> i32 {
             _ => FAILED,
         },
         2 => die(),
-        // It leaves a child behind, which somebody else has to inherit.
+        // It leaves a child behind, which another process has to inherit.
         _ => {
             let Child(_) = task::start(|| write_own(pages, version));
             7
@@ -62,7 +62,7 @@ fn write_own(pages: &mut Pages, version: u64) -> i32 {
 }
 
 fn die() -> i32 {
-    // SAFETY: an access to address 0 is refused; if not, the status tells.
+    // SAFETY: an access to address 0 is refused; if not, the status shows it.
     unsafe { core::arch::asm!("str xzr, [{}]", in(reg) 0_usize, options(nostack)) };
     FAILED
 }

@@ -2,8 +2,8 @@
 //! there is RAM, while swap is first quick, then slow, then failing at random, and children
 //! come and go by the thousand. Every page is checked all the time.
 //!
-//! A program or a child may be ended by SIGBUS where reads fail, and by nothing else; what
-//! it leaves is told by the others, and by the kernel's books at the end.
+//! A program or a child may be ended by SIGBUS where reads fail, and by nothing else; any damage it
+//! leaves shows in the others, and in the kernel's validation at the end.
 //!
 //! Where the kernel does not let programs turn the RAM disk's knobs (`test.hooks`), swap is
 //! quick in each phase.
@@ -79,7 +79,7 @@ const PHASES: [Phase; 4] = [
 const SHARED: usize = 4;
 /// Children of a program itself: each copies the tables of all its memory.
 const LARGE_FORKS: usize = 4;
-/// Pages of the process that has the other children, beside the shared ones.
+/// Pages of the process that has the other children, in addition to the shared ones.
 const NURSERY: usize = 128;
 /// How many pages are written and checked in a second.
 const PAGES_A_SECOND: usize = 6000;
@@ -99,7 +99,7 @@ struct Work {
 fn stress(args: &Args) -> i32 {
     let (machine, programs) = (Machine::new(), args.number("programs", 8));
     let ram = machine.ram;
-    // Of RAM and swap, a part stays free, so that nobody need be killed.
+    // Of RAM and swap, a part stays free, so that no process need be killed.
     let most = (ram + machine.swap) * 85 / 100;
     let work = Work {
         phase: "",
@@ -146,7 +146,7 @@ fn turn(phase: &Phase) {
 /// Starts the programs of a phase from one that holds what they share; how many of them
 /// were whole, ended by SIGBUS, or went wrong.
 fn run_phase(programs: usize, shared: usize, work: Work) -> (usize, usize, usize) {
-    // A process of its own, so that the shared pages are nobody's afterwards.
+    // A process of its own, so that the shared pages are freed afterwards.
     let founder = task::start(|| {
         let mut pages = Pages::map(shared);
         pages.write_all(OLD);
@@ -183,8 +183,8 @@ fn count(ends: &mut (usize, usize, usize), end: End) {
     }
 }
 
-/// A program: beside a process that has most of its children, it writes its own pages, checks
-/// them in order and in disorder, and has a few children that see all of them.
+/// A program: next to a process that has most of its children, it writes its own pages, checks them
+/// in order and in disorder, and has a few children that see all of them.
 fn live(shared: &mut Pages, number: usize, work: Work) -> i32 {
     let base = (work.seed * 64 + number) as u64 * 1_000_000 + 10;
     let nursery = task::start(|| breed(shared, number, work, base + 100_000));

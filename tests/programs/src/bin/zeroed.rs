@@ -1,5 +1,5 @@
 //! No byte of a former owner is readable (BUDY-09): children dirty most of RAM and end,
-//! or give the memory back, and whoever gets it next finds only zeroes.
+//! or free the memory, and its next owner finds only zeroes.
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |

@@ -1,9 +1,9 @@
 //! Honest neighbours of hostile programs, and the supervisor's part: start all of them,
-//! end what does not end by itself, and see that everything is given back.
+//! end what does not end by itself, and check that everything is freed.
 //!
 //! The neighbours together use more than RAM, so that their pages come and go all the time,
-//! and check every word. They go on while a process that only sleeps is there; killing it is
-//! how the supervisor tells them to stop.
+//! and check every word. They run as long as a process that only sleeps exists; the supervisor
+//! kills it to make them stop.
 
 use crate::pages::Pages;
 use crate::random::Random;
@@ -50,8 +50,8 @@ impl Honest {
         self.neighbours.contains(&child)
     }
 
-    /// Lets the neighbours finish and looks whether everything was given back; what was wrong
-    /// is said and counted.
+    /// Lets the neighbours finish and checks whether everything was freed; what was wrong is said
+    /// and counted.
     #[must_use]
     pub fn finish(self) -> usize {
         let Child(sleeper) = self.sleeper;
@@ -77,7 +77,7 @@ impl Honest {
     /// ended. Its own children are left to end by themselves.
     ///
     /// # Errors
-    /// A neighbour that ended meanwhile, and how.
+    /// A neighbour that has ended, and how.
     pub fn supervise(&self, nanos: u64, work: impl FnOnce() -> i32) -> Result<End, (Child, End)> {
         let Ok(child) = task::spawn(work) else { return Ok(End::Status(0)) };
         let until = sys::now() + nanos;

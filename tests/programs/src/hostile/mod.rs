@@ -4,11 +4,11 @@
 //! | --- | --- |
 //! | [`mod@pointer`] | addresses and lengths that have broken kernels before |
 //! | [`calls`] | random system calls |
-//! | [`wild`] | accesses to what is not there, and code that nobody wrote |
+//! | [`wild`] | accesses to unmapped memory, and random code |
 //! | [`honest`] | neighbours whose memory must come to no harm |
 //!
-//! A hostile program may end itself in many ways, and nobody but itself. What it is kept
-//! from is listed where it is kept from it: [`calls`] and [`wild`].
+//! A hostile program may end itself in many ways, but no other. What it is kept from doing is
+//! listed where that happens: [`calls`] and [`wild`].
 
 pub mod calls;
 pub mod honest;

@@ -34,7 +34,7 @@ impl Pointers {
     pub fn new() -> Self {
         let own = sys::mmap(2 * OWN * PAGE_SIZE).expect("a few pages").expose_provenance();
         let hole = core::ptr::with_exposed_provenance_mut(own + OWN * PAGE_SIZE);
-        // SAFETY: nothing of Rust's lies in the pages that were mapped just now.
+        // SAFETY: no Rust object lies in the pages that were just mapped.
         let unmapped = unsafe { sys::munmap(hole, OWN * PAGE_SIZE) };
         assert_eq!(unmapped, Ok(()), "munmap of an own mapping");
         Self { own, recent: [own; REMEMBERED], next: 0 }

@@ -1,4 +1,4 @@
-//! Accesses to memory that is not there, and code that nobody wrote.
+//! Accesses to unmapped memory, and random code.
 //!
 //! The code is never a system call: one of those is made on purpose in [`super::calls`],
 //! with the restraint that is needed there.
@@ -64,7 +64,7 @@ pub fn execute(instruction: u32, x0: usize) -> i32 {
     const RETURN: u32 = 0xd65f_03c0;
     let code = code_page(|at| if at == 0 { instruction } else { RETURN });
     // SAFETY: the page is executable and returns after the one instruction, which is to be
-    // refused; if it is not, the status tells.
+    // refused; if it is not, the status shows it.
     unsafe {
         asm!("blr {}", in(reg) code, inout("x0") x0 => _, out("x1") _, out("x2") _, out("x30") _);
     }
@@ -91,7 +91,7 @@ fn code_page(mut word: impl FnMut(usize) -> u32) -> *const u32 {
     let code = core::ptr::with_exposed_provenance_mut::<u32>(at);
     for i in 0..WORDS {
         let place = code.wrapping_add(i);
-        // SAFETY: the page was mapped just now and has so many words.
+        // SAFETY: the page was just mapped and has that many words.
         unsafe { place.write(word(i)) };
     }
     for line in (0..WORDS).step_by(LINE / 4).map(|i| code.wrapping_add(i)) {

@@ -1,5 +1,5 @@
-//! The simulator keeps every promise of the environment's traits: the list that the suite
-//! in the kernel runs as well. An environment that breaks one is found out.
+//! The simulator keeps every promise of the environment's traits: the list that the suite in the
+//! kernel runs as well. An environment that breaks one is detected.
 
 mod rude;
 
@@ -13,15 +13,15 @@ use mm_reclaim::units::{Nanos, Pfn, SpaceId};
 use rude::{Fault, Rude};
 use simulator::{Hardware, TaskSpec, World};
 
-/// So many frames a machine has.
+/// The frames of a machine.
 const FRAMES: u32 = 64;
 
-/// Where the waker finds its orders.
+/// The waker's requests.
 const ORDERS: WaitKey = WaitKey(0xca11);
 
 type Orders = Mutex<Vec<(WaitKey, Nanos)>>;
 
-/// A task that wakes keys when it was asked to.
+/// A task that wakes keys on request.
 fn waker(world: &World, orders: &Orders) {
     loop {
         let end = world
@@ -38,7 +38,7 @@ fn sleep(world: &World, time: Nanos) {
     assert_eq!(world.wait_until(WaitKey(0), mode, &mut || false), WaitEnd::TimedOut);
 }
 
-/// Runs `words` in a task that is killed meanwhile.
+/// Runs `words` in a task that is killed while it runs.
 fn kill_during<E: Env + Send>(
     env: E,
     world: &World,
@@ -64,8 +64,8 @@ fn kill_during<E: Env + Send>(
     said.into_inner().unwrap().expect("the words were said")
 }
 
-/// Runs one check on a machine and in the environment that is made of it. `Ok` has the number
-/// of frames that it did not give back.
+/// Runs one check on a machine and in the environment that is made of it. `Ok` has the number of
+/// frames that it did not free.
 fn run<E: Env + Send>(number: usize, world: &World, env: E) -> Result<usize, Broken> {
     let orders = Orders::default();
     let daemon = TaskSpec::new("waker", TaskFlags::KERNEL, || waker(world, &orders));
@@ -114,7 +114,7 @@ fn the_simulator_keeps_every_promise() {
     }
 }
 
-/// What becomes of a check in an environment with a fault; empty if it finds nothing.
+/// The result of a check in an environment with a fault; empty if it finds nothing.
 fn found(number: usize, fault: Fault) -> String {
     let hardware = Hardware { cpus: 4, preempt_every: 3, ..small(0) };
     let world = World::new(&hardware);
@@ -130,7 +130,7 @@ fn found(number: usize, fault: Fault) -> String {
     }
 }
 
-/// Each fault, and what must be said of it by some check.
+/// Each fault, and what some check must report for it.
 #[test]
 fn an_environment_that_breaks_a_promise_is_found_out() {
     let table = [
@@ -151,7 +151,7 @@ fn an_environment_that_breaks_a_promise_is_found_out() {
     }
 }
 
-/// The clock of a machine that only waits goes by virtual time, not by the host's.
+/// The clock of a machine that only waits advances in virtual time, not in the host's.
 #[test]
 fn an_hour_passes_in_no_time() {
     let world = World::new(&Hardware::default());

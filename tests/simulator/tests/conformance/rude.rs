@@ -1,4 +1,4 @@
-//! Environments that break one promise each: the checks are worth what they find here.
+//! Environments that break one promise each, to prove that the checks find it.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -11,19 +11,19 @@ use simulator::{Sched, SimCpu, World};
 /// How a wait goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// The condition is asked again after it was true.
+    /// The condition is evaluated again after it was true.
     AsksAgain,
-    /// The time is looked at last.
+    /// The timeout is checked last.
     TimeFirst,
-    /// Whether the task was killed is looked at last.
+    /// Whether the task was killed is checked last.
     KillFirst,
-    /// Who is killed already, or has no time, is not asked at all.
+    /// If the task is killed already, or has no time left, the condition is not evaluated.
     NeverAsks,
-    /// What the wait was about is forgotten: any end of it is ready.
+    /// The condition is ignored: the wait always ends as ready.
     AlwaysReady,
-    /// Wake-ups that come between the look and the sleep are lost.
+    /// Wakeups between the check and the sleep are lost.
     LosesWakes,
-    /// A lock that a wake-up takes is held around the condition.
+    /// A lock that a wakeup takes is held around the condition.
     LocksAround,
     /// A kill ends every wait.
     KillsAll,
@@ -36,7 +36,7 @@ pub enum Fault {
 pub struct Rude<'w> {
     pub world: &'w World,
     pub fault: Fault,
-    /// Somebody looks at a condition.
+    /// A condition is being evaluated.
     pub locked: &'w AtomicBool,
 }
 

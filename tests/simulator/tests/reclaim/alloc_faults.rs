@@ -22,7 +22,7 @@ fn config(async_disk: bool) -> Config {
     config
 }
 
-/// Runs the workload while allocations fail; what failed and what became of it.
+/// Runs the workload while allocations fail; what failed and how it ended.
 fn run(when: When, async_disk: bool) -> (Injected, Tally) {
     Machine::run(&config(async_disk), |machine| {
         machine.world.sched.limit(500_000, Nanos::from_millis(100_000_000));

@@ -1,5 +1,5 @@
-//! A small machine on which one page can be brought into any state that it can have, and
-//! then shown to reclaim.
+//! A small machine on which one page can be brought into any state that it can have, and then
+//! passed to reclaim.
 
 use std::mem;
 use std::ops::Range;
@@ -19,7 +19,7 @@ use simulator::{Config, DiskConfig, Machine, Pace, Program};
 /// Frames of the small machine.
 pub const FRAMES: u32 = 1024;
 
-/// 4 MiB in one zone, one CPU, nobody preempted.
+/// 4 MiB in one zone, one CPU, no preemption.
 pub fn small(disk: DiskConfig) -> Config {
     let mut config = Config::default();
     config.hardware.memory = std::iter::once(0..FRAMES).collect();
@@ -27,7 +27,7 @@ pub fn small(disk: DiskConfig) -> Config {
     config.hardware.preempt_every = 0;
     config.hardware.disks = vec![disk];
     config.mm.zone_limits = Default::default();
-    // Anonymous pages get the whole quota of a scan, so that it can be told in advance.
+    // Anonymous pages get the whole quota of a scan, so that it is predictable.
     config.mm.swappiness = 200;
     config
 }
@@ -45,7 +45,7 @@ pub fn on<R>(disk: DiskConfig, body: impl FnOnce(Machine<'_>) -> R) -> R {
 }
 
 /// Locks the area of one page into memory as a race with reclaim may leave it: the page is
-/// marked, and still on the list of pages that reclaim looks at.
+/// marked, and still on the list of pages that reclaim scans.
 pub fn lock_behind_reclaim(machine: Machine<'_>, program: &Program<'_>, vpn: Vpn, frame: Pfn) {
     let rights = Prot::READ | Prot::WRITE;
     machine.mm.corrupt_rights(program.space, vpn, rights, AreaFlags::LOCKED);
@@ -70,7 +70,7 @@ pub fn prove(machine: Machine<'_>) {
     assert_eq!(cached as u32, kept, "pages in the swap cache, and how many are counted");
 }
 
-/// The reasons that decided since, and how often.
+/// The reasons that decided since then, and how often.
 pub type Verdicts = Vec<(Reason, u64)>;
 
 /// How often each reason has decided so far.
@@ -93,7 +93,7 @@ impl Tally {
     }
 }
 
-/// What one look came to.
+/// The result of one pass.
 #[derive(Debug)]
 pub struct Look {
     pub verdicts: Verdicts,
@@ -102,7 +102,7 @@ pub struct Look {
     pub pressure: u64,
 }
 
-/// Shows these frames to the ladder.
+/// Passes these frames to the ladder.
 pub fn look(machine: Machine<'_>, frames: &[Pfn], request: ScanRequest) -> Look {
     let (tally, mut progress) = (Tally::new(machine), ScanProgress::default());
     let stat = machine.mm.probe_pages(frames, &request, &mut progress);
@@ -131,7 +131,7 @@ pub fn without(request: ScanRequest, rights: May) -> ScanRequest {
     ScanRequest { may: request.may - rights, ..request }
 }
 
-/// Shows everything on the lists to forced reclaim.
+/// Passes everything on the lists to forced reclaim.
 pub fn force_everything(machine: Machine<'_>) {
     machine.settle();
     machine.mm.lru_add_drain_all();
@@ -144,7 +144,7 @@ pub fn force_everything(machine: Machine<'_>) {
     }
 }
 
-/// What stands in the tables of a program.
+/// The entry in the tables of a program.
 pub fn entry(machine: Machine<'_>, program: &Program<'_>, vpn: Vpn) -> Pte {
     machine.mm.with_tables(program.space, |tables| tables.get(vpn))
 }
@@ -196,14 +196,14 @@ pub fn on_list(machine: Machine<'_>, list: LruList) -> u32 {
     machine.mm.lru().total(list)
 }
 
-/// A page lock that somebody else holds.
+/// A page lock that another holder has.
 #[must_use = "held until dropped"]
 pub struct HeldLock<'m>(&'m Page);
 
 impl<'m> HeldLock<'m> {
     pub fn of(machine: Machine<'m>, pfn: Pfn) -> Self {
         let page = page(machine, pfn);
-        // The token's own way back is the crate's; here the flag is enough: nobody waits.
+        // Only the crate can unlock with the token; here the flag is enough: no task waits.
         mem::forget(page.try_lock().expect("a page that nobody has locked"));
         Self(page)
     }
@@ -215,7 +215,7 @@ impl Drop for HeldLock<'_> {
     }
 }
 
-/// A reference that somebody else holds.
+/// A reference that another holder has.
 #[must_use = "held until dropped"]
 pub struct HeldPage<'m>(Machine<'m>, Option<PageRef<'m>>);
 
@@ -240,19 +240,19 @@ pub fn exhaust(machine: Machine<'_>) -> Vec<Pfn> {
     std::iter::from_fn(take).collect()
 }
 
-/// Gives frames back.
+/// Frees frames.
 pub fn release(machine: Machine<'_>, taken: Vec<Pfn>) {
     taken.into_iter().for_each(|pfn| machine.mm.free_pages(pfn, Order::ZERO));
 }
 
-/// One direct reclaim, without kswapd; memory is exhausted meanwhile. What it decided.
+/// One direct reclaim, without kswapd; memory is exhausted in that time. What it decided.
 pub fn direct_round(machine: Machine<'_>, gfp: Gfp) -> Verdicts {
     let mut taken = exhaust(machine);
     let tally = Tally::new(machine);
     let stalls = machine.mm.event(VmEvent::AllocStallNormal);
     let alone = (gfp | Gfp::DIRECT_RECLAIM | Gfp::NORETRY) - Gfp::KSWAPD_RECLAIM;
     let got = machine.mm.alloc_pages(alone, Order::ZERO);
-    assert!(machine.mm.event(VmEvent::AllocStallNormal) > stalls, "nobody had to reclaim");
+    assert!(machine.mm.event(VmEvent::AllocStallNormal) > stalls, "no task had to reclaim");
     let verdicts = tally.since(machine);
     taken.extend(got);
     release(machine, taken);
@@ -275,7 +275,7 @@ pub fn hot<'m>(machine: Machine<'m>, count: u32) -> (Program<'m>, Range<Vpn>) {
     (program, area)
 }
 
-/// Takes the references off a range, as if a long time had gone by.
+/// Clears the references of a range, as if a long time had passed.
 pub fn chill(program: &mut Program<'_>, range: Range<Vpn>) {
     program.advise(range, Advice::Cold).expect("a range without holes");
 }
@@ -292,8 +292,8 @@ pub fn half_way<'m>(machine: Machine<'m>) -> (Program<'m>, Range<Vpn>, Pfn) {
     (program, area, pfn)
 }
 
-/// A page that is [`half_way`] and that nobody wants any more: its user unmapped it while
-/// somebody else had it locked, so that it could not leave the cache at once.
+/// A page that is [`half_way`] and no longer has a user: it was unmapped while another holder had
+/// it locked, so that it could not leave the cache at once.
 pub fn unwanted<'m>(machine: Machine<'m>) -> (Program<'m>, Range<Vpn>, Pfn) {
     let (mut program, area, pfn) = half_way(machine);
     let lock = HeldLock::of(machine, pfn);
@@ -313,7 +313,7 @@ pub fn in_flight<'m>(machine: Machine<'m>, count: u32) -> (Program<'m>, Range<Vp
     (program, area, all)
 }
 
-/// A kernel's request that reclaims for itself, and rather fails than tries again.
+/// A kernel's request that does direct reclaim, and fails rather than retrying.
 pub const ALONE: Gfp = Gfp::DIRECT_RECLAIM.union(Gfp::IO).union(Gfp::FS).union(Gfp::NORETRY);
 
 /// How often something has happened so far.
@@ -326,7 +326,7 @@ pub fn take(machine: Machine<'_>, gfp: Gfp) -> Option<Pfn> {
     machine.mm.alloc_pages(gfp, Order::ZERO)
 }
 
-/// The small machine with so many frames of a zone DMA below zone NORMAL.
+/// The small machine with a zone DMA of this many frames below zone NORMAL.
 pub fn two_zones(disk: DiskConfig, dma: u32) -> Config {
     let mut config = small(disk);
     let end = PhysAddr(u64::from(dma) << 12);
@@ -352,7 +352,7 @@ pub fn fill_normal(machine: Machine<'_>) -> Vec<Pfn> {
     }
 }
 
-/// Takes pages of a zone, without any watermark, until so many are left.
+/// Takes pages of a zone, without any watermark, until this many are left.
 pub fn spend(machine: Machine<'_>, id: ZoneId, left: u32) -> Vec<Pfn> {
     let zone = machine.mm.zone(id);
     let gfp = if id == ZoneId::Dma { Gfp::MEMALLOC | Gfp::DMA } else { Gfp::MEMALLOC };

@@ -90,7 +90,7 @@ impl<'m> Actor<'m> {
         Self { machine, rng, program, start, pages, may_fork }
     }
 
-    /// A page, near the front more often than not.
+    /// A page, mostly near the front.
     fn page(&mut self) -> Vpn {
         let end = 1 + self.rng.below(u64::from(self.pages));
         self.start + self.rng.below(end) as u32
@@ -122,7 +122,7 @@ impl<'m> Actor<'m> {
         Ok(())
     }
 
-    /// Unmaps a stretch and maps it anew: areas split, and sometimes merge again.
+    /// Unmaps a range and maps it again: areas split, and sometimes merge again.
     fn remap(&mut self) -> Result<(), Death> {
         let range = self.stretch();
         let unmapped = self.program.unmap(range.clone());
@@ -145,7 +145,7 @@ impl<'m> Actor<'m> {
         }
     }
 
-    /// A child lives for a while beside its parent, and one of the two goes.
+    /// A child runs for a while next to its parent, and one of the two ends.
     fn family(&mut self) -> Result<(), Death> {
         let Ok(mut child) = self.program.fork() else { return Ok(()) };
         for _ in 0..self.rng.below(200) {
@@ -177,7 +177,7 @@ impl<'m> Actor<'m> {
     }
 }
 
-/// One life of a machine: several tasks at once, in two phases.
+/// One run of a machine: several tasks at once, in two phases.
 fn live(seed: u64) {
     let config = config_of(seed);
     let frames: u32 = config.hardware.memory.iter().map(|r| r.end - r.start).sum();
@@ -186,7 +186,7 @@ fn live(seed: u64) {
         let mut rng = Rng::new(seed ^ 0xca3b);
         let tasks = 1 + rng.below(4) as u32;
         let wanted = u64::from(frames) * (5 + rng.below(25)) / 10;
-        // Twice: in a fork both sides may come to own all of their pages.
+        // Twice: after a fork both sides may end up with copies of all their pages.
         let may_fork = 2 * wanted < u64::from(frames / 2 + swap / 2);
         let pages = (wanted / u64::from(tasks)).max(16) as u32;
         for phase in 0..2 {
@@ -200,7 +200,7 @@ fn live(seed: u64) {
             prove(machine);
         }
         assert_eq!(machine.mm.event(VmEvent::SwapReadError), 0);
-        // A page that somebody had locked when its last user went is left to reclaim.
+        // A page that was locked when its last user ended is left to reclaim.
         force_everything(machine);
         prove(machine);
         let (total, free) = machine.mm.swap_pages();
@@ -209,7 +209,7 @@ fn live(seed: u64) {
     });
 }
 
-/// Runs one seed; if it fails, says how to see it again.
+/// Runs one seed; if it fails, prints how to repeat it.
 fn run(seed: u64) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| live(seed))) {
         let test = "MM_SEED={} cargo test -p simulator --target host-tuple --test reclaim campaign";
@@ -223,8 +223,8 @@ fn is_set(name: &str) -> bool {
 }
 
 /// RMAP-01, RMAP-05, RMAP-06, SPL-18, SWAP-03, SWAP-05, SWAP-06, LRU-06, OOM-02, CTRL-01:
-/// whatever machines and programs the seeds choose, no byte is lost, nobody hangs, and
-/// every page and slot is accounted for.
+/// whatever machines and programs the seeds choose, no byte is lost, no task hangs, and every page
+/// and slot is accounted for.
 #[test]
 fn random_machines_lose_nothing() {
     if let Ok(seed) = std::env::var("MM_SEED") {

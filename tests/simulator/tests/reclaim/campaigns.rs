@@ -1,5 +1,5 @@
-//! What the fault campaigns and the pressure scenarios share: a look at the books before
-//! and after, and how seeds are run.
+//! What the fault campaigns and the pressure scenarios share: a validation before and after, and
+//! how seeds are run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use simulator::{DiskStat, Machine};
 
 use crate::bench::{force_everything, prove};
 
-/// Whether the tests that are too long for every day are wanted.
+/// Whether the tests that are too long for every day run.
 pub fn is_long() -> bool {
     ["TEST_LONG", "MM_LONG"].iter().any(|n| std::env::var(n).is_ok_and(|value| value != "0"))
 }
@@ -24,8 +24,8 @@ pub fn wanted_seed() -> Option<u64> {
     Some(seed.parse().expect("MM_SEED is a number"))
 }
 
-/// Runs `body` for the seeds, until the time is up; if one fails, says how to see it again.
-/// Returns how many were run.
+/// Runs `body` for the seeds, until the time is up; if one fails, prints how to repeat it. Returns
+/// how many were run.
 pub fn for_seeds(
     test: &str,
     seeds: impl IntoIterator<Item = u64>,
@@ -48,7 +48,7 @@ pub fn for_seeds(
     count
 }
 
-/// What a machine without programs has to give.
+/// The resources of a machine without programs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Books {
     free_pages: u32,
@@ -59,10 +59,10 @@ pub struct Books {
 }
 
 impl Books {
-    /// Looks at a machine on which no program runs; every invariant must hold.
+    /// Validates a machine on which no program runs; every invariant must hold.
     pub fn of(machine: Machine<'_>, disks: u8) -> Self {
         (0..disks).for_each(|disk| swap_on(machine, DeviceId(disk)));
-        // A page that somebody had locked when its last user went is left to reclaim.
+        // A page that was locked when its last user ended is left to reclaim.
         force_everything(machine);
         machine.mm.trim_tables();
         prove(machine);
@@ -96,8 +96,8 @@ fn objects(machine: Machine<'_>) -> [u32; 4] {
     [census.spaces, census.areas, census.families, census.links]
 }
 
-/// What a run came to, as far as it can be told from outside: two runs that differ in
-/// anything differ here.
+/// The result of a run, as far as it is visible from outside: two runs that differ in anything
+/// differ here.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Digest {
     switches: u64,

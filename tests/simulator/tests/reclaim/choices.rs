@@ -1,5 +1,5 @@
-//! Choices of reclaim that lose no byte when they are wrong: how far it goes, and from where it
-//! takes. Each is seen by a count that only the right choice gives.
+//! Choices of reclaim that lose no byte when they are wrong: how much it takes, and from where.
+//! Each shows in a count that only the right choice gives.
 
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::mmap::Advice;
@@ -19,8 +19,7 @@ use crate::lru::activate;
 const DISK: DiskConfig = DiskConfig::sync(2048);
 const MS: u64 = 1_000_000;
 
-/// Takes every page that is free, then gives back those that may go on a line with holes: so
-/// many pages are free in the end, and no two neighbours among them.
+/// Takes every free page, then frees this many of them, no two of which are neighbours.
 fn scatter(machine: Machine<'_>, free: usize) -> Vec<Pfn> {
     let take_all = || take(machine, Gfp::MEMALLOC);
     let all: Vec<Pfn> = std::iter::from_fn(take_all).collect();
@@ -29,14 +28,14 @@ fn scatter(machine: Machine<'_>, free: usize) -> Vec<Pfn> {
     [odd, even].concat()
 }
 
-/// CTRL-01: called for an order, kswapd reclaims twice its size and then goes on for single
-/// pages alone: it does not take all of memory for a block that cannot come about.
+/// CTRL-01: called for an order, kswapd reclaims twice its size and then continues for single pages
+/// alone: it does not reclaim all memory for a block that cannot form.
 #[test]
 fn kswapd_does_not_clear_memory_for_a_block() {
     on(DISK, |machine| {
         let (program, area) = cold(machine, 400);
         let zone = machine.mm.zone(ZoneId::Dma);
-        // Every second page of the program stays for good, so that no two free ones join.
+        // Every second page of the program stays, so that no two free ones merge.
         let locks: Vec<_> = frames(machine, &program, area.clone())
             .into_iter()
             .filter(|pfn| pfn.0 % 2 == 0)
@@ -57,8 +56,8 @@ fn kswapd_does_not_clear_memory_for_a_block() {
     });
 }
 
-/// CTRL-01: called for an order, kswapd goes on until one round reclaims twice its size, looking
-/// harder after each that does not, though single pages there are enough.
+/// CTRL-01: called for an order, kswapd continues until one round reclaims twice its size, raising
+/// the pressure after each that does not, though there are enough single pages.
 #[test]
 fn kswapd_works_for_a_block_until_a_round_frees_twice_its_size() {
     on(DISK, |machine| {
@@ -75,7 +74,7 @@ fn kswapd_works_for_a_block_until_a_round_frees_twice_its_size() {
         assert_eq!(machine.mm.alloc_pages(Gfp::NOWAIT, Order::COSTLY), None);
         machine.sleep(Nanos(500 * MS));
         // At priority 7 the list gives two pages at a time, one of them locked, until it is
-        // shorter than 256: that is too little. At priority 6 all that can be had comes.
+        // shorter than 256: that is too little. At priority 6 all reclaimable ones come.
         let stolen = event(machine, VmEvent::PgStealKswapd);
         assert!(stolen > 64, "{stolen} stolen");
         drop(locks);
@@ -85,8 +84,8 @@ fn kswapd_works_for_a_block_until_a_round_frees_twice_its_size() {
     });
 }
 
-/// CTRL-01: a round that scanned its target and freed something is followed by another that
-/// looks no harder.
+/// CTRL-01: a round that scanned its target and freed something is followed by another at the same
+/// priority.
 #[test]
 fn kswapd_looks_no_harder_while_it_gets_on() {
     on(DISK, |machine| {
@@ -99,7 +98,7 @@ fn kswapd_looks_no_harder_while_it_gets_on() {
             .collect();
         let taken = [exhaust(machine), spend(machine, ZoneId::Dma, 32)].concat();
         let lruvec = machine.mm.lru().in_zone(ZoneId::Dma);
-        // Half of what a round looks at at the first priority can be had.
+        // Half of what a round scans at the first priority is reclaimable.
         let target = zone.watermarks().high.max(SWAP_CLUSTER_MAX);
         let more = ((target as i32) << 12) + 4095 - lruvec.size(LruList::InactiveAnon) as i32;
         lruvec.corrupt_counts(LruList::InactiveAnon, more, 0);
@@ -116,8 +115,8 @@ fn kswapd_looks_no_harder_while_it_gets_on() {
     });
 }
 
-/// CTRL-01: a run that reclaims something starts the count of fruitless ones anew; a direct
-/// reclaimer that finds nothing does not.
+/// CTRL-01: a run that reclaims something resets the count of fruitless ones; a direct reclaimer
+/// that finds nothing does not.
 #[test]
 fn only_success_starts_kswapds_count_anew() {
     on(DiskConfig::sync(33), |machine| {
@@ -200,13 +199,13 @@ fn kswapd_stops_at_its_target() {
     });
 }
 
-/// SHRZ-04: anonymous pages age although none of them is to be reclaimed: the active list
-/// gives to the inactive one, as long as that is low and swap is free.
+/// SHRZ-04: anonymous pages age although none of them is to be reclaimed: pages move from the
+/// active list to the inactive one, as long as that is low and swap is free.
 #[test]
 fn active_anonymous_pages_age_beside_other_reclaim() {
     for (slots, ages) in [(300, true), (9, false)] {
         let mut config = small(DiskConfig::sync(slots));
-        // Without swappiness no quota of anonymous pages comes of sizes and costs.
+        // Without swappiness the quota of anonymous pages is zero, whatever sizes and costs are.
         config.mm.swappiness = 0;
         Machine::run(&config, |machine| {
             let (mut program, area) = hot(machine, 200);
@@ -254,7 +253,7 @@ fn an_order_is_worked_for_as_long_as_it_pays() {
 }
 
 /// SHRZ-10, CTRL-03: refault activations that moved since the last snapshot open the active
-/// list, though the inactive one is not low; a reclaim that has seen them closes it again.
+/// list, though the inactive one is not low; once a reclaim has seen them, it is protected again.
 #[test]
 fn moved_refaults_open_the_active_list_once() {
     on(DISK, |machine| {
@@ -278,15 +277,15 @@ fn moved_refaults_open_the_active_list_once() {
     });
 }
 
-/// SHRZ-02, SHRZ-09: what a further round of one zone freed is that round's alone: a round
-/// that frees nothing is the last.
+/// SHRZ-02, SHRZ-09: the pages that a further round of one zone freed count for that round alone: a
+/// round that frees nothing is the last.
 #[test]
 fn a_fruitless_round_ends_the_work_for_an_order() {
     on(DISK, |machine| {
         machine.world.sched.limit(500_000, Nanos::from_millis(1_000_000));
         let (program, area) = cold(machine, 300);
         let all = frames(machine, &program, area.clone());
-        // Of the oldest some can be had, of the others none.
+        // Some of the oldest are reclaimable, none of the others.
         let locks: Vec<_> = all[8..].iter().map(|pfn| HeldLock::of(machine, *pfn)).collect();
         let taken = exhaust(machine);
         let got = machine.mm.alloc_pages(ALONE, Order::new(4).expect("an order"));
@@ -301,7 +300,7 @@ fn a_fruitless_round_ends_the_work_for_an_order() {
     });
 }
 
-/// OBS-01: what reclaim looks at and frees is counted for its type and for who did it.
+/// OBS-01: what reclaim scans and frees is counted by type and by reclaimer.
 #[test]
 fn scan_and_steal_are_counted_by_type() {
     on(DISK, |machine| {
@@ -323,8 +322,8 @@ fn scan_and_steal_are_counted_by_type() {
     });
 }
 
-/// RMAP-01: after copy-on-write a page that somebody outside the page tables holds is not
-/// given to a writer: the holder goes on seeing what it took hold of.
+/// RMAP-01: after copy-on-write a page with a reference from outside the page tables is not given
+/// to a writer: the holder keeps seeing the contents that it took.
 #[test]
 fn a_page_that_others_hold_is_copied() {
     on(DISK, |machine| {
@@ -342,7 +341,7 @@ fn a_page_that_others_hold_is_copied() {
         assert_eq!(counts(), [1, 0]);
         drop(held);
         program.write(second).expect("alive");
-        assert_eq!(counts(), [1, 1], "nobody holds this one");
+        assert_eq!(counts(), [1, 1], "this one has no other holder");
         prove(machine);
         program.check_all(area);
     });

@@ -1,8 +1,8 @@
 //! A crew: tasks that each run one program at a time, forked children among them.
 //!
-//! A program that may be killed for want of memory needs a task of its own that ends it.
-//! So a fork is tried only while some task of the crew has nothing to do, and that task
-//! takes the child over. What became of all programs is counted in a [`Tally`].
+//! A program that the OOM killer may kill needs a task of its own that ends it. So a fork is tried
+//! only while some task of the crew has nothing to do, and that task takes the child over. How all
+//! programs ended is counted in a [`Tally`].
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ const CREW: WaitKey = WaitKey(0xc4e3_0000_0000_0001);
 pub struct Orders {
     /// Tasks that begin with a program of their own.
     pub tasks: usize,
-    /// Tasks that only take up children.
+    /// Tasks that only run children.
     pub helpers: usize,
     /// Programs fork while a task has nothing to do.
     pub forks: bool,
@@ -33,7 +33,7 @@ pub struct Orders {
     pub steps: u32,
     /// Programs that a task runs one after the other, at most.
     pub lives: u64,
-    /// Devices that may be taken out of use and into use again: the last so many of them.
+    /// How many devices may go through `swapoff` and `swapon`: the last ones.
     pub switched: u8,
     /// A program may lack memory without having been killed.
     pub may_lack: bool,
@@ -41,7 +41,7 @@ pub struct Orders {
     pub seed: u64,
 }
 
-/// What became of the programs.
+/// How the programs ended.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Tally {
     /// Programs that did all their steps.
@@ -54,7 +54,7 @@ pub struct Tally {
     pub forks: u64,
     /// Devices taken out of use.
     pub swapoffs: u64,
-    /// Operations refused for want of memory or of room in a table.
+    /// Operations refused because memory or a table was full.
     pub refused: u64,
     /// Faults that ended in a bus error: those that a program died of, those met while the
     /// pages of a program were verified after its end, and those met by locking pages and
@@ -62,11 +62,11 @@ pub struct Tally {
     pub bus_errors: u64,
 }
 
-/// Where the crew stands.
+/// The crew's state.
 #[derive(Default)]
 struct Roll<'m> {
     tally: Tally,
-    /// Children that wait to be taken up.
+    /// Children that wait for a task.
     children: Vec<Life<'m>>,
     /// Devices that were taken out of use.
     off: BTreeSet<u8>,
@@ -84,14 +84,14 @@ pub struct Crew<'m> {
 }
 
 impl<'m> Crew<'m> {
-    /// Runs a crew until all of its programs have come to an end.
+    /// Runs a crew until all of its programs have ended.
     pub fn run(machine: Machine<'m>, orders: Orders) -> Tally {
         let members = orders.tasks + orders.helpers;
         let roll = Roll { at_work: members, ..Roll::default() };
         let crew = Self { machine, orders, roll: Mutex::new(roll) };
         machine.crowd(members, |_, who| crew.serve(who));
         let roll = crew.roll.into_inner().unwrap_or_else(PoisonError::into_inner);
-        assert!(roll.children.is_empty(), "nobody has taken up a child");
+        assert!(roll.children.is_empty(), "a child was left over");
         roll.tally
     }
 
@@ -104,7 +104,7 @@ impl<'m> Crew<'m> {
         change(&mut self.roll().tally);
     }
 
-    /// What a task does: its own programs, then children until nobody is at work.
+    /// What a task does: its own programs, then children until no task is at work.
     fn serve(&self, who: usize) {
         let mut rng = Rng::new(mix(self.orders.seed ^ who as u64));
         if who < self.orders.tasks {
@@ -124,7 +124,7 @@ impl<'m> Crew<'m> {
     fn live(&self, mut life: Life<'m>) {
         let end = life.run(self);
         let fair = end != Err(Death::Killed) || self.may_lack() || life.is_killed();
-        assert!(fair, "a program that nobody has killed must not die");
+        assert!(fair, "a program that was not killed must not die");
         let errors = life.verify();
         self.note(|tally| {
             tally.bus_errors += errors;
@@ -148,7 +148,7 @@ impl<'m> Crew<'m> {
         self.note(|t| t.refused += 1);
     }
 
-    /// Has nothing to do until there is a child; `None` if there will be none any more.
+    /// Waits until there is a child; `None` if there will be no more.
     fn next_child(&self) -> Option<Life<'m>> {
         {
             let mut roll = self.roll();
@@ -178,7 +178,7 @@ impl<'m> Crew<'m> {
         (count > 0).then(|| DeviceId((disks - 1 - rng.below(count)) as u8))
     }
 
-    /// A device went out of use: whatever is broken on it will be tried again.
+    /// A device went out of use: its broken slots will be tried again.
     pub fn switched_off(&self, device: DeviceId) {
         let blocks = self.machine.world.disks.config(device).blocks;
         self.machine.make_swap(device, blocks);
@@ -187,7 +187,7 @@ impl<'m> Crew<'m> {
         roll.off.insert(device.0);
     }
 
-    /// Takes a device into use again, unless another task is at it.
+    /// Takes a device into use again, unless another task is doing so.
     pub fn switch_on(&self, device: DeviceId) {
         if self.roll().off.remove(&device.0) {
             campaigns::swap_on(self.machine, device);

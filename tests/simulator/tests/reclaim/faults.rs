@@ -1,5 +1,5 @@
-//! What stands below reclaim, seen from whole machines: zones and their books, what a
-//! request may take, and what a program finds in a fresh page.
+//! The layers below reclaim, seen from whole machines: zones and their counts, what a request may
+//! take, and what a program finds in a fresh page.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -46,8 +46,8 @@ fn every_zone_is_scanned_and_stolen_from() {
     });
 }
 
-/// ZONE-01, ZONE-04: managed and reserved pages make up what is present, and with the
-/// holes what is spanned, to the page.
+/// ZONE-01, ZONE-04: managed and reserved pages add up to the present ones, and with the holes to
+/// the spanned ones, exactly.
 #[test]
 fn every_page_is_managed_or_reserved() {
     Machine::run(&Config::default(), |machine| {
@@ -104,8 +104,8 @@ fn requests_fall_back_downwards_and_leave_the_reserve() {
     });
 }
 
-/// BUDY-05: who may not block gets no page by reclaim; the privileged go below MIN, each as
-/// far as its flags say.
+/// BUDY-05: a request that may not block gets no page by reclaim; privileged ones go below MIN,
+/// each as far as its flags allow.
 #[test]
 fn privileges_reach_below_min_and_nobody_else_does() {
     on(DISK, |machine| {
@@ -192,7 +192,7 @@ fn a_compound_page_is_freed_as_a_whole() {
     });
 }
 
-/// What a machine says when `body` breaks it.
+/// The panic message of a machine that `body` breaks.
 fn panic_of(body: impl Fn(Machine<'_>)) -> String {
     let end = catch_unwind(AssertUnwindSafe(|| on(DISK, body))).expect_err("a panic was due");
     *end.downcast::<String>().expect("a panic with words")
@@ -223,7 +223,7 @@ fn is_zero(machine: Machine<'_>, pfn: Pfn) -> bool {
 }
 
 /// BUDY-09: after a program that wrote all over memory, no byte of it is left in any fresh
-/// page, be it the first touch by a load or by a store, or a page of the kernel's.
+/// page, whether first touched by a load or by a store, or a page of the kernel.
 #[test]
 fn no_byte_of_a_former_owner_is_readable() {
     let mut config = small(DISK);

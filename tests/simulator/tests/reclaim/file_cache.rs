@@ -13,7 +13,7 @@ use simulator::rng::Rng;
 /// Swap, and the device that files lie on.
 const DISK: DeviceId = DeviceId(1);
 
-/// A machine of 16 MiB with such a disk for files beside its swap.
+/// A machine of 16 MiB with such a disk for files in addition to its swap.
 fn with_files(files: DiskConfig) -> Config {
     let mut config = Config::default();
     config.hardware.disks.push(DiskConfig { is_swap: false, ..files });
@@ -25,7 +25,7 @@ fn first_word(at: FilePage) -> u64 {
     u64::from(at.file.0 + 1) << 32 | u64::from(at.index)
 }
 
-/// A file of so many pages with contents of their own.
+/// A file of `pages` pages, each with its own contents.
 fn create(world: &World, first: u32, pages: u32) -> FileId {
     let file = world.files.create(DISK, first, pages);
     for index in 0..pages {
@@ -41,7 +41,7 @@ fn word(world: &World, machine: Machine<'_>, held: &PageRef<'_>) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// The word of a page, by way of the cache.
+/// The word of a page, read through the cache.
 fn read(machine: Machine<'_>, at: FilePage) -> Result<u64, CacheError> {
     let held = machine.mm.read_cache_page(at)?;
     let found = word(machine.world, machine, &held);
@@ -84,8 +84,8 @@ fn a_page_is_read_once() {
     });
 }
 
-/// A file larger than memory goes through it: clean pages go without a write and leave shadows,
-/// and nothing of them goes to swap.
+/// A file larger than memory goes through it: clean pages are evicted without a write and leave
+/// shadows, and none goes to swap.
 #[test]
 fn a_file_larger_than_memory_is_read_in_circles() {
     Machine::run(&with_files(DiskConfig::sync(8192)), |machine| {
@@ -114,7 +114,7 @@ fn a_page_that_comes_back_soon_is_activated() {
         let hot = create(machine.world, 0, 1500);
         let cold = create(machine.world, 1500, 12_000);
         pages_of(hot, 1500).for_each(|at| assert_eq!(read(machine, at), Ok(first_word(at))));
-        // Each is used twice, so it is active, while a stream goes by once.
+        // Each is used twice, so it is active, while a stream is read once.
         pages_of(hot, 1500).for_each(|at| assert_eq!(read(machine, at), Ok(first_word(at))));
         pages_of(cold, 3000).for_each(|at| assert_eq!(read(machine, at), Ok(first_word(at))));
         for at in pages_of(cold, 12_000).skip(3000) {
@@ -122,7 +122,7 @@ fn a_page_that_comes_back_soon_is_activated() {
             let hot = FilePage { file: hot, index: at.index % 1500 };
             assert_eq!(read(machine, hot), Ok(first_word(hot)));
         }
-        // The stream left the hot pages alone: few were read again.
+        // The stream did not evict the hot pages: few were read again.
         let reads = machine.world.disks.stat(DISK).reads;
         assert!(reads < 13_500 + 1500, "{reads} reads");
         machine.validate();
@@ -162,8 +162,8 @@ fn a_dirty_page_stays_until_it_is_written() {
     });
 }
 
-/// A read that fails is an error for who asked, and the next one reads again; a write that
-/// fails leaves the page clean and readable, and the file knows.
+/// A read that fails is an error for the caller, and the next one reads again; a write that fails
+/// leaves the page clean and readable, and is recorded in the file.
 #[test]
 fn failures_of_the_device_are_told_and_lose_nothing_else() {
     let disk = DiskConfig { fail_read: 3, fail_write: 2, ..DiskConfig::later(64) };
@@ -218,8 +218,8 @@ fn what_is_dropped_is_gone() {
     });
 }
 
-/// Tasks that read, write, write back and drop pages of their own files at random, beside
-/// programs that want more memory than there is, see what they wrote; whatever the schedule.
+/// Tasks that read, write, write back and drop pages of their own files at random, next to programs
+/// that need more memory than there is, see what they wrote, whatever the schedule.
 #[test]
 fn files_and_programs_share_memory_without_a_loss() {
     for seed in 0..12 {

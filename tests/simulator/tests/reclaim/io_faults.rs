@@ -1,8 +1,8 @@
 //! Swap reads and writes that fail at every n-th request, for many n (`simulator::faults`).
 //!
-//! Whatever fails, the programs that are left find every byte, as do the dead ones on all
-//! pages that can be read; one bus error comes of each failed read that a fault waited
-//! for; and when all programs are gone nothing is missing but the retired slots.
+//! Whatever fails, the programs that are left find every byte, as do the dead ones on all pages
+//! that can be read; each failed read that a fault waited for causes one bus error; and when all
+//! programs are gone nothing is missing but the retired slots.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn config_of(n: u64) -> Config {
     config
 }
 
-/// A run in which every n-th read or write fails, or both; what became of the programs.
+/// A run in which every n-th read or write fails, or both; how the programs ended.
 fn run(n: u64, reads: bool, writes: bool, helpers: usize) {
     let mut config = config_of(n);
     let disk = &mut config.hardware.disks[0];
@@ -62,7 +62,7 @@ fn run(n: u64, reads: bool, writes: bool, helpers: usize) {
         prove_fairness(machine, tally);
         let stat = machine.world.disks.stat(FIRST_DISK);
         match n {
-            // Zero is a seed like any other: of such a device no request fails.
+            // Zero is a seed like any other: no request to such a device fails.
             0 => assert_eq!(stat.failures, 0, "{stat:?}"),
             1..=200 => assert!(stat.failures > 0, "too little happens: {stat:?}"),
             // So few requests fail that there may be none among them.
@@ -102,7 +102,7 @@ fn every_nth_read_fails() {
     campaign("every_nth_read_fails", true, false, 0);
 }
 
-/// SWAP-07: every n-th write fails: nobody notices, but for the slots that are retired.
+/// SWAP-07: every n-th write fails: no program notices, and slots are retired.
 #[test]
 fn every_nth_write_fails() {
     campaign("every_nth_write_fails", false, true, 2);

@@ -1,5 +1,5 @@
-//! The ways into reclaim: kswapd ahead of need, direct reclaim in need, and who waits for
-//! whom and how long.
+//! The ways into reclaim: kswapd in the background, direct reclaim, and which task waits for which
+//! and how long.
 
 use mm_reclaim::env::{Clock, Tasks};
 use mm_reclaim::gfp::Gfp;
@@ -69,7 +69,7 @@ fn kswapd_balances_to_high_and_sleeps() {
     });
 }
 
-/// CTRL-01: after 16 fruitless runs kswapd stops, until somebody's reclaim succeeds.
+/// CTRL-01: after 16 fruitless runs kswapd stops, until a reclaim by another task succeeds.
 #[test]
 fn kswapd_gives_up_after_sixteen_fruitless_runs() {
     on(DiskConfig::sync(33), |machine| {
@@ -244,7 +244,7 @@ fn an_attempt_counts_as_a_stall_of_its_class() {
     }
 }
 
-/// CTRL-03: the priorities go down to 0: even a single page is met.
+/// CTRL-03: the priorities go down to 0: even a single page is scanned.
 #[test]
 fn the_hardest_priority_meets_a_single_page() {
     on(DISK, |machine| {
@@ -280,7 +280,7 @@ fn a_failed_attempt_is_repeated_with_deactivation_forced() {
     });
 }
 
-/// CTRL-05: what each way in asks for.
+/// CTRL-05: the request of each entry point.
 #[test]
 fn each_way_in_asks_for_its_own() {
     let direct = ScanRequest::direct(Gfp::KERNEL | Gfp::DMA32, Order::ZERO);
@@ -293,7 +293,7 @@ fn each_way_in_asks_for_its_own() {
     assert_eq!((DEF_PRIORITY, ScanProgress::default().priority), (12, 12));
 }
 
-/// CTRL-05: kswapd asks of each zone as much as its HIGH mark.
+/// CTRL-05: kswapd's target in each zone is its HIGH mark.
 #[test]
 fn kswapd_works_harder_where_more_is_wanted() {
     let scanned = |min_free_kbytes| {
@@ -328,7 +328,7 @@ fn without_swap_anonymous_pages_are_not_scanned() {
 }
 
 /// SHRZ-07: with too many pages isolated a direct reclaimer sleeps 100 ms and gives up,
-/// a dying one does not wait, and kswapd does not care.
+/// a dying one does not wait, and kswapd is not affected.
 #[test]
 fn too_many_isolated_stall_all_but_kswapd_and_the_dying() {
     on(DISK, |machine| {
@@ -393,7 +393,7 @@ fn too_much_write_back_is_waited_for() {
     }
 }
 
-/// SHRZ-11: dirty pages that nobody writes flag the zone, one page of another kind does not.
+/// SHRZ-11: dirty pages not under write-back flag the zone, one page of another kind does not.
 #[test]
 fn a_batch_of_dirty_pages_flags_the_zone() {
     on(DISK, |machine| {
@@ -416,8 +416,7 @@ fn a_batch_of_dirty_pages_flags_the_zone() {
 #[test]
 fn kswapd_stalls_in_a_zone_that_drowns_in_write_back() {
     on(slow(1024), |machine| {
-        // At the tail, more than a batch of them; what else there is keeps the limit of
-        // write-back out of the way.
+        // At the tail, more than a batch of them; the other pages keep write-back below its limit.
         let (program, area, _) = in_flight(machine, 100);
         let (other, rest) = cold(machine, 600);
         let tally = crate::bench::Tally::new(machine);

@@ -1,4 +1,4 @@
-//! The rungs of the ladder that need no device: what each leaves behind, beside its reason.
+//! The steps of the ladder that need no device: what each leaves behind, and its reason.
 
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::mmap::Advice;
@@ -37,7 +37,7 @@ fn a_page_locked_elsewhere_adds_no_pressure() {
     });
 }
 
-/// SPL-01: between any two pages somebody else may run.
+/// SPL-01: between any two pages another task may run.
 #[test]
 fn others_may_run_between_two_pages() {
     on(DISK, |machine| {
@@ -85,7 +85,7 @@ fn without_the_right_to_unmap_a_mapped_page_is_kept_and_counts_once() {
     });
 }
 
-/// SPL-03: past that question, mapped pages and those in the swap cache count double.
+/// SPL-03: after that check, mapped pages and those in the swap cache count double.
 #[test]
 fn mapped_and_cached_pages_count_double() {
     on(DISK, |machine| {
@@ -116,8 +116,8 @@ fn after_64_referenced_pages_the_next_one_is_taken() {
     });
 }
 
-/// SPL-08: referenced once is kept and remembered; referenced again it is activated; not
-/// referenced again it goes.
+/// SPL-08: referenced once is kept and remembered; referenced again it is activated; not referenced
+/// again it is evicted.
 #[test]
 fn referenced_once_is_kept_and_twice_is_activated() {
     for sets_flags in [false, true] {
@@ -155,7 +155,7 @@ fn the_old_rule_activates_at_the_first_reference() {
     });
 }
 
-/// SPL-08: a reference through each of two mappings activates at the first look.
+/// SPL-08: a reference through each of two mappings activates at the first scan.
 #[test]
 fn referenced_through_two_mappings_is_activated_at_once() {
     on(DISK, |machine| {
@@ -171,7 +171,7 @@ fn referenced_through_two_mappings_is_activated_at_once() {
     });
 }
 
-/// SPL-08: forced reclaim does not ask for references.
+/// SPL-08: forced reclaim does not check references.
 #[test]
 fn forced_reclaim_takes_a_page_in_use() {
     on(DISK, |machine| {
@@ -222,14 +222,14 @@ fn unmapping_leaves_the_same_slot_everywhere() {
     });
 }
 
-/// SPL-12: a page of a locked area is culled, stays mapped and gives its slot back.
+/// SPL-12: a page of a locked area is culled, stays mapped and frees its slot.
 #[test]
 fn a_locked_mapping_culls_instead_of_unmapping() {
     on(DISK, |machine| {
         let (program, area) = cold(machine, 1);
         machine.mm.mlock(program.space, area.clone()).expect("memory");
         let frame = frame(machine, &program, area.start);
-        // As if the locking had met the page in another CPU's hands.
+        // As if the page had been isolated by another CPU when it was locked.
         page(machine, frame).corrupt_flags(PageFlags::MLOCKED);
         let seen = look(machine, &[frame], ScanRequest::proactive());
         assert_eq!(seen.verdicts, [(Reason::Cull(CullReason::LockedMapping), 1)]);
@@ -241,8 +241,8 @@ fn a_locked_mapping_culls_instead_of_unmapping() {
     });
 }
 
-/// SPL-16: a page that somebody holds is kept with its cache entry, its contents are used
-/// by the next fault; without the holder it is freed and leaves a shadow.
+/// SPL-16: a page with another reference is kept with its cache entry, its contents are used by the
+/// next fault; without the holder it is freed and leaves a shadow.
 #[test]
 fn a_page_is_freed_only_when_nobody_else_holds_it() {
     on(DISK, |machine| {
@@ -264,8 +264,7 @@ fn a_page_is_freed_only_when_nobody_else_holds_it() {
     });
 }
 
-/// SPL-17: with swap more than half full an activated page gives its slot back, with less
-/// it keeps it.
+/// SPL-17: with swap more than half full an activated page frees its slot, with less it keeps it.
 #[test]
 fn an_activated_page_gives_its_slot_back_when_swap_is_scarce() {
     for (others, keeps) in [(1, true), (3, false)] {
@@ -362,8 +361,8 @@ fn the_questions_before_a_write_come_in_their_order() {
     }
 }
 
-/// SPL-19: a page that gets its slot on this very climb is dirty by that, and is swapped
-/// out without the right to enter file systems.
+/// SPL-19: a page that gets its slot in the same pass becomes dirty by that, and is swapped out
+/// without the right to enter file systems.
 #[test]
 fn nofs_with_io_swaps() {
     on(DISK, |machine| {

@@ -1,5 +1,5 @@
-//! The rungs of the ladder that have to do with the device: pages on their way to it, and
-//! what is left of them when it is done.
+//! The steps of the ladder that involve the device: pages on their way to it, and what is left of
+//! them when it is done.
 
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::page::{LruList, PageFlags};
@@ -51,7 +51,7 @@ fn a_batch_is_counted_by_what_the_device_still_owes() {
 }
 
 /// SPL-05: kswapd that meets a page again in a zone full of write-back counts it as
-/// immediate and moves it out of the way.
+/// immediate and moves it to the active list.
 #[test]
 fn kswapd_in_a_drowning_zone_counts_immediate() {
     on(slow(64), |machine| {
@@ -67,7 +67,7 @@ fn kswapd_in_a_drowning_zone_counts_immediate() {
     });
 }
 
-/// SPL-05, SPL-06: without the flag, or by anybody else, the page is marked and counted as
+/// SPL-05, SPL-06: without the flag, or by another reclaimer, the page is marked and counted as
 /// write-back.
 #[test]
 fn others_mark_and_activate_what_is_under_write_back() {
@@ -82,7 +82,7 @@ fn others_mark_and_activate_what_is_under_write_back() {
         assert!(is_flagged(machine, ZoneFlags::WRITEBACK));
         let seen = look(machine, &more, anything());
         assert_eq!((seen.verdicts, seen.stat.writeback), (vec![(UNDER, 1)], 1), "not kswapd");
-        // Without its mark a page is no old acquaintance, even for kswapd.
+        // Without its mark a page counts as met for the first time, even for kswapd.
         page(machine, more[0]).corrupt_flags(PageFlags::RECLAIM);
         let seen = look(machine, &more, kswapd());
         assert_eq!((seen.verdicts, seen.stat.immediate), (vec![(UNDER, 1)], 0), "not marked");
@@ -126,7 +126,7 @@ fn a_page_written_synchronously_is_freed_in_this_pass() {
     });
 }
 
-/// SPL-14: a page whose slot nobody wants any more is not written; its slot is free again.
+/// SPL-14: a page whose slot has no user any more is not written; its slot is free again.
 #[test]
 fn a_page_that_nobody_wants_is_not_written() {
     on(DISK, |machine| {
@@ -136,14 +136,14 @@ fn a_page_that_nobody_wants_is_not_written() {
         assert_eq!(machine.world.disks.stat(FIRST_DISK).writes, 0);
         assert_eq!(machine.mm.swap_pages(), (255, 255));
         // LRU-06: the isolation was the last reference.
-        assert_eq!(page(machine, pfn).refs(), 0, "kept by nobody, so it was freed");
+        assert_eq!(page(machine, pfn).refs(), 0, "no holder, so it was freed");
         prove(machine);
         drop(program);
     });
 }
 
-/// SWAP-07, SPL-14: a page whose write failed stays, dirty and active, and says why; so it
-/// does where the device answers later, be the page on a list by then or not.
+/// SWAP-07, SPL-14: a page whose write failed stays, dirty and active, and says why; so does one
+/// whose device answers later, whether the page is on a list by then or not.
 #[test]
 fn a_page_whose_write_failed_is_dirty_and_active() {
     let at_once = Pace::Async { latency: 0..1, per_page: 0 };
@@ -228,7 +228,7 @@ fn completion_takes_a_page_off_the_active_list() {
 }
 
 /// LRU-07: a page that is locked, dirty or unevictable when its write completes is left
-/// where it is, and so is one that nobody marked.
+/// where it is, and so is one without the mark.
 #[test]
 fn completion_leaves_pages_that_are_wanted() {
     on(slow(64), |machine| {

@@ -1,5 +1,5 @@
-//! The life of one program of a [`crew`](crate::crew): random steps, then a look at
-//! everything that it owns.
+//! The run of one program of a [`crew`](crate::crew): random steps, then a check of everything that
+//! it owns.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use simulator::{Death, Machine, Program};
 
 use crate::crew::{Crew, Orders};
 
-/// Virtual time that a step may take: an hour. Whatever waits longer waits for ever.
+/// Virtual time that a step may take: an hour. Whatever waits longer is taken to hang.
 const MOST: Nanos = Nanos::from_millis(3_600_000);
 /// How often a page that cannot be read is tried again.
 const TRIES: u64 = 4;
@@ -55,7 +55,7 @@ impl<'m> Life<'m> {
         Ok(())
     }
 
-    /// A page, near the front more often than not.
+    /// A page, mostly near the front.
     fn page(&mut self) -> Vpn {
         let end = 1 + self.rng.below(u64::from(self.area.end - self.area.start));
         self.area.start + self.rng.below(end) as u32
@@ -112,7 +112,7 @@ impl<'m> Life<'m> {
     /// An operation was refused: for a good reason, or because the program is dead.
     fn refused(&self, crew: &Crew<'m>, error: SpaceError) -> Result<(), Death> {
         if error == SpaceError::Killed {
-            assert!(self.is_killed(), "nobody has killed {:?}", self.program.space);
+            assert!(self.is_killed(), "{:?} was not killed", self.program.space);
             return Err(Death::Killed);
         }
         crew.refused(error);
@@ -139,7 +139,7 @@ impl<'m> Life<'m> {
         self.program.call(|mm| mm.set_oom_score_adj(self.program.space, score)).expect("in range");
     }
 
-    /// Unmaps a stretch and maps it anew: areas split, and sometimes merge again.
+    /// Unmaps a range and maps it again: areas split, and sometimes merge again.
     fn remap(&mut self, crew: &Crew<'m>) -> Result<(), Death> {
         let range = self.stretch();
         let pages = range.end - range.start;
@@ -156,7 +156,7 @@ impl<'m> Life<'m> {
         range.end = range.end.min(range.start + 8);
         let end = match self.program.lock(range.clone(), true) {
             Ok(()) => pages(&range).try_for_each(|p| self.program.check(p)),
-            // A page could not be read, as the program will find out when it comes by.
+            // A page could not be read, as the program will find out when it touches it.
             Err(SpaceError::BadRange { start, end }) if end == start + 1 => {
                 crew.note(|t| t.bus_errors += 1);
                 Ok(())
@@ -174,8 +174,8 @@ impl<'m> Life<'m> {
         self.program.is_killed()
     }
 
-    /// Looks at every page after the end, as long as the program is not killed; returns how
-    /// often one could not be read. What can be read must be right.
+    /// Checks every page after the end, as long as the program is not killed; returns how often one
+    /// could not be read. What can be read must be right.
     pub fn verify(&self) -> u64 {
         let mut errors = 0;
         for page in pages(&self.area) {

@@ -1,4 +1,4 @@
-//! Long lives: what a cycle gives back, it gives back while the program lives (BUDY-12).
+//! Long runs: what a cycle frees, it frees while the program runs (BUDY-12).
 //!
 //! Each cycle runs many rounds; what the machine has taken after a thousand is what it has taken
 //! at the end. `TEST_LONG=1` makes it a hundred thousand rounds of each.
@@ -14,7 +14,7 @@ use crate::bench::{on, prove};
 use crate::campaigns::{is_long, swap_on};
 
 const RW: Prot = Prot::READ.union(Prot::WRITE);
-/// After so many rounds everything is as it will be.
+/// After this many rounds the state no longer changes.
 const SETTLED: u32 = 1000;
 
 /// What the machine has taken.
@@ -42,7 +42,7 @@ impl Taken {
     }
 }
 
-/// Runs a cycle: so many rounds every day, a hundred thousand if the time is there.
+/// Runs a cycle: few rounds every day, a hundred thousand in a long run.
 fn lives(everyday: u32, mut round: impl FnMut(Machine<'_>, &mut Program<'_>, u32)) {
     on(DiskConfig::sync(1024), |machine| {
         let mut program = Program::new(machine);
@@ -61,7 +61,7 @@ fn lives(everyday: u32, mut round: impl FnMut(Machine<'_>, &mut Program<'_>, u32
     });
 }
 
-/// BUDY-12: a page mapped and unmapped in ever another 2 MiB leaves no table behind.
+/// BUDY-12: a page mapped and unmapped in a different 2 MiB each time leaves no table behind.
 #[test]
 fn tables_of_mappings_that_are_gone_come_back() {
     lives(20_000, |_, program, number| {
@@ -73,7 +73,7 @@ fn tables_of_mappings_that_are_gone_come_back() {
     });
 }
 
-/// BUDY-12: rights taken away and given back page by page leave the areas as they were.
+/// BUDY-12: rights removed and restored page by page leave the areas as they were.
 #[test]
 fn areas_whose_rights_come_back_are_one_again() {
     lives(20_000, |machine, program, number| {
@@ -102,7 +102,7 @@ fn locking_in_steps_leaves_nothing() {
     });
 }
 
-/// BUDY-12: children come and go, with and without pages of their own.
+/// BUDY-12: children start and end, with and without pages of their own.
 #[test]
 fn children_that_are_gone_leave_nothing() {
     lives(5_000, |_, program, number| {
@@ -123,7 +123,7 @@ fn generations_that_are_gone_leave_nothing() {
         let other = machine.mm.fork_space(program.space).expect("a second one");
         *program = child;
         let gone = aunt.replace(other);
-        // Now and then nobody is left, as when the totals are looked at.
+        // Now and then no process is left, as when the totals are read.
         let last = aunt.take_if(|_| number % 100 == 0);
         for space in gone.into_iter().chain(last) {
             machine.mm.destroy_space(space).expect("it exists");
@@ -180,7 +180,7 @@ fn sixty_five_thousand_areas_come_and_go() {
         let flags = AreaFlags::empty();
         let refused = machine.mm.mmap(program.space, Place::Anywhere, 2, RW, flags);
         assert_eq!(refused, Err(mm_reclaim::space::SpaceError::TableFull));
-        // In the middle one too many; at an end it is fine.
+        // In the middle it would be one too many; at an end it succeeds.
         let last = start + 4 * (most / 2 - 1);
         program.write(last).expect("alive");
         program.unmap(last..last + 1).expect("a whole area");

@@ -1,4 +1,4 @@
-//! The lists: who enters where, how pages move, what reclaiming them costs.
+//! The lists: where pages enter, how they move, what reclaiming them costs.
 
 use mm_reclaim::env::Prot;
 use mm_reclaim::gfp::Gfp;
@@ -25,7 +25,7 @@ fn three_zones(disk: DiskConfig) -> Config {
     config
 }
 
-/// LRU-03: the first use marks the page, the second one activates it and takes the mark.
+/// LRU-03: the first use marks the page, the second one activates it and clears the mark.
 #[test]
 fn two_uses_activate_a_page() {
     on(DISK, |machine| {
@@ -49,8 +49,7 @@ fn two_uses_activate_a_page() {
     });
 }
 
-/// LRU-03: a page that is still in a batch is activated all the same, and an unevictable
-/// one is left alone.
+/// LRU-03: a page that is still in a batch is activated too, and an unevictable one is left alone.
 #[test]
 fn uses_count_in_a_batch_and_not_for_locked_pages() {
     on(DISK, |machine| {
@@ -78,7 +77,7 @@ fn locking_twice_keeps_memory_locked() {
     on(DISK, |machine| {
         let (mut program, area) = hot(machine, 4);
         (0..2).for_each(|_| program.lock(area.clone(), true).expect("memory"));
-        // Copies of its own: whether they are locked is asked of the area.
+        // Copies of its own: their area decides whether they are locked.
         let child = program.fork().expect("memory");
         program.write_all(area.clone());
         child.exit();
@@ -111,7 +110,7 @@ fn a_child_inherits_no_lock() {
     });
 }
 
-/// LAZY-01: advice that memory is cold tells how many pages it took off the active list.
+/// LAZY-01: advice that memory is cold returns how many pages it took off the active list.
 #[test]
 fn cold_advice_counts_the_pages_that_it_moved() {
     on(DISK, |machine| {
@@ -179,7 +178,7 @@ fn kept_pages_return_to_the_head() {
     });
 }
 
-/// LRU-06: a page whose last user went away while it was isolated is freed at its return.
+/// LRU-06: a page whose last user ended while it was isolated is freed when it is put back.
 #[test]
 fn a_page_unmapped_while_isolated_is_freed_at_its_return() {
     on(DISK, |machine| {
@@ -300,7 +299,7 @@ fn a_distance_of_the_workingsets_size_fits() {
 }
 
 /// LRU-01, LRU-11, SHRZ-06: pages of an active list that is too long come back to the
-/// inactive list without a question for references, are counted, and are not reclaimed.
+/// inactive list without a check of references, are counted, and are not reclaimed.
 #[test]
 fn a_long_active_list_is_refilled_from_its_tail() {
     on(DISK, |machine| {
@@ -324,7 +323,7 @@ fn a_long_active_list_is_refilled_from_its_tail() {
     });
 }
 
-/// SHRZ-06: a locked page that is met on the active list goes home.
+/// SHRZ-06: a locked page that is met on the active list moves to the unevictable list.
 #[test]
 fn an_unevictable_page_on_the_active_list_goes_home() {
     on(DISK, |machine| {

@@ -1,4 +1,5 @@
-//! Locked memory: what is marked has a locked mapping, and what is locked costs a store nothing.
+//! Locked memory: a marked page has a locked mapping, and a store to a locked page allocates
+//! nothing.
 
 use std::sync::Mutex;
 
@@ -19,7 +20,7 @@ use crate::bench::{
 const DISK: DiskConfig = DiskConfig::sync(1024);
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 
-/// A program with so many locked pages, each written.
+/// A program with `pages` locked pages, each written.
 fn locked<'m>(machine: Machine<'m>, count: u32) -> (Program<'m>, std::ops::Range<Vpn>) {
     let mut program = Program::new(machine);
     let area = program.map(count);
@@ -29,8 +30,8 @@ fn locked<'m>(machine: Machine<'m>, count: u32) -> (Program<'m>, std::ops::Range
     (program, area)
 }
 
-/// LRU-10: whoever locked memory, forked, and stores to it gets a copy; the old page is the
-/// child's alone, and nothing has locked that.
+/// LRU-10: a program that locked memory, forked, and stores to it gets a copy; the old page is the
+/// child's alone, and is not locked.
 #[test]
 fn a_copy_takes_the_mark_off_the_page_that_was_copied() {
     on(DISK, |machine| {

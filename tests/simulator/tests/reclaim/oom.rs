@@ -1,4 +1,4 @@
-//! When nothing is left to reclaim: who is killed, and that the others go on.
+//! When nothing is left to reclaim: which program is killed, and that the others continue.
 
 use std::sync::Mutex;
 
@@ -49,8 +49,8 @@ fn the_largest_is_killed_and_the_rest_go_on() {
     }
 }
 
-/// OOM-02: one program that wants more than there is dies and leaves nothing behind; the
-/// next finds all the memory.
+/// OOM-02: one program that needs more than there is dies and leaves nothing behind; the next finds
+/// all the memory.
 #[test]
 fn a_killed_program_gives_everything_back() {
     for seed in 0..4 {
@@ -80,7 +80,7 @@ fn the_reaper_does_not_wait_for_the_victim() {
             let mut large = Program::new(machine);
             let area = large.map(700);
             large.write_all(area.clone());
-            // The same task works for a second program: nobody is there to exit for the first.
+            // The same task works for a second program: no task can exit for the first.
             let mut small = Program::new(machine);
             let more = small.map(600);
             small.write_all(more.clone());
@@ -98,7 +98,7 @@ fn the_reaper_does_not_wait_for_the_victim() {
     }
 }
 
-/// OOM-01: `oom_score_adj` decides who goes; -1000 exempts, and a child inherits it.
+/// OOM-01: `oom_score_adj` decides which program is killed; -1000 exempts, and a child inherits it.
 #[test]
 fn the_adjustment_decides_who_goes() {
     let killed = |adj: [i16; 2], fork: bool| {
@@ -120,7 +120,7 @@ fn the_adjustment_decides_who_goes() {
             }
             let mut hog = Program::new(machine);
             let area = hog.map(700);
-            // A hog that nobody may kill either, so that it is one of the two.
+            // A hog that is exempt too, so that it is one of the two.
             assert_eq!(machine.mm.set_oom_score_adj(hog.space, OOM_SCORE_ADJ_MIN), Ok(()));
             let _ = pages(area).try_for_each(|vpn| hog.write(vpn));
             programs.map(|(p, area)| p.check(area.start) == Err(Death::Killed))
@@ -197,8 +197,8 @@ fn a_request_that_may_fail_fails_without_a_kill() {
     });
 }
 
-/// OOM-02, BUDY-10: forks, exits and a shortage at once: nobody hangs, whoever is left has
-/// its bytes.
+/// OOM-02, BUDY-10: forks, exits and a shortage at once: no task hangs, the programs that are left
+/// have their bytes.
 #[test]
 fn a_shortage_among_families_ends() {
     for seed in 10..16 {
@@ -212,7 +212,7 @@ fn a_shortage_among_families_ends() {
     }
 }
 
-/// A program writes all its pages again and again, and lives on in a child now and then.
+/// A program writes all its pages again and again, and sometimes continues in a child.
 fn generations(mut program: Program<'_>, count: u32) -> Result<(), Death> {
     let area = program.map(count);
     for round in 0..6 {

@@ -1,5 +1,5 @@
-//! How long a caller is patient: who is made to wait, for what, and when it gives up. Each is
-//! seen by a count or a time that only the right choice gives.
+//! How long callers wait, for what, and when they give up. Each shows in a count or a time that
+//! only the right choice gives.
 
 use mm_reclaim::env::Clock;
 use mm_reclaim::gfp::Gfp;
@@ -42,8 +42,8 @@ fn the_reserve_is_low_at_half_of_min() {
     }
 }
 
-/// CTRL-02: whether the reserves are low is asked of the zones that have something to
-/// reclaim: a free zone without does not hide that another one is spent.
+/// CTRL-02: whether the reserves are low is decided by the zones that have reclaimable pages: a
+/// free zone without any does not hide that another one is exhausted.
 #[test]
 fn a_free_zone_does_not_hide_a_spent_one() {
     Machine::run(&two_zones(DISK, FRAMES / 2), |machine| {
@@ -101,7 +101,7 @@ fn who_can_reclaim_nothing_is_not_made_to_wait() {
     });
 }
 
-/// BUDY-05, BUDY-07: if reclaim finds nothing, what the CPUs keep at hand is free for all.
+/// BUDY-05, BUDY-07: if reclaim finds nothing, the per-CPU lists are drained for all.
 #[test]
 fn what_cpus_keep_at_hand_comes_back_in_need() {
     on(DiskConfig::sync(2), |machine| {
@@ -120,7 +120,7 @@ fn what_cpus_keep_at_hand_comes_back_in_need() {
     });
 }
 
-/// BUDY-05, OOM-02: a kill takes 16 rounds in vain, after one that said so.
+/// BUDY-05, OOM-02: a kill takes 16 fruitless rounds, after a first one.
 #[test]
 fn sixteen_fruitless_rounds_make_a_kill() {
     on(DISK, |machine| {
@@ -151,7 +151,7 @@ fn sixteen_fruitless_rounds_make_a_kill() {
     });
 }
 
-/// SHRZ-08: who waits for a congested device goes on as soon as it has completed a write.
+/// SHRZ-08: a task that waits for a congested device continues as soon as it has completed a write.
 #[test]
 fn a_completed_write_ends_the_wait_for_congestion() {
     let pace = Pace::Async { latency: 30 * MS..30 * MS + 1, per_page: 0 };

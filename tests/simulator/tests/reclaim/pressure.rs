@@ -1,5 +1,5 @@
-//! How reclaim bears on the lists and on its callers: flags and snapshots, delays, zones that
-//! are given up, access flags, pages that others hold, and how little it writes.
+//! How reclaim affects the lists and its callers: flags and snapshots, delays, hopeless zones,
+//! access flags, pages that others hold, and how little it writes.
 
 use mm_reclaim::env::{Clock, Pte};
 use mm_reclaim::gfp::Gfp;
@@ -37,7 +37,7 @@ fn activate(machine: Machine<'_>, pfn: Pfn) {
     machine.mm.put_page(held);
 }
 
-/// CTRL-01: after a visit WRITEBACK is dropped, be the zone in balance or not; the other
+/// CTRL-01: after a visit WRITEBACK is cleared, whether the zone is balanced or not; the other
 /// flags stay until it is.
 #[test]
 fn a_visit_of_kswapd_drops_the_write_back_flag() {
@@ -57,8 +57,8 @@ fn a_visit_of_kswapd_drops_the_write_back_flag() {
     });
 }
 
-/// CTRL-01, SHRZ-10: kswapd remembers the refaults at the end of its run: those that it has
-/// acted on do not let the next reclaimer deactivate, too.
+/// CTRL-01, SHRZ-10: kswapd remembers the refaults at the end of its run: those that it has handled
+/// do not make the next reclaimer deactivate, too.
 #[test]
 fn a_run_of_kswapd_ends_with_a_snapshot() {
     for kswapd_comes_first in [false, true] {
@@ -109,8 +109,8 @@ fn throttling_is_no_delay_of_reclaim() {
     });
 }
 
-/// SHRZ-01: a zone whose pages were looked at six times over, and none freed, is left alone
-/// but at the gentlest priority, until a page of it is freed.
+/// SHRZ-01: a zone whose pages were scanned six times over, and none freed, is skipped except at
+/// the first priority, until a page of it is freed.
 #[test]
 fn a_zone_is_given_up_after_six_times_its_pages() {
     on(DISK, |machine| {
@@ -133,8 +133,8 @@ fn a_zone_is_given_up_after_six_times_its_pages() {
     });
 }
 
-/// SHRZ-06: the look at the active list takes the access flags off; who was sent down and is
-/// not used again does not come back. What was used is counted, and costs nothing.
+/// SHRZ-06: the scan of the active list clears the access flags; a deactivated page that is not
+/// used again does not return. What was used is counted, and costs nothing.
 #[test]
 fn a_page_that_is_sent_down_must_be_used_again() {
     for sets_flags in [false, true] {
@@ -146,7 +146,7 @@ fn a_page_that_is_sent_down_must_be_used_again() {
             all.iter().for_each(|pfn| activate(machine, *pfn));
             program.check_all(area.clone());
             assert_eq!(on_list(machine, LruList::ActiveAnon), 60);
-            // Without IO nothing is written: what was sent down is judged, and stays.
+            // Without IO nothing is written: the deactivated pages are scanned, and stay.
             let verdicts = direct_round(machine, Gfp::NOIO);
             assert!(verdicts.iter().all(|(reason, _)| *reason == Reason::Keep(Keep::NoIo)));
             let down = event(machine, VmEvent::PgDeactivate);
@@ -176,8 +176,8 @@ fn a_page_that_is_sent_down_must_be_used_again() {
     }
 }
 
-/// SHRZ-07: a dying task does not wait for isolated pages; what it is about to give back
-/// counts as reclaimed, so that it makes one attempt and no other.
+/// SHRZ-07: a dying task does not wait for isolated pages; what it is about to free counts as
+/// reclaimed, so that it makes one attempt and no other.
 #[test]
 fn a_dying_task_counts_as_reclaimed_memory() {
     on(DISK, |machine| {
@@ -202,8 +202,8 @@ fn a_dying_task_counts_as_reclaimed_memory() {
     });
 }
 
-/// SHRZ-07: who waits for isolated pages goes on as soon as they are back, not only when the
-/// time is up.
+/// SHRZ-07: a task that waits for isolated pages continues as soon as they are put back, not only
+/// at the timeout.
 #[test]
 fn isolated_pages_that_are_back_end_the_wait() {
     on(DISK, |machine| {
@@ -258,8 +258,8 @@ fn in_laptop_mode_nothing_is_written_before_there_is_trouble() {
     }
 }
 
-/// SPL-14, SWAP-07: a page that could not be written waits its turn on the active list, and
-/// goes with the next device that works, without a touch.
+/// SPL-14, SWAP-07: a page that could not be written waits on the active list, and goes to the next
+/// device that works, without a touch.
 #[test]
 fn a_page_that_could_not_be_written_ages_like_any_other() {
     on(DiskConfig { fail_write: 1, ..DISK }, |machine| {

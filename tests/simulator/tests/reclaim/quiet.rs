@@ -1,4 +1,4 @@
-//! `Mm::is_quiet` among tasks that come to be preempted anywhere.
+//! `Mm::is_quiet` among tasks that may be preempted anywhere.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -11,7 +11,7 @@ use crate::bench::small;
 
 const PROGRAMS: u32 = 3;
 
-/// What a program does: everything that is at work on pages, between naps of several lengths.
+/// What a program does: every operation on pages, between naps of several lengths.
 fn live(machine: Machine<'_>, number: usize) {
     let mut program = Program::new(machine);
     for round in 0..6 {
@@ -27,7 +27,7 @@ fn live(machine: Machine<'_>, number: usize) {
     program.exit();
 }
 
-/// Whether this moment is quiet; the books are right if it is.
+/// Whether this moment is quiet; if so, it must validate.
 fn look(machine: Machine<'_>) -> bool {
     SimCpu::preempt_disable();
     let quiet = machine.mm.is_quiet();
@@ -47,7 +47,7 @@ fn moments(config: &Config) -> (u32, u32) {
                 alive.fetch_sub(1, Relaxed);
             }
             while number == 0 && alive.load(Relaxed) > 0 {
-                // Somebody else goes on, until it sleeps or is preempted.
+                // Another task continues, until it sleeps or is preempted.
                 machine.world.sched.yield_now();
                 let count = if look(machine) { &quiet } else { &loud };
                 count.fetch_add(1, Relaxed);

@@ -1,5 +1,5 @@
-//! Families: whom a page of a process with many relatives asks, whoever of them ends first, and
-//! what a long line of generations needs.
+//! Families: which processes a walk visits for a page of a process with many relatives, whichever
+//! ends first, and what a long line of generations needs.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ use crate::campaigns::is_long;
 const DISK: DiskConfig = DiskConfig::sync(1024);
 const CHILDREN: usize = 500;
 
-/// A machine that has room for so many children.
+/// A machine that has room for this many children.
 fn with_room(body: impl FnOnce(Machine<'_>)) {
     let mut config = small(DiskConfig::sync(8192));
     config.hardware.memory = std::iter::once(0..20_000).collect();
@@ -28,7 +28,7 @@ fn with_room(body: impl FnOnce(Machine<'_>)) {
     Machine::run(&config, body);
 }
 
-/// How many areas the page of a program at `vpn` asks.
+/// How many areas a walk for the page of a program at `vpn` visits.
 fn asked(machine: Machine<'_>, program: &Program<'_>, vpn: Vpn) -> usize {
     machine.mm.areas_asked(page(machine, frame(machine, program, vpn)))
 }
@@ -39,8 +39,8 @@ fn halves(area: &Range<Vpn>) -> [Range<Vpn>; 2] {
     [area.start..middle, middle..area.end]
 }
 
-/// RMAP-01: a page of one of 500 children asks that child and none of its relatives, when it is
-/// new and when it has come back from swap; a page that all share asks all.
+/// RMAP-01: a walk for a page of one of 500 children visits that child and none of its relatives,
+/// when it is new and when it has come back from swap; for a page that all share it visits all.
 #[test]
 fn a_page_of_one_of_500_children_asks_that_child() {
     with_room(|machine| {
@@ -101,7 +101,7 @@ fn a_hundred_thousand_generations_need_three_families() {
 }
 
 /// RMAP-01: a page that went to swap while relatives shared it is found by all of them again,
-/// whoever brings it back; it is the root's then, since nobody knows who made it.
+/// whichever brings it back; its family is then the root's, since its maker is unknown.
 #[test]
 fn a_shared_page_that_comes_back_belongs_to_all_who_share_it() {
     for first in 0..3 {
@@ -130,7 +130,8 @@ fn a_shared_page_that_comes_back_belongs_to_all_who_share_it() {
     }
 }
 
-/// RMAP-01: a page that never left the cache keeps asking the descendants of its maker only.
+/// RMAP-01: a walk for a page that never left the cache still visits only the descendants of its
+/// maker.
 #[test]
 fn a_page_of_the_cache_remembers_its_maker() {
     on(crate::bench::slow(64), |machine| {
@@ -151,8 +152,8 @@ fn a_page_of_the_cache_remembers_its_maker() {
     });
 }
 
-/// RMAP-01: a store to a page that nobody else has any more makes it the storing process's
-/// own, whoever made it: its relatives are asked no more.
+/// RMAP-01: a store to a page that has no other user any more makes it the storing process's own,
+/// whichever made it: its relatives are no longer visited.
 #[test]
 fn the_last_sharer_of_a_page_is_asked_alone() {
     on(DISK, |machine| {
@@ -173,8 +174,8 @@ fn the_last_sharer_of_a_page_is_asked_alone() {
     });
 }
 
-/// A page of the swap cache whose family does not lead to all who have entries for it is
-/// reported before it is mapped there.
+/// A page of the swap cache whose family does not lead to all that have entries for it is reported
+/// before it is mapped there.
 #[test]
 fn a_cached_page_of_the_wrong_family_is_reported() {
     on(DISK, |machine| {
@@ -199,8 +200,8 @@ fn a_cached_page_of_the_wrong_family_is_reported() {
     });
 }
 
-/// Processes that fork, write, split and end as a seed says, and whose pages go to swap and
-/// come back meanwhile.
+/// Processes that fork, write, split and end as a seed says, and whose pages go to swap and come
+/// back in the meantime.
 struct Clan<'m> {
     machine: Machine<'m>,
     rng: Rng,
@@ -247,7 +248,7 @@ impl Clan<'_> {
     }
 }
 
-/// RMAP-01: whatever ancestors and descendants share, in whichever order they end, each page is
+/// RMAP-01: whatever ancestors and descendants share, and in any order of their ends, each page is
 /// found by a walk wherever it is mapped, and unmapped there, and survives the way to swap and
 /// back.
 #[test]

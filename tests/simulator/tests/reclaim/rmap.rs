@@ -1,4 +1,4 @@
-//! Who maps a page: counts through fork, copies and splits; references and unmapping seen
+//! The mappings of a page: counts through fork, copies and splits; references and unmapping seen
 //! through every mapping; translations that must not outlive their entries.
 
 use mm_reclaim::env::Prot;
@@ -117,7 +117,7 @@ fn an_access_after_the_look_is_seen_by_the_next() {
     }
 }
 
-/// RMAP-02: advice that takes the references off flushes too.
+/// RMAP-02: advice that clears the references flushes too.
 #[test]
 fn an_access_after_cold_advice_is_seen() {
     for config in both_ways() {
@@ -152,8 +152,8 @@ fn the_look_clears_every_mapping() {
     });
 }
 
-/// RMAP-05: a store that only the page table knows of reaches the page when it is unmapped:
-/// a page that was read back clean and then stored to is written again.
+/// RMAP-05: a store that only the page table records reaches the page when it is unmapped: a page
+/// that was read back clean and then stored to is written again.
 #[test]
 fn the_dirty_bit_is_carried_to_the_page() {
     for config in both_ways() {

@@ -1,6 +1,6 @@
 //! A thousand random scenarios of memory pressure: sizes of memory and swap down to tiny
 //! and none, devices from instant to very slow, programs that fork and die, and faults.
-//! Each goes on or kills; none hangs, and none loses anything.
+//! Each continues or kills; none hangs, and none loses anything.
 //!
 //! `MM_SEED=n` replays one, `TEST_LONG=1` runs many more than a thousand.
 
@@ -76,7 +76,7 @@ impl Scenario {
     }
 }
 
-/// A machine with so many frames and blocks of swap.
+/// A machine with this many frames and blocks of swap.
 fn machine_of(rng: &mut Rng, seed: u64, frames: u64, swap: u32) -> Config {
     let mut config = Config::seeded(seed);
     let hardware = &mut config.hardware;
@@ -104,7 +104,7 @@ fn machine_of(rng: &mut Rng, seed: u64, frames: u64, swap: u32) -> Config {
     config
 }
 
-/// Plays a scenario to its end.
+/// Runs a scenario to its end.
 fn play(scenario: &Scenario) -> (Tally, Digest) {
     let disks = scenario.config.hardware.disks.len() as u8;
     Machine::run(&scenario.config, |machine| {
@@ -124,8 +124,8 @@ fn play(scenario: &Scenario) -> (Tally, Digest) {
     })
 }
 
-/// OOM-02, SWAP-07, BUDY-05: whatever the pressure, every scenario comes to its end: its
-/// programs go on or are killed, nobody hangs, nothing is lost and nothing is left behind.
+/// OOM-02, SWAP-07, BUDY-05: whatever the pressure, every scenario ends: its programs continue or
+/// are killed, no task hangs, nothing is lost and nothing is left behind.
 #[test]
 fn a_thousand_scenarios_end() {
     let name = "a_thousand_scenarios_end";

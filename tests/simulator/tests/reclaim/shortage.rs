@@ -1,5 +1,5 @@
-//! Shortages that could end badly in two ways: somebody is killed although memory could be
-//! had, or nobody is and nothing goes on (OOM-02).
+//! Shortages that could go wrong in two ways: a program is killed although memory was available, or
+//! none is and nothing progresses (OOM-02).
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ fn roomy(disk: DiskConfig) -> Config {
 }
 
 /// Has one migrate type take from another, as a page table does between the pages of a
-/// program, and leaves so many pages free; the pages that it took.
+/// program, and leaves this many pages free; the pages that it took.
 fn fall_back(machine: Machine<'_>, free: u32) -> Vec<Pfn> {
     let zone = machine.mm.zone(ZoneId::Dma);
     let true_min = zone.mark(Mark::Min);
@@ -50,8 +50,8 @@ fn fall_back(machine: Machine<'_>, free: u32) -> Vec<Pfn> {
     taken
 }
 
-/// BUDY-03, OOM-02: the boost of the marks is for kswapd: a request that keeps the true MIN
-/// gets its page, also if it may not wait, and nobody is killed for the boost.
+/// BUDY-03, OOM-02: the boost of the marks is for kswapd: a request that keeps the true MIN gets
+/// its page, also if it may not wait, and no program is killed for the boost.
 #[test]
 fn the_boost_is_nothing_that_an_allocation_may_not_use() {
     Machine::run(&roomy(DiskConfig::sync(2)), |machine| {
@@ -90,14 +90,14 @@ fn kswapd_works_for_the_boost() {
     });
 }
 
-/// OOM-02: what others give back while a request makes its rounds in vain spares the kill.
+/// OOM-02: what others free during the fruitless rounds of a request avoids the kill.
 #[test]
 fn pages_given_back_between_the_rounds_spare_a_kill() {
     on(DiskConfig::sync(2), |machine| {
         let (program, area) = hot(machine, 100);
         let mut taken = exhaust(machine);
         let kills = |machine: Machine<'_>| machine.mm.event(VmEvent::OomKill);
-        // Another task gives pages back while the first one makes its rounds in vain.
+        // Another task frees pages during the fruitless rounds of the first one.
         let pages: Vec<_> = taken.split_off(taken.len() - 40);
         let parts = std::sync::Mutex::new(pages);
         machine.crowd(2, |machine, who| {
@@ -131,7 +131,7 @@ fn paged_out<'m>(machine: Machine<'m>, count: u32) -> (Program<'m>, Range<Vpn>) 
 }
 
 /// SWAP-04, SHRZ-03, OOM-02: with swap full, pages that have a slot already are reclaimed,
-/// active ones too, before anybody is killed; pages that have none are left alone.
+/// active ones too, before any program is killed; pages that have none are left alone.
 #[test]
 fn with_swap_full_pages_that_have_a_slot_still_go() {
     for (disk, active) in [
@@ -176,8 +176,8 @@ fn activate(machine: Machine<'_>, pfn: Pfn) {
     assert!(has(machine, pfn, PageFlags::ACTIVE));
 }
 
-/// OOM-02, SHRZ-03: when those are gone, too, it ends: reclaim does not spin for pages that
-/// cannot go.
+/// OOM-02, SHRZ-03: when those are gone, too, it ends: reclaim does not spin for pages that it
+/// cannot evict.
 #[test]
 fn with_swap_full_and_nothing_left_somebody_is_killed() {
     for disk in [DiskConfig::sync(64), DiskConfig::later(64), DiskConfig::sync(700)] {
@@ -197,8 +197,8 @@ fn with_swap_full_and_nothing_left_somebody_is_killed() {
 
 // ---- writes fail ----
 
-/// SWAP-07, OOM-02: a page whose slot broke goes to a fresh one at the next look, without a
-/// touch: its entries are found in every program that shares it, and name the new slot then.
+/// SWAP-07, OOM-02: a page whose slot broke goes to a new one at the next scan, without a touch:
+/// its entries are found in every program that shares it, and name the new slot then.
 #[test]
 fn a_page_leaves_a_broken_slot_without_a_touch() {
     for disk in [DiskConfig::sync(64), DiskConfig::later(64)] {
@@ -230,8 +230,8 @@ fn a_page_leaves_a_broken_slot_without_a_touch() {
     }
 }
 
-/// SWAP-07: so it does where it is mapped again in one program and not in the other, where a
-/// right was taken away meanwhile, and where no other slot is free: then it stays, mapped.
+/// SWAP-07: the same where it is mapped again in one program and not in the other, where a right
+/// was removed in the meantime, and where no other slot is free: then it stays, mapped.
 #[test]
 fn a_page_leaves_a_broken_slot_whatever_maps_it() {
     for blocks in [64, 3] {
@@ -259,7 +259,7 @@ fn a_page_leaves_a_broken_slot_whatever_maps_it() {
     }
 }
 
-/// What became of a program that writes and checks all its pages, and how long it took.
+/// How a program ended that writes and checks all its pages, and how long it took.
 fn two_rounds(machine: Machine<'_>, count: u32) -> (Result<(), Death>, u64) {
     let start = machine.world.sched.now().0;
     let mut program = Program::new(machine);
@@ -271,13 +271,13 @@ fn two_rounds(machine: Machine<'_>, count: u32) -> (Result<(), Death>, u64) {
     (end, machine.world.sched.now().0 - start)
 }
 
-/// The bound of a run of the grid: a minute of virtual time. The slowest of them that goes
-/// on to its end takes less than ten seconds.
+/// The bound of a run of the grid: a minute of virtual time. The slowest of them that completes
+/// takes less than ten seconds.
 const BOUND: Nanos = Nanos::from_millis(60_000);
 
 /// OOM-02, SWAP-07: every 2nd, 3rd, 5th… write fails, on machines of several sizes with
-/// little and much swap, alone and beside others, on one CPU and on several: each program is
-/// done or killed within a minute of virtual time.
+/// little and much swap, alone and with others, on one CPU and on several: each program is done or
+/// killed within a minute of virtual time.
 #[test]
 fn every_run_with_failing_writes_ends() {
     let mut ends = [0, 0];
@@ -324,9 +324,9 @@ fn failing_run(disk: DiskConfig, memory: u32, tasks: usize) -> [usize; 2] {
 
 // ---- the few pages ----
 
-/// OOM-02: all that is left is a few pages of a program, which wants them back as soon as
-/// they are gone. Each round of reclaim frees something, and nothing is gained: once no page
-/// is to be had, the program is killed. With two hundred pages to turn it is not.
+/// OOM-02: all that is left is a few pages of a program, which needs them again as soon as they are
+/// evicted. Each round of reclaim frees something, and there is no progress: once no page is
+/// available, the program is killed. With two hundred pages to cycle it is not.
 #[test]
 fn turning_the_same_few_pages_round_is_no_progress() {
     for (count, few) in [(12, true), (200, false)] {
@@ -353,8 +353,8 @@ fn turning_the_same_few_pages_round_is_no_progress() {
     }
 }
 
-/// OOM-02: a loop over a little more than memory takes every page out and brings it back,
-/// too; but it goes on, and nobody is killed while swap is large.
+/// OOM-02: a loop over a little more than memory also evicts every page and brings it back; but it
+/// makes progress, and no program is killed while swap is large.
 #[test]
 fn a_loop_over_a_little_more_than_memory_goes_on() {
     for more in [5, 20, 60] {
@@ -374,7 +374,7 @@ fn a_loop_over_a_little_more_than_memory_goes_on() {
 // ---- slow devices ----
 
 /// SHRZ-08: with hardly a free page, as tiny marks leave it, a reclaimer does not wait until
-/// the device is idle: a few pages under write-back are little beside those that could be.
+/// the device is idle: a few pages under write-back are few compared with those that could be.
 #[test]
 fn tiny_marks_do_not_make_direct_reclaim_stall() {
     let mut config = small(DiskConfig::sync(2048));

@@ -35,8 +35,8 @@ fn put(page: &mut [u8; PAGE_SIZE], at: usize, word: u32) {
     page[at..at + 4].copy_from_slice(&word.to_le_bytes());
 }
 
-/// SWAP-01: a device with a wrong header is refused with its reason, and the machine goes
-/// on with the devices that it has.
+/// SWAP-01: a device with a wrong header is refused with its reason, and the machine continues with
+/// the devices that it has.
 #[test]
 fn a_wrong_header_is_refused_and_nothing_changes() {
     on(DiskConfig::sync(64), |machine| {
@@ -147,7 +147,7 @@ fn one_slot_is_one_page_however_many_fault() {
 }
 
 /// SWAP-04: while swap is not half full a page that was read keeps its slot, so that it can
-/// go again without a write; beyond that the slot is given back at once.
+/// go again without a write; beyond that the slot is freed at once.
 #[test]
 fn slots_are_kept_until_swap_is_half_full() {
     for (blocks, kept) in [(64, true), (8, false)] {
@@ -167,7 +167,7 @@ fn slots_are_kept_until_swap_is_half_full() {
     }
 }
 
-/// SWAP-04: a store to a page read back by its only user gives the slot back.
+/// SWAP-04: a store to a page read back by its only user frees the slot.
 #[test]
 fn a_swapped_in_store_gives_the_slot_back() {
     on(DiskConfig::sync(64), |machine| {
@@ -242,7 +242,7 @@ fn a_store_after_swap_in_reuses_or_copies() {
             child.exit();
             let own = frame(machine, &program, area.start + 1);
             program.write(area.start + 1).expect("alive");
-            assert_eq!(frame(machine, &program, area.start + 1), own, "nobody else wants it");
+            assert_eq!(frame(machine, &program, area.start + 1), own, "it has no other user");
             assert_eq!(machine.mm.event(VmEvent::CowCopy), 1);
             prove(machine);
             program.check_all(area);
@@ -251,7 +251,7 @@ fn a_store_after_swap_in_reuses_or_copies() {
 }
 
 /// SWAP-03, SWAP-04: a program that ends leaves neither pages in the cache nor slots behind,
-/// be they read ahead, under write-back, or all that there are.
+/// whether they are read ahead, under write-back, or all that there are.
 #[test]
 fn nothing_is_left_of_a_program_that_ends() {
     for disk in [DiskConfig::sync(33), DiskConfig::later(33), DiskConfig::later(256), slow(33)] {
@@ -312,7 +312,7 @@ fn a_batch_is_one_run_of_blocks() {
     });
 }
 
-/// SWAP-06, SWAP-07: a request that fails fails alone: a read kills only who wanted it, a
+/// SWAP-06, SWAP-07: a request that fails fails alone: a read kills only its faulting program, a
 /// write loses nothing and its slot is not used again.
 #[test]
 fn failures_hit_single_requests() {

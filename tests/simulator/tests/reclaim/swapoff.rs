@@ -30,8 +30,8 @@ fn paged_out(machine: Machine<'_>, count: u32) -> (Program<'_>, std::ops::Range<
     (program, area)
 }
 
-/// SWAP-01: every page comes back, those that several programs share to each of them; the
-/// device can be taken into use again, with what its header says then.
+/// SWAP-01: every page comes back, those that several programs share to each of them; the device
+/// can be taken into use again, with its header as it is then.
 #[test]
 fn swapoff_brings_every_page_back() {
     for disk in [DiskConfig::sync(600), DiskConfig::later(600)] {
@@ -63,8 +63,8 @@ fn swapoff_brings_every_page_back() {
     }
 }
 
-/// SWAP-01: nothing was touched, so nothing is young; and what was locked away on the
-/// device is not read a second time afterwards.
+/// SWAP-01: nothing was touched, so nothing is young; and what is locked and was on the device is
+/// not read a second time afterwards.
 #[test]
 fn what_comes_back_is_old() {
     on(DiskConfig::sync(600), |machine| {
@@ -82,8 +82,8 @@ fn what_comes_back_is_old() {
     });
 }
 
-/// SWAP-01: without room for all the device is refused at once; nothing is lost, and it
-/// goes on serving.
+/// SWAP-01: without room for all the device is refused at once; nothing is lost, and it stays in
+/// use.
 #[test]
 fn swapoff_refuses_what_does_not_fit() {
     on(DiskConfig::sync(3000), |machine| {
@@ -143,7 +143,7 @@ fn an_unreadable_page_keeps_its_device() {
 }
 
 /// SWAP-01, RMAP-01: while programs write, read, fork and exit, the first device goes out
-/// of use and comes back, again and again: nobody hangs, and no byte is lost.
+/// of use and comes back, again and again: no task hangs, and no byte is lost.
 #[test]
 fn devices_go_and_come_under_load() {
     for seed in 0..8 {

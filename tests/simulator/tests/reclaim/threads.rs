@@ -20,8 +20,8 @@ fn with_slow_disk() -> Config {
     config
 }
 
-/// A space with so many pages, all of them written and on the disk, which takes its time from
-/// now on and reads nothing but what is asked for.
+/// A space with `pages` pages, all of them written and on the disk, which is slow from now on and
+/// reads nothing ahead.
 fn swapped_out(machine: Machine<'_>, pages: u32) -> (SpaceId, Vpn) {
     let mm = machine.mm;
     mm.set_page_cluster(0);
@@ -52,7 +52,7 @@ fn time(machine: Machine<'_>) -> u64 {
 }
 
 /// Two tasks of one space that fault on different pages of a slow disk wait for their own reads
-/// only: side by side, and not one after the other.
+/// only: concurrently, and not one after the other.
 #[test]
 fn faults_of_one_space_wait_for_their_own_reads() {
     Machine::run(&with_slow_disk(), |machine| {
@@ -131,7 +131,7 @@ fn a_change_of_the_areas_does_not_wait_for_a_read() {
     });
 }
 
-/// What is unmapped while a fault waits for it is not mapped by that fault.
+/// A page that is unmapped while a fault waits for it is not mapped by that fault.
 #[test]
 fn a_fault_looks_again_at_what_was_unmapped_meanwhile() {
     Machine::run(&with_slow_disk(), |machine| {
@@ -152,8 +152,8 @@ fn a_fault_looks_again_at_what_was_unmapped_meanwhile() {
     });
 }
 
-/// A stream of faults does not keep out a task that changes the areas, and all of them together
-/// lose no page, whatever the schedule.
+/// A stream of faults does not starve a task that changes the areas, and all of them together lose
+/// no page, whatever the schedule.
 #[test]
 fn faults_and_changes_take_turns() {
     for seed in 0..8 {

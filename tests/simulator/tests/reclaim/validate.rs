@@ -88,7 +88,7 @@ impl<'m> Busy<'m> {
         self.machine.mm.corrupt_slot(entry, change);
     }
 
-    /// Some slot that nobody uses.
+    /// Some unused slot.
     fn free_slot(&self) -> SwapEntry {
         let mut slots = (1..).map(SwapEntry::from_raw);
         slots.find(|e| self.machine.mm.slot_state(*e).is_free()).expect("a free slot")
@@ -163,7 +163,7 @@ fn page_rows() -> Vec<Row> {
         row("a mapping not counted", REFS, |b| b.shared().corrupt_counts(-1, 0)),
         row("a reference too many", REFS, |b| b.own().corrupt_counts(0, 1)),
         row("a reference too few", REFS, |b| b.cached().corrupt_counts(0, -1)),
-        row("a page that nobody holds", Violation::LostPage(PFN), |b| {
+        row("a page without a holder", Violation::LostPage(PFN), |b| {
             b.kernel().corrupt_counts(0, -1);
         }),
         row("a page that names another family", BROKEN_RMAP, |b| {
@@ -239,9 +239,9 @@ fn book_rows() -> Vec<Row> {
             let (at, space) = (b.own.start, b.parent.space);
             b.machine.mm.corrupt_area(space, at, b.shared.start, b.own.start);
         }),
-        row("an area that belongs to nobody", LOST, |b| b.machine.mm.corrupt_areas()),
-        row("a family that nobody is in", LOST, |b| b.machine.mm.corrupt_families()),
-        row("a link that nobody has", LOST, |b| b.machine.mm.corrupt_links()),
+        row("an area without an owner", LOST, |b| b.machine.mm.corrupt_areas()),
+        row("a family without a member", LOST, |b| b.machine.mm.corrupt_families()),
+        row("a link without an owner", LOST, |b| b.machine.mm.corrupt_links()),
         row("a family that counts a member more", BAD_FAMILY, |b| {
             b.machine.mm.corrupt_family(b.parent.space, b.own.start, 1, 0);
         }),
@@ -269,7 +269,7 @@ fn said(damage: fn(&Busy<'_>)) -> Result<Census, Violation> {
             let busy = Busy::new(machine);
             damage(&busy);
             said = Some(machine.mm.validate());
-            // A damaged machine is not taken down in good order.
+            // A damaged machine is not shut down in order.
             std::mem::forget(busy);
         });
     });
@@ -289,7 +289,7 @@ fn each_piece_of_damage_is_reported_by_its_name() {
     }
 }
 
-/// Every violation has a row above: none is a name that nothing can earn.
+/// Every violation has a row above: each can occur.
 #[test]
 fn every_violation_can_be_provoked() {
     let rows: Vec<_> = page_rows().into_iter().chain(swap_rows()).chain(book_rows()).collect();

@@ -1,8 +1,8 @@
-//! The verdict tables: one row a reason that can occur, made by the state that it is for.
+//! The verdict tables: one row for each reason that can occur, with a page in the state that causes
+//! it.
 //!
-//! Every row boots a machine, brings one page into its state, shows it to the ladder with
-//! the row's request, and expects just that reason. What cannot occur yet is listed with
-//! the cause.
+//! Every row boots a machine, brings one page into its state, passes it to the ladder with the
+//! row's request, and expects just that reason. What cannot occur yet is listed with the cause.
 
 use mm_reclaim::env::Prot;
 use mm_reclaim::gfp::Gfp;
@@ -20,13 +20,13 @@ use crate::bench::{
     in_flight, kswapd, lock_behind_reclaim, look, prove, slot, slow, small, unwanted, without,
 };
 
-/// A page in its state, and what keeps it there until the look is over.
+/// A page in its state, and what keeps it there until the pass is over.
 struct Stage<'m> {
     frame: Pfn,
     programs: Vec<Program<'m>>,
     lock: Option<HeldLock<'m>>,
     held: Option<HeldPage<'m>>,
-    /// Repairs what the row had to damage, from the state after the look.
+    /// Repairs what the row had to damage, from the state after the pass.
     repair: Option<Box<dyn FnOnce() + 'm>>,
 }
 
@@ -136,8 +136,8 @@ fn held_elsewhere(machine: Machine<'_>) -> Stage<'_> {
     Stage { held: Some(HeldPage::of(machine, stage.frame)), ..stage }
 }
 
-/// The page was unmapped and not yet written when its only user unmapped the slot, while
-/// somebody else had the page locked.
+/// The page was unmapped and not yet written when its only user unmapped the slot, while another
+/// holder had the page locked.
 fn slot_without_user(machine: Machine<'_>) -> Stage<'_> {
     let (program, _, frame) = unwanted(machine);
     Stage::new(frame, [program])
@@ -199,8 +199,8 @@ fn mlocked_on_inactive(machine: Machine<'_>) -> Stage<'_> {
     Stage::new(frame, [program])
 }
 
-/// `mlock` ended at a page that it could not bring in: the area is locked all the same, and
-/// the pages behind are not marked.
+/// `mlock` ended at a page that it could not bring in: the area is locked nevertheless, and the
+/// pages behind are not marked.
 fn locked_area_around_unmarked_page(machine: Machine<'_>) -> Stage<'_> {
     let mut program = Program::new(machine);
     let area = program.map(2);
@@ -243,7 +243,7 @@ fn check(row: &Row) {
 }
 
 /// OBS-03, SPL-01, SPL-02, SPL-03, SPL-05, SPL-06, SPL-08, SPL-09, SPL-12, SPL-14, SPL-16,
-/// SPL-19: each reason, and no other, is what its state is answered with.
+/// SPL-19: each reason, and no other, is the result for its state.
 #[test]
 fn each_state_is_answered_with_its_reason() {
     for row in rows() {
@@ -252,7 +252,7 @@ fn each_state_is_answered_with_its_reason() {
     }
 }
 
-/// OBS-03: a reason is either shown by a row or cannot occur yet, and it is said why.
+/// OBS-03: a reason is either shown by a row or listed with the cause why it cannot occur yet.
 #[test]
 fn every_reason_is_shown_or_excused() {
     let shown: Vec<Reason> = rows().iter().map(|row| row.reason).collect();

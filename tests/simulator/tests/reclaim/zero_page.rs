@@ -36,8 +36,8 @@ fn reading_twice_the_memory_takes_nothing_but_tables() {
     }
 }
 
-/// BUDY-11: a store gives the program a page of its own, and no CPU reads zeroes any more; who
-/// shares nothing with it still reads them.
+/// BUDY-11: a store gives the program a page of its own, and no CPU reads zeroes any more; programs
+/// that do not share it still read them.
 #[test]
 fn a_store_replaces_the_zero_page_on_every_cpu() {
     let mut config = small(DiskConfig::sync(64));
@@ -66,8 +66,8 @@ fn a_store_replaces_the_zero_page_on_every_cpu() {
     }
 }
 
-/// BUDY-11: fork copies the mapping, PAGEOUT and COLD pass it over, DONTNEED and a change of
-/// rights know it.
+/// BUDY-11: fork copies the mapping, PAGEOUT and COLD skip it, DONTNEED and a change of rights
+/// handle it.
 #[test]
 fn every_operation_knows_the_zero_page() {
     on(DiskConfig::sync(64), |machine| {
@@ -100,7 +100,7 @@ fn every_operation_knows_the_zero_page() {
     });
 }
 
-/// BUDY-11: the mapping of a zero page is seen by `validate` if it is what it must not be.
+/// BUDY-11: `validate` reports an invalid mapping of a zero page.
 #[test]
 fn a_zero_page_in_locked_memory_is_found() {
     on(DiskConfig::sync(64), |machine| {

@@ -74,11 +74,11 @@ fn first_tasks() {
     assert!(task::count() >= 3, "main, idle and kswapd, but there are {}", task::count());
 }
 
-/// The whole boot ran on it: what is still zero was never used.
+/// The whole boot ran on it: bytes that are still zero were never used.
 fn boot_stack() {
     let stack = boot::image::boot_stack();
     let unused = |at: &u64| {
-        // SAFETY: the stack is mapped; below the deepest frame nobody writes.
+        // SAFETY: the stack is mapped; nothing writes below the deepest frame.
         unsafe { (*at as *const u64).read_volatile() == 0 }
     };
     let spare = 8 * stack.clone().step_by(8).take_while(unused).count();
@@ -111,7 +111,7 @@ fn ramdisk_is_apart() {
     assert_eq!(u64::from(present + swap + 1), total / PAGE_SIZE as u64);
 }
 
-/// The initrd is input from outside: whatever is wrong with it has a name.
+/// The initrd is input from outside: each error in it has a name.
 fn damaged_programs() {
     let good = initrd_copy();
     let elf = good.windows(4).position(|word| word == b"\x7fELF").expect("a program");
@@ -128,14 +128,14 @@ fn damaged_programs() {
     }
 }
 
-/// A copy of the initrd in memory that nobody gives back.
+/// A copy of the initrd in memory that is never freed.
 fn initrd_copy() -> &'static mut [u8] {
     let initrd = crate::programs::initrd();
     let pages = initrd.len().div_ceil(PAGE_SIZE) as u32;
     let order = Order::holding(pages).expect("the initrd fits a block");
     let block = mm().alloc_pages(Gfp::KERNEL, order).expect("a block for the copy");
     let at = kernel::arch::frames::frame_address(block);
-    // SAFETY: the block is this function's alone, for ever, and as large as the slice.
+    // SAFETY: the block is this function's alone, is never freed, and is as large as the slice.
     let copy = unsafe { core::slice::from_raw_parts_mut(at, initrd.len()) };
     copy.copy_from_slice(initrd);
     copy
@@ -146,7 +146,7 @@ fn first_name(archive: &'static [u8]) -> &'static str {
     core::str::from_utf8(&archive[..end]).expect("names are UTF-8")
 }
 
-/// MEMB-05: who asks memblock again after the hand-over is stopped.
+/// MEMB-05: an allocation from memblock after the hand-over panics.
 fn describe_again() {
     let _ = machine().memory();
 }

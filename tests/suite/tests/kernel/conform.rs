@@ -22,11 +22,11 @@ macro_rules! tests {
     };
 }
 
-/// Every check there is: the array's length says so.
+/// Every check there is: the array's length ensures it.
 pub const TESTS: &[Test; COUNT] = &tests!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23
     24 25 26 27 28);
 
-/// Whom to wake, and when.
+/// Which key to wake, and when.
 static ORDER: IrqLock<Option<(WaitKey, Nanos)>> = IrqLock::new(None);
 
 fn wake_as_ordered(_: usize) {
@@ -35,7 +35,7 @@ fn wake_as_ordered(_: usize) {
     task::wake(key);
 }
 
-/// What the task does that is to be killed, its space, and what came of it.
+/// What the task to be killed does, its space, and the result.
 static WORDS: IrqLock<Option<LastWords<KernelEnv>>> = IrqLock::new(None);
 static VICTIM: IrqLock<Option<SpaceId>> = IrqLock::new(None);
 static SAID: IrqLock<Option<Result<(), Broken>>> = IrqLock::new(None);

@@ -1,5 +1,5 @@
-//! What the kernel must not do to itself: each ends the run with a decoded report (BOOT-05),
-//! and so proves that the tables mean what they say (BOOT-04).
+//! What the kernel must not do to itself: each ends the run with a decoded report (BOOT-05), and so
+//! proves that the tables take effect (BOOT-04).
 
 use core::arch::asm;
 use core::hint::black_box;
@@ -133,7 +133,7 @@ fn double_free() {
     mm().free_pages(page, Order::ZERO);
 }
 
-/// BUDY-08: a block goes back as the whole that it is.
+/// BUDY-08: a block is freed as a whole.
 fn wrong_order() {
     let order = Order::new(3).expect("an order");
     let block = mm().alloc_pages(Gfp::KERNEL, order).expect("a block");

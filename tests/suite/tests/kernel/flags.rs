@@ -68,14 +68,14 @@ fn seen(_: usize) -> i32 {
     let vpn = page();
     assert!(clear_young(vpn), "it was written to");
     for round in 0..100 {
-        assert!(!clear_young(vpn), "nobody has used it since round {round}");
+        assert!(!clear_young(vpn), "it was not used since round {round}");
         load(vpn);
         assert!(clear_young(vpn), "the access of round {round} was not seen");
     }
     0
 }
 
-/// RMAP-02: by the crate's own look, whose invalidations are gathered.
+/// RMAP-02: by the crate's own scan, whose invalidations are batched.
 fn seen_cold(_: usize) -> i32 {
     let pages = map(40, READ_WRITE);
     let each = || (pages.start.0..pages.end.0).map(Vpn);
@@ -99,7 +99,7 @@ fn read_is_clean(_: usize) -> i32 {
     0
 }
 
-/// RMAP-03: the right to write stays although the page is mapped read-only meanwhile.
+/// RMAP-03: the right to write stays although the page is temporarily mapped read-only.
 fn write_is_dirty(_: usize) -> i32 {
     let vpn = page();
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! The order of the locks, which a debug build holds against what is done.
+//! The order of the locks, which a debug build checks.
 
 use kernel::arch::cpu;
 use kernel::arch::lock::IrqLock;
@@ -80,12 +80,12 @@ fn sleep_inside_a_leaf() {
 /// The end of a space takes an area lock, which may be another's at the moment.
 fn exit_inside_tables() {
     let other = space();
-    mm().with_tables(space(), |_| mm().destroy_space(other)).expect("nobody else ends it");
+    mm().with_tables(space(), |_| mm().destroy_space(other)).expect("no other task ends it");
 }
 
 /// As above: where it would really have slept, the scheduler would refuse it anyway.
 fn exit_without_preemption() {
     let other = space();
     cpu::preempt_disable();
-    mm().destroy_space(other).expect("nobody else ends it");
+    mm().destroy_space(other).expect("no other task ends it");
 }

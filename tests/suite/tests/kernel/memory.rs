@@ -76,7 +76,7 @@ fn churn_task(number: usize) {
 
 static SERVED: AtomicU32 = AtomicU32::new(0);
 
-/// BUDY-01, BUDY-08: no block is given out twice, and the books are right afterwards.
+/// BUDY-01, BUDY-08: no block is allocated twice, and validation succeeds afterwards.
 fn churn() {
     let before = books();
     for number in 0..4 {
@@ -87,7 +87,7 @@ fn churn() {
     nothing_leaked_since(&before);
 }
 
-/// Takes every block of an order that can be had after one round of reclaim each; the blocks,
+/// Takes every block of an order that is available after one round of reclaim each; the blocks,
 /// chained by their first words, and how many.
 pub fn take_all(order: Order) -> (Option<Pfn>, u32) {
     let gfp = Gfp::KERNEL | Gfp::NORETRY | Gfp::NOWARN;
@@ -101,7 +101,7 @@ pub fn take_all(order: Order) -> (Option<Pfn>, u32) {
     (chain, count)
 }
 
-/// Gives them back.
+/// Frees them.
 pub fn give_all(order: Order, mut chain: Option<Pfn>) {
     while let Some(block) = chain {
         let mut link = [0; 4];
@@ -122,7 +122,7 @@ fn exhaustion() {
     give_all(Order::ZERO, pages);
     give_all(Order::MAX, blocks);
     nothing_leaked_since(&before);
-    // Per-CPU lists were drained by the look at the books.
+    // Per-CPU lists were drained by the validation.
     assert_eq!(largest(), blocks_before, "freed memory merges to the blocks it came from");
 }
 

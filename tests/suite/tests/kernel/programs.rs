@@ -40,7 +40,7 @@ fn status() {
     run("hello", "", 0);
 }
 
-/// The registers of each are its own, whoever ran in between.
+/// The registers of each are its own, whatever ran in between.
 fn floating_point() {
     let before = books();
     let pids = [start("fpu", "children=2 ms=300"), start("fpu", "children=1 ms=300")];

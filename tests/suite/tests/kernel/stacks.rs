@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = &[
     Test::new("stacks::a_call_of_the_crate_takes_no_more_than_it_says", needed),
 ];
 
-/// Uses so many times 1000 bytes, and gives them back.
+/// Uses this many times 1000 bytes of stack, and returns.
 #[inline(never)]
 fn dig(thousands: usize) {
     let used = black_box([1_u8; 1000]);
@@ -40,7 +40,7 @@ fn measured() {
     for thousands in [2, 9, 5] {
         spawn(dig, thousands);
         join_kernel_tasks();
-        // The task is buried as soon as its CPU runs another.
+        // The task is freed as soon as its CPU runs another.
         sleep_ms(20);
         let most = if thousands == 2 { 2 } else { 9 };
         let found = task::deepest_stack();
@@ -58,7 +58,7 @@ fn needed() {
     with_space(labour, 0);
 }
 
-/// What a kernel asks of the crate, with more pages than there are frames.
+/// What a kernel requests from the crate, with more pages than there are frames.
 fn labour(_: usize) -> i32 {
     let start = black_box(0_u64);
     let depth = task::current().stack_low() + STACK_SIZE - (&raw const start).addr() as u64;

@@ -1,5 +1,5 @@
-//! What tests share: tasks that run a test's functions, memory of their own for those, and
-//! the last look at the books.
+//! What tests share: tasks that run a test's functions, memory of their own for those, and the
+//! final validation.
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -124,7 +124,7 @@ pub fn join(pid: u32) -> i32 {
         match task::wait_child(Which::Pid(pid), true) {
             Ok(Some((_, status))) => return status,
             Ok(None) => {}
-            Err(_) => panic!("process {pid} is nobody's child"),
+            Err(_) => panic!("process {pid} has no parent"),
         }
     }
 }
@@ -151,10 +151,10 @@ pub fn map(pages: u32, prot: Prot) -> Range<Vpn> {
     start..start + pages
 }
 
-/// The books, at a quiet moment.
+/// Validates, at a quiet moment.
 ///
 /// # Panics
-/// If they are wrong and stay so.
+/// If a violation is found and stays.
 #[track_caller]
 pub fn books() -> Census {
     let look = |whatever_goes_on: bool| {
@@ -164,7 +164,7 @@ pub fn books() -> Census {
         found
     };
     // The zero page comes with the first space and stays; what the tables of the crate keep for
-    // the next one is given back.
+    // the next one is freed.
     mm().create_space().and_then(|id| mm().destroy_space(id)).expect("memory for a space");
     mm().trim_tables();
     let start = now_ms();
@@ -172,7 +172,7 @@ pub fn books() -> Census {
         let over = now_ms() - start >= 2_000;
         match look(over) {
             Some(Ok(census)) => return census,
-            Some(Err(violation)) if over => panic!("the books are wrong: {violation}"),
+            Some(Err(violation)) if over => panic!("validation failed: {violation}"),
             // A task that is at work has pages on their way.
             _ => sleep_ms(10),
         }

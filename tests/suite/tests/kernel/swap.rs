@@ -1,4 +1,4 @@
-//! Swap on the real RAM disk, in whichever mode the machine was started with.
+//! Swap on the real RAM disk, in the mode that the machine was started with.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -88,7 +88,7 @@ fn page_out(count: usize) -> i32 {
     0
 }
 
-/// SWAP-06: a task that sleeps with a plug would else wait for what it holds back itself.
+/// SWAP-06: otherwise a task that sleeps with a plug would wait for what it holds back itself.
 fn plugged(_: usize) -> i32 {
     let disk = ramdisk::disk(DeviceId(0)).expect("a disk");
     let done = || (disk.counters.queued.load(Relaxed), disk.counters.writes.load(Relaxed));
@@ -157,7 +157,7 @@ fn two_spaces() {
     nothing_leaked_since(&before);
 }
 
-/// SWAP-03: a slot without a user is free, and its contents are nobody's.
+/// SWAP-03: a slot without a user is free, and its contents are discarded.
 fn slots(count: usize) -> i32 {
     let (_, free) = mm().swap_pages();
     let pages = map(count as u32, READ_WRITE);

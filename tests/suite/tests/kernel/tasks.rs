@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
 static STOP: AtomicBool = AtomicBool::new(false);
 static TURNS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// Uses the CPU until it is told to stop, and never gives it up.
+/// Uses the CPU until it is stopped, and never yields.
 pub fn spin(number: usize) {
     while !STOP.load(Relaxed) {
         TURNS[number].fetch_add(1, Relaxed);
@@ -51,7 +51,7 @@ fn spinning_kernel_task() {
     for _ in 0..5 {
         let before = TURNS[0].load(Relaxed);
         sleep_ms(15);
-        assert!(TURNS[0].load(Relaxed) > before, "the task went on spinning meanwhile");
+        assert!(TURNS[0].load(Relaxed) > before, "the task went on spinning");
     }
     stop_spinning();
 }
@@ -80,7 +80,7 @@ fn sleeper_beside_spinners() {
         *took = now_ms() - start;
     }
     stop_spinning();
-    // The host may be busy now and then, but not half of the time.
+    // The host may be busy sometimes, but not half of the time.
     took.sort_unstable();
     assert!(took[SLEEPS / 2] < 8, "1 ms took {took:?}");
 }
@@ -139,7 +139,7 @@ fn exits_leak_nothing() {
     nothing_leaked_since(&before);
 }
 
-/// Many at once, waited for in another order than that of their exits.
+/// Many at once, waited for in an order other than that of their exits.
 fn storm() {
     let before = books();
     for _ in 0..8 {
@@ -159,7 +159,7 @@ fn full_table() {
     static HOLD: AtomicBool = AtomicBool::new(true);
     fn hold() -> ! {
         while HOLD.load(Relaxed) {
-            // Hundreds that look more often leave little of a slow machine.
+            // Hundreds that poll more often would overload a slow machine.
             sleep_ms(50);
         }
         task::exit(0)

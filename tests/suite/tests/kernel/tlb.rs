@@ -1,9 +1,9 @@
 //! Translations that the processor may have cached are gone when they must be.
 //!
-//! These tests use tables of their own, with two frames and no areas, so that what user
-//! addresses lead to is what the entries say and no fault mends anything. The tables stay in
-//! use from one look to the next, with preemption off: a switch away and back may make an
-//! emulator, or a processor, forget by itself what it was to be told to forget.
+//! These tests use tables of their own, with two frames and no areas, so that user addresses lead
+//! to what the entries say and no fault handler repairs anything. The tables stay in use from one
+//! check to the next, with preemption off: a switch away and back may make an emulator, or a
+//! processor, drop by itself what had to be flushed.
 
 use core::arch::asm;
 

@@ -1,4 +1,4 @@
-//! User memory from the kernel: faults are seen to, bad pointers are errors.
+//! User memory from the kernel: faults are handled, bad pointers are errors.
 
 use core::arch::asm;
 
@@ -137,7 +137,7 @@ fn has_pan() -> bool {
     (features >> 20) & 0xf != 0
 }
 
-/// Reached by anything but this module's instructions, user memory is closed.
+/// User memory cannot be accessed by other instructions than this module's.
 fn ordinary_load(_: usize) -> i32 {
     let at = map(1, READ_WRITE).start.addr();
     copy_to_user(at, &[1; 8]).expect("writable");

@@ -1,4 +1,4 @@
-//! Waiting: no wake-up is lost, times are kept, a kill ends what it may end.
+//! Waiting: no wakeup is lost, timeouts are kept, a kill ends what it may end.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -30,11 +30,11 @@ const KEY: WaitKey = WaitKey(0x7761_6974_0000_0001);
 /// Whose turn it is: even numbers are the test's, odd ones the partner's.
 static TURN: AtomicU32 = AtomicU32::new(0);
 
-/// With a limit, so that a wake-up that was lost shows as such.
+/// With a limit, so that a lost wakeup shows as such.
 fn wait_for(condition: &mut dyn FnMut() -> bool) {
     let mode = WaitMode { timeout: Some(Nanos::from_millis(10_000)), killable: false };
     let end = task::wait_until(KEY, mode, condition);
-    assert_eq!(end, WaitEnd::Ready, "a wake-up was lost in turn {}", TURN.load(Relaxed));
+    assert_eq!(end, WaitEnd::Ready, "a wakeup was lost in turn {}", TURN.load(Relaxed));
 }
 
 fn play(mine: u32, rounds: u32) {
@@ -139,7 +139,7 @@ fn sleepers() {
 
 static ENDS: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 
-/// Waits in the kernel for what never happens; notes how that ended.
+/// Waits in the kernel for what never happens; records how that ended.
 fn wait_in_vain(killable: usize) -> i32 {
     let killable = killable == 1;
     let timeout = if killable { None } else { Some(Nanos::from_millis(120)) };

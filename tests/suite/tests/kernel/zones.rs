@@ -1,5 +1,5 @@
-//! Zones, descriptors and watermarks, held against the device tree and the formulas of the
-//! specification, which are written out here once more.
+//! Zones, descriptors and watermarks, compared with the device tree and the formulas of the
+//! specification, which are repeated here.
 
 use mm_reclaim::page::PageFlags;
 use mm_reclaim::units::Order;
@@ -52,7 +52,7 @@ fn disjoint() {
     }
 }
 
-/// ZONE-01: spanned less present is the holes, and nothing in a hole is ever given out.
+/// ZONE-01: spanned less present is the holes, and nothing in a hole is ever allocated.
 fn holes() {
     let memory = &crate::support::machine().tree.memory;
     for (pfn, page) in mm().memmap().iter() {
@@ -95,7 +95,7 @@ fn reserves() {
     }
 }
 
-/// BUDY-01: what memblock handed over page by page was merged again.
+/// BUDY-01: the pages that memblock handed over one by one were merged again.
 fn large_blocks() {
     let free: u32 = mm().zones().map(|zone| zone.free()).sum();
     let large: u32 = mm().zones().map(|zone| zone.free_blocks(Order::MAX)).sum();

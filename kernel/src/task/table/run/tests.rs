@@ -1,17 +1,17 @@
-//! Tests of who runs: shares over time, credit, accounts.
+//! Tests of the scheduling order: shares over time, credit, accounts.
 
 use super::super::tests::Machine;
 use super::*;
 use crate::task::CPUS;
 
-/// What the swapping program, kswapd and the disk's task wait for.
+/// The keys that the swapping program, kswapd and the disk's task wait for.
 const PAGE: u64 = 1;
 const KSWAPD: u64 = 2;
 const DISK: u64 = 3;
 
 const SLICE_US: u64 = fair::SLICE.0 / 1000;
 
-/// A machine on which tasks compute, and what each has had of the CPU, in microseconds.
+/// A machine on which tasks compute, and the CPU time of each, in microseconds.
 struct Load {
     machine: Machine,
     had: [u64; 32],
@@ -22,7 +22,7 @@ impl Load {
         Self { machine: Machine::new(), had: [0; 32] }
     }
 
-    /// `count` programs that could run.
+    /// `count` ready programs.
     fn programs(&mut self, count: usize) -> Vec<TaskId> {
         (0..count).map(|_| self.machine.program()).collect()
     }
@@ -33,7 +33,7 @@ impl Load {
         self.machine.run(us);
     }
 
-    /// Whoever runs computes to the end of its slice, and then whoever is due takes over.
+    /// The running task computes to the end of its slice, and then the next one takes over.
     fn run_slice(&mut self) {
         self.run(SLICE_US);
         if self.machine.sched.another_is_due(0, self.machine.now) {
@@ -41,7 +41,7 @@ impl Load {
         }
     }
 
-    /// Others run as they should until `id` has computed for `us`.
+    /// Runs the schedule until `id` has computed for `us`.
     fn compute(&mut self, id: TaskId, us: u64) {
         let end = self.had[id.index()] + us;
         self.wait_for(id);
@@ -52,7 +52,7 @@ impl Load {
         self.run(end - self.had[id.index()]);
     }
 
-    /// Others run until it is the turn of `id`.
+    /// Runs the schedule until `id` runs.
     fn wait_for(&mut self, id: TaskId) {
         let turns = (0..1000).find(|_| {
             let waits = self.machine.running() != id;
@@ -64,21 +64,22 @@ impl Load {
         assert!(turns.is_some(), "{id:?} starves");
     }
 
-    /// A task that was woken takes the CPU, if it should.
+    /// A woken task preempts, if it should.
     fn wake(&mut self, key: u64) {
         if self.machine.wake(key).1 != 0 {
             self.machine.switch(Leave::Ready);
         }
     }
 
-    /// Has had so many per mille of the CPU.
+    /// The share of the CPU in per mille.
     fn per_mille(&self, ids: &[TaskId]) -> u64 {
         let had: u64 = ids.iter().map(|id| self.had[id.index()]).sum();
         had * 1000 / self.had.iter().sum::<u64>()
     }
 }
 
-/// One page of a program that swaps: it computes, has the disk read, and sleeps meanwhile.
+/// One page of a program that swaps: it computes, makes the disk read, and sleeps until that is
+/// done.
 fn swap_a_page(load: &mut Load, program: TaskId, disk: TaskId) {
     load.compute(program, 6);
     load.machine.sched.begin_wait(program, PAGE, u64::MAX, false);
@@ -89,7 +90,7 @@ fn swap_a_page(load: &mut Load, program: TaskId, disk: TaskId) {
     load.machine.sleep(DISK);
 }
 
-/// TASK-01: beside N others, a program and all that the disk does for it get a part in N + 1,
+/// TASK-01: with N others, a program and all that the disk does for it get a share of 1 in N + 1,
 /// and so does each of the others.
 #[test]
 fn a_program_that_swaps_gets_its_part_beside_others_that_compute() {
@@ -110,7 +111,7 @@ fn a_program_that_swaps_gets_its_part_beside_others_that_compute() {
     }
 }
 
-/// CTRL-01, TASK-01: kswapd takes the CPU from who woke it, at that one's cost.
+/// CTRL-01, TASK-01: kswapd preempts the task that woke it, at that task's cost.
 #[test]
 fn reclaim_runs_at_once_and_takes_from_the_share_of_who_needs_it() {
     let mut load = Load::new();
@@ -142,7 +143,7 @@ fn servers_that_wake_each_other_do_not_starve_the_others() {
     for _ in 0..10_000 {
         load.compute(kswapd, 5);
         load.wake(DISK);
-        assert_eq!(load.machine.running(), kswapd, "what it writes can wait for its next pause");
+        assert_eq!(load.machine.running(), kswapd, "what it writes can wait until it sleeps");
         assert_eq!(load.machine.sleep(KSWAPD), disk);
         load.run(5);
         load.wake(KSWAPD);
@@ -152,7 +153,7 @@ fn servers_that_wake_each_other_do_not_starve_the_others() {
     assert!(theirs.abs_diff(other) < 100, "{theirs} and {other} of 1000");
 }
 
-/// TASK-01: who slept for long is served at once, and ahead of the others for its credit.
+/// TASK-01: a task that slept for long runs at once, and ahead of the others for its credit.
 #[test]
 fn a_long_sleep_buys_a_credit_and_no_more() {
     let mut load = Load::new();
@@ -171,8 +172,8 @@ fn a_long_sleep_buys_a_credit_and_no_more() {
     assert!(ahead <= fair::CREDIT.0 / 1000 + SLICE_US, "it had {ahead} us before the other");
 }
 
-/// TASK-01: nor does it if the others slept as well when it woke, or were interrupted by the
-/// disk alone meanwhile.
+/// TASK-01: the same holds if the others slept as well when it woke, or if only the disk's task
+/// interrupted them in between.
 #[test]
 fn a_task_that_wakes_on_an_idle_cpu_is_not_ahead_for_long() {
     let mut load = Load::new();
@@ -194,8 +195,7 @@ fn a_task_that_wakes_on_an_idle_cpu_is_not_ahead_for_long() {
     assert!(ahead <= fair::CREDIT.0 / 1000 + SLICE_US, "it had {ahead} us before the other");
 }
 
-/// TASK-01: a chain of children that each run for less than a slice gets no more than its
-/// part.
+/// TASK-01: a chain of children that each run for less than a slice gets no more than its share.
 #[test]
 fn a_chain_of_short_children_gets_no_more_than_one_program() {
     let mut load = Load::new();
@@ -216,7 +216,7 @@ fn a_chain_of_short_children_gets_no_more_than_one_program() {
     assert!(chain <= other + 2 * SLICE_US, "the chain had {chain} us, the other {other}");
 }
 
-/// TASK-01: when the customer is gone, its server goes on where that one stood.
+/// TASK-01: when the customer is gone, its server continues with the same virtual time.
 #[test]
 fn an_account_ends_with_its_owner() {
     let mut load = Load::new();
@@ -229,7 +229,7 @@ fn an_account_ends_with_its_owner() {
     load.machine.switch(Leave::Exited);
     load.machine.sched.finish_exit(customer, false);
     let next = load.machine.program();
-    assert_eq!(next, customer, "the place is used again");
+    assert_eq!(next, customer, "the place is reused");
     assert_eq!(load.machine.running(), kswapd);
     assert!(load.machine.sched.time_of(kswapd) >= stood);
     let other = load.machine.sched.time_of(next);
@@ -249,7 +249,7 @@ fn a_customer_on_another_cpu_does_not_pay() {
     assert_eq!(load.machine.sched.slots[kswapd.index()].account, kswapd);
 }
 
-/// A timeout is no customer's: the server goes on with its account.
+/// A timeout has no customer: the server keeps its account.
 #[test]
 fn a_timeout_leaves_the_account_alone() {
     let mut load = Load::new();

@@ -1,8 +1,8 @@
 //! The primitives under loom: every execution of a few threads, with every value that the
-//! memory model lets a load return. Protocols that need a whole machine are the business of
+//! memory model lets a load return. Protocols that need a whole machine are tested in
 //! `tests/models`.
 //!
-//! Each model is named in `docs/concurrency.md`, beside the protocol that rests on it.
+//! Each model is named in `docs/concurrency.md`, with the protocol that depends on it.
 
 use std::boxed::Box;
 
@@ -17,7 +17,7 @@ use crate::env::{Cpu, DeviceId, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
 use crate::page::{Page, PageFlags};
 use crate::swap::map::{Held, SwapDevice, words_for};
 
-/// A CPU whose wait for a lock lets the other threads go on.
+/// A CPU that yields to the other threads while it waits for a lock.
 struct LoomCpu;
 
 impl Cpu for LoomCpu {
@@ -31,7 +31,7 @@ impl Cpu for LoomCpu {
     }
 }
 
-/// Tasks as a kernel promises them: no wake-up is lost that follows the start of a wait.
+/// Tasks as a kernel guarantees them: a wakeup after the start of a wait is not lost.
 struct LoomTasks {
     wakes: Mutex<u32>,
     changed: Condvar,
@@ -79,7 +79,7 @@ impl Tasks for LoomTasks {
     }
 }
 
-/// Something that only the holder of a right may touch: loom fails the model otherwise.
+/// Something that only one holder may access at a time: loom fails the model otherwise.
 struct Guarded(UnsafeCell<u32>);
 
 #[allow(unsafe_code, reason = "whether two accesses may meet is what loom finds out")]
@@ -104,7 +104,7 @@ impl Guarded {
     }
 }
 
-/// A page with one reference, every atomic of which loom knows.
+/// A page with one reference, all of whose atomics have been used once.
 fn page() -> Page {
     let page = Page::reserved(0, true);
     page.unreserve();
@@ -119,7 +119,7 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// PAGE-01: the next holder of the page lock sees what the former one did.
+/// PAGE-01: the next holder of the page lock sees what the previous one did.
 #[test]
 fn the_page_lock_orders_its_holders() {
     check(|| {
@@ -142,7 +142,7 @@ fn the_page_lock_orders_its_holders() {
     });
 }
 
-/// PAGE-01: who announces itself and then looks is woken, or need not be.
+/// PAGE-01: a task that announces itself and then tests is woken, or need not be.
 #[test]
 fn an_unlock_wakes_whoever_announced_itself() {
     check(|| {
@@ -170,7 +170,7 @@ fn an_unlock_wakes_whoever_announced_itself() {
     });
 }
 
-/// PAGE-01: the end of write-back wakes likewise, and is the end of the device's reading.
+/// PAGE-01: the end of write-back wakes sleepers too, and orders the device's reads before it.
 #[test]
 fn the_end_of_writeback_wakes_whoever_announced_itself() {
     check(|| {
@@ -193,8 +193,8 @@ fn the_end_of_writeback_wakes_whoever_announced_itself() {
     });
 }
 
-/// SPL-16: whoever froze a page has it alone, sees what the former holders did, and shows
-/// what it did itself to whoever gets a reference after the thaw.
+/// SPL-16: the owner of a frozen page has it exclusively, sees what the former holders did, and a
+/// task that gets a reference after the thaw sees what the owner did.
 #[test]
 fn freezing_excludes_whoever_gets_a_reference() {
     check(|| {
@@ -241,7 +241,7 @@ fn the_last_reference_sees_what_the_others_did() {
     });
 }
 
-/// A spin lock's data are its holder's alone.
+/// A spin lock's data is exclusive to its holder.
 #[test]
 fn a_spin_lock_orders_its_holders() {
     check(|| {
@@ -255,8 +255,8 @@ fn a_spin_lock_orders_its_holders() {
     });
 }
 
-/// BUDY-07: who gets a lock that is only tried sees what its last holder did, and nobody else
-/// gets it meanwhile.
+/// BUDY-07: a holder of a lock that is only tried sees what the last holder did, and has it
+/// exclusively.
 #[test]
 fn a_tried_lock_orders_its_holders() {
     check(|| {
@@ -274,12 +274,13 @@ fn a_tried_lock_orders_its_holders() {
         let thread = thread::spawn(move || add(&other));
         let added = add(&shared) + thread.join().expect("it ends");
         assert!(added > 0, "the first of them got it");
-        let held = shared.try_hold().expect("nobody has it");
+        let held = shared.try_hold().expect("it is free");
         assert_eq!((u64::from(held.get()), held.number), (added, added));
     });
 }
 
-/// The area lock: a sleeper that counts itself, and a holder that looks at the count, meet.
+/// The area lock: a sleeper that announces itself, and a holder that checks for sleepers, never
+/// miss each other.
 #[test]
 fn a_sleeper_for_the_area_lock_is_woken() {
     check(|| {
@@ -293,8 +294,8 @@ fn a_sleeper_for_the_area_lock_is_woken() {
     });
 }
 
-/// The area lock, shared: a looker that gives it back last wakes the changer, and sees all or
-/// nothing of what it changed.
+/// The area lock, shared: the last shared holder to unlock wakes the writer, and a reader sees all
+/// or nothing of what the writer changed.
 #[test]
 fn the_last_looker_wakes_the_changer() {
     check(|| {
@@ -310,8 +311,8 @@ fn the_last_looker_wakes_the_changer() {
     });
 }
 
-/// CTRL-01: kswapd takes what each caller asked for, with what the caller saw, although only
-/// the one that found nothing asked for wakes it.
+/// CTRL-01: kswapd gets each caller's request, and sees what the caller saw, although only the
+/// caller that found no pending request wakes it.
 #[test]
 fn a_call_is_taken_with_what_its_caller_saw() {
     check(|| {
@@ -346,7 +347,7 @@ fn a_call_is_taken_with_what_its_caller_saw() {
     });
 }
 
-/// SWAP-04: whoever finds a page by its slot finds it filled in.
+/// SWAP-04: a task that finds a page by its slot sees it initialised.
 #[test]
 fn a_slot_shows_its_page_complete() {
     check(|| {
@@ -371,7 +372,7 @@ fn a_slot_shows_its_page_complete() {
     });
 }
 
-/// The models can fail: without an order, loom shows the store unseen.
+/// The models can fail: without ordering, loom finds an execution in which the store is not seen.
 #[test]
 #[should_panic(expected = "unseen")]
 fn a_relaxed_flag_orders_nothing() {

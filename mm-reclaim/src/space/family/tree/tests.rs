@@ -1,4 +1,4 @@
-//! Trees of families against a plain list of who descends from whom.
+//! Trees of families against a plain list of descent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
@@ -18,10 +18,10 @@ struct Piece<'m> {
     id: usize,
 }
 
-/// A page, as far as it matters here.
+/// A page of the model.
 struct Made {
     family: Option<FamilyHandle>,
-    /// Who may map it.
+    /// The areas that may map it.
     holders: BTreeSet<usize>,
 }
 
@@ -30,7 +30,7 @@ struct Model<'m> {
     machine: Machine<'m>,
     spaces: Vec<Vec<Piece<'m>>>,
     made: Vec<Made>,
-    /// Every area that an area is a copy of.
+    /// All ancestors of each area.
     lines: Vec<BTreeSet<usize>>,
     /// The areas that a family was made for, or that adopted it.
     founders: BTreeMap<Option<FamilyHandle>, BTreeSet<usize>>,
@@ -157,7 +157,7 @@ impl<'m> Model<'m> {
         self.copy_pages(id, copy);
     }
 
-    /// Makes one piece of two, where that may be done.
+    /// Merges two pieces, where that is allowed.
     fn merge(&mut self, space: usize, at: usize) {
         let (low, high) = (&self.spaces[space][at], self.spaces[space].get(at + 1));
         let Some(high) = high else { return };
@@ -213,8 +213,8 @@ impl<'m> Model<'m> {
         }
     }
 
-    /// Whoever may map a page is asked once; whoever is asked descends from those that the
-    /// page's family was made for.
+    /// Each area that may map a page is visited once; each visited area descends from those that
+    /// the page's family was made for.
     fn check(&self) {
         let pieces = || self.spaces.iter().flatten();
         self.machine.audit(pieces().map(|piece| piece.area));
@@ -226,7 +226,7 @@ impl<'m> Model<'m> {
             let asked: Vec<usize> =
                 self.machine.asked(made.family).into_iter().map(id_of).collect();
             let once: BTreeSet<usize> = asked.iter().copied().collect();
-            assert_eq!(once.len(), asked.len(), "somebody is asked twice: {asked:?}");
+            assert_eq!(once.len(), asked.len(), "an area is visited twice: {asked:?}");
             assert!(made.holders.is_subset(&once), "{:?} of {asked:?}", made.holders);
             let founders = &self.founders[&made.family];
             let is_kin = |id: &usize| !self.line_to(*id).is_disjoint(founders);
@@ -251,9 +251,9 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(cases(256))]
 
-    /// RMAP-01: whatever is touched, forked, split, merged and ended in which order, a page
-    /// leads to everybody who may map it, and to nobody who does not descend from those that
-    /// its family was made for; all families, links and counts are right at each moment.
+    /// RMAP-01: whatever is touched, forked, split, merged and ended in whatever order, a page
+    /// leads to every area that may map it, and only to descendants of those that its family was
+    /// made for; all families, links and counts are right at each moment.
     #[test]
     fn a_family_leads_to_its_makers_descendants(
         ops in prop::collection::vec(
