@@ -112,7 +112,7 @@ fn page_lock_and_its_waiters() {
         (0..4).for_each(|page| parent.page_out(page));
         machine.wait_for_disk();
         // What was written is clean now, and leaves memory.
-        machine.press(36);
+        machine.press(40);
         vec![reader(parent.fork(), 1), reader(parent, 4)]
     }
     explore("page_lock_and_its_waiters", &[], || Machine::run(40, Pace::Later, tasks));
@@ -162,7 +162,7 @@ fn swap_cache_lookup_against_removal() {
         let removes = move |machine: Machine<'_>| {
             for _ in 0..2 {
                 parent.page_out(0);
-                machine.press(36);
+                machine.press(40);
                 parent.check_all(1);
             }
             parent.exit();
@@ -191,7 +191,7 @@ fn failed_read_against_its_waiters() {
         parent.page_out(0);
         machine.wait_for_disk();
         // What was written is clean now, and leaves memory.
-        machine.press(36);
+        machine.press(40);
         let (child, other) = (parent.fork(), parent.fork());
         machine.fail_reads(2);
         vec![reader(child, 1), reader(other, 1), reader(parent, 1)]
@@ -398,7 +398,7 @@ fn reaper_against_exit() {
         victim.store_all(1);
         victim.page_out(0);
         machine.wait_for_disk();
-        machine.press(36);
+        machine.press(40);
         machine.let_die(victim, NAPS);
         machine.hold_up_reaper(PAUSE);
         let held: Vec<_> = (0..6).map_while(|_| machine.take_one()).collect();
