@@ -205,8 +205,9 @@ impl<'m, E: Env> Rmap<'m, E> {
         if old.dirty {
             page.set_dirty();
         }
-        let writable = old.dirty && old.prot.contains(Prot::WRITE);
-        stale.gather(&self.env, tables.asid(), vpn, writable);
+        // A read-only entry may have lost its right a moment ago, in a fork or an mprotect whose
+        // flush is still to come: a dirty one is flushed as if it had it.
+        stale.gather(&self.env, tables.asid(), vpn, old.dirty);
         space.add_resident(-1);
         space.add_swapped(1);
         page.remove_mapping();

@@ -25,6 +25,7 @@ use mm_reclaim::units::Nanos;
 use crate::arena::{Arena, WORDS};
 use crate::current;
 use crate::faults::{JUNK, is_nth};
+use crate::mmu::Fate;
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -344,6 +345,9 @@ impl World {
 impl BlockDevice for World {
     fn submit(&self, bio: Bio) -> Option<Completion> {
         current::assert_preemptible("a submission");
+        let is_read = bio.direction() == Direction::Read;
+        let fate = if is_read { Fate::Reused } else { Fate::Written };
+        self.mmu.assert_unreachable(bio.frame(), fate);
         let mut state = self.disks.state();
         let disk = state.disk(bio.device());
         disk.check(&bio, &self.arena);

@@ -8,7 +8,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`arena`] | the frames, and whether freed ones are left alone |
+//! | [`arena`], `frames` | the frames, and whether freed ones are left alone |
 //! | [`mmu`], [`tables`] | TLBs, translation tables in frames, what a CPU does with an address |
 //! | [`sched`] | tasks, the baton, virtual time, deadlocks; all threads of a machine on one core |
 //! | [`disk`] | swap devices: latency, bandwidth, failures, congestion |
@@ -24,6 +24,7 @@ mod current;
 pub mod disk;
 pub mod faults;
 pub mod files;
+mod frames;
 pub mod machine;
 pub mod mmu;
 pub mod program;

@@ -1,12 +1,15 @@
 //! The part of the MMU that all address spaces share: TLBs and ASIDs.
 //!
 //! Each CPU has a TLB that keeps a translation, with the rights and the dirty state that
-//! the entry had when it was filled, until it is flushed or another one takes its line. A
-//! forgotten flush therefore has its real consequence: an access reaches the old frame.
+//! the entry had when it was filled, until it is flushed: it never forgets one by itself, however
+//! many there are. A forgotten flush therefore has its real consequence: an access reaches the old
+//! frame. Worse, most forgotten flushes do no harm in a given run, because no program uses the
+//! translation; so [`Mmu::assert_unreachable`] checks at every free and reuse of a frame that no
+//! translation to it is cached, and at every write to a disk that no store can reach it (RMAP-06).
 //!
 //! In addition each CPU caches walks: which table of the lowest level translates a block of pages.
 //! Flushing single pages leaves them, as the crate's contract allows; only flushing the space
-//! forgets them. A table that is freed without that is still walked.
+//! forgets them. A table that is freed without that is still walked, and its free is noticed.
 //!
 //! As on the architecture that this imitates, an entry without its young flag is never
 //! cached, and an access that faults leaves no line behind for its page on this CPU (the
@@ -16,29 +19,11 @@
 //! ASIDs are given in turn. When the numbers are used up, every TLB is emptied and the
 //! numbers in use are skipped from then on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mm_reclaim::env::{Asid, Prot, TlbEntry};
 use mm_reclaim::units::{Pfn, Vpn};
-
-/// Lines of a TLB, each for the pages whose number hashes to it.
-const LINES: usize = 512;
-
-/// Walks that a CPU keeps.
-const WALKS: usize = 64;
-
-/// A cached walk: which table translates for a block of pages.
-#[derive(Clone, Copy, Debug)]
-struct Walk {
-    asid: Asid,
-    block: u32,
-    table: Pfn,
-}
-
-const fn walk_of(asid: Asid, block: u32) -> usize {
-    (block as usize).wrapping_add(asid.0 as usize * 7) % WALKS
-}
 
 /// One cached translation.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +46,9 @@ pub struct Mmu {
 
 #[derive(Debug)]
 struct State {
-    tlbs: Vec<Vec<Option<Line>>>,
-    /// Tables of the lowest level, each in the place that its block hashes to.
-    walks: Vec<[Option<Walk>; WALKS]>,
+    tlbs: Vec<Tlb>,
+    /// How many cached translations lead to a frame.
+    uses: HashMap<Pfn, Uses>,
     last_asid: u16,
     max_asid: u16,
     in_use: BTreeSet<u16>,
@@ -71,16 +56,46 @@ struct State {
     flushed_spaces: u64,
 }
 
-const fn line_of(asid: Asid, vpn: Vpn) -> usize {
-    (vpn.0 as usize).wrapping_add(asid.0 as usize * 37) % LINES
+/// What one CPU has cached.
+#[derive(Clone, Default, Debug)]
+struct Tlb {
+    lines: HashMap<(u16, u32), Line>,
+    /// Tables of the lowest level, by the block of pages that they translate.
+    walks: HashMap<(u16, u32), Pfn>,
+}
+
+/// Cached translations to one frame.
+#[derive(Clone, Copy, Default, Debug)]
+struct Uses {
+    /// Pages, and walks through it if it is a table.
+    all: u32,
+    /// Those through which a store needs no second walk.
+    stores: u32,
+}
+
+/// What is about to happen to a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It is freed.
+    Freed,
+    /// It gets new contents.
+    Reused,
+    /// A disk reads it, or another frame becomes its copy.
+    Written,
+}
+
+impl Line {
+    const fn stores(&self) -> bool {
+        self.dirty && self.prot.contains(Prot::WRITE)
+    }
 }
 
 impl Mmu {
     /// Empty TLBs for `cpus` CPUs, and ASIDs up to `max_asid`.
     pub fn new(cpus: usize, max_asid: u16, sets_flags: bool) -> Self {
         let state = State {
-            tlbs: vec![vec![None; LINES]; cpus],
-            walks: vec![[None; WALKS]; cpus],
+            tlbs: vec![Tlb::default(); cpus],
+            uses: HashMap::new(),
             last_asid: 0,
             max_asid,
             in_use: BTreeSet::new(),
@@ -95,21 +110,28 @@ impl Mmu {
     }
 
     pub(crate) fn look_up(&self, cpu: usize, asid: Asid, vpn: Vpn) -> Option<Line> {
-        self.state().tlbs[cpu][line_of(asid, vpn)].filter(|l| l.asid == asid && l.vpn == vpn)
+        self.state().tlbs[cpu].lines.get(&(asid.0, vpn.0)).copied()
     }
 
     pub(crate) fn fill(&self, cpu: usize, line: Line) {
-        self.state().tlbs[cpu][line_of(line.asid, line.vpn)] = Some(line);
+        let mut state = self.state();
+        state.forget(cpu, line.asid, line.vpn);
+        state.tlbs[cpu].lines.insert((line.asid.0, line.vpn.0), line);
+        let uses = state.uses.entry(line.pfn).or_default();
+        uses.all += 1;
+        uses.stores += u32::from(line.stores());
     }
 
     /// The table of the lowest level that the CPU remembers for a block of pages.
     pub(crate) fn walk_cached(&self, cpu: usize, asid: Asid, block: u32) -> Option<Pfn> {
-        let walk = self.state().walks[cpu][walk_of(asid, block)];
-        walk.filter(|w| w.asid == asid && w.block == block).map(|w| w.table)
+        self.state().tlbs[cpu].walks.get(&(asid.0, block)).copied()
     }
 
+    /// Remembers a walk of a block of which none was cached.
     pub(crate) fn cache_walk(&self, cpu: usize, asid: Asid, block: u32, table: Pfn) {
-        self.state().walks[cpu][walk_of(asid, block)] = Some(Walk { asid, block, table });
+        let mut state = self.state();
+        state.tlbs[cpu].walks.insert((asid.0, block), table);
+        state.uses.entry(table).or_default().all += 1;
     }
 
     pub(crate) fn drop_line(&self, cpu: usize, asid: Asid, vpn: Vpn) {
@@ -128,11 +150,23 @@ impl Mmu {
     /// Drops every translation of one space from every TLB, and every walk.
     pub(crate) fn flush_space(&self, asid: Asid) {
         let mut state = self.state();
-        let walks = state.walks.iter_mut().flatten();
-        walks.filter(|w| w.is_some_and(|w| w.asid == asid)).for_each(|w| *w = None);
-        let lines = state.tlbs.iter_mut().flatten();
-        lines.filter(|l| l.is_some_and(|l| l.asid == asid)).for_each(|l| *l = None);
+        state.forget_all(|of| of == asid.0);
         state.flushed_spaces += 1;
+    }
+
+    /// RMAP-06.
+    ///
+    /// # Panics
+    /// If a CPU could still use a translation to the frame.
+    pub fn assert_unreachable(&self, frame: Pfn, fate: Fate) {
+        let state = self.state();
+        let uses = state.uses.get(&frame).copied().unwrap_or_default();
+        let live = if fate == Fate::Written { uses.stores } else { uses.all };
+        if live > 0 {
+            let lines = state.tlbs.iter().flat_map(|tlb| tlb.lines.values());
+            let found: Vec<_> = lines.filter(|line| line.pfn == frame).collect();
+            panic!("{frame:?} is {fate:?}, but cached translations lead to it: {found:?}");
+        }
     }
 
     /// How many single pages and how many whole spaces were flushed so far.
@@ -148,8 +182,7 @@ impl Mmu {
         loop {
             if state.last_asid == state.max_asid {
                 state.last_asid = 0;
-                state.tlbs.iter_mut().flatten().for_each(|line| *line = None);
-                state.walks.iter_mut().flatten().for_each(|walk| *walk = None);
+                state.forget_all(|_| true);
             }
             state.last_asid += 1;
             if state.in_use.insert(state.last_asid) {
@@ -165,9 +198,26 @@ impl Mmu {
 
 impl State {
     fn forget(&mut self, cpu: usize, asid: Asid, vpn: Vpn) {
-        let line = &mut self.tlbs[cpu][line_of(asid, vpn)];
-        if line.is_some_and(|l| l.asid == asid && l.vpn == vpn) {
-            *line = None;
+        if let Some(line) = self.tlbs[cpu].lines.remove(&(asid.0, vpn.0)) {
+            self.unuse(line.pfn, line.stores());
         }
+    }
+
+    /// Forgets every translation and walk of these spaces.
+    fn forget_all(&mut self, is_one: impl Fn(u16) -> bool) {
+        let mut gone = Vec::new();
+        for tlb in &mut self.tlbs {
+            let lines = tlb.lines.extract_if(|(asid, _), _| is_one(*asid));
+            gone.extend(lines.map(|(_, line)| (line.pfn, line.stores())));
+            let walks = tlb.walks.extract_if(|(asid, _), _| is_one(*asid));
+            gone.extend(walks.map(|(_, table)| (table, false)));
+        }
+        gone.into_iter().for_each(|(frame, stores)| self.unuse(frame, stores));
+    }
+
+    fn unuse(&mut self, frame: Pfn, stores: bool) {
+        let uses = self.uses.get_mut(&frame).expect("counted when it was cached");
+        uses.all -= 1;
+        uses.stores -= u32::from(stores);
     }
 }

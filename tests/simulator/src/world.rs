@@ -96,15 +96,15 @@ impl World {
 
 impl<'w> Env for &'w World {
     type Cpu = SimCpu;
-    type Frames = Arena;
+    type Frames = World;
     type Tables = SoftTables<'w>;
     type Tasks = World;
     type Blocks = World;
     type Files = Files;
     type Clock = Sched;
 
-    fn frames(&self) -> &Arena {
-        &self.arena
+    fn frames(&self) -> &World {
+        self
     }
 
     fn tasks(&self) -> &World {

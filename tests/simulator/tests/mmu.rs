@@ -3,6 +3,7 @@
 
 use mm_reclaim::env::{Env, Mapping, PageTables, Prot, Pte, TlbEntry};
 use mm_reclaim::units::{Pfn, Vpn};
+use simulator::mmu::Fate;
 use simulator::tables::{Fault, SoftTables, Touch};
 use simulator::{Hardware, World};
 
@@ -129,4 +130,34 @@ fn a_freed_table_is_noticed() {
     let tables = mapped(world, Prot::READ, true, false);
     world.arena.poison(Pfn(2));
     tables.get(PAGE);
+}
+
+/// A translation stays until it is flushed, however many others there are: nothing but the flush
+/// makes a frame safe to free, to reuse or to write out (RMAP-06).
+#[test]
+fn no_translation_is_forgotten_without_a_flush() {
+    let world = &World::new(&Hardware { sets_flags: true, ..Hardware::default() });
+    let mut tables = mapped(world, Prot::READ | Prot::WRITE, true, true);
+    assert_eq!(tables.touch(ADDR, Touch::Store(1)), Ok(0));
+    tables.replace(PAGE, Pte::None);
+    let others = (0..500).map(|i| Vpn(PAGE.0 / 512 * 512 + i)).filter(|vpn| *vpn != PAGE);
+    for vpn in others {
+        let new = Mapping { pfn: Pfn(11), prot: Prot::READ, young: true, dirty: false };
+        tables.set(vpn, Pte::Present(new)).expect("the table is there");
+        assert_eq!(tables.touch(vpn.addr(), Touch::Load), Ok(0));
+    }
+    let refused = |frame: u32, fate| {
+        let check = || world.mmu.assert_unreachable(Pfn(frame), fate);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).is_err()
+    };
+    for fate in [Fate::Freed, Fate::Reused, Fate::Written] {
+        assert!(refused(10, fate), "{fate:?}");
+    }
+    assert!(refused(11, Fate::Freed) && !refused(11, Fate::Written), "loads do no harm there");
+    world.flush_tlb(&[TlbEntry { asid: tables.asid(), vpn: PAGE }]);
+    assert!(!refused(10, Fate::Freed));
+    let table = (2..10).find(|frame| refused(*frame, Fate::Freed));
+    assert!(table.is_some(), "a table that is walked");
+    world.flush_tlb_space(tables.asid());
+    assert!((2..12).all(|frame| !refused(frame, Fate::Freed)));
 }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use mm_reclaim::env::{Asid, Clock, Env, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode};
 use mm_reclaim::units::{Nanos, Pfn, SpaceId};
-use simulator::arena::Arena;
 use simulator::tables::SoftTables;
 use simulator::{Sched, SimCpu, World};
 
@@ -117,15 +116,15 @@ impl Tasks for Rude<'_> {
 
 impl<'w> Env for Rude<'w> {
     type Cpu = SimCpu;
-    type Frames = Arena;
+    type Frames = World;
     type Tables = SoftTables<'w>;
     type Tasks = Self;
     type Blocks = World;
     type Files = <&'w World as Env>::Files;
     type Clock = Sched;
 
-    fn frames(&self) -> &Arena {
-        &self.world.arena
+    fn frames(&self) -> &World {
+        self.world
     }
 
     fn tasks(&self) -> &Self {

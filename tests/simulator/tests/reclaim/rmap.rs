@@ -1,7 +1,7 @@
 //! The mappings of a page: counts through fork, copies and splits; references and unmapping seen
 //! through every mapping; translations that must not outlive their entries.
 
-use mm_reclaim::env::Prot;
+use mm_reclaim::env::{Mapping, PageTables, Prot, Pte};
 use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::PageFlags;
 use mm_reclaim::reclaim::{ActivateReason, FreeReason, KeepReason, Reason, ScanRequest};
@@ -9,7 +9,7 @@ use mm_reclaim::stat::VmEvent;
 use mm_reclaim::swap::map::{MAX_USES, SlotState};
 use mm_reclaim::units::Vpn;
 use simulator::tables::Touch;
-use simulator::{Config, DiskConfig, FIRST_DISK, Machine, Program};
+use simulator::{Config, Death, DiskConfig, FIRST_DISK, Machine, Program};
 
 use crate::bench::{
     anything, chill, cold, entry, frame, frames, has, hot, is_present, look, on, page, pages,
@@ -266,6 +266,44 @@ fn store_everywhere(
         let was = program.touch(addr, Touch::Store(n + 1)).expect("alive");
         assert_eq!(was, n, "a store to {vpn:?} was lost");
         machine.world.sched.yield_now();
+    }
+}
+
+/// RMAP-06: an entry lost its right to store, in a fork say, and the flush for that is still to
+/// come when the page is evicted: it is not written out before its own flush.
+#[test]
+fn a_right_that_was_just_taken_may_still_be_used() {
+    for config in both_ways() {
+        Machine::run(&config, |machine| {
+            let (program, area) = hot(machine, 4);
+            let all = frames(machine, &program, area.clone());
+            for vpn in pages(area.clone()) {
+                machine.mm.with_tables(program.space, |tables| {
+                    let Pte::Present(old) = tables.get(vpn) else { panic!("{vpn:?} is present") };
+                    let new = Mapping { prot: Prot::READ, ..old };
+                    tables.replace(vpn, Pte::Present(new));
+                });
+            }
+            let seen = look(machine, &all, ScanRequest { force: true, ..anything() });
+            assert_eq!(seen.verdicts, [(Reason::Free(FreeReason::Written), 4)]);
+            program.check_all(area);
+            prove(machine);
+        });
+    }
+}
+
+/// A right that `mprotect` takes is gone when it returns, for translations in use as well.
+#[test]
+fn a_right_that_is_taken_is_gone_at_once() {
+    for config in both_ways() {
+        Machine::run(&config, |machine| {
+            let (program, area) = hot(machine, 4);
+            let store = |vpn: Vpn| program.touch(vpn.addr() + 64, Touch::Store(1));
+            assert_eq!(store(area.start), Ok(0));
+            machine.mm.mprotect(program.space, area.clone(), Prot::READ).expect("an area");
+            assert_eq!(store(area.start), Err(Death::BadAddress));
+            program.check_all(area);
+        });
     }
 }
 
