@@ -51,7 +51,7 @@ build_foreign() {
     local compiler name made from
     check_foreign
     if ! compiler=$(foreign_compiler); then
-        say "${0##*/}: left out for want of a C compiler (scripts/setup cross):" \
+        say "${0##*/}: left out, there is no C compiler for arm64 (scripts/setup cross):" \
             "$(foreign_programs | paste -sd ' ')"
         while read -r name; do
             rm -f "$1/$name" "$1/$name.from"

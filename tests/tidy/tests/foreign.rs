@@ -157,7 +157,7 @@ fn without_a_compiler_a_program_is_left_out_and_that_is_said() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(
-        said.contains("left out for want of a C compiler (scripts/setup cross): guest"),
+        said.contains("left out, there is no C compiler for arm64 (scripts/setup cross): guest"),
         "{said}"
     );
     assert_eq!(project.packed(), "own\n");
