@@ -10,7 +10,7 @@
 use core::fmt;
 
 use mm_reclaim::Mm;
-use mm_reclaim::block::{Bio, Completion};
+use mm_reclaim::block::{Bio, Completion, IoError};
 use mm_reclaim::env::{
     Asid, BlockDevice, Clock, Cpu, DeviceId, Env, NoFiles, TaskFlags, Tasks, TlbEntry, WaitEnd,
     WaitKey, WaitMode,
@@ -231,8 +231,14 @@ impl BlockDevice for Disks {
         ramdisk::unplug();
     }
 
+    #[inline]
     fn is_synchronous(&self, device: DeviceId) -> bool {
         ramdisk::is_synchronous(device)
+    }
+
+    #[inline]
+    fn read_now(&self, device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
+        ramdisk::read_now(device, block, frame)
     }
 
     fn is_congested(&self, device: DeviceId) -> bool {

@@ -30,7 +30,7 @@ use crate::oom::{Oom, OomEnd};
 use crate::page::memmap::MemMap;
 use crate::page::pool::{Handle, Pool};
 use crate::page::{NewPage, PageRef};
-use crate::reclaim::{ENOUGH_FOR_ONE, MAX_RECLAIM_RETRIES, Reclaim};
+use crate::reclaim::{ENOUGH_FOR_ONE, MAX_RECLAIM_RETRIES, Reclaim, Tried};
 use crate::space::SpaceError;
 use crate::zone::gfp::Gfp;
 use crate::zone::{Mark, Reach, Zones};
@@ -157,23 +157,25 @@ impl<'m, E: Env> Alloc<'m, E> {
                 Some(true) => continue,
                 Some(false) => return None,
             }
-            let progress = self.reclaim_for(gfp, order, &mut looked_at);
-            self.drain_pcp_if_low(progress);
+            let tried = self.reclaim_for(gfp, order, looked_at);
+            looked_at = tried.looked_at;
+            self.drain_pcp_if_low(tried.freed);
             // The caller may have been killed in the meantime: it may then use more of the reserve,
             // and must not reclaim any more.
             let flags = self.env.tasks().flags();
-            let reach = gfp.reach(flags) | own_part(progress, order, looked_at);
+            let reach = gfp.reach(flags) | own_part(&tried, order);
             if let Some(page) = self.zones.get_page_from_freelist(gfp, order, Mark::Min, reach) {
                 return Some(page);
             }
             if gives_up(gfp, order, flags) {
                 return None;
             }
-            fruitless = if progress > 0 && order <= Order::COSTLY { 0 } else { fruitless + 1 };
+            let is_fruitless = tried.freed == 0 && tried.written == 0 || order > Order::COSTLY;
+            fruitless = if is_fruitless { fruitless + 1 } else { 0 };
             // Failed reclaim alone does not justify a kill: others may free memory.
             let too_early = may_kill(gfp, order) && fruitless <= MAX_RECLAIM_RETRIES;
             if too_early || self.should_reclaim_retry(gfp, order, fruitless) {
-                self.wait_before_retry(progress);
+                self.wait_before_retry(tried.freed);
                 continue;
             }
             if !self.last_resort(gfp, order) {
@@ -184,24 +186,24 @@ impl<'m, E: Env> Alloc<'m, E> {
     }
 
     /// Reclaims with `MEMALLOC` set: the task may use the reserves and does not recurse.
-    fn reclaim_for(&self, gfp: Gfp, order: Order, looked_at: &mut u32) -> u64 {
+    fn reclaim_for(&self, gfp: Gfp, order: Order, looked_at: u32) -> Tried {
         let before = self.env.tasks().set_memalloc(true);
-        let progress = self.reclaim.try_to_free_pages(gfp, order, looked_at);
+        let tried = self.reclaim.try_to_free_pages(gfp, order, looked_at);
         self.env.tasks().set_memalloc(before);
-        progress
+        tried
     }
 
     /// Drains the per-CPU lists if reclaim found nothing.
-    fn drain_pcp_if_low(&self, progress: u64) {
-        if progress == 0 {
+    fn drain_pcp_if_low(&self, freed: u64) {
+        if freed == 0 {
             self.zones.drain_pcp();
         }
     }
 
     /// Yields between two rounds. After one that freed nothing while pages are being written, the
     /// next one would only find these again: it waits until one write has ended.
-    fn wait_before_retry(&self, progress: u64) {
-        if progress == 0 && self.writeback.pages() > 0 {
+    fn wait_before_retry(&self, freed: u64) {
+        if freed == 0 && self.writeback.pages() > 0 {
             let _: WaitEnd = self.writeback.wait();
         } else {
             self.env.tasks().yield_now();
@@ -257,10 +259,11 @@ fn may_reclaim(gfp: Gfp, flags: TaskFlags) -> bool {
     gfp.contains(Gfp::DIRECT_RECLAIM) && !flags.contains(TaskFlags::MEMALLOC)
 }
 
-/// A task that has scanned as many pages as one access may wait for, and has freed one, gets one
-/// even if others have taken what it freed: no more is used than before it came (CTRL-06).
-fn own_part(progress: u64, order: Order, looked_at: u32) -> Reach {
-    let is_due = order == Order::ZERO && progress > 0 && looked_at >= ENOUGH_FOR_ONE;
+/// A task that has scanned half as many pages as one access may wait for, and has freed one, gets
+/// one even if others have taken what it freed: no more is used than before it came, and it need
+/// not do all of it again (CTRL-06).
+fn own_part(tried: &Tried, order: Order) -> Reach {
+    let is_due = order == Order::ZERO && tried.freed > 0 && tried.looked_at >= ENOUGH_FOR_ONE / 2;
     if is_due { Reach::HARDER } else { Reach::empty() }
 }
 

@@ -46,7 +46,7 @@ use core::ptr::NonNull;
 
 use crate::base::units::{FilePage, Nanos, Order, Pfn, SpaceId, Vpn};
 pub use crate::block::bio::DeviceId;
-use crate::block::bio::{Bio, Completion};
+use crate::block::bio::{Bio, Completion, IoError};
 
 /// The most CPUs that a machine may have.
 pub const MAX_CPUS: usize = 8;
@@ -418,9 +418,20 @@ pub trait BlockDevice: Sync {
     /// Submits what was held back since [`BlockDevice::plug`].
     fn unplug(&self);
 
-    /// Whether the device completes inline: read-ahead from it is of no use.
+    /// Whether the device completes inline: read-ahead from it is of no use, and
+    /// [`BlockDevice::read_now`] is worth a try. The answer may change at any time.
     fn is_synchronous(&self, _device: DeviceId) -> bool {
         false
+    }
+
+    /// Reads a block into a frame, which the caller owns, before it returns; `None` if the device
+    /// cannot, and nothing was done. A fault reads a page so that no other can want.
+    ///
+    /// Unlike a [`Bio`], this may overlap with other transfers of the same block and with its
+    /// discard: the caller notices later, and does not use what was read. Any contents will do
+    /// then, or an error.
+    fn read_now(&self, _device: DeviceId, _block: u32, _frame: Pfn) -> Option<Result<(), IoError>> {
+        None
     }
 
     /// Whether the device has too many requests.

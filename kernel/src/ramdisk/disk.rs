@@ -11,7 +11,7 @@ use core::sync::atomic::{
 use mm_reclaim::block::{Bio, Completion, Direction, IoError};
 use mm_reclaim::env::{DeviceId, TaskFlags, WaitKey, WaitMode};
 use mm_reclaim::swap::header;
-use mm_reclaim::units::{Nanos, PAGE_SIZE, PhysAddr};
+use mm_reclaim::units::{Nanos, PAGE_SIZE, Pfn, PhysAddr};
 use spin::once::Once;
 
 use super::Counters;
@@ -122,6 +122,13 @@ pub fn submit(bio: Bio) -> Option<Completion> {
     }
 }
 
+/// Reads a block before it returns: see [`mm_reclaim::env::BlockDevice::read_now`].
+#[inline]
+pub fn read_now(device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
+    let disk = disk(device).filter(|disk| disk.knobs.direct())?;
+    Some(disk.read(block, frame))
+}
+
 /// The running task is about to submit several requests.
 #[inline]
 pub fn plug() {
@@ -207,24 +214,30 @@ impl RamDisk {
     /// Copies the page and completes the request.
     #[inline]
     fn transfer(&self, bio: Bio) -> Completion {
-        let Some(PhysAddr(place)) = self.place.address(bio.block()) else {
-            return bio.complete(Err(IoError));
+        let result = match bio.direction() {
+            Direction::Read => self.read(bio.block(), bio.frame()),
+            Direction::Write => self.write(bio.block(), bio.frame()),
         };
-        let (block, frame) = (frames::linear(place), frames::frame_address(bio.frame()));
-        let (to, from) = match bio.direction() {
-            Direction::Read => {
-                Counters::bump(&self.counters.reads, 1);
-                (frame, block)
-            }
-            Direction::Write => {
-                Counters::bump(&self.counters.writes, 1);
-                (block, frame)
-            }
-        };
-        // SAFETY: the block is one of the device's, and the request's owner lends the frame
-        // until the completion.
-        unsafe { frames::copy_page(to, from) };
-        bio.complete(Ok(()))
+        bio.complete(result)
+    }
+
+    #[inline]
+    fn read(&self, block: u32, frame: Pfn) -> Result<(), IoError> {
+        let PhysAddr(place) = self.place.address(block).ok_or(IoError)?;
+        Counters::bump(&self.counters.reads, 1);
+        // SAFETY: the block is one of the device's, and the frame is lent until the return or the
+        // completion.
+        unsafe { frames::copy_page(frames::frame_address(frame), frames::linear(place)) };
+        Ok(())
+    }
+
+    #[inline]
+    fn write(&self, block: u32, frame: Pfn) -> Result<(), IoError> {
+        let PhysAddr(place) = self.place.address(block).ok_or(IoError)?;
+        Counters::bump(&self.counters.writes, 1);
+        // SAFETY: as for a read.
+        unsafe { frames::copy_page(frames::linear(place), frames::frame_address(frame)) };
+        Ok(())
     }
 
     fn enqueue(&self, bio: Bio) {

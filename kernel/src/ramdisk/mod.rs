@@ -26,8 +26,8 @@ mod disk;
 
 #[cfg(target_os = "none")]
 pub use disk::{
-    RamDisk, StartError, discard, disk, is_congested, is_synchronous, plug, send_off, serve, start,
-    submit, unplug,
+    RamDisk, StartError, discard, disk, is_congested, is_synchronous, plug, read_now, send_off,
+    serve, start, submit, unplug,
 };
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -20,6 +20,7 @@
 //! Counterpart in Linux: `mm/memory.c`.
 
 mod copy;
+mod direct;
 mod family;
 mod swap_in;
 mod unuse;
@@ -296,7 +297,10 @@ impl<'m, E: Env> Faults<'m, E> {
             // Counted where it is mapped.
             Pte::NotPresent(word) => match NotPresent::decode(word) {
                 NotPresent::Swap(entry) => {
-                    return self.swap_fault(site, entry, Need::Touch, patience);
+                    return match self.swap_in_directly(&site, entry) {
+                        Some(end) => Ok(end),
+                        None => self.swap_fault(site, entry, Need::Touch, patience),
+                    };
                 }
             },
             Pte::Present(mapping) => self.write_protect_fault(site, mapping),

@@ -10,6 +10,9 @@
 //! reclaims, but no process is killed), if a page cannot be read, or if the caller is killed. The
 //! device is then in use as before, with fewer slots in use.
 //!
+//! At the end it waits for the faults of each space, one of which may be reading a block that was
+//! in use when it began.
+//!
 //! Locks: those of a fault; the area lock of one space at a time.
 //!
 //! Counterpart in Linux: `try_to_unuse`.
@@ -89,7 +92,16 @@ impl<'m, E: Env> Faults<'m, E> {
                 return Err(SwapOffError::Killed);
             }
         }
+        self.wait_for_direct_reads();
         Ok(())
+    }
+
+    /// No entry is left, but a fault that saw one may still be reading its block (`direct.rs`): it
+    /// has the area lock.
+    fn wait_for_direct_reads(&self) {
+        for held in self.spaces.iter() {
+            drop(held.space.areas.lock(self.env.tasks()));
+        }
     }
 
     /// Resolves every entry of the device in one address space.

@@ -132,6 +132,30 @@ impl Page {
         self.flags.store(zone | flags, Ordering::Relaxed);
     }
 
+    /// As [`Page::init_anon`], for a page that was read from swap. With `entry` it is also in the
+    /// swap cache, under that entry, which has a third reference; else it is dirty, the only copy.
+    #[inline(always)]
+    pub(crate) fn init_swapped_in(&self, family: u32, index: u32, entry: Option<u32>) {
+        let place = if entry.is_some() { PageFlags::SWAPCACHE } else { PageFlags::DIRTY };
+        self.refs.fetch_add(1 + u32::from(entry.is_some()), Ordering::Relaxed);
+        self.set_owner(family, index);
+        self.private.store(entry.unwrap_or(0), Ordering::Relaxed);
+        self.mapcount.store(1, Ordering::Relaxed);
+        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
+        let flags = PageFlags::UPTODATE.union(PageFlags::SWAPBACKED).union(place).bits();
+        self.flags.store(zone | flags, Ordering::Relaxed);
+    }
+
+    /// Undoes [`Page::init_swapped_in`]: the page was not published.
+    #[cold]
+    pub(crate) fn undo_swapped_in(&self) {
+        let cached = self.has(PageFlags::SWAPCACHE);
+        self.flags.store(self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT), Ordering::Relaxed);
+        self.mapcount.store(0, Ordering::Relaxed);
+        self.private.store(0, Ordering::Relaxed);
+        self.refs.fetch_sub(1 + u32::from(cached), Ordering::Relaxed);
+    }
+
     /// Sets the page's owner. For the holder of the page lock while nothing maps the page, or only
     /// areas that the new family leads to as well.
     #[inline(always)]

@@ -24,6 +24,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         events.count(VmEvent::PgRefill, u64::from(batch.scanned));
         self.zone.note_looked_at(batch.scanned);
         self.progress.looked_at += batch.scanned;
+        self.progress.aged += batch.scanned;
         let mut back = IsolatedList::new(*map);
         let mut walks = RmapBatch::new();
         let mut looks = Looks::default();

@@ -21,20 +21,29 @@ const THROTTLE_NOFS: Nanos = Nanos::from_millis(1000);
 /// A throttled caller checks again after this time at the latest.
 const THROTTLE_LOOK: Nanos = Nanos::from_millis(50);
 
+/// What direct reclaim has come to.
+#[derive(Clone, Copy)]
+pub(crate) struct Tried {
+    /// Pages freed, or 1 if the caller was killed while throttled, or if compaction could proceed.
+    pub(crate) freed: u64,
+    /// Pages whose write began: they can be freed when it has ended.
+    pub(crate) written: u32,
+    /// Pages scanned for the request, those of earlier attempts included.
+    pub(crate) looked_at: u32,
+}
+
 impl<'m, E: Env> Reclaim<'m, E> {
-    /// Frees pages for a request; returns how many, or 1 if the caller was killed while throttled
-    /// or compaction could proceed, or 0. Adds the pages that it scanned to `looked_at`.
-    pub(crate) fn try_to_free_pages(&self, gfp: Gfp, order: Order, looked_at: &mut u32) -> u64 {
+    /// Frees pages for a request, which has had `looked_at` pages scanned before.
+    pub(crate) fn try_to_free_pages(&self, gfp: Gfp, order: Order, looked_at: u32) -> Tried {
         if self.throttle_direct_reclaim(gfp) {
-            return 1;
+            return Tried { freed: 1, written: 0, looked_at };
         }
         let laptop = self.laptop_mode();
         let request = ScanRequest::direct(gfp, order).without(May::WRITEPAGE, laptop);
-        let (reclaimed, looks) = self.do_try_to_free_pages(&request);
-        *looked_at += looks;
-        self.most_looked_at.fetch_max(*looked_at, Ordering::Relaxed);
+        let tried = self.do_try_to_free_pages(&request, looked_at);
+        self.most_looked_at.fetch_max(tried.looked_at, Ordering::Relaxed);
         self.turnover.note_round(|| self.reclaimable_for(request.class), || self.lru.read_clocks());
-        reclaimed
+        tried
     }
 
     /// Sleeps while the reserves are low; true if the caller was killed.
@@ -81,23 +90,25 @@ impl<'m, E: Env> Reclaim<'m, E> {
     }
 
     /// The steps of direct reclaim: from the gentlest priority to the hardest, then once more with
-    /// deactivation forced if it was skipped. Returns what was freed, or 1 or 0, and how many pages
-    /// were scanned.
-    fn do_try_to_free_pages(&self, request: &ScanRequest) -> (u64, u32) {
-        let mut progress = ScanProgress::default();
+    /// deactivation forced if it was skipped.
+    fn do_try_to_free_pages(&self, request: &ScanRequest, looked_at: u32) -> Tried {
+        let mut progress = ScanProgress { looked_at, ..ScanProgress::default() };
         loop {
             self.attempt(request, &mut progress);
             self.snapshot_refaults();
-            if progress.reclaimed > 0 {
-                return (progress.reclaimed, progress.looked_at);
+            let ScanProgress { force_writepage, written, looked_at, passed_over, .. } = progress;
+            let is_done = progress.reclaimed > 0
+                || progress.is_enough_for_one()
+                || progress.compaction_ready
+                || !progress.skipped_deactivate;
+            if is_done {
+                let freed = progress.reclaimed.max(u64::from(progress.compaction_ready));
+                return Tried { freed, written, looked_at };
             }
-            if progress.compaction_ready || !progress.skipped_deactivate {
-                return (u64::from(progress.compaction_ready), progress.looked_at);
-            }
-            let ScanProgress { force_writepage, looked_at, passed_over, .. } = progress;
             progress = ScanProgress {
                 force_deactivate: true,
                 force_writepage,
+                written,
                 looked_at,
                 passed_over,
                 ..ScanProgress::default()

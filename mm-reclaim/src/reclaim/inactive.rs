@@ -39,6 +39,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         self.count_steal(kind, stat.reclaimed);
         self.zone.note_reclaim(batch.scanned, stat.reclaimed);
         self.progress.reclaimed += u64::from(stat.reclaimed);
+        self.progress.written += stat.pageout;
         self.draw_conclusions(&stat, batch.taken);
         stat.reclaimed
     }

@@ -42,7 +42,7 @@ pub(super) struct Judge<'a, 'm, E: Env> {
     /// Base pages that entered the swap cache, less those that left it.
     pub(super) cached: i32,
     pub(super) walks: RmapBatch<'m>,
-    /// Referenced pages that were passed over since the last one that was not.
+    /// Referenced pages that were passed over since a page was last freed or its write began.
     pub(super) passed_over: u32,
 }
 
@@ -61,10 +61,14 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     /// Climbs the ladder with one page.
     #[inline]
     pub(super) fn judge(&mut self, page: IsolatedPage<'m>) -> Verdict<'m> {
-        match self.climb(page) {
+        let verdict = match self.climb(page) {
             Continue(never) => match never {},
             Break(verdict) => verdict,
+        };
+        if let Verdict::Free(..) | Verdict::Keep(_, KeepReason::InFlight) = verdict {
+            self.passed_over = 0;
         }
+        verdict
     }
 
     #[inline]
@@ -165,9 +169,9 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         let marked = page.page().take_referenced();
         let kind = page.page().flags().page_type();
         match check_references(found, marked, kind, self.reclaim.reference_rule()) {
-            PageReferences::Reclaim => self.take(page, Terms::Free),
-            PageReferences::ReclaimClean => self.take(page, Terms::FreeClean),
-            _ if is_overdue(found, kind, self.passed_over) => self.take(page, Terms::Overdue),
+            PageReferences::Reclaim => Continue((page, Terms::Free)),
+            PageReferences::ReclaimClean => Continue((page, Terms::FreeClean)),
+            _ if is_overdue(found, kind, self.passed_over) => Continue((page, Terms::Overdue)),
             PageReferences::Activate => {
                 self.passed_over += 1;
                 Break(self.activated(page, ActivateReason::Referenced))
@@ -179,12 +183,6 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
                 Break(self.kept(page, KeepReason::Referenced))
             }
         }
-    }
-
-    /// The page is not passed over.
-    fn take(&mut self, page: LockedPage<'m>, terms: Terms) -> Stage<'m, (LockedPage<'m>, Terms)> {
-        self.passed_over = 0;
-        Continue((page, terms))
     }
 
     /// SPL-09: an anonymous page gets a slot, and a new one if that is broken. A lazily freed page

@@ -58,6 +58,14 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         self.request.kind == ReclaimKind::Direct && self.progress.is_enough_for_one()
     }
 
+    /// Whether a task that reclaims for its own request has aged enough pages, and finds others to
+    /// reclaim.
+    fn leaves_aging(&self, kind: PageType) -> bool {
+        self.request.kind == ReclaimKind::Direct
+            && self.progress.has_aged_enough()
+            && self.lruvec.size(kind.inactive()) > 0
+    }
+
     /// Between two rounds, of which the last looked at `pages`: nothing is locked.
     fn let_others_run(&self, pages: u32) {
         match self.request.kind {
@@ -86,6 +94,9 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             return self.shrink_inactive_list(want, list);
         }
         let kind = list.page_type().unwrap_or(PageType::Anon);
+        if self.leaves_aging(kind) {
+            return 0;
+        }
         if self.lruvec.inactive_is_low(kind) || self.progress.may_deactivate[kind as usize] {
             self.shrink_active_list(want, list);
         } else {
@@ -97,7 +108,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
     /// Anonymous pages age even while only file pages are reclaimed.
     fn age_active_anon(&mut self) {
         let low = self.lruvec.inactive_is_low(PageType::Anon);
-        if low && self.reclaim.can_reclaim_anon(self.lruvec) {
+        if low && !self.leaves_aging(PageType::Anon) && self.reclaim.can_reclaim_anon(self.lruvec) {
             self.shrink_active_list(SWAP_CLUSTER_MAX, LruList::ActiveAnon);
         }
     }

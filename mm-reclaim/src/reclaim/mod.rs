@@ -38,6 +38,7 @@ mod throttle;
 pub(crate) mod verdict;
 mod zone;
 
+pub(crate) use direct::Tried;
 pub(crate) use kswapd::MAX_RECLAIM_RETRIES;
 use scan::Scan;
 pub(crate) use scan_control::ENOUGH_FOR_ONE;

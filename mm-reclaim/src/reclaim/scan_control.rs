@@ -164,9 +164,14 @@ pub struct ScanProgress {
     pub scanned: u64,
     /// Base pages freed so far.
     pub reclaimed: u64,
-    /// Pages taken off a list so far, of whatever became of them.
+    /// Base pages whose write to swap or to a file began.
+    pub written: u32,
+    /// Pages scanned so far, whatever became of them; those on active lists among them.
     pub looked_at: u32,
-    /// Referenced pages that were passed over since the last one that was not (CTRL-06).
+    /// Pages scanned on active lists.
+    pub aged: u32,
+    /// Referenced pages that were passed over since a page was last freed or its write began
+    /// (CTRL-06).
     pub passed_over: u32,
     /// Anon, file: the active list may be deactivated (SHRZ-10).
     pub may_deactivate: [bool; 2],
@@ -191,7 +196,9 @@ impl ScanProgress {
             priority,
             scanned: 0,
             reclaimed: 0,
+            written: 0,
             looked_at: 0,
+            aged: 0,
             passed_over: 0,
             may_deactivate: [false; 2],
             force_deactivate: false,
@@ -204,15 +211,25 @@ impl ScanProgress {
     }
 }
 
-/// Pages that a task looks at for one request of its own before what it has got must do. With
-/// the round that passes it, they are at most 192.
+/// Pages that a task scans for one request of its own before what it has got must do. With the
+/// round that passes it, they are at most 192 as long as one type of page is reclaimed.
 pub(crate) const ENOUGH_FOR_ONE: u32 = 4 * SWAP_CLUSTER_MAX;
 
+/// Pages on active lists that a task scans for one request of its own, as long as the inactive
+/// lists have pages. The rest is for those that it may free.
+const ENOUGH_AGED: u32 = 2 * SWAP_CLUSTER_MAX;
+
 impl ScanProgress {
-    /// Whether a task that needs a page need not look further: something was freed, and so many
-    /// pages were looked at that whoever waits for the access has waited long enough (CTRL-06).
+    /// Whether a task that needs a page need not scan further: something was freed, or is being
+    /// written and can be freed soon, and so many pages were scanned that whoever waits for the
+    /// access has waited long enough (CTRL-06).
     pub const fn is_enough_for_one(&self) -> bool {
-        self.reclaimed > 0 && self.looked_at >= ENOUGH_FOR_ONE
+        (self.reclaimed > 0 || self.written > 0) && self.looked_at >= ENOUGH_FOR_ONE
+    }
+
+    /// Whether a task that needs a page leaves the active lists to kswapd and others.
+    pub(crate) const fn has_aged_enough(&self) -> bool {
+        self.aged >= ENOUGH_AGED
     }
 }
 

@@ -5,7 +5,7 @@
 //! it whether it could already satisfy the order. There is one group, no shrinker and no compaction
 //! yet; for orders above zero only [`should_continue_reclaim`] decides.
 
-use super::{BatchStat, DEF_PRIORITY, Reclaim, Scan, ScanProgress, ScanRequest};
+use super::{BatchStat, DEF_PRIORITY, Reclaim, ReclaimKind, Scan, ScanProgress, ScanRequest};
 use crate::base::units::Order;
 use crate::env::Env;
 use crate::lru::Lruvec;
@@ -23,6 +23,9 @@ impl<'m, E: Env> Reclaim<'m, E> {
             }
             if self.shrink_zone(zone, request, progress) {
                 self.note_reclaim_success();
+            }
+            if request.kind == ReclaimKind::Direct && progress.is_enough_for_one() {
+                return;
             }
         }
     }

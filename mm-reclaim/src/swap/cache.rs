@@ -7,7 +7,7 @@
 //!
 //! Counterpart in Linux: `mm/swap_state.c`, `mm/swapfile.c`.
 
-use super::map::{Held, SlotState};
+use super::map::{Held, SlotState, Sole};
 use super::{Swap, SwapDevice, SwapEntry};
 use crate::base::units::Pfn;
 use crate::cache::{Busy, NotEntered, Store};
@@ -115,6 +115,18 @@ impl<'m, E: Env> Swap<'m, E> {
         self.lru.add(held.page());
         self.readpage(lock);
         Ok(held)
+    }
+
+    /// Ends the direct swap-in of a page: it is mapped, in the cache or not, and on no list yet.
+    #[inline]
+    pub(crate) fn came_in_directly(&self, page: &Page, entry: SwapEntry, sole: Sole) {
+        if page.has(PageFlags::SWAPCACHE) {
+            self.lru.of(page).add_swapcached(1);
+        } else {
+            let device = self.device(entry);
+            device.give_taken(entry.slot(), || self.discard(device, entry));
+        }
+        self.cache.workingset_refault(page, sole.shadow(), self.has_free());
     }
 
     /// Frees the slot of a page if no page-table entry names it (`try_to_free_swap`).

@@ -21,8 +21,10 @@
 //! batch of pages lands in neighbouring blocks.
 
 mod drain;
+mod sole;
 
 pub use drain::DeviceUse;
+pub(crate) use sole::Sole;
 
 use core::mem::MaybeUninit;
 

@@ -42,6 +42,8 @@ struct State {
     under_way: Vec<(u32, Pfn)>,
     /// The number of reads that will still fail.
     bad_reads: u32,
+    /// Tasks that read a block at once.
+    readers: u32,
 }
 
 impl Disk {
@@ -115,6 +117,11 @@ impl World {
         self.disk.state().bad_reads = reads;
     }
 
+    /// Whether a task reads a block at once.
+    pub(crate) fn is_being_read(&self) -> bool {
+        self.disk.state().readers > 0
+    }
+
     /// Waits until a transfer is under way.
     pub(crate) fn wait_for_request(&self) {
         let _end = self
@@ -148,7 +155,27 @@ impl BlockDevice for World {
 
     fn unplug(&self) {}
 
+    fn read_now(&self, _device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
+        if self.disk.pace != Pace::AtOnce {
+            return None;
+        }
+        task::assert_no_lock("a read");
+        self.disk.state().readers += 1;
+        // The transfer takes a while, and others may use the block in the meantime.
+        shuttle::thread::yield_now();
+        let mut state = self.disk.state();
+        state.readers -= 1;
+        if state.bad_reads > 0 {
+            state.bad_reads -= 1;
+            return Some(Err(IoError));
+        }
+        let content = state.blocks.get(&block).copied().unwrap_or(!0);
+        self.fill(frame, content);
+        Some(Ok(()))
+    }
+
     fn is_synchronous(&self, _device: DeviceId) -> bool {
+        task::pause_at_device();
         self.disk.pace == Pace::AtOnce
     }
 

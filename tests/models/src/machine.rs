@@ -164,11 +164,17 @@ impl<'m> Machine<'m> {
     /// Takes the swap device out of use, if that can be done, and into use again. Its pages are
     /// read with the area locks of their programs held.
     pub fn swap_off_for_a_moment(self) {
+        self.use_slots(BLOCKS - 1);
+    }
+
+    /// As [`Machine::swap_off_for_a_moment`], with this many slots from then on.
+    pub fn use_slots(self, slots: u32) {
         if self.mm.swapoff(DeviceId(0)).is_ok() {
+            assert!(!self.world.is_being_read(), "the device is off, and a read is under way");
             let mut page = [0; PAGE_SIZE];
-            header::format(&mut page, BLOCKS);
+            header::format(&mut page, slots + 1);
             let usable = self.mm.swapon_again(DeviceId(0), &page, 0);
-            assert_eq!(usable, Ok(BLOCKS - 1));
+            assert_eq!(usable, Ok(slots));
         }
     }
 
@@ -176,6 +182,12 @@ impl<'m> Machine<'m> {
     /// has napped `naps` times.
     pub fn let_die(self, program: Program<'_>, naps: u32) {
         self.world.let_die(program.space, naps);
+    }
+
+    /// The calling task yields this many times in its next fault, between the entry and the device
+    /// that the entry names.
+    pub fn hold_up_at_device(self, pauses: u32) {
+        own::hold_up_at_device(pauses);
     }
 
     /// The reaper yields this many times before it next takes a page-table lock.
@@ -312,6 +324,12 @@ impl<'m> Program<'m> {
     pub fn fault_for_store_once(self, page: u32) {
         let addr = (FIRST + page).addr();
         let _end = self.machine.mm.handle_fault(self.space, addr, Access::Write);
+    }
+
+    /// One fault of a load that is never done, however it ends.
+    pub fn fault_for_load_once(self, page: u32) {
+        let addr = (FIRST + page).addr();
+        let _end = self.machine.mm.handle_fault(self.space, addr, Access::Read);
     }
 
     /// Maps a page elsewhere and unmaps it again, which changes the areas.

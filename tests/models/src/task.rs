@@ -18,6 +18,8 @@ pub(crate) struct Own {
     pub(crate) flags: Cell<Option<TaskFlags>>,
     preempt_off: Cell<u32>,
     held: HeldLocks,
+    /// How often it yields before the device answers it next.
+    patience: Cell<u32>,
 }
 
 thread_local! {
@@ -28,6 +30,16 @@ thread_local! {
 /// The reaper yields this many times before it next takes a page-table lock.
 pub(crate) fn hold_up_reaper(pauses: u32) {
     PAUSES.set(pauses);
+}
+
+/// The calling task yields this many times when it next asks a device what it is.
+pub(crate) fn hold_up_at_device(pauses: u32) {
+    own().patience.set(pauses);
+}
+
+/// The pauses that [`hold_up_at_device`] asked for.
+pub(crate) fn pause_at_device() {
+    (0..own().patience.take()).for_each(|_| shuttle::thread::yield_now());
 }
 
 /// The calling task is the reaper, or the disk, which takes no page-table lock.

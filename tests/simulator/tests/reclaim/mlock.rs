@@ -8,7 +8,7 @@ use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::{LruList, PageFlags};
 use mm_reclaim::space::{AreaFlags, SpaceError};
 use mm_reclaim::stat::VmEvent;
-use mm_reclaim::units::Vpn;
+use mm_reclaim::units::{Nanos, Vpn};
 use mm_reclaim::{Place, SwapOffError};
 use simulator::rng::Rng;
 use simulator::{Config, DiskConfig, Machine, Program};
@@ -50,6 +50,30 @@ fn a_copy_takes_the_mark_off_the_page_that_was_copied() {
         assert_eq!(child.advise(area.clone(), Advice::PageOut), Ok(8));
         child.check_all(area);
     });
+}
+
+/// LRU-10: pages that are locked while they are in swap are read in and marked, with a page that
+/// only this program has or one that it shares, from a disk of either kind.
+#[test]
+fn what_is_locked_in_swap_comes_in_locked() {
+    for disk in [DISK, DiskConfig::later(1024)] {
+        on(disk, |machine| {
+            let (mut program, area) = cold(machine, 8);
+            assert!(program.advise(area.clone(), Advice::PageOut).is_ok());
+            machine.sleep(Nanos(50_000_000));
+            assert!(program.advise(area.clone(), Advice::PageOut).is_ok());
+            let shared = area.start..area.start + 4;
+            let child = program.fork().expect("a child");
+            child.check_all(shared);
+            program.lock(area.clone(), true).expect("memory");
+            machine.mm.lru_add_drain_all();
+            let mine = frames(machine, &program, area.clone());
+            assert!(mine.iter().all(|frame| has(machine, *frame, PageFlags::MLOCKED)));
+            assert_eq!(on_list(machine, LruList::Unevictable), 8);
+            prove(machine);
+            program.check_all(area);
+        });
+    }
 }
 
 /// LRU-10: on every path on which the last locked mapping goes, the mark goes with it, while

@@ -143,7 +143,7 @@ fn the_look_clears_every_mapping() {
         look(machine, &all, anything());
         for p in [&program, &child] {
             let young = match entry(machine, p, area.start) {
-                mm_reclaim::env::Pte::Present(mapping) => mapping.young,
+                Pte::Present(mapping) => mapping.young,
                 other => panic!("{other:?}"),
             };
             assert!(!young);
@@ -277,19 +277,21 @@ fn a_right_that_was_just_taken_may_still_be_used() {
         Machine::run(&config, |machine| {
             let (program, area) = hot(machine, 4);
             let all = frames(machine, &program, area.clone());
-            for vpn in pages(area.clone()) {
-                machine.mm.with_tables(program.space, |tables| {
-                    let Pte::Present(old) = tables.get(vpn) else { panic!("{vpn:?} is present") };
-                    let new = Mapping { prot: Prot::READ, ..old };
-                    tables.replace(vpn, Pte::Present(new));
-                });
-            }
+            pages(area.clone()).for_each(|vpn| take_right(machine, &program, vpn));
             let seen = look(machine, &all, ScanRequest { force: true, ..anything() });
             assert_eq!(seen.verdicts, [(Reason::Free(FreeReason::Written), 4)]);
             program.check_all(area);
             prove(machine);
         });
     }
+}
+
+/// Makes an entry read-only, without a flush.
+fn take_right(machine: Machine<'_>, program: &Program<'_>, vpn: Vpn) {
+    machine.mm.with_tables(program.space, |tables| {
+        let Pte::Present(old) = tables.get(vpn) else { panic!("{vpn:?} is present") };
+        tables.replace(vpn, Pte::Present(Mapping { prot: Prot::READ, ..old }));
+    });
 }
 
 /// A right that `mprotect` takes is gone when it returns, for translations in use as well.
