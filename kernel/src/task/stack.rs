@@ -13,6 +13,7 @@ use mm_reclaim::units::{PAGE_SIZE, Pfn};
 use super::services::services;
 use super::table::State;
 use super::{MAX_TASKS, Task, TaskId, state};
+use crate::arch::cpu;
 use crate::arch::mmu::{self, STACK_SIZE};
 
 /// Frames of a kernel stack.
@@ -32,13 +33,16 @@ pub fn measure_stacks() {
 /// tasks.
 pub fn deepest_stack() -> u64 {
     for id in (0..MAX_TASKS as u16).map(TaskId) {
+        // Kernel tasks stay, but for the monitor, which may be about to exit: not while the task
+        // that asks, on the same CPU, is not preempted.
+        cpu::preempt_disable();
         let runs =
             matches!(state::lock().state(id), State::Ready | State::Running | State::Blocked);
-        // Kernel tasks never exit, and their stacks stay.
         let stays = id.task().flags().contains(TaskFlags::KERNEL);
         if let Some(top) = id.task().stack_top().filter(|_| runs && stays) {
             DEEPEST.fetch_max(used(top), Relaxed);
         }
+        cpu::preempt_enable();
     }
     DEEPEST.load(Relaxed)
 }
