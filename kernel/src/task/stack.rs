@@ -38,9 +38,8 @@ pub fn deepest_stack() -> u64 {
         cpu::preempt_disable();
         let runs =
             matches!(state::lock().state(id), State::Ready | State::Running | State::Blocked);
-        let stays = id.task().flags().contains(TaskFlags::KERNEL);
-        if let Some(top) = id.task().stack_top().filter(|_| runs && stays) {
-            DEEPEST.fetch_max(used(top), Relaxed);
+        if runs && id.task().flags().contains(TaskFlags::KERNEL) {
+            DEEPEST.fetch_max(used(id.task()), Relaxed);
         }
         cpu::preempt_enable();
     }
@@ -49,7 +48,7 @@ pub fn deepest_stack() -> u64 {
 
 /// The most bytes of its stack that the running task ever used, if that is measured.
 pub fn own_stack() -> u64 {
-    super::current().stack_top().map_or(0, used)
+    used(super::current())
 }
 
 /// The words of a stack that is mapped, lowest first.
@@ -61,12 +60,16 @@ fn words(top: u64) -> impl Iterator<Item = &'static AtomicU64> {
     })
 }
 
-/// How much of a stack was used; 0 if it was not painted. A use beyond the last word would have hit
-/// the guard.
-fn used(top: u64) -> u64 {
+/// How much of a task's stack calls have used; 0 if it was not painted. A use beyond the last word
+/// would have hit the guard.
+fn used(task: &Task) -> u64 {
+    let Some(top) = task.stack_top() else { return 0 };
     match words(top).position(|word| word.load(Relaxed) != PAINT) {
         Some(0) | None => 0,
-        Some(unused) => STACK_SIZE - (unused * size_of::<u64>()) as u64,
+        Some(unused) => {
+            let lowest = top - STACK_SIZE + (unused * size_of::<u64>()) as u64;
+            task.thread.stack_end(top).saturating_sub(lowest)
+        }
     }
 }
 
@@ -117,7 +120,7 @@ fn give(frames: &[Pfn]) {
 pub(super) fn free_stack(task: &Task) {
     if let Some(top) = task.stack_top() {
         if PAINTED.load(Relaxed) {
-            DEEPEST.fetch_max(used(top), Relaxed);
+            DEEPEST.fetch_max(used(task), Relaxed);
         }
         give(&mmu::unmap_stack(top));
     }
