@@ -188,7 +188,8 @@ for_terminal() {
     if [[ -t 1 ]]; then cat; else sed -u $'s/\r//g'; fi
 }
 
-# QEMU's options for the machine, one a line.
+# QEMU's options for the machine, one a line. The kernel rounds the RAM disk up to whole blocks of
+# 2 MiB, so that the machine has as much memory as that leaves and RAM besides.
 board_options() {
     local model=$cpu${icount:+,cntfrq=1000000000}
     if [[ $machine == raspi4b ]]; then
@@ -198,7 +199,7 @@ board_options() {
             -serial null -serial stdio
     else
         printf '%s\n' -M "$machine${icount:+,dtb-randomness=off}" -cpu "$model" \
-            -smp "${cpus:-1}" -m "$((memory + swap))M" -serial stdio
+            -smp "${cpus:-1}" -m "$((memory + (swap + 1) / 2 * 2))M" -serial stdio
     fi
 }
 

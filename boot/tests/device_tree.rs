@@ -54,6 +54,24 @@ fn a_gicv3_is_not_taken_for_a_gicv2() {
     assert_eq!(uarts(&summary), [(UartKind::Pl011, 0x0900_0000)]);
 }
 
+/// MEMB-02: what must stay of a tree ends with the last text that is used, not with the room behind
+/// it; of a tree without texts nothing must stay.
+#[test]
+fn a_summary_refers_to_the_tree_up_to_its_last_text() {
+    for blob in GOOD {
+        let summary = Summary::read(blob).unwrap();
+        let kept = &blob[..summary.extent(blob)];
+        let texts = [Some(summary.model), Some(summary.bootargs), summary.stdout_path];
+        let texts = texts.into_iter().flatten().filter(|text| !text.is_empty());
+        let within = |text: &&str| kept.as_ptr_range().end >= text.as_bytes().as_ptr_range().end;
+        assert!(texts.clone().all(|text| within(&text)), "{summary:?}");
+        assert!(texts.clone().any(|text| kept.ends_with(text.as_bytes())), "{summary:?}");
+        assert!(kept.len() < blob.len());
+    }
+    let silent = tree(|_| {});
+    assert_eq!(Summary::read(&silent).unwrap().extent(&silent), 0);
+}
+
 /// MEMB-01: several nodes in descending order, several ranges a node, unequal cells.
 #[test]
 fn every_range_of_every_memory_node_is_found() {

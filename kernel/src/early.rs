@@ -10,11 +10,11 @@
 
 use core::fmt;
 
-use boot::dtb::{DtbError, EnableMethod, Span, Summary};
+use boot::dtb::{CpuNode, DtbError, EnableMethod, Span, Summary};
 use boot::layout::{LINEAR_SIZE, MEGA_BLOCK, PAGE_SIZE};
 use mm_reclaim::memblock::{Direction, Memblock, MemblockError, MemoryMap, Region, TableMemory};
 use mm_reclaim::units::PhysAddr;
-use mm_reclaim::zone::ZoneLimits;
+use mm_reclaim::zone::{FrameRange, ZoneLimits};
 
 use crate::arch::mmu::MapError;
 use crate::bootargs::{BadWord, BootArgs};
@@ -97,7 +97,7 @@ pub struct Machine {
     pub args: BootArgs<'static>,
     /// The range of the kernel image.
     pub image: Region,
-    /// The range of the device tree.
+    /// The range of what is used of the device tree.
     pub dtb: Region,
 }
 
@@ -105,6 +105,19 @@ impl Machine {
     /// The range of the initrd, if there is one.
     pub fn initrd(&self) -> Option<Region> {
         self.tree.initrd.map(region)
+    }
+
+    /// The whole frames of the initrd, which may be freed once the program in it has been loaded;
+    /// `None` if something else that is reserved lies in them.
+    pub fn initrd_frames(&self) -> Option<FrameRange> {
+        let frames = self.initrd()?.frames()?;
+        let within = Region { start: frames.start.addr(), end: frames.end.addr() };
+        let Summary { memreserve, reserved, cpus, .. } = &self.tree;
+        let spans = memreserve.iter().copied().chain(reserved.iter().map(|reserved| reserved.span));
+        let spin_tables = cpus.iter().filter_map(spin_table).flatten();
+        let others = spans.map(region).chain(spin_tables).chain([self.image, self.dtb]);
+        let apart = others.map(|other| other.intersection(within)).all(Region::is_empty);
+        apart.then_some(FrameRange { start: frames.start, end: frames.end })
     }
 
     /// Where the lower zones end. Zone DMA ends at the limit of `zones=`; else at that of the
@@ -172,12 +185,13 @@ fn reserve_spin_tables<'a, T: TableMemory<'a>>(
     memblock: &mut Memblock<'a, T>,
     tree: &Summary<'_>,
 ) -> Result<(), MemblockError> {
-    for cpu in tree.cpus.iter() {
-        let Some(EnableMethod::SpinTable { release }) = cpu.enable else { continue };
-        let start = PhysAddr(release).align_down(PAGE_SIZE);
-        memblock.reserve(Region::new(start, PAGE_SIZE)?)?;
-    }
-    Ok(())
+    tree.cpus.iter().filter_map(spin_table).try_for_each(|page| memblock.reserve(page?))
+}
+
+/// The page in which a CPU spins, if it does.
+fn spin_table(cpu: &CpuNode) -> Option<Result<Region, MemblockError>> {
+    let Some(EnableMethod::SpinTable { release }) = cpu.enable else { return None };
+    Some(Region::new(PhysAddr(release).align_down(PAGE_SIZE), PAGE_SIZE))
 }
 
 /// Carves it in one piece, from the top of a range that is large enough; else out of the largest

@@ -241,7 +241,10 @@ pub fn init(machine: &Machine) -> u8 {
     // the monitor's stack is never freed.
     let monitor = monitor::prepare();
     let started = machine.initrd().ok_or(None).and_then(|initrd| {
-        exec::spawn(initrd_bytes(initrd), name, machine.args.program).map_err(Some)
+        let (bytes, frames) = (initrd_bytes(initrd), machine.initrd_frames());
+        // SAFETY: the frames are the initrd's alone, and reserved since the boot; nothing else reads
+        // it, and no other program is run from it.
+        unsafe { exec::spawn_only(bytes, name, machine.args.program, frames) }.map_err(Some)
     });
     match started {
         Ok(pid) => {
@@ -263,7 +266,8 @@ fn complain(name: &str, error: Option<ExecError>) -> u8 {
 
 fn initrd_bytes(at: Region) -> &'static [u8] {
     let first = (mmu::LINEAR_BASE + at.start.0) as *const u8;
-    // SAFETY: the initrd is reserved memory, mapped by the linear map, and never written.
+    // SAFETY: the initrd is reserved memory, mapped by the linear map, and not written before it is
+    // freed, after its last use.
     unsafe { core::slice::from_raw_parts(first, at.size() as usize) }
 }
 

@@ -4,7 +4,7 @@
 use dtoolkit::fdt::FdtNode;
 
 use super::Span;
-use super::node::{Cells, bytes, number};
+use super::node::{Cells, all_bytes, bytes, number};
 
 /// A bus: the node above a device, and the buses above that.
 pub(super) struct Bus<'p, 'a> {
@@ -25,12 +25,9 @@ impl<'p, 'a> Bus<'p, 'a> {
 
     /// The bus `node`, whose parent is `self`.
     pub(super) fn below<'c>(&'c self, node: &FdtNode<'a>) -> Bus<'c, 'a> {
-        Bus {
-            parent: Some(self),
-            cells: Cells::of(node),
-            ranges: bytes(node, "ranges"),
-            dma_ranges: bytes(node, "dma-ranges"),
-        }
+        let names = ["#address-cells", "#size-cells", "ranges", "dma-ranges"];
+        let [address, size, ranges, dma_ranges] = all_bytes(node, names);
+        Bus { parent: Some(self), cells: Cells::from(address, size), ranges, dma_ranges }
     }
 
     /// The first address beyond the memory that devices of this bus can reach; `None` if the

@@ -4,7 +4,7 @@ use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};
 
 use super::bus::Bus;
-use super::node::{bytes, is_compatible, is_enabled, value};
+use super::node::{Compatible, all_bytes, bytes, enables, value};
 use super::uart::Uarts;
 use super::{Conduit, Gic, Span, Summary};
 
@@ -38,42 +38,46 @@ impl<'a> Walk<'_, 'a> {
         if depth == MAX_DEPTH {
             return;
         }
-        for child in node.children().filter(is_enabled) {
-            self.device(&child, bus);
+        for child in node.children() {
+            let [status, compatible] = all_bytes(&child, ["status", "compatible"]);
+            if !enables(status) {
+                continue;
+            }
+            self.device(&child, Compatible::new(compatible), bus);
             let below = bus.below(&child);
             self.dma(below.dma_end());
             self.children(&child, &below, depth + 1);
         }
     }
 
-    fn device(&mut self, node: &FdtNode<'a>, bus: &Bus<'_, 'a>) {
-        self.uarts.offer(node, || bus.register(node, 0));
-        if is_compatible(node, &["arm,cortex-a15-gic", "arm,gic-400"]) {
+    fn device(&mut self, node: &FdtNode<'a>, compatible: Compatible<'a>, bus: &Bus<'_, 'a>) {
+        self.uarts.offer(node, compatible, || bus.register(node, 0));
+        if compatible.is_any(&["arm,cortex-a15-gic", "arm,gic-400"]) {
             self.gic(node, bus, |[distributor, cpu_interface]| Gic::V2 {
                 distributor,
                 cpu_interface,
             });
-        } else if is_compatible(node, &["arm,gic-v3"]) {
+        } else if compatible.is_any(&["arm,gic-v3"]) {
             self.gic(node, bus, |[distributor, redistributors]| Gic::V3 {
                 distributor,
                 redistributors,
             });
-        } else if is_compatible(node, &["arm,armv8-timer", "arm,armv7-timer"]) {
+        } else if compatible.is_any(&["arm,armv8-timer", "arm,armv7-timer"]) {
             self.summary.physical_timer = timer(node, PHYSICAL);
             self.summary.virtual_timer = timer(node, VIRTUAL);
             self.summary.timer_rate = value(node, "clock-frequency").ok().flatten();
-        } else if is_compatible(node, &["arm,psci-0.2", "arm,psci-1.0"]) {
+        } else if compatible.is_any(&["arm,psci-0.2", "arm,psci-1.0"]) {
             self.summary.psci = conduit(node);
         } else {
-            self.broadcom(node, bus);
+            self.broadcom(node, compatible, bus);
         }
     }
 
-    fn broadcom(&mut self, node: &FdtNode<'a>, bus: &Bus<'_, 'a>) {
+    fn broadcom(&mut self, node: &FdtNode<'a>, compatible: Compatible<'a>, bus: &Bus<'_, 'a>) {
         let blocks = &mut self.summary.bcm2711;
         let block = match () {
-            () if is_compatible(node, &["brcm,bcm2711-gpio"]) => &mut blocks.gpio,
-            () if is_compatible(node, &["brcm,bcm2711-pm", "brcm,bcm2835-pm-wdt"]) => {
+            () if compatible.is_any(&["brcm,bcm2711-gpio"]) => &mut blocks.gpio,
+            () if compatible.is_any(&["brcm,bcm2711-pm", "brcm,bcm2835-pm-wdt"]) => {
                 &mut blocks.power
             }
             () => return,

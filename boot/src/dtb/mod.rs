@@ -191,6 +191,17 @@ pub struct Summary<'a> {
 }
 
 impl Summary<'_> {
+    /// How many bytes of `blob`, which it was read from, it still refers to: those up to the end of
+    /// its last text. Most of a tree of QEMU's is room to grow: 8 KiB of a mebibyte are used.
+    pub fn extent(&self, blob: &[u8]) -> usize {
+        let texts = [Some(self.model), Some(self.bootargs), self.stdout_path];
+        let end = |text: &str| text.as_bytes().as_ptr_range().end.addr();
+        // An empty text may be none of the blob's.
+        let texts = texts.into_iter().flatten().filter(|text| !text.is_empty());
+        let end = texts.map(end).max();
+        end.map_or(0, |end| end - blob.as_ptr().addr())
+    }
+
     /// The rate at which the console is to run.
     pub fn baud(&self) -> u32 {
         uart::baud(self.stdout_path)

@@ -21,8 +21,13 @@ impl Cells {
     /// The cells of `node`'s children; `None` if they are not memory-mapped (as below
     /// `/cpus`, whose sizes have no cells).
     pub(super) fn of(node: &FdtNode<'_>) -> Option<Self> {
-        let address = plain(node, "#address-cells", DEFAULT_ADDRESS_CELLS)?;
-        let size = plain(node, "#size-cells", DEFAULT_SIZE_CELLS)?;
+        Self::from(bytes(node, "#address-cells"), bytes(node, "#size-cells"))
+    }
+
+    /// As [`Cells::of`], from the two properties.
+    pub(super) fn from(address: Option<&[u8]>, size: Option<&[u8]>) -> Option<Self> {
+        let address = plain(address, DEFAULT_ADDRESS_CELLS)?;
+        let size = plain(size, DEFAULT_SIZE_CELLS)?;
         let usable = (1..=2).contains(&address) && (1..=2).contains(&size);
         usable.then_some(Self { address: address as usize, size: size as usize })
     }
@@ -97,25 +102,59 @@ pub(super) fn has(node: &FdtNode<'_>, property: &str) -> bool {
     property_of(node, property).is_some()
 }
 
-/// Whether `compatible` lists one of `names`.
-pub(super) fn is_compatible(node: &FdtNode<'_>, names: &[&str]) -> bool {
-    node.compatible().is_some_and(|mut list| list.any(|name| names.contains(&name)))
+/// The raw bytes of the properties with these names, all found in one pass: most of the work of
+/// looking for a property is to read the names of the others.
+pub(super) fn all_bytes<'a, const N: usize>(
+    node: &FdtNode<'a>,
+    names: [&str; N],
+) -> [Option<&'a [u8]>; N] {
+    let mut found = [None; N];
+    for property in node.properties() {
+        if let Some(at) = names.iter().position(|name| *name == property.name()) {
+            found[at] = found[at].or_else(|| property.value_as::<&[u8]>().ok());
+        }
+    }
+    found
+}
+
+/// The names that a node lists in `compatible`.
+#[derive(Clone, Copy)]
+pub(super) struct Compatible<'a>(&'a [u8]);
+
+impl<'a> Compatible<'a> {
+    /// From the property, if there is one.
+    pub(super) fn new(property: Option<&'a [u8]>) -> Self {
+        Self(property.unwrap_or(&[]))
+    }
+
+    /// Whether one of `names` is among them.
+    pub(super) fn is_any(self, names: &[&str]) -> bool {
+        let mut listed = self.0.split_inclusive(|byte| *byte == 0);
+        listed.any(|entry| {
+            entry.split_last().is_some_and(|(end, entry)| {
+                *end == 0 && names.iter().any(|name| name.as_bytes() == entry)
+            })
+        })
+    }
 }
 
 /// Whether `status` is absent or says that the device is enabled.
 pub(super) fn is_enabled(node: &FdtNode<'_>) -> bool {
-    match bytes(node, "status") {
-        None => true,
-        Some(status) => matches!(status, b"okay\0" | b"ok\0"),
-    }
+    enables(bytes(node, "status"))
+}
+
+/// As [`is_enabled`], from the property.
+pub(super) fn enables(status: Option<&[u8]>) -> bool {
+    matches!(status, None | Some(b"okay\0" | b"ok\0"))
 }
 
 fn property_of<'a>(node: &FdtNode<'a>, name: &str) -> Option<FdtProperty<'a>> {
     node.properties().find(|property| property.name() == name)
 }
 
-fn plain(node: &FdtNode<'_>, property: &'static str, default: u32) -> Option<u32> {
-    value(node, property).ok().map(|cells| cells.unwrap_or(default))
+fn plain(cells: Option<&[u8]>, default: u32) -> Option<u32> {
+    let Some(cells) = cells else { return Some(default) };
+    cells.try_into().ok().map(u32::from_be_bytes)
 }
 
 fn cells<'a>(

@@ -8,7 +8,7 @@
 use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};
 
-use super::node::{bytes, is_compatible, number};
+use super::node::{Compatible, bytes, number};
 use super::{List, Span};
 
 /// UARTs that are tried.
@@ -64,10 +64,15 @@ impl<'a> Uarts<'a> {
     }
 
     /// Adds `node` if it is a known UART, with its registers at `registers`.
-    pub(super) fn offer(&mut self, node: &FdtNode<'a>, registers: impl FnOnce() -> Option<Span>) {
+    pub(super) fn offer(
+        &mut self,
+        node: &FdtNode<'a>,
+        compatible: Compatible<'a>,
+        registers: impl FnOnce() -> Option<Span>,
+    ) {
         let kind = match () {
-            () if is_compatible(node, &["arm,pl011"]) => UartKind::Pl011,
-            () if is_compatible(node, &["brcm,bcm2835-aux-uart"]) => UartKind::Mini,
+            () if compatible.is_any(&["arm,pl011"]) => UartKind::Pl011,
+            () if compatible.is_any(&["brcm,bcm2835-aux-uart"]) => UartKind::Mini,
             () => return,
         };
         let Some(registers) = registers() else { return };
@@ -126,7 +131,7 @@ fn fixed_clock(node: &FdtNode<'_>, phandle: u32, depth: usize) -> Option<u32> {
     }
     node.children().find_map(|child| {
         let is_it = bytes(&child, "phandle") == Some(&phandle.to_be_bytes());
-        if is_it && is_compatible(&child, &["fixed-clock"]) {
+        if is_it && Compatible::new(bytes(&child, "compatible")).is_any(&["fixed-clock"]) {
             let rate = bytes(&child, "clock-frequency").filter(|rate| rate.len() == 4)?;
             return Some(number(rate) as u32).filter(|rate| *rate != 0);
         }

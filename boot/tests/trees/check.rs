@@ -20,6 +20,7 @@ pub fn survives(data: &[u8]) -> Result<(), String> {
     blob.resize(size, 0);
     let summary = Summary::read(&blob).map_err(told)?;
     assert!(!format!("{summary:?}").is_empty());
+    assert!(summary.extent(&blob) <= size);
     is_sound(&summary);
     Ok(())
 }

@@ -10,12 +10,13 @@
 //!
 //! **Floating point.** The kernel is built without it, so that the registers can keep their values
 //! until *another user task* runs. `fp_owner` of the CPU names the task whose state they hold; a
-//! switch to kswapd and back costs nothing.
+//! switch to kswapd and back costs nothing. Their place in memory is the end of the task's stack, so
+//! that only user tasks that exist take room for it: [`FpState`] is three times the rest of a task.
 
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 use crate::arch::{cpu, paging};
 
@@ -52,13 +53,24 @@ impl Context {
     }
 }
 
-/// User state that the kernel does not use: kept in registers while the task runs.
+/// The floating-point registers of a user task. The assembly below knows the layout.
 #[repr(C, align(16))]
 #[derive(Clone, Copy)]
-pub struct UserState {
+pub struct FpState {
     q: [u128; 32],
     fpcr: u64,
     fpsr: u64,
+}
+
+impl FpState {
+    /// That of a new program.
+    const NEW: Self = Self { q: [0; 32], fpcr: 0, fpsr: 0 };
+}
+
+/// User state that the kernel does not use, besides floating point: kept in registers while the
+/// task runs.
+#[derive(Clone, Copy)]
+pub struct UserState {
     sp: u64,
     tls: u64,
 }
@@ -66,7 +78,7 @@ pub struct UserState {
 impl UserState {
     /// The state of a new program whose stack pointer is `sp`.
     pub const fn new(sp: u64) -> Self {
-        Self { q: [0; 32], fpcr: 0, fpsr: 0, sp, tls: 0 }
+        Self { sp, tls: 0 }
     }
 }
 
@@ -78,10 +90,12 @@ pub struct Thread {
     ttbr0: AtomicU64,
     context: UnsafeCell<Context>,
     user_state: UnsafeCell<UserState>,
+    /// On the stack of a user task, which outlives its time as a CPU's `fp_owner`; else null.
+    fp_state: AtomicPtr<FpState>,
 }
 
-// SAFETY: the two cells are accessed only by the owner that the module's head names: by
-// raw pointers, under masked interrupts or before the task runs.
+// SAFETY: the two cells and what `fp_state` points to are accessed only by the owner that the
+// module's head names: by raw pointers, under masked interrupts or before the task runs.
 unsafe impl Sync for Thread {}
 
 impl Thread {
@@ -92,6 +106,7 @@ impl Thread {
             ttbr0: AtomicU64::new(0),
             context: UnsafeCell::new(Context::EMPTY),
             user_state: UnsafeCell::new(UserState::new(0)),
+            fp_state: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
@@ -127,11 +142,43 @@ impl Thread {
         unsafe { self.context.get().write(context) };
     }
 
-    /// Sets the registers with which user mode starts.
+    /// Makes room for the floating-point registers of a user task below the end `top` of its stack;
+    /// returns where the rest of the stack ends.
+    ///
+    /// # Safety
+    /// The caller is the creator of a task that does not run yet, whose stack is mapped and unused,
+    /// and stays mapped until [`forget_fp`].
+    pub unsafe fn place_fp_state(&self, top: usize) -> usize {
+        let place = top - size_of::<FpState>();
+        self.fp_state.store(place as *mut FpState, Relaxed);
+        place
+    }
+
+    /// Undoes [`Thread::place_fp_state`], for the next task in this place.
+    pub fn clear_fp_state(&self) {
+        self.fp_state.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// Where the part of its stack for calls ends, of a stack that ends at `top`.
+    pub fn stack_end(&self, top: u64) -> u64 {
+        match self.fp_state.load(Relaxed).addr() {
+            0 => top,
+            place => place as u64,
+        }
+    }
+
+    /// Sets the registers with which user mode starts. The task is a user task, to whose state
+    /// [`Thread::place_fp_state`] gave room.
     pub fn init_user_state(&self, state: UserState) {
+        self.set_state(state, FpState::NEW);
+    }
+
+    fn set_state(&self, state: UserState, fp: FpState) {
         // SAFETY: the caller is the creator of a task that does not run yet, or the task
         // itself with interrupts masked.
         unsafe { self.user_state.get().write(state) };
+        // SAFETY: as above; a user task has room for it at the end of its stack.
+        unsafe { self.fp_state.load(Relaxed).write(fp) };
     }
 }
 
@@ -143,8 +190,8 @@ impl Default for Thread {
 
 unsafe extern "C" {
     fn context_switch(prev: *mut Context, next: *const Context, left: *const ()) -> *const ();
-    fn fp_save(state: *mut UserState);
-    fn fp_load(state: *const UserState);
+    fn fp_save(state: *mut FpState);
+    fn fp_load(state: *const FpState);
     fn enter_kernel_task();
     fn enter_user_task();
 }
@@ -203,10 +250,10 @@ fn load_user(thread: &'static Thread) {
         // SAFETY: null, or one that is never freed.
         if let Some(old) = unsafe { old.as_ref() } {
             // SAFETY: the registers hold this thread's state, which this CPU owns.
-            unsafe { fp_save(old.user_state.get()) };
+            unsafe { fp_save(old.fp_state.load(Relaxed)) };
         }
         // SAFETY: the state is initialised, and the kernel does not use the registers.
-        unsafe { fp_load(state) };
+        unsafe { fp_load(thread.fp_state.load(Relaxed)) };
         owner.store(ptr::from_ref(thread).cast_mut(), Relaxed);
     }
 }
@@ -218,11 +265,13 @@ pub fn fork_user_state(parent: &'static Thread, child: &'static Thread) {
     save_user(parent);
     if ptr::eq(cpu::this().fp_owner.load(Relaxed), parent) {
         // SAFETY: the registers hold the parent's state.
-        unsafe { fp_save(parent.user_state.get()) };
+        unsafe { fp_save(parent.fp_state.load(Relaxed)) };
     }
     // SAFETY: the parent's state belongs to this CPU, whose interrupts are masked.
     let state = unsafe { *parent.user_state.get() };
-    child.init_user_state(state);
+    // SAFETY: as above; the parent is a user task, which has such a state.
+    let fp = unsafe { *parent.fp_state.load(Relaxed) };
+    child.set_state(state, fp);
 }
 
 /// Gives the running task a new state, in memory and in the registers: the end of exec.

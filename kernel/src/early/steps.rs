@@ -47,6 +47,8 @@ impl Machine {
         exit::init(semihosting, BootArgs::wanted_end(tree.bootargs), tree.psci);
         watchdog::init(tree.bcm2711.power)?;
         let image = mmu::image_frames();
+        // SAFETY: only the summary and the words on its command line still refer to the tree.
+        let blob = unsafe { mmu::cut_dtb(blob, tree.extent(blob)) };
         let dtb = Region::new(PhysAddr(handover.dtb), blob.len() as u64)?;
         let image = Region { start: image.start, end: image.end };
         Ok(Self { tree, args: args?, image, dtb })

@@ -79,6 +79,36 @@ fn everything_that_is_taken_is_reserved() {
     });
 }
 
+/// MEMB-02: the initrd's whole frames can be freed later, unless something else is in one of them.
+#[test]
+fn the_frames_of_the_initrd_are_its_own_or_stay() {
+    let frames_with = |change: fn(&mut Machine)| {
+        let mut machine = machine("");
+        change(&mut machine);
+        machine.initrd_frames().map(|frames| (frames.start.0, frames.end.0))
+    };
+    assert_eq!(frames_with(|_| {}), Some((0x48000, 0x48100)));
+    let ragged = |machine: &mut Machine| machine.tree.initrd = Some(span(0x4800_0800, 0x1800));
+    assert_eq!(frames_with(ragged), Some((0x48001, 0x48002)), "half a frame stays");
+    assert_eq!(frames_with(|machine| machine.tree.initrd = None), None);
+    assert_eq!(frames_with(|machine| machine.dtb = region(span(0x480f_fff0, 0x10))), None);
+    assert_eq!(frames_with(|machine| machine.image = region(span(0x4000_0000, 0x800_0001))), None);
+    let beside = |machine: &mut Machine| machine.tree.memreserve = list(&[span(0x4810_0000, 8)]);
+    assert_eq!(frames_with(beside), Some((0x48000, 0x48100)), "beside it");
+    let within = |machine: &mut Machine| machine.tree.memreserve = list(&[span(0x480f_fff8, 8)]);
+    assert_eq!(frames_with(within), None);
+    let reserved = |machine: &mut Machine| {
+        let span = span(0x4700_0000, 0x200_0000);
+        machine.tree.reserved = list(&[Reserved { span, no_map: false }]);
+    };
+    assert_eq!(frames_with(reserved), None);
+    let spins = |machine: &mut Machine| {
+        let enable = Some(EnableMethod::SpinTable { release: 0x4800_0ff8 });
+        machine.tree.cpus = list(&[CpuNode { affinity: 1, enable }]);
+    };
+    assert_eq!(frames_with(spins), None);
+}
+
 /// MEMB-02: `mem=` trims the end.
 #[test]
 fn mem_trims_the_end() {

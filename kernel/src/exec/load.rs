@@ -13,6 +13,7 @@ use mm_reclaim::Place;
 use mm_reclaim::env::{Prot, WaitKey, WaitMode};
 use mm_reclaim::space::{AreaFlags, SpaceError, SpaceId};
 use mm_reclaim::units::Vpn;
+use mm_reclaim::zone::FrameRange;
 
 use super::image::{Image, ImageError, Segment};
 use super::stack::{InitialStack, TooLong};
@@ -38,6 +39,8 @@ struct Launch {
     name: &'static str,
     args: &'static str,
     image: Image<'static>,
+    /// Frames that are free once it is loaded: those of the archive, if no other program follows.
+    spare: Option<FrameRange>,
 }
 
 static LAUNCH: IrqLock<Option<Launch>> = IrqLock::new(None);
@@ -105,11 +108,38 @@ pub fn spawn(
     name: &'static str,
     args: &'static str,
 ) -> Result<u32, ExecError> {
+    spawn_from(initrd, name, args, None)
+}
+
+/// As [`spawn`], for the only program that is run: when it has been loaded, `frames`, which are
+/// the archive's, are handed over to the page allocator.
+///
+/// # Safety
+/// Nothing refers to the archive after this call, and `frames` belong to it and were not handed
+/// over.
+///
+/// # Errors
+/// As [`spawn`]; the archive stays then.
+pub unsafe fn spawn_only(
+    initrd: &'static [u8],
+    name: &'static str,
+    args: &'static str,
+    frames: Option<FrameRange>,
+) -> Result<u32, ExecError> {
+    spawn_from(initrd, name, args, frames)
+}
+
+fn spawn_from(
+    initrd: &'static [u8],
+    name: &'static str,
+    args: &'static str,
+    spare: Option<FrameRange>,
+) -> Result<u32, ExecError> {
     let file = tar::find(initrd, name).map_err(ExecError::Archive)?;
     let image = Image::parse(file).map_err(ExecError::Image)?;
     InitialStack::new(name, args, STACK_TOP)?;
     let space = glue::mm().create_space()?;
-    hand_over(Launch { name, args, image });
+    hand_over(Launch { name, args, image, spare });
     task::spawn_user(name.as_bytes(), space, load_and_enter).map_err(|error| {
         *LAUNCH.lock() = None;
         task::wake(LAUNCH_KEY);
@@ -138,6 +168,10 @@ fn load_and_enter() -> ! {
     let space = me.space().expect("the task was made with an address space");
     match load(space, &launch) {
         Ok(sp) => {
+            // Nothing refers to the archive any more: the caller of `spawn_only` promised it.
+            if let Some(frames) = launch.spare {
+                glue::mm().free_bootmem(frames);
+            }
             set_user_state(&me.thread, UserState::new(sp));
             trap::enter_user(&TrapFrame::user(launch.image.entry))
         }

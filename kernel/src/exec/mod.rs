@@ -7,8 +7,8 @@
 //! | [`stack`] | the initial stack of a program; pure, tested on the host |
 //! | `load` | makes the process and fills its memory |
 //!
-//! **Data.** The initrd, which is read-only and never freed; it is input from outside and not
-//! trusted. **Lock.** Only that of the hand-over in `load`.
+//! **Data.** The initrd, which is read-only, and free once the only program has been loaded; it is
+//! input from outside and not trusted. **Lock.** Only that of the hand-over in `load`.
 
 pub mod image;
 pub mod stack;
@@ -18,4 +18,4 @@ pub mod tar;
 mod load;
 
 #[cfg(target_os = "none")]
-pub use load::{ExecError, spawn};
+pub use load::{ExecError, spawn, spawn_only};

@@ -88,6 +88,7 @@ impl Task {
         self.id.store(id.0, Ordering::Relaxed);
         self.plugs.store(0, Ordering::Relaxed);
         self.stack_top.store(0, Ordering::Relaxed);
+        self.thread.clear_fp_state();
         self.clear_space();
     }
 

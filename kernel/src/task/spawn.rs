@@ -185,8 +185,12 @@ fn create(
         let cpu = cpu.unwrap_or_else(|| sched.place());
         sched.create(cpu, kernel).ok_or(SpawnError::TooManyTasks)?
     };
-    let top = prepare(id, flags)?;
-    id.task().thread.init_context(begin(top as usize));
+    let mut top = prepare(id, flags)? as usize;
+    if !kernel {
+        // SAFETY: the task was made just now, and its stack is freed after its last turn.
+        top = unsafe { id.task().thread.place_fp_state(top) };
+    }
+    id.task().thread.init_context(begin(top));
     Ok(id)
 }
 

@@ -13,6 +13,7 @@ use mm_reclaim::units::{PAGE_SIZE, Pfn};
 use super::services::services;
 use super::table::State;
 use super::{MAX_TASKS, Task, TaskId, state};
+use crate::arch::cpu;
 use crate::arch::mmu::{self, STACK_SIZE};
 
 /// Frames of a kernel stack.
@@ -32,20 +33,22 @@ pub fn measure_stacks() {
 /// tasks.
 pub fn deepest_stack() -> u64 {
     for id in (0..MAX_TASKS as u16).map(TaskId) {
+        // Kernel tasks stay, but for the monitor, which may be about to exit: not while the task
+        // that asks, on the same CPU, is not preempted.
+        cpu::preempt_disable();
         let runs =
             matches!(state::lock().state(id), State::Ready | State::Running | State::Blocked);
-        // Kernel tasks never exit, and their stacks stay.
-        let stays = id.task().flags().contains(TaskFlags::KERNEL);
-        if let Some(top) = id.task().stack_top().filter(|_| runs && stays) {
-            DEEPEST.fetch_max(used(top), Relaxed);
+        if runs && id.task().flags().contains(TaskFlags::KERNEL) {
+            DEEPEST.fetch_max(used(id.task()), Relaxed);
         }
+        cpu::preempt_enable();
     }
     DEEPEST.load(Relaxed)
 }
 
 /// The most bytes of its stack that the running task ever used, if that is measured.
 pub fn own_stack() -> u64 {
-    super::current().stack_top().map_or(0, used)
+    used(super::current())
 }
 
 /// The words of a stack that is mapped, lowest first.
@@ -57,12 +60,16 @@ fn words(top: u64) -> impl Iterator<Item = &'static AtomicU64> {
     })
 }
 
-/// How much of a stack was used; 0 if it was not painted. A use beyond the last word would have hit
-/// the guard.
-fn used(top: u64) -> u64 {
+/// How much of a task's stack calls have used; 0 if it was not painted. A use beyond the last word
+/// would have hit the guard.
+fn used(task: &Task) -> u64 {
+    let Some(top) = task.stack_top() else { return 0 };
     match words(top).position(|word| word.load(Relaxed) != PAINT) {
         Some(0) | None => 0,
-        Some(unused) => STACK_SIZE - (unused * size_of::<u64>()) as u64,
+        Some(unused) => {
+            let lowest = top - STACK_SIZE + (unused * size_of::<u64>()) as u64;
+            task.thread.stack_end(top).saturating_sub(lowest)
+        }
     }
 }
 
@@ -113,7 +120,7 @@ fn give(frames: &[Pfn]) {
 pub(super) fn free_stack(task: &Task) {
     if let Some(top) = task.stack_top() {
         if PAINTED.load(Relaxed) {
-            DEEPEST.fetch_max(used(top), Relaxed);
+            DEEPEST.fetch_max(used(task), Relaxed);
         }
         give(&mmu::unmap_stack(top));
     }

@@ -189,5 +189,7 @@ fn a_tree_of_two_mebibytes_is_read() {
     let size = (board.tree.len() as u32).to_be_bytes();
     board.tree[4..8].copy_from_slice(&size);
     let text = board.boots();
-    assert!(text.contains(&format!("device tree at {}", shown(TREE, 2 * M))), "{text}");
+    // What has been read is not kept.
+    assert!(text.contains(&format!("device tree at {TREE:#x}..")), "{text}");
+    assert!(zone(&text)[2] > 256 * 256 - 1024, "{text}");
 }

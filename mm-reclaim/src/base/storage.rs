@@ -18,6 +18,30 @@ pub(crate) fn fill<T>(memory: &mut [MaybeUninit<T>], make: impl Fn(usize) -> T) 
     unsafe { memory.assume_init_ref() }
 }
 
+/// Initialises runs of equal elements: as many as each pair says, made by its function.
+///
+/// # Panics
+/// If the runs are not as long as the memory.
+pub(crate) fn fill_runs<T, F: Fn() -> T>(
+    memory: &mut [MaybeUninit<T>],
+    runs: impl Iterator<Item = (usize, F)>,
+) -> &[T] {
+    let mut left = &mut *memory;
+    for (count, make) in runs {
+        let (run, rest) = core::mem::take(&mut left).split_at_mut(count);
+        // Several in a round: there is an element for each frame of the machine.
+        let (rounds, few) = run.as_chunks_mut::<8>();
+        let write = |element: &mut MaybeUninit<T>| _ = element.write(make());
+        rounds.iter_mut().for_each(|round| round.iter_mut().for_each(write));
+        few.iter_mut().for_each(write);
+        left = rest;
+    }
+    assert!(left.is_empty(), "{} elements are in no run", left.len());
+    // SAFETY: the runs follow each other from the first element on, each element of a run was
+    // written, and none is left.
+    unsafe { memory.assume_init_ref() }
+}
+
 /// What is left of a block of memory.
 pub(crate) struct Storage<'m> {
     rest: &'m mut [MaybeUninit<u8>],
@@ -39,6 +63,18 @@ impl<'m> Storage<'m> {
     /// If too little is left: the plan requested less than it uses.
     pub(crate) fn cut<T>(&mut self, count: usize, make: impl Fn(usize) -> T) -> &'m [T] {
         fill(self.take(count), make)
+    }
+
+    /// As [`Storage::cut`], for runs of equal elements, `count` in all.
+    ///
+    /// # Panics
+    /// If too little is left, or the runs are not `count` elements.
+    pub(crate) fn cut_runs<T, F: Fn() -> T>(
+        &mut self,
+        count: usize,
+        runs: impl Iterator<Item = (usize, F)>,
+    ) -> &'m [T] {
+        fill_runs(self.take(count), runs)
     }
 
     fn take<T>(&mut self, count: usize) -> &'m mut [MaybeUninit<T>] {

@@ -68,6 +68,14 @@ pub struct Plan<'r> {
     pub(crate) spaces: usize,
 }
 
+/// Frames of one zone that are all memory, or all a hole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Run {
+    pub(crate) frames: FrameRange,
+    pub(crate) zone: ZoneId,
+    pub(crate) present: bool,
+}
+
 impl<'r> Plan<'r> {
     /// A plan for the memory in `ranges`, which do not overlap; in any order.
     ///
@@ -97,9 +105,28 @@ impl<'r> Plan<'r> {
         Ok(Self { config, ranges, span, zones, spaces })
     }
 
-    /// Whether the frame is memory.
-    pub(crate) fn is_present(&self, pfn: Pfn) -> bool {
-        self.ranges.iter().any(|range| range.contains(pfn))
+    /// The span, cut where a zone or a range begins or ends; lowest first.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
+        let mut left = self.span;
+        core::iter::from_fn(move || {
+            let run = self.run_at(left.start)?;
+            left.start = run.frames.end;
+            Some(run)
+        })
+    }
+
+    /// The run that begins at `start`; `None` at the end of the span.
+    fn run_at(&self, start: Pfn) -> Option<Run> {
+        let limits = ZoneId::ALL.map(|id| (id, self.config.zone_limits.range(id)));
+        let edges = limits.iter().map(|(_, range)| range).chain(self.ranges);
+        let edges = edges.flat_map(|range| [range.start, range.end]).chain([self.span.end]);
+        let end = edges.filter(|edge| start < *edge && *edge <= self.span.end).min()?;
+        let zone = limits.iter().find(|(_, range)| range.contains(start));
+        Some(Run {
+            frames: FrameRange { start, end },
+            zone: zone.map_or(ZoneId::Normal, |(id, _)| *id),
+            present: self.ranges.iter().any(|range| range.contains(start)),
+        })
     }
 
     /// Bytes of page descriptors.
@@ -156,6 +183,26 @@ mod tests {
         assert_eq!(plan.zones[1], (range(0x1000, 0x2000), 0x400 + 0x800));
         assert_eq!(plan.zones[2], (FrameRange::default(), 0));
         assert_eq!(plan.span, range(0x0800, 0x2000));
+    }
+
+    /// ZONE-01: every frame of the span is in one run, which has one zone and no edge inside.
+    #[test]
+    fn the_span_is_cut_where_zones_and_ranges_begin_and_end() {
+        let limits = ZoneLimits { dma_end: PhysAddr(0x100_0000), dma32_end: PhysAddr(0x200_0000) };
+        let config = Config { zone_limits: limits, ..Config::default() };
+        let ranges = [range(0x1800, 0x2400), range(0x0800, 0x1400), range(0x1400, 0x1500)];
+        let plan = Plan::new(&ranges, config).expect("a plan");
+        let runs: Vec<_> = plan.runs().collect();
+        let run = |start, end, zone, present| Run { frames: range(start, end), zone, present };
+        let expected = [
+            run(0x0800, 0x1000, ZoneId::Dma, true),
+            run(0x1000, 0x1400, ZoneId::Dma32, true),
+            run(0x1400, 0x1500, ZoneId::Dma32, true),
+            run(0x1500, 0x1800, ZoneId::Dma32, false),
+            run(0x1800, 0x2000, ZoneId::Dma32, true),
+            run(0x2000, 0x2400, ZoneId::Normal, true),
+        ];
+        assert_eq!(runs, expected);
     }
 
     /// ZONE-01, BUDY-01: a tag for every pageblock that a zone touches, and for no more.

@@ -44,7 +44,7 @@ use crate::reclaim::Reclaim;
 use crate::rmap::Rmap;
 use crate::space::Spaces;
 use crate::swap::Swap;
-use crate::zone::{ZoneId, Zones};
+use crate::zone::Zones;
 
 /// The machine's memory.
 pub struct Mm<'m, E: Env> {
@@ -124,14 +124,11 @@ impl<'m, E: Env> Mm<'m, E> {
 
 /// The descriptors of all frames, each reserved and of its zone.
 fn new_map<'m>(plan: &Plan<'_>, storage: &mut Storage<'m>) -> MemMap<'m> {
-    let limits = plan.config.zone_limits;
-    let zone_of =
-        |pfn| ZoneId::ALL.iter().position(|z| limits.range(*z).contains(pfn)).unwrap_or(2);
-    let page = |i| {
-        let pfn = plan.span.start + i as u32;
-        Page::reserved(zone_of(pfn) as u8, plan.is_present(pfn))
-    };
-    MemMap::new(storage.cut(plan.span.pages() as usize, page), plan.span.start)
+    let runs = plan.runs().map(|run| {
+        let page = move || Page::reserved(run.zone as u8, run.present);
+        (run.frames.pages() as usize, page)
+    });
+    MemMap::new(storage.cut_runs(plan.span.pages() as usize, runs), plan.span.start)
 }
 
 #[cfg(test)]

@@ -176,6 +176,7 @@ impl Page {
     }
 
     /// Whether the frame is memory that the boot has not handed over (yet).
+    #[inline(always)]
     pub(crate) fn is_boot_memory(&self) -> bool {
         self.has(PageFlags::RESERVED) && self.refs() > 0
     }

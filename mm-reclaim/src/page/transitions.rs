@@ -380,10 +380,19 @@ impl Page {
         self.set_owner(0, 0);
     }
 
-    /// A frame of the boot allocator is handed over: frozen, ready to be freed.
-    pub(crate) fn unreserve(&self) {
-        self.clear(PageFlags::RESERVED);
+    /// A frame of the boot allocator is handed over: frozen, ready to be freed. False, and nothing
+    /// changes, if it is not [boot memory](Page::is_boot_memory).
+    ///
+    /// Plain loads and stores: until then only the boot code has access to it.
+    #[inline(always)]
+    pub(crate) fn unreserve(&self) -> bool {
+        let flags = self.flags.load(Ordering::Relaxed);
+        if !self.is_boot_memory() {
+            return false;
+        }
+        self.flags.store(flags & !PageFlags::RESERVED.bits(), Ordering::Relaxed);
         self.refs.store(0, Ordering::Relaxed);
+        true
     }
 
     /// A page that reclaim froze loses all flags and its swap entry.

@@ -332,9 +332,17 @@ impl<'m, C: Cpu> Zone<'m, C> {
     }
 
     /// Hands a range over from the boot allocator, in the largest blocks that fit.
+    ///
+    /// # Panics
+    /// If a frame is no memory, or was handed over before.
     pub(crate) fn free_bootmem(&self, range: FrameRange) {
-        for i in 0..range.pages() {
-            self.map.page(range.start + i).unreserve();
+        let pages = self.map.run(self.map.page(range.start), range.pages());
+        let refused = |page: &Page| !page.unreserve();
+        // Every frame of the machine passes here at boot: several in a round.
+        let (rounds, rest) = pages.as_chunks::<8>();
+        let of_rounds = rounds.iter().find_map(|round| round.iter().find(|page| refused(page)));
+        if let Some(page) = of_rounds.or_else(|| rest.iter().find(|page| refused(page))) {
+            panic!("{:?} is no memory of the plan, or was handed over before", self.map.pfn(page));
         }
         let mut buddy = self.buddy.lock();
         buddy.give_range(range);

@@ -9,7 +9,7 @@
 use super::{Mark, Reach, Watermarks, Zone, ZoneId, gfp::Gfp, min_free_kbytes};
 use crate::base::storage::Storage;
 use crate::base::sync::AtomicU8;
-use crate::base::units::{Order, Pfn};
+use crate::base::units::Order;
 use crate::boot::plan::{Config, Plan};
 use crate::env::{Cpu, Env, FrameMemory, MAX_CPUS, Tasks};
 use crate::page::memmap::MemMap;
@@ -86,16 +86,17 @@ impl<'m, E: Env> Zones<'m, E> {
     /// If a frame does not belong to the plan, or was handed over before.
     #[doc(alias = "memblock_free_all")]
     pub(crate) fn free_bootmem(&self, range: FrameRange) {
-        for pfn in (range.start.0..range.end.0).map(Pfn) {
-            let known = self.map.get(pfn).is_some_and(Page::is_boot_memory);
-            assert!(known, "{pfn:?} is no memory of the plan, or was handed over before");
-        }
+        let mut left = range;
+        // Zones ascend and do not overlap.
         for zone in &self.zones {
             let part = range.intersection(zone.span());
             if part.pages() > 0 {
+                assert!(part.start == left.start, "{:?} is no memory of the plan", left.start);
                 zone.free_bootmem(part);
+                left.start = part.end;
             }
         }
+        assert!(left.pages() == 0, "{:?} is no memory of the plan", left.start);
         self.init_watermarks();
     }
 

@@ -355,8 +355,8 @@ fn a_wrong_value_is_one_line_and_status_2_before_anything_is_done() {
     let wrong: &[(&str, &[&str])] = &[
         ("run", &["--memory", "lots"]),
         ("run", &["--memory", "256"]),
-        ("run", &["--memory", "0"]),
-        ("run", &["--memory", "16M"]),
+        ("run", &["--memory", "7M"]),
+        ("run", &["--memory", "8M", "--swap", "513M"]),
         ("run", &["--memory", "1025K"]),
         ("run", &["--memory", "999999999G"]),
         ("run", &["--memory"]),

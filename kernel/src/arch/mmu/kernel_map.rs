@@ -95,8 +95,8 @@ fn physical(base: PhysAddr, range: &Range<u64>) -> Range<u64> {
     base.0 + (range.start - KIMAGE_BASE)..base.0 + (range.end - KIMAGE_BASE)
 }
 
-/// Maps the device tree at physical address `dtb` in its slot, read-only and permanently, and
-/// returns its bytes. To be called once.
+/// Maps the device tree at physical address `dtb` in its slot, read-only and permanently, except for
+/// what [`cut_dtb`] cuts off, and returns its bytes. To be called once.
 ///
 /// # Errors
 /// [`DtbError`], when there is no device tree there. Memory that does not exist at all
@@ -115,9 +115,25 @@ pub fn map_dtb(dtb: u64) -> Result<&'static [u8], DtbError<'static>> {
     let size = total_size(head)?;
     let end = (dtb - first + size as u64).next_multiple_of(PAGE_SIZE);
     show_dtb(first, PAGE_SIZE..end);
-    // SAFETY: all its pages are mapped now, permanently; they are never written to, since their
-    // frames are reserved.
+    // SAFETY: all its pages are mapped now. They are not written to while a reference to them is
+    // used: there is no allocator yet, and by then the frames that stay mapped are reserved.
     Ok(unsafe { core::slice::from_raw_parts(start, size) })
+}
+
+/// Unmaps the pages of the device tree's slot behind the first `used` bytes of `tree`, which is what
+/// [`map_dtb`] returned; returns those bytes.
+///
+/// # Safety
+/// No reference to the others is used any more.
+pub unsafe fn cut_dtb(tree: &'static [u8], used: usize) -> &'static [u8] {
+    let used = &tree[..used];
+    let end = |bytes: &[u8]| (bytes.as_ptr_range().end.addr() as u64).next_multiple_of(PAGE_SIZE);
+    let mut map = MAP.lock();
+    let KernelMap { tables, root, .. } = &mut *map;
+    for va in (end(used)..end(tree)).step_by(PAGE_SIZE as usize) {
+        table::unmap(tables, *root, va);
+    }
+    used
 }
 
 fn show_dtb(first: u64, pages: Range<u64>) {

@@ -17,7 +17,7 @@
 //!
 //! **Order of a boot** (BOOT-03, BOOT-04): the entry code maps the image with its final
 //! permissions; `init` links the static tables of the fixmap and of the device region;
-//! `map_dtb` maps the device tree; `map_ram` builds the linear map through the early window;
+//! `map_dtb` maps the device tree, and `cut_dtb` unmaps what it does not use; `map_ram` builds the linear map through the early window;
 //! `finish` switches to the linear map for access to tables, closes the window and drops the
 //! identity map.
 //!
@@ -42,6 +42,6 @@ pub use table::{MapError, Translation, most_tables};
 
 #[cfg(target_os = "none")]
 pub use kernel_map::{
-    audit, empty_root, finish, image_frames, init, map_device, map_dtb, map_ram, map_stack,
-    translate, unmap_stack,
+    audit, cut_dtb, empty_root, finish, image_frames, init, map_device, map_dtb, map_ram,
+    map_stack, translate, unmap_stack,
 };

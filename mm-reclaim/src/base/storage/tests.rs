@@ -1,6 +1,7 @@
 //! Cutting a block of memory into slices: the cuts take exactly what the layout says.
 
 use std::boxed::Box;
+use std::vec;
 use std::vec::Vec;
 
 use core::alloc::Layout;
@@ -61,6 +62,21 @@ proptest! {
             assert!(lines.iter().all(|(_, cut)| cut.as_ptr().align_offset(64) == 0));
         });
     }
+}
+
+/// ZONE-02: elements that are equal in runs, short and long ones, with nothing before or after them.
+#[test]
+fn runs_of_elements_fill_their_slice_exactly() {
+    with_block(Layout::new::<[u64; 40]>(), |memory| {
+        let mut storage = Storage::new(memory);
+        let runs = [(0, 1u64), (1, 2), (7, 3), (0, 4), (8, 5), (23, 6)];
+        let filled = storage.cut_runs(39, runs.into_iter().map(|(n, value)| (n, move || value)));
+        assert!(filled.iter().copied().eq(runs.iter().flat_map(|(n, value)| vec![*value; *n])));
+        let said = panic_of(|| {
+            storage.cut_runs(1, [(0, || 7u64)].into_iter());
+        });
+        assert_eq!(said, "1 elements are in no run");
+    });
 }
 
 #[test]

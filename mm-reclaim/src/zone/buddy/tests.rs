@@ -33,7 +33,7 @@ fn order(order: u8) -> Order {
 /// An allocator whose pageblocks have the given types, with nothing free yet.
 fn with_buddy(types: [MigrateType; BLOCKS], body: impl for<'m> FnOnce(Buddy<'m>, MemMap<'m>)) {
     let pages = descriptors(SPAN.pages(), |_| 0);
-    pages.iter().for_each(crate::page::Page::unreserve);
+    pages.iter().for_each(|page| _ = page.unreserve());
     let map = MemMap::new(&pages, Pfn(0));
     let blocks = types.map(|kind| AtomicU8::new(kind as u8));
     let partial = [const { Pageblock::new() }; BLOCKS];

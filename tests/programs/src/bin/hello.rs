@@ -14,6 +14,7 @@ use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use programs::args::Args;
+use programs::bench::machine::Clock;
 use programs::{FAILED, Machine, print, println};
 
 const INITIAL: u64 = 0x0123_4567_89ab_cdef;
@@ -26,12 +27,14 @@ static BSS: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
 programs::entry!(hello);
 
 fn hello(args: &Args) -> i32 {
+    let began = Clock::new().now();
     print!("hello from user mode:");
     for word in args.iter() {
         print!(" {word}");
     }
     let Machine { ram, swap } = Machine::new();
     println!("\nhello: {ram} pages of RAM, {swap} of swap");
+    println!("hello: nanoseconds from reset to main: {began}");
     if !segments_are_right() {
         println!("hello: the data or bss segment is not as the file says");
         return FAILED;

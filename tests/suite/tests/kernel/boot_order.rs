@@ -98,6 +98,14 @@ fn tree_is_readable() {
     assert!(tree.bootargs.contains("semihosting"));
     let slot = mmu::translate(mmu::FIXMAP_BASE).expect("the slot is mapped");
     assert!(!slot.entry.is_writable() && !slot.entry.is_kernel_executable());
+    // Its frames behind the last text are programs' memory.
+    let dtb = machine().dtb;
+    let page = PAGE_SIZE as u64;
+    let pages = dtb.end.0.div_ceil(page) - dtb.start.0 / page;
+    assert!(mmu::translate(mmu::FIXMAP_BASE + (pages - 1) * page).is_some());
+    assert!(mmu::translate(mmu::FIXMAP_BASE + pages * page).is_none());
+    let is_padded = tree.model.contains("virt");
+    assert!(!is_padded || pages <= 4, "{pages} pages of the device tree stay");
 }
 
 /// SWAP-06: no descriptor of a frame in use stands for a block of the RAM disk.
