@@ -3,7 +3,7 @@
 //! The real `Mm` runs over an environment of a few frames: user tasks, kswapd and a disk
 //! are tasks of shuttle's, which may switch at every atomic operation, every lock and every unlock.
 //! A schedule is a number, and the same number is the same schedule. Each model in
-//! `tests/protocols.rs` is one protocol of `docs/concurrency.md`; for each there is a patch in
+//! `tests` is one protocol of `docs/concurrency.md`; for each there is a patch in
 //! `tests/races` that breaks it, and `scripts/races` shows that the model notices.
 //!
 //! What the simulator covers is left out here: TLBs, time, latency, failing writes.
