@@ -241,6 +241,11 @@ impl BlockDevice for Disks {
         ramdisk::read_now(device, block, frame)
     }
 
+    #[inline]
+    fn write_now(&self, device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
+        ramdisk::write_now(device, block, frame)
+    }
+
     fn is_congested(&self, device: DeviceId) -> bool {
         ramdisk::is_congested(device)
     }

@@ -129,6 +129,13 @@ pub fn read_now(device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), I
     Some(disk.read(block, frame))
 }
 
+/// Writes a block before it returns: see [`mm_reclaim::env::BlockDevice::write_now`].
+#[inline]
+pub fn write_now(device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
+    let disk = disk(device).filter(|disk| disk.knobs.direct())?;
+    Some(disk.write(block, frame))
+}
+
 /// The running task is about to submit several requests.
 #[inline]
 pub fn plug() {

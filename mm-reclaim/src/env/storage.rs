@@ -24,7 +24,8 @@ pub trait BlockDevice: Sync {
     fn unplug(&self);
 
     /// Whether the device completes inline: read-ahead from it is of no use, and
-    /// [`BlockDevice::read_now`] is worth a try. The answer may change at any time.
+    /// [`BlockDevice::read_now`] and [`BlockDevice::write_now`] are worth a try. The answer may
+    /// change at any time.
     fn is_synchronous(&self, _device: DeviceId) -> bool {
         false
     }
@@ -36,6 +37,18 @@ pub trait BlockDevice: Sync {
     /// discard: the caller notices later, and does not use what was read. Any contents will do
     /// then, or an error.
     fn read_now(&self, _device: DeviceId, _block: u32, _frame: Pfn) -> Option<Result<(), IoError>> {
+        None
+    }
+
+    /// Writes a frame, which the caller lends, to a block before it returns; `None` if the device
+    /// cannot, and nothing was done. No other transfer of the block or the frame is under way, but
+    /// for a [`BlockDevice::read_now`] whose contents are not used.
+    fn write_now(
+        &self,
+        _device: DeviceId,
+        _block: u32,
+        _frame: Pfn,
+    ) -> Option<Result<(), IoError>> {
         None
     }
 

@@ -49,7 +49,7 @@ pub(crate) use flags::ListChoice;
 pub use flags::{CHECK_AT_FREE, LruList, PageFlags, PageType};
 pub(crate) use token::NewPage;
 pub use token::{FrozenPage, IsolatedPage, LockedPage, PageLock, PageRef};
-pub(crate) use token_list::{FrozenList, IsolatedList};
+pub(crate) use token_list::{IsolatedList, TokenArray};
 
 use core::fmt;
 

@@ -212,6 +212,20 @@ pub struct LockedPage<'m> {
 }
 
 impl<'m> LockedPage<'m> {
+    /// For a list of such pages.
+    #[inline(always)]
+    pub(super) fn adopt(page: &'m Page) -> Self {
+        Self { isolated: IsolatedPage::adopt(page), lock: PageLock::adopt(page) }
+    }
+
+    /// Ends the token for a list of such pages, which has both rights from then on.
+    #[inline(always)]
+    pub(super) fn leak(self) -> &'m Page {
+        let (isolated, lock) = self.split();
+        lock.pass_on();
+        isolated.leak()
+    }
+
     /// The page.
     #[inline(always)]
     pub fn page(&self) -> &'m Page {

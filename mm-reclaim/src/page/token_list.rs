@@ -1,10 +1,11 @@
-//! Private lists of pages, each of which stands for a token.
+//! Private lists of pages, each of which stands for a token: linked ones of any length, and short
+//! ones in place.
 
 use core::marker::PhantomData;
 
 use super::list::PageList;
 use super::memmap::MemMap;
-use super::{FrozenPage, IsolatedPage, Page};
+use super::{FrozenPage, IsolatedPage, LockedPage, Page};
 
 /// A token that a list can hold.
 pub(crate) trait Token<'m>: Sized {
@@ -18,6 +19,18 @@ pub(crate) trait Token<'m>: Sized {
 
 impl<'m> Token<'m> for IsolatedPage<'m> {
     const WHAT: &'static str = "isolated";
+    #[inline(always)]
+    fn into_page(self) -> &'m Page {
+        self.leak()
+    }
+    #[inline(always)]
+    fn from_page(page: &'m Page) -> Self {
+        Self::adopt(page)
+    }
+}
+
+impl<'m> Token<'m> for LockedPage<'m> {
+    const WHAT: &'static str = "locked";
     #[inline(always)]
     fn into_page(self) -> &'m Page {
         self.leak()
@@ -45,8 +58,55 @@ pub(crate) struct TokenList<'m, T: Token<'m>>(PageList<'m>, PhantomData<T>);
 
 /// Isolated pages, each with one reference.
 pub(crate) type IsolatedList<'m> = TokenList<'m, IsolatedPage<'m>>;
-/// Pages without references, on their way to their zone.
-pub(crate) type FrozenList<'m> = TokenList<'m, FrozenPage<'m>>;
+
+/// Up to `N` tokens, which come out in the order in which they came.
+pub(crate) struct TokenArray<'m, T: Token<'m>, const N: usize> {
+    pages: [Option<&'m Page>; N],
+    /// Where the next one goes.
+    end: usize,
+    /// Where the oldest one is; 0 if there is none.
+    start: usize,
+    kind: PhantomData<T>,
+}
+
+impl<'m, T: Token<'m>, const N: usize> TokenArray<'m, T, N> {
+    pub(crate) const fn new() -> Self {
+        Self { pages: [None; N], end: 0, start: 0, kind: PhantomData }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Adds a token; there is room for it.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, token: T) {
+        self.pages[self.end] = Some(token.into_page());
+        self.end += 1;
+    }
+
+    /// Takes the oldest token. All are taken before the next one is added.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        if self.start >= self.end {
+            (self.start, self.end) = (0, 0);
+            return None;
+        }
+        let page = self.pages[self.start % N];
+        self.start += 1;
+        page.map(T::from_page)
+    }
+}
+
+impl<'m, T: Token<'m>, const N: usize> Drop for TokenArray<'m, T, N> {
+    fn drop(&mut self) {
+        #[cfg(any(test, feature = "std"))]
+        if std::thread::panicking() {
+            return;
+        }
+        debug_assert!(self.len() == 0, "{} {} pages were forgotten", self.len(), T::WHAT);
+    }
+}
 
 impl<'m, T: Token<'m>> TokenList<'m, T> {
     pub(crate) fn new(map: MemMap<'m>) -> Self {

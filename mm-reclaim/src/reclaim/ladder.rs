@@ -18,6 +18,7 @@
 use core::ops::ControlFlow::{Break, Continue};
 
 use super::references::{PageReferences, check_references, is_overdue};
+use super::verdict::Terms;
 use super::{
     ActivateReason, BatchStat, CullReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind,
     ScanRequest, Stage, Verdict,
@@ -25,7 +26,7 @@ use super::{
 use crate::cache::Busy;
 use crate::env::{BlockDevice, Env};
 use crate::page::{IsolatedPage, LockedPage, Page, PageFlags, PageType};
-use crate::rmap::{RmapBatch, Unmap};
+use crate::rmap::{References, RmapBatch, Unmap};
 use crate::swap::SwapEntry;
 use crate::zone::gfp::Gfp;
 use crate::zone::{Zone, ZoneFlags};
@@ -46,17 +47,6 @@ pub(super) struct Judge<'a, 'm, E: Env> {
     pub(super) passed_over: u32,
 }
 
-/// On which terms a page goes on after the look at its references.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Terms {
-    /// It is freed.
-    Free,
-    /// It is freed if it is clean.
-    FreeClean,
-    /// It is freed although it was referenced.
-    Overdue,
-}
-
 impl<'m, E: Env> Judge<'_, 'm, E> {
     /// Climbs the ladder with one page.
     #[inline]
@@ -65,7 +55,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             Continue(never) => match never {},
             Break(verdict) => verdict,
         };
-        if let Verdict::Free(..) | Verdict::Keep(_, KeepReason::InFlight) = verdict {
+        if is_taken(&verdict) {
             self.passed_over = 0;
         }
         verdict
@@ -80,9 +70,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         let (page, terms) = self.references(page)?;
         let page = self.swap_slot(page)?;
         let page = self.unmap(page)?;
-        let (page, reason) = self.clean(page, terms)?;
-        let page = self.release_private(page)?;
-        self.free(page, reason)
+        Break(Verdict::Unmapped(page, terms))
     }
 
     /// SPL-01: a page whose lock is held elsewhere is kept, without scan pressure.
@@ -165,7 +153,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if self.request.force {
             return Continue((page, Terms::Free));
         }
-        let found = self.reclaim.rmap.page_referenced(page.page(), &mut self.walks);
+        let found = self.look_at_references(&page);
         let marked = page.page().take_referenced();
         let kind = page.page().flags().page_type();
         match check_references(found, marked, kind, self.reclaim.reference_rule()) {
@@ -183,6 +171,25 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
                 Break(self.kept(page, KeepReason::Referenced))
             }
         }
+    }
+
+    /// The mappings' access flags. An anonymous page with one mapping, which was not used, takes
+    /// the next two rungs in the same visit: without a reference it goes on in any case.
+    fn look_at_references(&mut self, page: &LockedPage<'m>) -> References {
+        let Self { reclaim, request, walks, cached, .. } = self;
+        let (rmap, flags) = (reclaim.rmap, page.page().flags());
+        if page.page().mapcount() != 1 || flags.page_type() != PageType::Anon {
+            return rmap.page_referenced(page.page(), walks);
+        }
+        rmap.unmap_unreferenced(page.lock(), walks, |lock| {
+            if flags.contains(PageFlags::SWAPCACHE) {
+                return !flags.contains(PageFlags::DIRTY)
+                    || !reclaim.swap.is_slot_broken(lock.page());
+            }
+            let enters = request.gfp.contains(Gfp::IO) && reclaim.swap.add_to_swap(lock);
+            *cached += i32::from(enters);
+            enters
+        })
     }
 
     /// SPL-09: an anonymous page gets a slot, and a new one if that is broken. A lazily freed page
@@ -227,7 +234,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-15: private data (buffers) would be released here; no page has any, which the
     /// flag of every page that gets this far confirms.
-    fn release_private(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+    pub(super) fn release_private(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         if page.page().has(PageFlags::PRIVATE) {
             return self.activate(page, ActivateReason::PrivateBusy);
         }
@@ -235,7 +242,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     }
 
     /// SPL-16: removes the page from its cache and freezes it, if there are no other references.
-    fn free(
+    pub(super) fn free(
         &mut self,
         page: LockedPage<'m>,
         reason: FreeReason,
@@ -301,6 +308,11 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         self.reclaim.zones.unlock(lock);
         Break(Verdict::Cull(page, why))
     }
+}
+
+/// Whether the page goes: no referenced page was passed over since.
+fn is_taken(verdict: &Verdict<'_>) -> bool {
+    matches!(verdict, Verdict::Unmapped(..))
 }
 
 /// SPL-16: the cache's answer, as a reason.

@@ -1,16 +1,20 @@
 //! `shrink_page_list`: gets verdicts for a batch of isolated pages and carries them out.
 //!
 //! The ladder decides, this loop acts: one exhaustive `match` bumps the counters and moves
-//! the page. Freed pages are gathered and returned to their zone in one go, after the TLB was
-//! flushed (SPL-18, RMAP-06); the rest goes back to the caller.
+//! the page. Pages that were unmapped wait, locked, until all have been judged; then the TLB is
+//! flushed once for all of them (RMAP-06), and they climb the rest of the ladder: they are written
+//! and freed. Freed pages are gathered and returned to their zone in one go (SPL-18); the rest goes
+//! back to the caller.
 
 use super::ladder::Judge;
 use super::references::ReferenceRule;
-use super::{BatchStat, Reason, Reclaim, Scan, Verdict};
+use super::verdict::Terms;
+use super::{BatchStat, Reason, Reclaim, SWAP_CLUSTER_MAX, Scan, Verdict};
 use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::env::{BlockDevice, Env, Tasks};
-use crate::page::{FrozenList, IsolatedList, ListChoice};
+use crate::page::memmap::MemMap;
+use crate::page::{FrozenPage, IsolatedList, ListChoice, LockedPage, TokenArray};
 use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
@@ -29,27 +33,75 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             walks: RmapBatch::new(),
             passed_over: self.progress.passed_over,
         };
-        let mut back = IsolatedList::new(reclaim.map);
-        let mut freed = FrozenList::new(reclaim.map);
+        let mut fates = Fates::new(reclaim.map);
         reclaim.env.blocks().plug();
         while let Some(page) = pages.pop() {
             reclaim.env.tasks().yield_now();
+            if fates.are_full() {
+                self.settle(&mut judge, &mut fates);
+            }
             let verdict = judge.judge(page);
-            reclaim.carry_out(verdict, &mut back, &mut freed);
+            reclaim.carry_out(verdict, &mut fates);
         }
-        let Judge { mut stat, pressure, cached, walks, passed_over, .. } = judge;
+        self.settle(&mut judge, &mut fates);
+        let Judge { stat, pressure, cached, walks, passed_over, .. } = judge;
         reclaim.rmap.finish(walks);
         reclaim.env.blocks().unplug();
         self.lruvec.add_swapcached(cached);
         self.progress.scanned += pressure;
         self.progress.passed_over = passed_over;
-        stat.reclaimed = freed.len();
-        if stat.reclaimed > 0 {
-            reclaim.zones.free_batch(self.zone, core::iter::from_fn(|| freed.pop()));
-        }
         reclaim.count_batch(&stat);
-        *pages = back;
+        *pages = fates.back;
         stat
+    }
+
+    /// No CPU can use a page of the batch after the flush: those that wait for it are written and
+    /// freed.
+    #[inline]
+    fn settle(&self, judge: &mut Judge<'_, 'm, E>, fates: &mut Fates<'m>) {
+        judge.walks.stale.flush(&self.reclaim.env);
+        for at in 0.. {
+            let Some(page) = fates.unmapped.pop() else { break };
+            let verdict = judge.finish(page, fates.terms[at % WAITING]);
+            self.reclaim.carry_out(verdict, fates);
+        }
+        judge.stat.reclaimed += fates.freed.len() as u32;
+        if fates.freed.len() > 0 {
+            let freed = core::iter::from_fn(|| fates.freed.pop());
+            self.reclaim.zones.free_batch(self.zone, freed);
+        }
+    }
+}
+
+/// Pages that wait for the flush of their batch, at most.
+const WAITING: usize = SWAP_CLUSTER_MAX as usize;
+
+/// Where the pages of a batch go.
+struct Fates<'m> {
+    back: IsolatedList<'m>,
+    /// No longer mapped, and locked until they are written or leave their cache after the flush.
+    unmapped: TokenArray<'m, LockedPage<'m>, WAITING>,
+    /// On which terms they go on.
+    terms: [Terms; WAITING],
+    /// To be freed.
+    freed: TokenArray<'m, FrozenPage<'m>, WAITING>,
+}
+
+impl<'m> Fates<'m> {
+    fn new(map: MemMap<'m>) -> Self {
+        let (back, terms) = (IsolatedList::new(map), [Terms::Free; WAITING]);
+        Self { back, unmapped: TokenArray::new(), terms, freed: TokenArray::new() }
+    }
+
+    /// Whether there is no room for what becomes of one page more.
+    fn are_full(&self) -> bool {
+        self.unmapped.len() >= WAITING
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, page: LockedPage<'m>, terms: Terms) {
+        self.terms[self.unmapped.len()] = terms;
+        self.unmapped.push(page);
     }
 }
 
@@ -66,32 +118,28 @@ impl<'m, E: Env> Reclaim<'m, E> {
 
     /// Moves a page where its verdict sends it, and counts the reason.
     #[inline]
-    fn carry_out(
-        &self,
-        verdict: Verdict<'m>,
-        back: &mut IsolatedList<'m>,
-        freed: &mut FrozenList<'m>,
-    ) {
+    fn carry_out(&self, verdict: Verdict<'m>, fates: &mut Fates<'m>) {
         let reason = match verdict {
             Verdict::Keep(page, why) => {
-                back.push(page);
+                fates.back.push(page);
                 Reason::Keep(why)
             }
             Verdict::Activate(page, why) => {
                 page.page().choose_list(ListChoice::Active);
-                back.push(page);
+                fates.back.push(page);
                 Reason::Activate(why)
             }
             Verdict::Cull(page, why) => {
                 page.page().choose_list(ListChoice::Unevictable);
-                back.push(page);
+                fates.back.push(page);
                 self.events.count(VmEvent::UnevictablePgsCulled, 1);
                 Reason::Cull(why)
             }
             Verdict::Free(page, why) => {
-                freed.push(page);
+                fates.freed.push(page);
                 Reason::Free(why)
             }
+            Verdict::Unmapped(page, terms) => return fates.wait(page, terms),
         };
         self.verdicts.add(reason.index(), 1);
     }

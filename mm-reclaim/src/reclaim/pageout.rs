@@ -1,4 +1,5 @@
-//! The rung that writes: a dirty page is written, or a reason is given.
+//! The upper part of the ladder: a dirty page is written, or a reason is given, and a clean one
+//! leaves its cache.
 //!
 //! The order of the checks is SPL-19's. Submitting clears dirty, sets write-back and releases the
 //! page lock (SPL-20); a synchronous device has completed the transfer when `submit` returns, and
@@ -6,7 +7,8 @@
 
 use core::ops::ControlFlow::{Break, Continue};
 
-use super::ladder::{Judge, Terms};
+use super::ladder::Judge;
+use super::verdict::Terms;
 use super::{ActivateReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind, Stage, Verdict};
 use crate::base::stat::VmEvent;
 use crate::env::Env;
@@ -15,8 +17,29 @@ use crate::swap::SwapEntry;
 use crate::zone::ZoneFlags;
 
 impl<'m, E: Env> Judge<'_, 'm, E> {
+    /// The rest of the ladder, for a page that no CPU can use any more.
+    #[inline]
+    pub(super) fn finish(&mut self, page: LockedPage<'m>, terms: Terms) -> Verdict<'m> {
+        match self.climb_on(page, terms) {
+            Continue(never) => match never {},
+            Break(verdict) => verdict,
+        }
+    }
+
+    #[inline]
+    fn climb_on(
+        &mut self,
+        page: LockedPage<'m>,
+        terms: Terms,
+    ) -> Stage<'m, core::convert::Infallible> {
+        let (page, reason) = self.clean(page, terms)?;
+        let page = self.release_private(page)?;
+        self.free(page, reason)
+    }
+
     /// SPL-13, SPL-14, SPL-19: leaves the page clean and locked, or decides.
-    pub(super) fn clean(
+    #[inline]
+    fn clean(
         &mut self,
         page: LockedPage<'m>,
         terms: Terms,
@@ -59,23 +82,35 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-14: writes the page and checks its state afterwards.
     fn pageout(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+        // A CPU may still store through a stale translation while the device reads.
+        self.walks.stale.flush_writable(&self.reclaim.env);
         if let Some(at) = page.page().file_page() {
             return self.write(page, |reclaim, lock| reclaim.files.writepage(lock, at), |_| false);
         }
         if !page.page().has(PageFlags::SWAPCACHE) {
             return self.activate(page, ActivateReason::PageoutFailed);
         }
+        self.swap_out(page)
+    }
+
+    /// Writes a page of the swap cache: at once with its lock held, if the device can.
+    #[inline]
+    fn swap_out(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let swap = self.reclaim.swap;
         if swap.slot_uses(page.page()) == 0 {
             swap.try_to_free_swap(page.lock());
             return self.keep(page, KeepReason::SlotUnused);
         }
         let entry = SwapEntry::from_raw(page.page().private());
-        self.write(
-            page,
-            |reclaim, lock| reclaim.swap.writepage(lock),
-            |reclaim| reclaim.swap.has_write_failed(entry),
-        )
+        let Some(ok) = swap.write_now(page.lock(), entry) else {
+            return self.write(
+                page,
+                |reclaim, lock| reclaim.swap.writepage(lock),
+                |reclaim| reclaim.swap.has_write_failed(entry),
+            );
+        };
+        self.stat.pageout += self.reclaim.map.nr_pages(page.page());
+        if ok { Continue(page) } else { self.activate(page, ActivateReason::WriteFailed) }
     }
 
     /// Submits the page; `has_failed` says, of one that is dirty afterwards, whether its store
@@ -87,8 +122,6 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         submit: impl FnOnce(&Reclaim<'m, E>, PageLock<'m>),
         has_failed: impl FnOnce(&Reclaim<'m, E>) -> bool,
     ) -> Stage<'m> {
-        // A CPU may still store through a stale translation while the device reads.
-        self.walks.stale.flush_writable(&self.reclaim.env);
         self.stat.pageout += self.reclaim.map.nr_pages(page.page());
         let (page, lock) = page.split();
         submit(self.reclaim, lock);

@@ -162,6 +162,19 @@ pub(crate) enum Verdict<'m> {
     Cull(IsolatedPage<'m>, CullReason),
     /// To its zone.
     Free(FrozenPage<'m>, FreeReason),
+    /// Undecided: it is no longer mapped, and waits, locked, for the flush of its batch.
+    Unmapped(LockedPage<'m>, Terms),
+}
+
+/// On which terms a page goes on after its references were checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Terms {
+    /// It is freed.
+    Free,
+    /// It is freed if it is clean.
+    FreeClean,
+    /// It is freed although it was referenced.
+    Overdue,
 }
 
 /// A step of the ladder: the locked page, or its verdict.

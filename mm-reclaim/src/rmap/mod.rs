@@ -149,20 +149,51 @@ impl<'m, E: Env> Rmap<'m, E> {
     pub(crate) fn page_referenced(&self, page: &Page, batch: &mut RmapBatch<'m>) -> References {
         let mut found = References::default();
         let RmapBatch { stale, frames } = batch;
-        self.rmap_walk(page, frames, |hit| {
-            let (prot, flags) = hit.area.rights();
-            if flags.contains(AreaFlags::LOCKED) {
-                found.locked = true;
-                return ControlFlow::Break(());
+        self.rmap_walk(page, frames, |mut hit| self.referenced_one(&mut hit, stale, &mut found));
+        found
+    }
+
+    /// As [`Rmap::page_referenced`], for a page with one mapping. If that was not used, and
+    /// `prepare` gives the page a slot, it becomes the swap entry in the same visit, as
+    /// [`Rmap::try_to_unmap`] would do.
+    pub(crate) fn unmap_unreferenced(
+        &self,
+        lock: &PageLock<'m>,
+        batch: &mut RmapBatch<'m>,
+        prepare: impl FnOnce(&PageLock<'m>) -> bool,
+    ) -> References {
+        let mut found = References::default();
+        let RmapBatch { stale, frames } = batch;
+        let mut prepare = Some(prepare);
+        self.rmap_walk(lock.page(), frames, |mut hit| {
+            let next = self.referenced_one(&mut hit, stale, &mut found);
+            if found == References::default() && prepare.take().is_some_and(|prepare| prepare(lock))
+            {
+                let _is_counted = self.unmap_one(lock.page(), hit, stale);
             }
-            if hit.mapping.young && hit.tables.test_and_clear_young(hit.vpn) {
-                found.mappings += 1;
-                found.exec |= prot.contains(Prot::EXEC);
-                stale.gather(&self.env, hit.tables.asid(), hit.vpn, false);
-            }
-            ControlFlow::Continue(())
+            next
         });
         found
+    }
+
+    #[inline(always)]
+    fn referenced_one(
+        &self,
+        hit: &mut Hit<'_, 'm, E>,
+        stale: &mut TlbBatch,
+        found: &mut References,
+    ) -> ControlFlow<()> {
+        let (prot, flags) = hit.area.rights();
+        if flags.contains(AreaFlags::LOCKED) {
+            found.locked = true;
+            return ControlFlow::Break(());
+        }
+        if hit.mapping.young && hit.tables.test_and_clear_young(hit.vpn) {
+            found.mappings += 1;
+            found.exec |= prot.contains(Prot::EXEC);
+            stale.gather(&self.env, hit.tables.asid(), hit.vpn, false);
+        }
+        ControlFlow::Continue(())
     }
 
     /// Turns every mapping of a page in the swap cache into its swap entry.

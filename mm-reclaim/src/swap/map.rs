@@ -315,7 +315,21 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
     }
 
     /// One more page-table entry names the slot; false if the count is full.
+    #[inline]
     pub(crate) fn add_use(&self, slot: u32) -> bool {
+        // As in `put_use`.
+        let word = self.word(slot);
+        if kind_of(word) == PAGE_KIND
+            && word & COUNT_MASK < COUNT_MASK
+            && self.swap_word(slot, word, word + 1)
+        {
+            return true;
+        }
+        self.add_use_slowly(slot)
+    }
+
+    #[cold]
+    fn add_use_slowly(&self, slot: u32) -> bool {
         let up = |s: SlotState| (s.uses < MAX_USES).then_some(SlotState { uses: s.uses + 1, ..s });
         self.update(slot, up).is_ok()
     }
@@ -389,7 +403,32 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
 
     /// Removes the page in `frame` from the swap cache, leaving `shadow` if the slot is still used;
     /// true if the slot became free, after `discard`.
+    #[inline]
     pub(crate) fn uncache(
+        &self,
+        slot: u32,
+        frame: Pfn,
+        shadow: Option<u32>,
+        discard: impl FnOnce(),
+    ) -> bool {
+        // The common case is an unchanged slot with users: the shadow takes the frame's place.
+        let word = self.word(slot);
+        let rest = word & !(3 << KIND_SHIFT) & ((1 << VALUE_SHIFT) - 1);
+        let now = rest | PAGE_KIND << KIND_SHIFT | u64::from(frame.0) << VALUE_SHIFT;
+        if let Some(shadow) = shadow
+            && word == now
+            && word & COUNT_MASK > 0
+        {
+            let new = rest | SHADOW_KIND << KIND_SHIFT | u64::from(shadow) << VALUE_SHIFT;
+            if self.swap_word(slot, word, new) {
+                return false;
+            }
+        }
+        self.uncache_slowly(slot, frame, shadow, discard)
+    }
+
+    #[cold]
+    fn uncache_slowly(
         &self,
         slot: u32,
         frame: Pfn,

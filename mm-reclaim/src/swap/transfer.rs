@@ -9,7 +9,7 @@
 use super::{Swap, SwapEntry};
 use crate::base::stat::VmEvent;
 use crate::block::Direction;
-use crate::env::Env;
+use crate::env::{BlockDevice, Env};
 use crate::lru::Relocation;
 use crate::page::{Page, PageFlags, PageLock};
 
@@ -22,6 +22,27 @@ impl<'m, E: Env> Swap<'m, E> {
         let page = self.cache.begin_write(lock);
         self.submit(Direction::Write, entry, page);
         self.events.count(VmEvent::PswpOut, 1);
+    }
+
+    /// Writes a page of the cache at once, with its lock held, if the device can: whether that
+    /// succeeded. After a failure the page is dirty again and its slot broken.
+    #[inline]
+    pub(crate) fn write_now(&self, lock: &PageLock<'m>, entry: SwapEntry) -> Option<bool> {
+        let (page, device) = (lock.page(), self.device(entry).id);
+        if !self.env.blocks().is_synchronous(device) {
+            return None;
+        }
+        page.clear_dirty();
+        let result = self.env.blocks().write_now(device, entry.slot(), self.map.pfn(page));
+        let Some(result) = result else {
+            page.set_dirty();
+            return None;
+        };
+        self.events.count(VmEvent::PswpOut, 1);
+        if result.is_err() {
+            self.write_failed(page);
+        }
+        Some(result.is_ok())
     }
 
     /// Starts reading a page of the cache; the end of the transfer releases the lock.

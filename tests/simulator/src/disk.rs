@@ -272,12 +272,28 @@ impl Disk {
 
     fn write(&mut self, bio: &Bio, arena: &Arena) -> bool {
         assert!(!arena.is_poisoned(bio.frame()), "{bio:?}: freed before it was written");
+        self.put(bio.block(), bio.frame(), arena)
+    }
+
+    fn write_now(&mut self, block: u32, frame: Pfn, arena: &Arena) -> Result<(), IoError> {
+        assert!(block < self.config.blocks, "block {block} is beyond the device");
+        let other =
+            self.under_way.iter().find(|r| r.bio.block() == block || r.bio.frame() == frame);
+        assert!(other.is_none(), "the write of block {block} overlaps {other:?}");
+        assert!(!arena.is_poisoned(frame), "{frame:?} is freed, and is to be written");
+        let fails = self.put(block, frame, arena);
+        self.stat.failures += u64::from(fails);
+        if fails { Err(IoError) } else { Ok(()) }
+    }
+
+    /// Stores a frame in a block; whether that fails.
+    fn put(&mut self, block: u32, frame: Pfn, arena: &Arena) -> bool {
         self.stat.writes += 1;
         let fails = is_nth(self.stat.writes, self.config.fail_write);
         let junk = || Box::new([JUNK; WORDS]);
-        let content = if fails { junk() } else { arena.save_frame(bio.frame()) };
-        self.blocks.insert(bio.block(), content);
-        self.stat.broken += u32::from(fails && self.broken.insert(bio.block()));
+        let content = if fails { junk() } else { arena.save_frame(frame) };
+        self.blocks.insert(block, content);
+        self.stat.broken += u32::from(fails && self.broken.insert(block));
         fails
     }
 
@@ -401,6 +417,14 @@ impl BlockDevice for World {
         let mut state = self.disks.state();
         let disk = state.disk(device);
         (disk.config.pace == Pace::Sync).then(|| disk.read_now(block, frame, &self.arena))
+    }
+
+    fn write_now(&self, device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
+        current::assert_preemptible("a write");
+        self.mmu.assert_unreachable(frame, Fate::Written);
+        let mut state = self.disks.state();
+        let disk = state.disk(device);
+        (disk.config.pace == Pace::Sync).then(|| disk.write_now(block, frame, &self.arena))
     }
 
     fn is_synchronous(&self, device: DeviceId) -> bool {
