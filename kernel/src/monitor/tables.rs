@@ -68,6 +68,7 @@ const GROUPS: &[Group] = &[
             (PswpIn, "pages read"),
             (SwapRa, "pages read ahead of a fault"),
             (SwapRaHit, "those that a fault then wanted"),
+            (SwapRaMiss, "those that left memory before"),
             (NrVmscanWrite, "writes that reclaim began"),
             (NrVmscanImmediateReclaim, "dirty file pages only marked"),
             (SwapWriteError, "writes that failed"),

@@ -94,6 +94,8 @@ events! {
     SwapRa = "swap_ra",
     /// Pages read ahead that a fault then used.
     SwapRaHit = "swap_ra_hit",
+    /// Pages read ahead that left the cache before any fault used them.
+    SwapRaMiss = "swap_ra_miss",
     /// Pages of a locked area put on the unevictable list.
     UnevictablePgsCulled = "unevictable_pgs_culled",
     /// Pages mlocked.

@@ -22,6 +22,7 @@
 mod copy;
 mod direct;
 mod family;
+mod read_ahead;
 mod swap_in;
 mod unuse;
 
@@ -37,7 +38,7 @@ use crate::page::memmap::MemMap;
 use crate::page::{ListChoice, NewPage, PageRef};
 use crate::rmap::Rmap;
 use crate::space::{
-    AddressSpace, AreaFlags, AreaView, Backing, FamilyHandle, SpaceId, SpaceOf, Spaces,
+    AddressSpace, Area, AreaFlags, AreaView, Backing, FamilyHandle, SpaceId, SpaceOf, Spaces,
 };
 use crate::swap::{NotPresent, Swap};
 use crate::zone::Zones;
@@ -116,6 +117,8 @@ enum Detour<'m> {
 /// Where a fault happened.
 pub(crate) struct Site<'m, E: Env> {
     pub(crate) space: &'m SpaceOf<'m, E>,
+    /// The area, and its fields as they are while the area lock is held.
+    pub(crate) place: &'m Area,
     pub(crate) area: AreaView,
     pub(crate) vpn: Vpn,
     pub(crate) access: Access,
@@ -192,20 +195,20 @@ impl<'m, E: Env> Faults<'m, E> {
         patience: Patience,
     ) -> Result<FaultEnd, Detour<'m>> {
         let index = space.areas.lock_shared(self.env.tasks());
-        let Some(area) = index.find_area(vpn) else {
+        let Some(place) = index.find_area(vpn) else {
             return Ok(match space.refuse_reaped() {
                 Ok(()) => FaultEnd::BadAddress,
                 Err(_) => FaultEnd::Killed,
             });
         };
-        let area = area.view();
+        let area = place.view();
         if !area.prot.contains(access.needs()) {
             return Ok(FaultEnd::BadAddress);
         }
         if area.family.is_none() {
             return Err(Detour::Family);
         }
-        self.fault_in(Site { space, area, vpn, access }, patience)
+        self.fault_in(Site { space, place, area, vpn, access }, patience)
     }
 
     /// Does what must be done first without the area lock, and then starts again. The second wait

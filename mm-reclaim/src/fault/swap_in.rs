@@ -11,16 +11,15 @@
 //!
 //! A refault within the workingset is activated at once (LRU-09, LRU-11).
 //!
-//! Counterpart in Linux: `do_swap_page`, `swap_cluster_readahead`.
+//! Counterpart in Linux: `do_swap_page`.
 
 use super::{Access, Detour, FaultEnd, Faults, Need, Patience, Site, count_fault};
 use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::base::units::Order;
-use crate::env::{BlockDevice, Env, Mapping, PageTables, Prot, Pte, WaitEnd};
+use crate::env::{Env, Mapping, PageTables, Prot, Pte, WaitEnd};
 use crate::page::{PageFlags, PageLock, PageRef};
 use crate::space::AreaFlags;
-use crate::swap::map::Held;
 use crate::swap::{Ahead, NotPresent, SwapEntry};
 use crate::zone::gfp::Gfp;
 
@@ -54,12 +53,14 @@ impl<'m, E: Env> Faults<'m, E> {
     ) -> Result<FaultEnd, Detour<'m>> {
         let found = match self.swap.lookup(entry) {
             Some(page) => {
-                if need == Need::Touch && page.page().take_readahead() {
-                    site.space.ra_hits.fetch_add(1, Ordering::Relaxed);
+                let was_ahead = page.page().take_readahead();
+                if need == Need::Touch {
+                    site.space.ra_hits.fetch_add(u64::from(was_ahead), Ordering::Relaxed);
+                    self.note_cache_hit(&site, was_ahead);
                 }
                 SwappedIn { page, entry, read: patience == Patience::Read, need }
             }
-            None => match self.swap_read(entry, need) {
+            None => match self.swap_read(&site, entry, need) {
                 Ok(Some(found)) => found,
                 // The slot was reused: the entry has changed, too.
                 Ok(None) => return Ok(FaultEnd::Minor),
@@ -212,7 +213,12 @@ impl<'m, E: Env> Faults<'m, E> {
     /// Reads a slot, whose page was not in the cache, into a new page of the cache, unless another
     /// task does so first; `None` if the slot is not stored any more. Read-ahead reads its
     /// neighbours too.
-    fn swap_read(&self, entry: SwapEntry, need: Need) -> Result<Option<SwappedIn<'m>>, FaultEnd> {
+    fn swap_read(
+        &self,
+        site: &Site<'m, E>,
+        entry: SwapEntry,
+        need: Need,
+    ) -> Result<Option<SwappedIn<'m>>, FaultEnd> {
         let device = self.swap.device(entry);
         let gfp = match need {
             Need::Touch => Gfp::HIGHUSER_MOVABLE,
@@ -224,7 +230,7 @@ impl<'m, E: Env> Faults<'m, E> {
             }
             let new = self.alloc.alloc_page(gfp, Order::ZERO).ok_or(FaultEnd::Killed)?;
             if let Ok(page) = self.swap.read_into(entry, new, Ahead::No) {
-                self.read_ahead(entry);
+                self.read_ahead(site, entry);
                 return Ok(Some(SwappedIn { page, entry, read: true, need }));
             }
             // Another page was added first, or the slot is gone.
@@ -233,36 +239,4 @@ impl<'m, E: Env> Faults<'m, E> {
             }
         }
     }
-
-    /// Reads the aligned cluster around `entry`, as far as it is stored and memory is available
-    /// without reclaim. It is of no use for a synchronous device.
-    #[doc(alias = "swap_cluster_readahead")]
-    fn read_ahead(&self, entry: SwapEntry) {
-        let cluster = self.swap.page_cluster();
-        let device = self.swap.device(entry);
-        if cluster == 0 || self.env.blocks().is_synchronous(device.id) {
-            return;
-        }
-        let first = entry.slot() & !((1 << cluster) - 1);
-        let mut ahead = 0;
-        self.env.blocks().plug();
-        for slot in (first..first + (1 << cluster)).filter(|s| *s != entry.slot()) {
-            if slot >= device.blocks() || !is_stored(device.state(slot)) {
-                continue;
-            }
-            let gfp = Gfp::MOVABLE | Gfp::NOWARN;
-            let Some(new) = self.alloc.alloc_page(gfp, Order::ZERO) else { break };
-            let entry = SwapEntry::new(entry.device(), slot);
-            if let Ok(held) = self.swap.read_into(entry, new, Ahead::Yes) {
-                ahead += 1;
-                self.lru.put(held);
-            }
-        }
-        self.events.count(VmEvent::SwapRa, ahead);
-        self.env.blocks().unplug();
-    }
-}
-
-fn is_stored(state: crate::swap::map::SlotState) -> bool {
-    state.uses > 0 && matches!(state.held, Held::Nothing | Held::Shadow(_))
 }

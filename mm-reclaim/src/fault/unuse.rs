@@ -113,8 +113,8 @@ impl<'m, E: Env> Faults<'m, E> {
     ) -> Result<(), SwapOffError> {
         let areas =
             space.areas.lock_shared_killable(self.env.tasks()).ok_or(SwapOffError::Killed)?;
-        for area in areas.iter() {
-            let area = area.view();
+        for place in areas.iter() {
+            let area = place.view();
             let mut from = area.start;
             while let Some((vpn, entry)) = self.entry_on(space, from..area.end, at) {
                 from = vpn;
@@ -122,7 +122,7 @@ impl<'m, E: Env> Faults<'m, E> {
                 if space.dying.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let site = Site { space, area, vpn, access: Access::Read };
+                let site = Site { space, place, area, vpn, access: Access::Read };
                 match self.swap_fault(site, entry, Need::Unuse, Patience::Waited) {
                     Ok(FaultEnd::Minor | FaultEnd::Major) => {}
                     Ok(FaultEnd::BadAddress | FaultEnd::BusError) => {

@@ -55,7 +55,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         let index = space.areas.lock(self.env.tasks());
         space.refuse_reaped()?;
         let bad = SpaceError::BadRange { start: vpn, end: vpn + 1 };
-        let (_, area) = index.find(vpn).ok_or(bad)?;
+        let (place, area) = index.find(vpn).ok_or(bad)?;
         // Unlocked again in the meantime: nothing to read in.
         if !area.flags.contains(AreaFlags::LOCKED) {
             return Ok(true);
@@ -68,7 +68,9 @@ impl<'m, E: Env> Mmap<'m, E> {
                 self.lru.put(held);
                 return Ok(true);
             }
-            Present::Zero => self.faults.replace_zero_page(Site { space, area, vpn, access }),
+            Present::Zero => {
+                self.faults.replace_zero_page(Site { space, place, area, vpn, access })
+            }
             Present::No => {
                 drop(index);
                 self.faults.handle_fault(id, vpn.addr(), access)

@@ -10,14 +10,14 @@
 //!
 //! Owner: the address space, whose tree it is in from its creation until it is freed.
 //!
-//! Locks: the area lock of the address space guards every field; the lock of the tree of
+//! Locks: the area lock of the address space guards every field but the hints for read-ahead; the lock of the tree of
 //! families guards bounds, shift, family, chain and neighbours, too, once there is a family.
 
 use bitflags::bitflags;
 
 use super::tree::UNLINKED;
 use super::{AREA, FAMILY, FamilyHandle, LINK, SPACE, SpaceHandle};
-use crate::base::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use crate::base::units::Vpn;
 use crate::env::Prot;
 use crate::page::pool::{HandleCell, Pool};
@@ -66,6 +66,21 @@ pub struct Area {
     /// [`UNLINKED`] while the area is in no tree.
     pub(super) parent: AtomicU32,
     pub(super) red: AtomicBool,
+    /// A [`ReadAhead`], without a lock: hints.
+    ahead_last: AtomicU32,
+    ahead_pages: AtomicU8,
+    ahead_hits: AtomicU8,
+}
+
+/// What an area remembers of its last swap-in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ReadAhead {
+    /// The page of the last fault on a swap entry.
+    pub(crate) last: Vpn,
+    /// Pages of the last read.
+    pub(crate) pages: u8,
+    /// Pages read ahead that were wanted since.
+    pub(crate) hits: u8,
 }
 
 #[cfg(not(any(loom, shuttle)))]
@@ -152,6 +167,9 @@ impl Area {
             right: AtomicU32::new(0),
             parent: AtomicU32::new(UNLINKED),
             red: AtomicBool::new(false),
+            ahead_last: AtomicU32::new(0),
+            ahead_pages: AtomicU8::new(0),
+            ahead_hits: AtomicU8::new(0),
         }
     }
 
@@ -166,6 +184,21 @@ impl Area {
         }
         debug_assert_eq!(self.chain.get(), None, "it is still in families");
         self.set_family(None);
+        self.set_read_ahead(ReadAhead { last: view.start, pages: 0, hits: 0 });
+    }
+
+    pub(crate) fn read_ahead(&self) -> ReadAhead {
+        ReadAhead {
+            last: Vpn(self.ahead_last.load(Ordering::Relaxed)),
+            pages: self.ahead_pages.load(Ordering::Relaxed),
+            hits: self.ahead_hits.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn set_read_ahead(&self, ahead: ReadAhead) {
+        self.ahead_last.store(ahead.last.0, Ordering::Relaxed);
+        self.ahead_pages.store(ahead.pages, Ordering::Relaxed);
+        self.ahead_hits.store(ahead.hits, Ordering::Relaxed);
     }
 
     #[inline(always)]

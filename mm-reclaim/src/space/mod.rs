@@ -17,8 +17,8 @@ mod spaces;
 mod tree;
 mod zero_page;
 
-pub(crate) use area::Areas;
 pub use area::{Area, AreaFlags, AreaView, Backing};
+pub(crate) use area::{Areas, ReadAhead};
 pub(crate) use directory::Directory;
 pub(crate) use family::{Families, Links, Loose, Tally, Tree, TreeLock, Trees};
 pub use family::{Family, Link};

@@ -9,6 +9,7 @@
 
 use super::map::{Held, SlotState, Sole};
 use super::{Swap, SwapDevice, SwapEntry};
+use crate::base::stat::VmEvent;
 use crate::base::units::Pfn;
 use crate::cache::{Busy, NotEntered, Store};
 use crate::env::{BlockDevice, Env};
@@ -68,6 +69,7 @@ impl<'m, E: Env> Swap<'m, E> {
         let page = lock.page();
         let entry = SwapEntry::from_raw(page.private());
         self.lru.of(page).add_swapcached(-1);
+        self.note_miss(page.flags());
         self.cache.remove(self, entry, lock);
     }
 
@@ -91,7 +93,18 @@ impl<'m, E: Env> Swap<'m, E> {
         page: LockedPage<'m>,
     ) -> Result<FrozenPage<'m>, (LockedPage<'m>, Busy)> {
         let entry = SwapEntry::from_raw(page.page().private());
-        self.cache.freeze_and_remove(self, entry, page)
+        let flags = page.page().flags();
+        let removed = self.cache.freeze_and_remove(self, entry, page)?;
+        self.note_miss(flags);
+        Ok(removed)
+    }
+
+    /// Counts a page that was read ahead in vain.
+    #[inline(always)]
+    fn note_miss(&self, flags: PageFlags) {
+        if flags.contains(PageFlags::READAHEAD) {
+            self.events.count(VmEvent::SwapRaMiss, 1);
+        }
     }
 
     /// Adds a fresh page for a stored slot and starts reading it.

@@ -53,7 +53,7 @@ pub(crate) struct Swap<'m, E: Env> {
     count: AtomicU32,
     /// The next position in the round-robin among equal priorities.
     turn: AtomicU32,
-    /// Pages of a read-ahead cluster, as a power of two; 0 switches it off.
+    /// The most pages of a read-ahead, as a power of two; 0 switches it off.
     page_cluster: AtomicU8,
     /// Held while a device is taken into use.
     on_off: Lock<E::Cpu, (), SWAPON>,
@@ -78,7 +78,7 @@ impl<'m, E: Env> Swap<'m, E> {
         }
     }
 
-    /// Pages that a swap-in reads around the one it needs, as a power of two; 0 for just that one.
+    /// The most pages that a swap-in reads, as a power of two; 0 for just that one.
     pub(crate) fn page_cluster(&self) -> u8 {
         self.page_cluster.load(Ordering::Relaxed)
     }

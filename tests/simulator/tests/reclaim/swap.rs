@@ -1,6 +1,7 @@
 //! Swap: headers, use counts, the cache, swap-in, and the device in both of its modes.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use mm_reclaim::env::DeviceId;
 use mm_reclaim::mmap::Advice;
@@ -9,7 +10,7 @@ use mm_reclaim::reclaim::ScanRequest;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::swap::map::Held;
 use mm_reclaim::swap::{HeaderError, Slot, SwapEntry, header};
-use mm_reclaim::units::PAGE_SIZE;
+use mm_reclaim::units::{PAGE_SIZE, Vpn};
 use mm_reclaim::{Mm, SwapOnError};
 use simulator::{Config, Death, DiskConfig, DiskStat, FIRST_DISK, Machine, Pace, Program, World};
 
@@ -199,27 +200,69 @@ fn a_fault_during_write_back_reads_nothing() {
     });
 }
 
-/// SWAP-05: read-ahead brings the aligned cluster around a fault, or with 0 just the page.
+/// A program whose pages are all in swap, on a disk that takes its time.
+fn swapped_out(machine: Machine<'_>, count: u32) -> (Program<'_>, Range<Vpn>) {
+    let (mut program, area) = cold(machine, count);
+    for _ in 0..2 {
+        program.advise(area.clone(), Advice::PageOut).expect("an area");
+        force_everything(machine);
+        prove(machine);
+    }
+    assert!(pages(area.clone()).all(|v| !is_present(machine, &program, v)));
+    (program, area)
+}
+
+/// SWAP-05: an area that is read in order, upwards or downwards, has its pages read ahead: first
+/// two, then four, then eight at a time; with the knob off just the page of each fault.
 #[test]
-fn read_ahead_brings_the_cluster_or_nothing() {
-    for (cluster, faults) in [(0, 64), (3, 9)] {
+fn what_is_read_in_order_is_read_ahead() {
+    for (knob, downwards, most) in [(0, false, 64), (3, false, 12), (3, true, 12), (2, false, 19)] {
         on(DiskConfig::later(256), |machine| {
-            machine.mm.set_page_cluster(cluster);
-            let (mut program, area) = cold(machine, 64);
-            for _ in 0..2 {
-                program.advise(area.clone(), Advice::PageOut).expect("an area");
-                force_everything(machine);
-                prove(machine);
+            machine.mm.set_page_cluster(knob);
+            let (program, area) = swapped_out(machine, 64);
+            let mut order: Vec<_> = pages(area).collect();
+            if downwards {
+                order.reverse();
             }
-            assert!(pages(area.clone()).all(|v| !is_present(machine, &program, v)));
-            program.check_all(area);
+            order.into_iter().for_each(|vpn| program.check(vpn).expect("alive"));
+            let faults = machine.mm.event(VmEvent::PgMajFault);
             assert_eq!(stat(machine).reads, 64);
-            assert_eq!(machine.mm.event(VmEvent::PgMajFault), faults, "cluster {cluster}");
+            assert!(faults <= most, "{faults} faults with knob {knob}");
             assert_eq!(machine.mm.event(VmEvent::SwapRa), 64 - faults);
             assert_eq!(machine.mm.event(VmEvent::SwapRaHit), 64 - faults, "each was wanted");
+            assert_eq!(machine.mm.event(VmEvent::SwapRaMiss), 0);
             prove(machine);
         });
     }
+}
+
+/// SWAP-05: an area that is read out of order has nothing read ahead; after a sequence the window
+/// closes by half at each jump, and what it brought in vain is counted once it leaves.
+#[test]
+fn what_is_not_read_in_order_is_not_read_ahead() {
+    on(DiskConfig::later(512), |machine| {
+        let (program, area) = swapped_out(machine, 200);
+        let at = |i: u32| program.check(area.start + i % 200).expect("alive");
+        (0..60).for_each(|i| at(i * 67 + 5));
+        assert_eq!(machine.mm.event(VmEvent::SwapRa), 0);
+        assert_eq!(machine.mm.event(VmEvent::PgMajFault), 60);
+        program.exit();
+        let (mut program, area) = swapped_out(machine, 200);
+        (0..40).for_each(|i| program.check(area.start + i).expect("alive"));
+        let (ahead, hits) =
+            (machine.mm.event(VmEvent::SwapRa), machine.mm.event(VmEvent::SwapRaHit));
+        [100, 60, 140, 180, 120]
+            .into_iter()
+            .for_each(|i| program.check(area.start + i).expect("alive"));
+        let vain = machine.mm.event(VmEvent::SwapRa) - ahead;
+        assert!((4..=10).contains(&vain), "{vain} pages at the jumps");
+        program.advise(area.clone(), Advice::PageOut).expect("an area");
+        force_everything(machine);
+        let wanted = machine.mm.event(VmEvent::SwapRaHit) - hits;
+        assert!(machine.mm.event(VmEvent::SwapRaMiss) + wanted >= vain);
+        prove(machine);
+        program.check_all(area);
+    });
 }
 
 /// SWAP-05: a store after swap-in reuses the page of its only user and copies a shared one.
