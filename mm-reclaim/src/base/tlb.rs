@@ -8,7 +8,7 @@ use crate::base::units::Vpn;
 use crate::env::{Asid, Env, TlbEntry};
 
 /// The most entries before a flush is forced.
-const CAPACITY: usize = 64;
+const CAPACITY: usize = 32;
 
 /// Stale translations that are still to be flushed.
 pub(crate) struct TlbBatch {

@@ -91,7 +91,7 @@ impl<'m, E: Env> Mm<'m, E> {
         self.writeback.pages()
     }
 
-    /// Pages that a swap-in reads around the one it needs, as a power of two; 0 for just that one.
+    /// The most pages that a swap-in reads, as a power of two; 0 for just the one it needs.
     pub fn set_page_cluster(&self, cluster: u8) {
         self.swap.set_page_cluster(cluster);
     }

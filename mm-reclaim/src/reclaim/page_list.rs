@@ -74,7 +74,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
 }
 
 /// Pages that wait for the flush of their batch, at most.
-const WAITING: usize = SWAP_CLUSTER_MAX as usize;
+const WAITING: usize = SWAP_CLUSTER_MAX as usize / 2;
 
 /// Where the pages of a batch go.
 struct Fates<'m> {
