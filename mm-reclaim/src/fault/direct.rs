@@ -32,10 +32,10 @@ use crate::swap::{NotPresent, SwapEntry};
 impl<'m, E: Env> Faults<'m, E> {
     /// Resolves a fault on the entry of a page that nobody else can find; `None`, with nothing
     /// changed, if it must go through the cache.
-    #[inline]
+    #[inline(never)]
     pub(super) fn swap_in_directly(
         &self,
-        site: &Site<'m, E>,
+        site: Site<'m, E>,
         entry: SwapEntry,
     ) -> Option<FaultEnd> {
         let (device, blocks) = (self.swap.device(entry), self.env.blocks());
@@ -46,11 +46,11 @@ impl<'m, E: Env> Faults<'m, E> {
         let Some(new) = self.alloc_user_page() else { return Some(FaultEnd::Killed) };
         let read = blocks.read_now(device.id, entry.slot(), self.map.pfn(new.page()));
         let new = match read {
-            Some(Ok(())) => match self.map_directly(site, entry, sole, new) {
+            Some(Ok(())) => match self.map_directly(&site, entry, sole, new) {
                 Ok(()) => return Some(FaultEnd::Major),
                 Err(new) => new,
             },
-            Some(Err(IoError)) => return self.failed_directly(site, entry, new),
+            Some(Err(IoError)) => return self.failed_directly(&site, entry, new),
             None => new,
         };
         self.lru.put(new.into_ref());

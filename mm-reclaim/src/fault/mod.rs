@@ -300,7 +300,7 @@ impl<'m, E: Env> Faults<'m, E> {
             // Counted where it is mapped.
             Pte::NotPresent(word) => match NotPresent::decode(word) {
                 NotPresent::Swap(entry) => {
-                    return match self.swap_in_directly(&site, entry) {
+                    return match self.swap_in_directly(site, entry) {
                         Some(end) => Ok(end),
                         None => self.swap_fault(site, entry, Need::Touch, patience),
                     };
