@@ -31,7 +31,8 @@ pub trait BlockDevice: Sync {
     }
 
     /// Reads a block into a frame, which the caller owns, before it returns; `None` if the device
-    /// cannot, and nothing was done. A fault reads a page so that no other can want.
+    /// cannot, and nothing was done. A fault reads a page so that no other can want. Like
+    /// [`BlockDevice::submit`], it is called with no spin lock held.
     ///
     /// Unlike a [`Bio`], this may overlap with other transfers of the same block and with its
     /// discard: the caller notices later, and does not use what was read. Any contents will do
@@ -42,7 +43,7 @@ pub trait BlockDevice: Sync {
 
     /// Writes a frame, which the caller lends, to a block before it returns; `None` if the device
     /// cannot, and nothing was done. No other transfer of the block or the frame is under way, but
-    /// for a [`BlockDevice::read_now`] whose contents are not used.
+    /// for a [`BlockDevice::read_now`] whose contents are not used. The page is locked.
     fn write_now(
         &self,
         _device: DeviceId,

@@ -33,11 +33,7 @@ impl<'m, E: Env> Faults<'m, E> {
     /// Resolves a fault on the entry of a page that nobody else can find; `None`, with nothing
     /// changed, if it must go through the cache.
     #[inline(never)]
-    pub(super) fn swap_in_directly(
-        &self,
-        site: Site<'m, E>,
-        entry: SwapEntry,
-    ) -> Option<FaultEnd> {
+    pub(super) fn swap_in_directly(&self, site: Site<'m, E>, entry: SwapEntry) -> Option<FaultEnd> {
         let (device, blocks) = (self.swap.device(entry), self.env.blocks());
         if site.area.flags.contains(AreaFlags::LOCKED) || !blocks.is_synchronous(device.id) {
             return None;

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! That also happens to a large working set that is only a little larger than memory, but its
-//! program does advance, slowly. So it counts only while next to nothing else could be reclaimed:
-//! then the killer is invoked, instead of a seventeenth round.
+//! program does advance, slowly. So it counts only while next to nothing else could be reclaimed,
+//! after each of the rounds: then the killer is invoked, instead of a seventeenth round.
 //!
 //! Locks: none. Counts are relaxed; one that lands in the wrong sixteen delays the answer by as
 //! many rounds at most.
@@ -127,12 +127,14 @@ impl Turnover {
         reclaimable: impl FnOnce() -> u32,
         read: impl FnOnce() -> Reading,
     ) {
+        // After each round, and not only after sixteen: what one round or kswapd has just evicted is
+        // missing here, and may be most of what is turned round.
+        if reclaimable() > FEW {
+            return self.restart();
+        }
         let rounds = self.rounds.fetch_add(1, Ordering::Relaxed) + 1;
         if !rounds.is_multiple_of(ROUNDS) {
             return;
-        }
-        if reclaimable() > FEW {
-            return self.restart();
         }
         let watched = self.watched.fetch_add(1, Ordering::Relaxed);
         let at = |n: &AtomicU64| n.load(Ordering::Relaxed);

@@ -15,6 +15,10 @@ use crate::zone::Mark;
 /// Quotas of the four evictable lists, by [`LruList`].
 type Quotas = [u32; 4];
 
+/// What a round counts as at least for kswapd's pauses: isolating and flushing cost as much as some
+/// pages, however few are scanned.
+const LEAST_ROUND: u32 = SWAP_CLUSTER_MAX / 2;
+
 const ANON: [usize; 2] = [LruList::InactiveAnon as usize, LruList::ActiveAnon as usize];
 const FILE: [usize; 2] = [LruList::InactiveFile as usize, LruList::ActiveFile as usize];
 
@@ -36,7 +40,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             if self.is_enough_for_one() {
                 break;
             }
-            self.let_others_run((self.progress.looked_at - before).max(16));
+            self.let_others_run((self.progress.looked_at - before).max(LEAST_ROUND));
             if keep_proportions && reclaimed >= self.request.nr_to_reclaim {
                 if !cut_to_proportion(&targets, &mut quotas) {
                     break;
@@ -58,12 +62,14 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         self.request.kind == ReclaimKind::Direct && self.progress.is_enough_for_one()
     }
 
-    /// Whether a task that reclaims for its own request has aged enough pages, and finds others to
-    /// reclaim.
-    fn leaves_aging(&self, kind: PageType) -> bool {
-        self.request.kind == ReclaimKind::Direct
-            && self.progress.has_aged_enough()
-            && self.lruvec.size(kind.inactive()) > 0
+    /// How many pages of an active list may be scanned now: a task that reclaims for its own request
+    /// does not age more than its part, as long as it finds others to reclaim.
+    fn left_to_age(&self, kind: PageType) -> u32 {
+        let for_one = self.request.kind == ReclaimKind::Direct;
+        match for_one && self.lruvec.size(kind.inactive()) > 0 {
+            true => self.progress.left_to_age(),
+            false => u32::MAX,
+        }
     }
 
     /// Between two rounds, of which the last looked at `pages`: nothing is locked.
@@ -94,7 +100,8 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             return self.shrink_inactive_list(want, list);
         }
         let kind = list.page_type().unwrap_or(PageType::Anon);
-        if self.leaves_aging(kind) {
+        let want = want.min(self.left_to_age(kind));
+        if want == 0 {
             return 0;
         }
         if self.lruvec.inactive_is_low(kind) || self.progress.may_deactivate[kind as usize] {
@@ -108,8 +115,9 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
     /// Anonymous pages age even while only file pages are reclaimed.
     fn age_active_anon(&mut self) {
         let low = self.lruvec.inactive_is_low(PageType::Anon);
-        if low && !self.leaves_aging(PageType::Anon) && self.reclaim.can_reclaim_anon(self.lruvec) {
-            self.shrink_active_list(SWAP_CLUSTER_MAX, LruList::ActiveAnon);
+        let want = SWAP_CLUSTER_MAX.min(self.left_to_age(PageType::Anon));
+        if low && want > 0 && self.reclaim.can_reclaim_anon(self.lruvec) {
+            self.shrink_active_list(want, LruList::ActiveAnon);
         }
     }
 

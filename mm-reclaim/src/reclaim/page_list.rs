@@ -1,10 +1,13 @@
 //! `shrink_page_list`: gets verdicts for a batch of isolated pages and carries them out.
 //!
 //! The ladder decides, this loop acts: one exhaustive `match` bumps the counters and moves
-//! the page. Pages that were unmapped wait, locked, until all have been judged; then the TLB is
-//! flushed once for all of them (RMAP-06), and they climb the rest of the ladder: they are written
-//! and freed. Freed pages are gathered and returned to their zone in one go (SPL-18); the rest goes
+//! the page. Pages that were unmapped wait, locked, until sixteen do or all have been judged; then the
+//! TLB is flushed once for all of them (RMAP-06), and they climb the rest of the ladder: they are
+//! written and freed. Freed pages are gathered and returned to their zone in one go (SPL-18); the rest goes
 //! back to the caller.
+//!
+//! Locks: those of the pages that wait, which were only tried. A write may sleep until the device's
+//! queue has room, with the others still locked; the end of a transfer waits for no page lock.
 
 use super::ladder::Judge;
 use super::references::ReferenceRule;

@@ -216,8 +216,8 @@ impl ScanProgress {
 pub(crate) const ENOUGH_FOR_ONE: u32 = 4 * SWAP_CLUSTER_MAX;
 
 /// Pages on active lists that a task scans for one request of its own, as long as the inactive
-/// lists have pages. The rest is for those that it may free.
-const ENOUGH_AGED: u32 = 2 * SWAP_CLUSTER_MAX;
+/// lists have pages. The rest of the 192 is for those that it may free.
+const ENOUGH_AGED: u32 = 3 * SWAP_CLUSTER_MAX;
 
 impl ScanProgress {
     /// Whether a task that needs a page need not scan further: something was freed, or is being
@@ -227,9 +227,10 @@ impl ScanProgress {
         (self.reclaimed > 0 || self.written > 0) && self.looked_at >= ENOUGH_FOR_ONE
     }
 
-    /// Whether a task that needs a page leaves the active lists to kswapd and others.
-    pub(crate) const fn has_aged_enough(&self) -> bool {
-        self.aged >= ENOUGH_AGED
+    /// How many pages of active lists a task that needs a page may still scan, before it leaves
+    /// them to kswapd and others.
+    pub(crate) const fn left_to_age(&self) -> u32 {
+        ENOUGH_AGED.saturating_sub(self.aged)
     }
 }
 

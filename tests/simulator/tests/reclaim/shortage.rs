@@ -326,10 +326,10 @@ fn failing_run(disk: DiskConfig, memory: u32, tasks: usize) -> [usize; 2] {
 
 /// OOM-02: all that is left is a few pages of a program, which needs them again as soon as they are
 /// evicted. Each round of reclaim frees something, and there is no progress: once no page is
-/// available, the program is killed. With two hundred pages to cycle it is not.
+/// available, the program is killed. With a hundred pages to cycle it is not.
 #[test]
 fn turning_the_same_few_pages_round_is_no_progress() {
-    for (count, few) in [(12, true), (200, false)] {
+    for (count, few) in [(12, true), (100, false)] {
         on(DiskConfig::sync(300), |machine| {
             let (mut program, area) = cold(machine, count);
             let taken = exhaust(machine);
