@@ -8,15 +8,18 @@
 //! There is no policy in this file: each method is one call of the mechanism it names.
 
 use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
 
 use mm_reclaim::Mm;
 use mm_reclaim::block::{Bio, Completion, IoError};
 use mm_reclaim::env::{
-    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, NoFiles, TaskFlags, Tasks, TlbEntry, WaitEnd,
-    WaitKey, WaitMode,
+    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, NoFiles, Pinned, TaskFlags, Tasks, TlbEntry,
+    WaitEnd, WaitKey, WaitMode,
 };
+use mm_reclaim::fault::{Access, FaultEnd};
 use mm_reclaim::gfp::Gfp;
-use mm_reclaim::space::SpaceError;
+use mm_reclaim::space::{OpenSpace, SpaceError};
 use mm_reclaim::units::{Nanos, Order, Pfn, SpaceId};
 use spin::RelaxStrategy;
 use spin::once::Once;
@@ -50,6 +53,21 @@ pub fn install(mm: KernelMm) -> &'static KernelMm {
 #[inline(always)]
 pub fn mm() -> &'static KernelMm {
     MM.get().expect("memory was asked for before the memory management was there")
+}
+
+/// Resolves a fault of user mode in the space that the running task has open.
+#[inline(always)]
+pub fn resolve_fault<P: Pinned>(
+    open: NonNull<()>,
+    addr: u64,
+    access: Access,
+    pinned: P,
+) -> FaultEnd {
+    // SAFETY: `open_space` below returned it to the task, which closes it after its last fault; here
+    // it is only lent.
+    let space = ManuallyDrop::new(unsafe { OpenSpace::from_raw(open) });
+    // SAFETY: there is the memory management, since it has opened a space.
+    unsafe { MM.get_unchecked() }.handle_fault_pinned(&space, addr, access, pinned)
 }
 
 /// The memory management, if it is installed already.
@@ -284,6 +302,15 @@ impl task::Services for ForTasks {
 
     fn ttbr0(&self, space: SpaceId) -> u64 {
         mm().with_tables(space, |tables| tables.ttbr0())
+    }
+
+    fn open_space(&self, space: SpaceId) -> Result<NonNull<()>, SpaceError> {
+        Ok(mm().open_space(space)?.into_raw())
+    }
+
+    fn close_space(&self, open: NonNull<()>) {
+        // SAFETY: `open_space` returned it to the task, which closes it once, after its last fault.
+        mm().close_space(unsafe { OpenSpace::from_raw(open) });
     }
 
     fn destroy_space(&self, space: SpaceId) -> Result<(), SpaceError> {

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use mm_reclaim::block::{Bio, Completion, Direction};
 use mm_reclaim::env::{
-    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, NoFiles, NoTable, PageTables, Prot,
-    Pte, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
+    Asid, BlockDevice, Clock, Cpu, DeviceId, EntryAt, Env, FrameMemory, NoFiles, NoTable,
+    PageTables, Prot, Pte, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use mm_reclaim::fault::{Access, FaultEnd};
 use mm_reclaim::space::{AreaFlags, SpaceId};
@@ -254,11 +254,19 @@ impl Map {
 }
 
 impl PageTables for Map {
+    type Entry<'t>
+        = EntryAt<'t, Self>
+    where
+        Self: 't;
+
     fn asid(&self) -> Asid {
         self.asid
     }
     fn get(&self, vpn: Vpn) -> Pte {
         self.entries.get(&vpn).copied().unwrap_or(Pte::None)
+    }
+    fn entry(&mut self, vpn: Vpn) -> Option<EntryAt<'_, Self>> {
+        Some(EntryAt::new(self, vpn))
     }
     fn set(&mut self, vpn: Vpn, pte: Pte) -> Result<(), NoTable> {
         self.replace(vpn, pte);

@@ -127,13 +127,13 @@ impl<'m, E: Env> Alloc<'m, E> {
         }
     }
 
-    /// A single page if the fast path has one; for callers that hold a spin lock.
+    /// A single page if the best zone has one to spare; for callers that must not wait.
     #[inline(always)]
     pub(crate) fn alloc_page_now(&self, gfp: Gfp) -> Option<NewPage<'m>> {
         if self.env.alloc_faults().is_some() {
             return None;
         }
-        self.zones.get_page_from_freelist(gfp, Order::ZERO, Mark::Low, Reach::empty())
+        self.zones.first_page(gfp)
     }
 
     /// The slow path (BUDY-05).

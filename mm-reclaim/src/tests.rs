@@ -27,7 +27,7 @@ use crate::base::units::{Nanos, PAGE_SIZE, Pfn, SpaceId, Vpn};
 use crate::block::{Bio, Completion};
 use crate::boot::plan::{Config, Plan};
 use crate::env::{
-    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, Mapping, NoFiles, NoTable,
+    Asid, BlockDevice, Clock, Cpu, DeviceId, EntryAt, Env, FrameMemory, Mapping, NoFiles, NoTable,
     PageTables, Pte, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use crate::page::Page;
@@ -405,12 +405,21 @@ impl TestTables {
 }
 
 impl PageTables for TestTables {
+    type Entry<'t>
+        = EntryAt<'t, Self>
+    where
+        Self: 't;
+
     fn asid(&self) -> Asid {
         Asid(self.frames[0].0 as u16)
     }
 
     fn get(&self, vpn: Vpn) -> Pte {
         self.entries.get(&vpn.0).copied().unwrap_or(Pte::None)
+    }
+
+    fn entry(&mut self, vpn: Vpn) -> Option<EntryAt<'_, Self>> {
+        (!self.missing).then(|| EntryAt::new(self, vpn))
     }
 
     fn set(&mut self, vpn: Vpn, pte: Pte) -> Result<(), NoTable> {

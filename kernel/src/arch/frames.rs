@@ -128,17 +128,14 @@ global_asm!(
     .section .text.frames, "ax"
     .global page_zero_dc, page_zero_stp, page_copy
 
-    // x0: page. 64 blocks of 64 bytes, 16 per iteration.
+    // x0: page. 64 blocks of 64 bytes.
     .balign 64
 page_zero_dc:
-    mov     w2, #4
-1:
-    .rept 16
+    .rept 63
     dc      zva, x0
     add     x0, x0, #64
     .endr
-    subs    w2, w2, #1
-    b.ne    1b
+    dc      zva, x0
     ret
 
     // x0: page. 256 bytes per iteration.
@@ -166,29 +163,29 @@ page_zero_stp:
     b.ne    2b
     ret
 
-    // x0: to, x1: from. 1024 bytes per iteration, through four floating-point registers, which hold
-    // a program's values and are restored. Interrupts are masked: a task switch would save the
-    // temporary values as the program's.
+    // x0: to, x1: from. 1024 bytes per iteration, through eight floating-point registers, which
+    // hold a program's values and are restored. Interrupts are masked: a task switch would save
+    // the temporary values as the program's.
     .balign 64
 page_copy:
     mrs     x3, daif
     msr     daifset, #2
-    stp     q0, q1, [sp, #-64]!
-    stp     q2, q3, [sp, #32]
+    sub     sp, sp, #128
+    mov     x4, sp
+    st1     {{v0.2d-v3.2d}}, [x4], #64
+    st1     {{v4.2d-v7.2d}}, [x4]
     mov     w2, #4
 3:
-    .irp    offset, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960
-    ldp     q0, q1, [x1, #\offset]
-    ldp     q2, q3, [x1, #\offset + 32]
-    stp     q0, q1, [x0, #\offset]
-    stp     q2, q3, [x0, #\offset + 32]
+    .rept 8
+    ld1     {{v0.2d-v3.2d}}, [x1], #64
+    ld1     {{v4.2d-v7.2d}}, [x1], #64
+    st1     {{v0.2d-v3.2d}}, [x0], #64
+    st1     {{v4.2d-v7.2d}}, [x0], #64
     .endr
-    add     x1, x1, #1024
-    add     x0, x0, #1024
     subs    w2, w2, #1
     b.ne    3b
-    ldp     q2, q3, [sp, #32]
-    ldp     q0, q1, [sp], #64
+    ld1     {{v0.2d-v3.2d}}, [sp], #64
+    ld1     {{v4.2d-v7.2d}}, [sp], #64
     msr     daif, x3
     ret
     .text

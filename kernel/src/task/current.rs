@@ -4,7 +4,8 @@
 //! creator before it runs; for its registers see [`Thread`]. Others only set bits of `flags` and
 //! the number of the killing signal. **Lock.** None.
 
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 use mm_reclaim::env::TaskFlags;
 use mm_reclaim::space::SpaceId;
@@ -30,6 +31,9 @@ pub struct Task {
     /// The name of its address space as a number; 0 for none, so that an unused entry is all zeroes
     /// and the table takes no room in the image.
     space: AtomicU64,
+    /// The same space, open: what [`Services::open_space`](super::Services::open_space) returned, or
+    /// null. Used only by the task itself, and closed by it.
+    open: AtomicPtr<()>,
     /// The end of its stack; 0 for the boot task, whose stack is part of the image.
     stack_top: AtomicU64,
     /// Its processor state.
@@ -75,6 +79,7 @@ impl Task {
             id: AtomicU16::new(0),
             plugs: AtomicU16::new(0),
             space: AtomicU64::new(0),
+            open: AtomicPtr::new(ptr::null_mut()),
             stack_top: AtomicU64::new(0),
             thread: Thread::new(),
         }
@@ -138,17 +143,25 @@ impl Task {
         Some(self.space.load(Ordering::Relaxed)).filter(|bits| *bits != 0).map(SpaceId::from_bits)
     }
 
-    /// Gives it an address space and so makes it a user task.
-    pub(super) fn set_space(&self, space: SpaceId, ttbr0: u64) {
+    /// Its address space, open.
+    #[inline(always)]
+    pub fn open_space(&self) -> Option<NonNull<()>> {
+        NonNull::new(self.open.load(Ordering::Relaxed))
+    }
+
+    /// Gives it an address space, which is open, and so makes it a user task.
+    pub(super) fn set_space(&self, space: SpaceId, open: NonNull<()>, ttbr0: u64) {
         self.space.store(space.bits(), Ordering::Relaxed);
+        self.open.store(open.as_ptr(), Ordering::Relaxed);
         self.thread.set_tables(ttbr0);
     }
 
-    /// Removes its address space.
-    pub(super) fn clear_space(&self) -> Option<SpaceId> {
-        let space = self.space();
+    /// Removes its address space: its name, and what is to be closed.
+    pub(super) fn clear_space(&self) -> Option<(SpaceId, NonNull<()>)> {
+        let space = self.space().zip(self.open_space());
         self.thread.clear_tables();
         self.space.store(0, Ordering::Relaxed);
+        self.open.store(ptr::null_mut(), Ordering::Relaxed);
         space
     }
 

@@ -60,7 +60,8 @@ fn leave_space(task: &'static super::Task) {
         paging::use_tables(paging::empty_tables());
         space
     };
-    if let Some(space) = space {
+    if let Some((space, open)) = space {
+        services().close_space(open);
         services().destroy_space(space).expect("the task's own space");
     }
 }

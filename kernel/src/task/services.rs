@@ -3,6 +3,7 @@
 //! **Data.** The implementation, set once by [`super::adopt_boot_task`], before there is any other
 //! task. **Lock.** None.
 
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 
 use mm_reclaim::space::{SpaceError, SpaceId};
@@ -30,6 +31,15 @@ pub trait Services: Sync {
 
     /// The value of TTBR0 for an address space.
     fn ttbr0(&self, space: SpaceId) -> u64;
+
+    /// Opens an address space for a task.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    fn open_space(&self, space: SpaceId) -> Result<NonNull<()>, SpaceError>;
+
+    /// Closes what [`Services::open_space`] returned, once.
+    fn close_space(&self, open: NonNull<()>);
 
     /// Ends an address space.
     ///

@@ -207,7 +207,8 @@ fn prepare(id: TaskId, flags: TaskFlags) -> Result<u64, SpawnError> {
 }
 
 fn attach(id: TaskId, space: SpaceId) {
-    id.task().set_space(space, services().ttbr0(space));
+    let open = services().open_space(space).expect("the task's own space");
+    id.task().set_space(space, open, services().ttbr0(space));
 }
 
 /// Undoes [`create`].

@@ -3,37 +3,47 @@
 //! [`crate::arch::trap`] has entry and return. Only its vectors call the functions of this file, by
 //! their symbols. `report` has the last words of a kernel that took an exception it cannot handle.
 //!
-//! **Data.** Only the trap frame. **Locks.** None is held on entry: a fault and a system call run
-//! with interrupts on and preemption allowed, an interrupt with both off.
+//! **Data.** Only the trap frame. **Locks.** None is held on entry: a system call runs with
+//! interrupts on and preemption allowed, an interrupt with both off. A data abort begins with
+//! interrupts masked ([`Arrival`]).
 
 mod report;
 
+use core::cell::Cell;
+
+use mm_reclaim::env::Pinned;
 use mm_reclaim::fault::{Access, FaultEnd};
 
-use crate::arch::trap::TrapFrame;
 use crate::arch::trap::decode::{self, Syndrome};
+use crate::arch::trap::{Arrival, TrapFrame};
 use crate::arch::{cpu, usercopy};
 use crate::drivers::{gic, timer};
 use crate::task::{self, signal};
 use crate::{glue, syscall};
 
-/// A data abort from user mode.
+/// A data abort from user mode, with interrupts masked; returns whether it unmasked them.
 // SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
-extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) {
-    let syndrome = Syndrome(esr);
+extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) -> bool {
+    let (syndrome, released) = (Syndrome(esr), Cell::new(false));
     let access = if syndrome.is_write() { Access::Write } else { Access::Read };
-    if !syndrome.is_translation_or_permission() {
-        return die(signal::SIGBUS, syndrome, far, frame);
+    let arrival = Arrival::new(frame, &released);
+    let end = match task::current().open_space() {
+        Some(space) if syndrome.is_translation_or_permission() => {
+            glue::resolve_fault(space, far, access, arrival)
+        }
+        _ => {
+            arrival.release();
+            FaultEnd::BusError
+        }
+    };
+    if !matches!(end, FaultEnd::Minor | FaultEnd::Major) {
+        unresolved(end, syndrome, far, frame);
     }
-    match resolve(far, access) {
-        FaultEnd::Minor | FaultEnd::Major => {}
-        end => unresolved(end, syndrome, far, frame),
-    }
+    released.get()
 }
 
 /// Calls the fault handler of the memory management for `addr` of the current task.
-#[inline(always)]
 fn resolve(addr: u64, access: Access) -> FaultEnd {
     match task::current().space() {
         Some(space) => glue::mm().handle_fault(space, addr, access),

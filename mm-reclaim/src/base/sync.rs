@@ -65,7 +65,7 @@ use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use crate::base::lock_order::UNRANKED;
-use crate::env::Cpu;
+use crate::env::{Cpu, Pinned};
 
 /// [`Cpu::relax`], in the form that `spin` needs: that crate is not visible outside.
 struct Relax<C>(PhantomData<C>);
@@ -106,21 +106,42 @@ impl<C: Cpu> Drop for NoPreempt<C> {
     }
 }
 
+impl<C: Cpu> Pinned for NoPreempt<C> {
+    #[inline(always)]
+    fn release(self) {}
+}
+
+/// The proof that a [`Pinned`] lives, in nothing but its lifetime.
+#[derive(Clone, Copy)]
+pub struct Proof<'p> {
+    /// Belongs to the CPU that the task is pinned to: neither `Send` nor `Sync`.
+    pinned: PhantomData<(&'p (), *const ())>,
+}
+
+impl<'p> Proof<'p> {
+    /// The proof that `pinned` lives.
+    #[inline(always)]
+    pub fn of<P: Pinned>(_pinned: &'p P) -> Self {
+        Self { pinned: PhantomData }
+    }
+}
+
 /// A spin lock whose holder is not preempted, of a rank in the lock order.
 pub struct Lock<C: Cpu, T, const RANK: u8 = UNRANKED> {
     inner: SpinMutex<T, Relax<C>>,
     cpu: PhantomData<fn() -> C>,
 }
 
-/// The guard of [`Lock::lock`], which gives access to the data until it is dropped.
+/// The guard of [`Lock::lock`], which gives access to the data until it is dropped. `H` is why its
+/// holder is not preempted.
 #[must_use = "the lock is held only while the guard lives"]
-pub struct LockGuard<'a, C: Cpu, T, const RANK: u8 = UNRANKED> {
+pub struct LockGuard<'a, C: Cpu, T, const RANK: u8 = UNRANKED, H = NoPreempt<C>> {
     /// Declared first, so that the lock is released before preemption is allowed again.
     inner: SpinMutexGuard<'a, T, Relax<C>>,
     /// Also dropped before preemption is allowed again.
     #[cfg(debug_assertions)]
     _ranked: Ranked<C, RANK>,
-    _held: NoPreempt<C>,
+    _held: H,
 }
 
 impl<C: Cpu, T, const RANK: u8> Lock<C, T, RANK> {
@@ -132,7 +153,17 @@ impl<C: Cpu, T, const RANK: u8> Lock<C, T, RANK> {
     /// Spins until the caller has the lock.
     #[inline(always)]
     pub fn lock(&self) -> LockGuard<'_, C, T, RANK> {
-        let held = NoPreempt::new();
+        self.lock_while(NoPreempt::new())
+    }
+
+    /// As [`Lock::lock`], for a caller that is not preempted anyway.
+    #[inline(always)]
+    pub fn lock_pinned<'a>(&'a self, pinned: Proof<'a>) -> LockGuard<'a, C, T, RANK, Proof<'a>> {
+        self.lock_while(pinned)
+    }
+
+    #[inline(always)]
+    fn lock_while<H>(&self, held: H) -> LockGuard<'_, C, T, RANK, H> {
         // Reported before the wait: an inversion then panics instead of hanging.
         #[cfg(debug_assertions)]
         let ranked = Ranked::new();
@@ -164,7 +195,7 @@ impl<C: Cpu, const RANK: u8> Drop for Ranked<C, RANK> {
     }
 }
 
-impl<C: Cpu, T, const RANK: u8> Deref for LockGuard<'_, C, T, RANK> {
+impl<C: Cpu, T, const RANK: u8, H> Deref for LockGuard<'_, C, T, RANK, H> {
     type Target = T;
     #[inline(always)]
     fn deref(&self) -> &T {
@@ -172,7 +203,7 @@ impl<C: Cpu, T, const RANK: u8> Deref for LockGuard<'_, C, T, RANK> {
     }
 }
 
-impl<C: Cpu, T, const RANK: u8> DerefMut for LockGuard<'_, C, T, RANK> {
+impl<C: Cpu, T, const RANK: u8, H> DerefMut for LockGuard<'_, C, T, RANK, H> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.inner

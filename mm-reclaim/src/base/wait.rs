@@ -89,6 +89,29 @@ impl<T> SleepLock<T> {
         SharedGuard { inner, lock: self, tasks }
     }
 
+    /// Shares the lock, if that needs no sleep.
+    ///
+    /// # Errors
+    /// With what [`SleepLock::share_after`] must know of the failed attempt.
+    #[inline(always)]
+    pub(crate) fn share_now<'a, K: Tasks>(
+        &'a self,
+        tasks: &'a K,
+    ) -> Result<SharedGuard<'a, T, K>, bool> {
+        self.inner.share().map(|inner| SharedGuard { inner, lock: self, tasks })
+    }
+
+    /// Sleeps until the caller shares the lock, after [`SleepLock::share_now`] has failed.
+    pub(crate) fn share_after<'a, K: Tasks>(
+        &'a self,
+        tasks: &'a K,
+        wake: bool,
+    ) -> SharedGuard<'a, T, K> {
+        #[cfg(debug_assertions)]
+        tasks.might_sleep();
+        SharedGuard { inner: self.share_late(tasks, wake), lock: self, tasks }
+    }
+
     /// Sleeps until the caller shares the lock, or is killed.
     pub(crate) fn lock_shared_killable<'a, K: Tasks>(
         &'a self,

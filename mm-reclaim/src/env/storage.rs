@@ -31,8 +31,8 @@ pub trait BlockDevice: Sync {
     }
 
     /// Reads a block into a frame, which the caller owns, before it returns; `None` if the device
-    /// cannot, and nothing was done. A fault reads a page so that no other can want. Like
-    /// [`BlockDevice::submit`], it is called with no spin lock held.
+    /// cannot, and nothing was done. A fault reads a page so that no other can want. No spin lock is
+    /// held, but the caller may be [`Pinned`](super::Pinned): this must not sleep.
     ///
     /// Unlike a [`Bio`], this may overlap with other transfers of the same block and with its
     /// discard: the caller notices later, and does not use what was read. Any contents will do
@@ -43,7 +43,8 @@ pub trait BlockDevice: Sync {
 
     /// Writes a frame, which the caller lends, to a block before it returns; `None` if the device
     /// cannot, and nothing was done. No other transfer of the block or the frame is under way, but
-    /// for a [`BlockDevice::read_now`] whose contents are not used. The page is locked.
+    /// for a [`BlockDevice::read_now`] whose contents are not used. The page is locked. As there, it
+    /// must not sleep.
     fn write_now(
         &self,
         _device: DeviceId,

@@ -42,8 +42,8 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::{
-    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FrameMemory, NoFiles, NoTable, PageTables, Pte,
-    TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
+    Asid, BlockDevice, Clock, Cpu, DeviceId, EntryAt, Env, FrameMemory, NoFiles, NoTable,
+    PageTables, Pte, TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use crate::base::units::{Nanos, PAGE_SIZE, Pfn, SpaceId, Vpn};
 use crate::block::bio::{Bio, Completion};
@@ -212,11 +212,20 @@ unsafe impl FrameMemory for Bytes<'_> {
 pub enum NoTables {}
 
 impl PageTables for NoTables {
+    type Entry<'t>
+        = EntryAt<'t, Self>
+    where
+        Self: 't;
+
     fn asid(&self) -> Asid {
         match *self {}
     }
 
     fn get(&self, _vpn: Vpn) -> Pte {
+        match *self {}
+    }
+
+    fn entry(&mut self, _vpn: Vpn) -> Option<EntryAt<'_, Self>> {
         match *self {}
     }
 

@@ -22,27 +22,71 @@
 
 use super::{Access, FaultEnd, Faults, Site, bump};
 use crate::base::stat::VmEvent;
+use crate::base::sync::{NoPreempt, Proof};
+use crate::base::units::Vpn;
 use crate::block::IoError;
-use crate::env::{BlockDevice, Env, Mapping, PageTables, Pte};
+use crate::env::{BlockDevice, Env, Mapping, PageEntry, PageTables};
 use crate::page::NewPage;
-use crate::space::AreaFlags;
+use crate::space::{Area, AreaFlags, SpaceOf};
 use crate::swap::map::Sole;
-use crate::swap::{NotPresent, SwapEntry};
+use crate::swap::{NotPresent, SwapDevice, SwapEntry};
+use crate::zone::gfp::Gfp;
 
 impl<'m, E: Env> Faults<'m, E> {
     /// Resolves a fault on the entry of a page that nobody else can find; `None`, with nothing
     /// changed, if it must go through the cache.
-    #[inline(never)]
     pub(super) fn swap_in_directly(&self, site: Site<'m, E>, entry: SwapEntry) -> Option<FaultEnd> {
-        let (device, blocks) = (self.swap.device(entry), self.env.blocks());
-        if site.area.flags.contains(AreaFlags::LOCKED) || !blocks.is_synchronous(device.id) {
-            return None;
-        }
-        let sole = device.sole(entry.slot())?;
+        let (device, sole) = self.direct_slot(&site, entry)?;
         let Some(new) = self.alloc_user_page() else { return Some(FaultEnd::Killed) };
-        let read = blocks.read_now(device.id, entry.slot(), self.map.pfn(new.page()));
-        let new = match read {
-            Some(Ok(())) => match self.map_directly(&site, entry, sole, new) {
+        let pinned = NoPreempt::<E::Cpu>::new();
+        self.bring_in(site, device, entry, sole, new, Proof::of(&pinned))
+    }
+
+    /// As [`Faults::swap_in_directly`], for the straight path: `None` also if no page is at hand.
+    #[inline(never)]
+    pub(super) fn swap_in_pinned(
+        &self,
+        space: &'m SpaceOf<'m, E>,
+        place: &'m Area,
+        vpn: Vpn,
+        access: Access,
+        entry: SwapEntry,
+        pinned: Proof<'_>,
+    ) -> Option<FaultEnd> {
+        let site = Site { space, place, area: place.view(), vpn, access };
+        let (device, sole) = self.direct_slot(&site, entry)?;
+        let new = self.alloc.alloc_page_now(Gfp::HIGHUSER_MOVABLE)?;
+        self.bring_in(site, device, entry, sole, new, pinned)
+    }
+
+    /// The device, and the slot's word, of a page that can come in directly.
+    #[inline(always)]
+    fn direct_slot(
+        &self,
+        site: &Site<'m, E>,
+        entry: SwapEntry,
+    ) -> Option<(&SwapDevice<'m, E::Cpu>, Sole)> {
+        let device = self.swap.device(entry);
+        let is_direct = !site.area.flags.contains(AreaFlags::LOCKED)
+            && self.env.blocks().is_synchronous(device.id);
+        let sole = if is_direct { device.sole(entry.slot())? } else { return None };
+        Some((device, sole))
+    }
+
+    /// Reads the page and maps it, if nobody was faster.
+    #[inline(always)]
+    fn bring_in(
+        &self,
+        site: Site<'m, E>,
+        device: &SwapDevice<'m, E::Cpu>,
+        entry: SwapEntry,
+        sole: Sole,
+        new: NewPage<'m>,
+        pinned: Proof<'_>,
+    ) -> Option<FaultEnd> {
+        let pfn = self.map.pfn(new.page());
+        let new = match self.env.blocks().read_now(device.id, entry.slot(), pfn) {
+            Some(Ok(())) => match self.map_directly(&site, device, entry, sole, new, pinned) {
                 Ok(()) => return Some(FaultEnd::Major),
                 Err(new) => new,
             },
@@ -57,43 +101,44 @@ impl<'m, E: Env> Faults<'m, E> {
     ///
     /// # Errors
     /// Returns the page.
-    #[inline]
+    #[inline(always)]
     fn map_directly(
         &self,
         site: &Site<'m, E>,
+        device: &SwapDevice<'m, E::Cpu>,
         entry: SwapEntry,
         sole: Sole,
         new: NewPage<'m>,
+        pinned: Proof<'_>,
     ) -> Result<(), NewPage<'m>> {
         let page = new.page();
         let (pfn, dirty) = (self.map.pfn(page), site.access == Access::Write);
         let keeps_slot = !dirty && !self.swap.is_full();
-        let device = self.swap.device(entry);
-        {
-            let mut tables = site.space.tables.lock();
-            let Some(tables) = tables.as_mut() else { return Err(new) };
-            if tables.get(site.vpn) != NotPresent::Swap(entry).into() {
-                return Err(new);
-            }
-            let index = site.area.index_of(site.vpn);
-            page.init_swapped_in(site.owner(), index, keeps_slot.then_some(entry.raw()));
-            let is_unchanged = match keeps_slot {
-                true => device.cache_sole(entry.slot(), sole, pfn),
-                false => device.take_sole(entry.slot(), sole),
-            };
-            if !is_unchanged {
-                page.undo_swapped_in();
-                return Err(new);
-            }
-            let mapping = Mapping { pfn, prot: site.area.prot, young: true, dirty };
-            tables.replace(site.vpn, Pte::Present(mapping));
-            site.space.add_resident(1);
-            site.space.add_swapped(-1);
-            bump(&site.space.maj_faults);
+        let mut tables = site.space.tables.lock_pinned(pinned);
+        let Some(place) = tables.as_mut().and_then(|tables| tables.entry(site.vpn)) else {
+            return Err(new);
+        };
+        if place.get() != NotPresent::Swap(entry).into() {
+            return Err(new);
         }
+        let index = site.area.index_of(site.vpn);
+        page.init_swapped_in(site.owner(), index, keeps_slot.then_some(entry.raw()));
+        let is_unchanged = match keeps_slot {
+            true => device.cache_sole(entry.slot(), sole, pfn),
+            false => device.take_sole(entry.slot(), sole),
+        };
+        if !is_unchanged {
+            page.undo_swapped_in();
+            return Err(new);
+        }
+        place.fill(Mapping { pfn, prot: site.area.prot, young: true, dirty });
+        site.space.add_resident(1);
+        site.space.add_swapped(-1);
+        bump(&site.space.maj_faults);
+        drop(tables);
         self.events.count(VmEvent::PswpIn, 1);
-        self.swap.came_in_directly(page, entry, sole);
-        self.lru.add_held(new.into_ref());
+        self.swap.came_in_directly(page, device, entry, sole);
+        self.lru.add_pinned(new.described(), pinned);
         Ok(())
     }
 

@@ -23,6 +23,7 @@ mod copy;
 mod direct;
 mod family;
 mod read_ahead;
+mod straight;
 mod swap_in;
 mod unuse;
 
@@ -30,7 +31,7 @@ pub use unuse::SwapOffError;
 
 use crate::alloc::Alloc;
 use crate::base::stat::{VmEvent, VmEvents};
-use crate::base::sync::{AtomicU64, Ordering};
+use crate::base::sync::{AtomicU64, NoPreempt, Ordering};
 use crate::base::units::{Order, Vpn};
 use crate::env::{Cpu, Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte};
 use crate::lru::Lru;
@@ -43,26 +44,25 @@ use crate::space::{
 use crate::swap::{NotPresent, Swap};
 use crate::zone::Zones;
 use crate::zone::gfp::Gfp;
+use straight::SharedAreas;
 use swap_in::SwappedIn;
 
 /// What user mode tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Access {
     /// A load.
-    Read,
+    Read = Prot::READ.bits(),
     /// A store.
-    Write,
+    Write = Prot::WRITE.bits(),
     /// An instruction fetch.
-    Exec,
+    Exec = Prot::EXEC.bits(),
 }
 
 impl Access {
+    #[inline(always)]
     const fn needs(self) -> Prot {
-        match self {
-            Self::Read => Prot::READ,
-            Self::Write => Prot::WRITE,
-            Self::Exec => Prot::EXEC,
-        }
+        Prot::from_bits_truncate(self as u8)
     }
 
     const fn is_write(self) -> bool {
@@ -175,33 +175,27 @@ impl<'m, E: Env> Faults<'m, E> {
     /// Resolves a fault of user mode at `addr`. In a space that does not exist every address
     /// is bad.
     #[doc(alias = "handle_mm_fault")]
-    pub(crate) fn handle_fault(&self, id: SpaceId, addr: u64, access: Access) -> FaultEnd {
+    pub(crate) fn handle_fault(&'m self, id: SpaceId, addr: u64, access: Access) -> FaultEnd {
         let Ok(space) = self.spaces.find(id) else { return FaultEnd::BadAddress };
-        let Some(vpn) = Vpn::of(addr) else { return FaultEnd::BadAddress };
-        match self.attempt(space, vpn, access, Patience::None) {
-            Ok(end) => end,
-            Err(detour) => self.take_detour(space, vpn, access, detour),
-        }
+        self.resolve(space, addr, access, NoPreempt::<E::Cpu>::new())
     }
 
     /// Resolves a fault under the shared area lock, or returns what must be done first and cannot
     /// be done under it.
-    #[inline(always)]
     fn attempt(
-        &self,
+        &'m self,
+        areas: &SharedAreas<'m, E>,
         space: &'m SpaceOf<'m, E>,
         vpn: Vpn,
         access: Access,
         patience: Patience,
     ) -> Result<FaultEnd, Detour<'m>> {
-        let index = space.areas.lock_shared(self.env.tasks());
-        let Some(place) = index.find_area(vpn) else {
+        let Some((place, area)) = areas.find(vpn) else {
             return Ok(match space.refuse_reaped() {
                 Ok(()) => FaultEnd::BadAddress,
                 Err(_) => FaultEnd::Killed,
             });
         };
-        let area = place.view();
         if !area.prot.contains(access.needs()) {
             return Ok(FaultEnd::BadAddress);
         }
@@ -215,7 +209,7 @@ impl<'m, E: Env> Faults<'m, E> {
     /// for a read happens under the lock: the page cannot be evicted again then.
     #[cold]
     fn take_detour(
-        &self,
+        &'m self,
         space: &'m SpaceOf<'m, E>,
         vpn: Vpn,
         access: Access,
@@ -238,7 +232,10 @@ impl<'m, E: Env> Faults<'m, E> {
                     Err(end) => break end,
                 },
             }
-            match self.attempt(space, vpn, access, patience) {
+            let areas = space.areas.lock_shared(self.env.tasks());
+            let attempt = self.attempt(&areas, space, vpn, access, patience);
+            drop(areas);
+            match attempt {
                 Ok(end) => break end,
                 Err(next) => detour = next,
             }
@@ -261,36 +258,20 @@ impl<'m, E: Env> Faults<'m, E> {
         }
     }
 
-    /// Reads the entry. Faults that need no more than the entry are resolved and counted here,
-    /// under the page-table lock.
-    #[inline(always)]
+    /// Reads the entry, and does what it asks for.
     fn fault_in(&self, site: Site<'m, E>, patience: Patience) -> Result<FaultEnd, Detour<'m>> {
         let space = site.space;
         let pte = {
             let mut tables = space.tables.lock();
             let Some(tables) = tables.as_mut() else { return Ok(FaultEnd::Killed) };
-            match tables.get(site.vpn) {
-                Pte::None => match site.area.backing {
-                    Backing::Anonymous if site.wants_zero_page() => {
-                        match tables.set(site.vpn, self.zero_pte(&site)) {
-                            Ok(()) => return Ok(count_fault(space, FaultEnd::Minor)),
-                            Err(NoTable) => Pte::None,
-                        }
-                    }
-                    Backing::Anonymous => match self.touch_now(&site, tables) {
-                        Some(held) => {
-                            self.lru.add_held(held);
-                            return Ok(count_fault(space, FaultEnd::Minor));
-                        }
-                        None => Pte::None,
-                    },
-                },
-                Pte::Present(mapping) if !needs_copy(&site, mapping) => {
-                    tables.mark_accessed(site.vpn, site.access.is_write());
-                    return Ok(count_fault(space, FaultEnd::Minor));
-                }
-                other => other,
+            let pte = tables.get(site.vpn);
+            if let Pte::Present(mapping) = pte
+                && !needs_copy(&site, mapping)
+            {
+                tables.mark_accessed(site.vpn, site.access.is_write());
+                return Ok(count_fault(space, FaultEnd::Minor));
             }
+            pte
         };
         let end = match pte {
             Pte::None => match site.area.backing {
@@ -299,36 +280,12 @@ impl<'m, E: Env> Faults<'m, E> {
             },
             // Counted where it is mapped.
             Pte::NotPresent(word) => match NotPresent::decode(word) {
-                NotPresent::Swap(entry) => {
-                    return match self.swap_in_directly(site, entry) {
-                        Some(end) => Ok(end),
-                        None => self.swap_fault(site, entry, Need::Touch, patience),
-                    };
-                }
+                NotPresent::Swap(entry) => return self.swap_in(site, entry, patience),
             },
             Pte::Present(mapping) => self.write_protect_fault(site, mapping),
         };
         let _tables = space.tables.lock();
         Ok(count_fault(space, end))
-    }
-
-    /// The fast path of a first touch: a page available, a table in place, nothing locked into
-    /// memory. All under the page-table lock, so the entry is read once.
-    #[inline(always)]
-    fn touch_now(&self, site: &Site<'m, E>, tables: &mut E::Tables) -> Option<PageRef<'m>> {
-        if site.area.flags.contains(AreaFlags::LOCKED) {
-            return None;
-        }
-        let new = self.alloc.alloc_page_now(Gfp::HIGHUSER_MOVABLE)?;
-        let pfn = self.map.pfn(new.page());
-        self.env.frames().zero(pfn);
-        let dirty = site.access.is_write();
-        let mapping = Mapping { pfn, prot: site.area.prot, young: true, dirty };
-        if tables.set(site.vpn, Pte::Present(mapping)).is_err() {
-            self.lru.put(new.into_ref());
-            return None;
-        }
-        Some(self.mapped(site, new))
     }
 
     /// Marks a fresh page as mapped, under the page-table lock; returns the reference for the
@@ -341,15 +298,16 @@ impl<'m, E: Env> Faults<'m, E> {
 
     /// The entry for a read of untouched memory.
     #[inline(always)]
-    fn zero_pte(&self, site: &Site<'m, E>) -> Pte {
+    fn zero_mapping(&self, site: &Site<'m, E>) -> Mapping {
         let prot = site.area.prot - Prot::WRITE;
-        Pte::Present(Mapping { pfn: self.spaces.zero_pfn(), prot, young: true, dirty: false })
+        Mapping { pfn: self.spaces.zero_pfn(), prot, young: true, dirty: false }
     }
 
     /// The first touch is a read, and a table is missing.
     #[cold]
     fn zero_page_fault(&self, site: Site<'m, E>) -> FaultEnd {
-        self.set_untouched(site, |tables| tables.set(site.vpn, self.zero_pte(&site)))
+        let pte = Pte::Present(self.zero_mapping(&site));
+        self.set_untouched(site, |tables| tables.set(site.vpn, pte))
     }
 
     /// The first touch: maps a private zeroed page.

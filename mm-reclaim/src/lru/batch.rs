@@ -9,7 +9,7 @@
 
 use super::LruSet;
 use crate::base::lock_order;
-use crate::base::sync::Lock;
+use crate::base::sync::{Lock, Proof};
 use crate::env::{Cpu, MAX_CPUS};
 use crate::page::{Page, PageRef};
 
@@ -17,7 +17,8 @@ use crate::page::{Page, PageRef};
 pub(crate) const BATCH: usize = 15;
 
 struct Batch<'m> {
-    pages: [Option<&'m Page>; BATCH],
+    /// One place more than is used: a power of two needs no check of bounds.
+    pages: [Option<&'m Page>; BATCH.next_power_of_two()],
     len: usize,
 }
 
@@ -28,7 +29,11 @@ pub(crate) struct LruBatches<'m, C: Cpu> {
 
 impl<'m, C: Cpu> LruBatches<'m, C> {
     pub(crate) fn new() -> Self {
-        Self { add: core::array::from_fn(|_| Lock::new(Batch { pages: [None; BATCH], len: 0 })) }
+        Self {
+            add: core::array::from_fn(|_| {
+                Lock::new(Batch { pages: [None; BATCH.next_power_of_two()], len: 0 })
+            }),
+        }
     }
 
     /// Adds a new page to the lists, through this CPU's batch, which takes over `held`. The
@@ -39,13 +44,19 @@ impl<'m, C: Cpu> LruBatches<'m, C> {
     pub(crate) fn add(&self, lru: &LruSet<'m, C>, held: PageRef<'m>, put: impl Fn(PageRef<'m>)) {
         // The lock disables preemption. If the task moves to another CPU before that, the former
         // CPU's batch serves as well.
-        let mut batch = self.add[C::current() % MAX_CPUS].lock();
-        let at = batch.len;
-        batch.pages[at] = Some(held.leak());
-        batch.len = at + 1;
-        if at + 1 == BATCH {
-            batch.drain(lru, put);
-        }
+        self.add[C::current() % MAX_CPUS].lock().add(lru, held, put);
+    }
+
+    /// As [`LruBatches::add`], for a caller that is not preempted anyway.
+    #[inline(always)]
+    pub(crate) fn add_pinned(
+        &self,
+        lru: &LruSet<'m, C>,
+        held: PageRef<'m>,
+        pinned: Proof<'_>,
+        put: impl Fn(PageRef<'m>),
+    ) {
+        self.add[C::current() % MAX_CPUS].lock_pinned(pinned).add(lru, held, put);
     }
 
     /// Empties this CPU's batch (`lru_add_drain`).
@@ -62,6 +73,17 @@ impl<'m, C: Cpu> LruBatches<'m, C> {
 }
 
 impl<'m> Batch<'m> {
+    #[inline(always)]
+    fn add<C: Cpu>(&mut self, lru: &LruSet<'m, C>, held: PageRef<'m>, put: impl Fn(PageRef<'m>)) {
+        // Never full: it was drained then.
+        let at = self.len % BATCH.next_power_of_two();
+        self.pages[at] = Some(held.leak());
+        self.len = at + 1;
+        if at + 1 == BATCH {
+            self.drain(lru, put);
+        }
+    }
+
     #[cold]
     fn drain<C: Cpu>(&mut self, lru: &LruSet<'m, C>, put: impl Fn(PageRef<'m>)) {
         let mut start = 0;

@@ -10,7 +10,7 @@
 use super::turnover::Reading;
 use super::{LruBatches, LruSet, Lruvec, Relocation};
 use crate::base::stat::{VmEvent, VmEvents};
-use crate::base::sync::Ordering;
+use crate::base::sync::{Ordering, Proof};
 use crate::env::Env;
 use crate::page::{FrozenPage, IsolatedList, Page, PageFlags, PageRef, PageType};
 use crate::zone::{Zone, ZoneId, Zones};
@@ -68,6 +68,12 @@ impl<'m, E: Env> Lru<'m, E> {
     #[inline(always)]
     pub(crate) fn add_held(&self, held: PageRef<'m>) {
         self.batches.add(&self.set, held, |r| self.put(r));
+    }
+
+    /// As [`Lru::add_held`], for a caller that is not preempted anyway.
+    #[inline(always)]
+    pub(crate) fn add_pinned(&self, held: PageRef<'m>, pinned: Proof<'_>) {
+        self.batches.add_pinned(&self.set, held, pinned, |r| self.put(r));
     }
 
     /// Empties this CPU's batch (`lru_add_drain`).

@@ -4,19 +4,46 @@ use core::ops::Range;
 
 use super::Mm;
 use crate::base::units::Vpn;
-use crate::env::{Env, Prot};
+use crate::env::{Env, Pinned, Prot};
 use crate::fault::{Access, FaultEnd};
 use crate::mmap::{Advice, Place};
 use crate::oom::BadOomScore;
-use crate::space::{AreaFlags, SpaceError, SpaceId, SpaceStat};
+use crate::space::{AreaFlags, OpenSpace, SpaceError, SpaceId, SpaceStat};
 
-impl<E: Env> Mm<'_, E> {
+impl<'m, E: Env> Mm<'m, E> {
     /// Resolves a fault of user mode at `addr`. In a space that does not exist every address
     /// is bad.
     #[doc(alias = "handle_mm_fault")]
     #[inline]
     pub fn handle_fault(&self, id: SpaceId, addr: u64, access: Access) -> FaultEnd {
         self.faults.handle_fault(id, addr, access)
+    }
+
+    /// As [`Mm::handle_fault`], for an exception handler that is not preempted yet, in a space that
+    /// the task keeps open: `pinned` is released before anything that may sleep. If it was not, the
+    /// end is [`FaultEnd::Minor`] or [`FaultEnd::Major`].
+    #[inline(always)]
+    pub fn handle_fault_pinned<P: Pinned>(
+        &self,
+        space: &OpenSpace<'m, E>,
+        addr: u64,
+        access: Access,
+        pinned: P,
+    ) -> FaultEnd {
+        self.faults.resolve(space.space(), addr, access, pinned)
+    }
+
+    /// Opens an address space for a task, whose faults then find it without a look-up.
+    ///
+    /// # Errors
+    /// If there is no such space (any more).
+    pub fn open_space(&self, id: SpaceId) -> Result<OpenSpace<'m, E>, SpaceError> {
+        self.spaces.open(id)
+    }
+
+    /// Closes what [`Mm::open_space`] opened, before the space is destroyed.
+    pub fn close_space(&self, open: OpenSpace<'m, E>) {
+        self.spaces.close(open);
     }
 
     /// A new, empty address space.

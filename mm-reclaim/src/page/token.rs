@@ -1,7 +1,7 @@
 //! Tokens: the right to do something with a page, as a value that cannot be copied.
 //!
 //! ```text
-//!   NewPage ............... just allocated, no other reference exists
+//!   NewPage ............... just allocated, no reference exists, and none can be taken
 //!   PageRef ............... one counted reference
 //!   PageLock .............. the page lock
 //!   IsolatedPage .......... the page is off its list, one reference is the token's
@@ -28,17 +28,17 @@ fn bomb(what: &str, page: &Page) {
     panic!("a token was dropped: {what} of {page:?}");
 }
 
-/// A page that was just allocated, with one reference that no one else knows.
+/// A page that was just allocated, held by this token alone.
 ///
-/// It becomes a mapped page, a page of a cache, or a plain reference. Its contents are undefined.
+/// It has no reference yet: whoever finds the frame by an old name gets none. It becomes a mapped page, a page of a cache, or a plain reference. Its contents are undefined.
 #[must_use = "a new page must be used or freed"]
 pub(crate) struct NewPage<'m>(&'m Page);
 
 impl<'m> NewPage<'m> {
     /// For the zones, which allocate pages.
     #[inline(always)]
-    pub(crate) fn owned(page: &'m Page) -> Self {
-        debug_assert!(page.refs() > 0);
+    pub(crate) fn fresh(page: &'m Page) -> Self {
+        debug_assert!(page.refs() == 0);
         Self(page)
     }
 
@@ -48,9 +48,22 @@ impl<'m> NewPage<'m> {
         self.0
     }
 
-    /// Becomes an ordinary counted reference.
+    /// Becomes an ordinary counted reference, the only one.
     #[inline(always)]
     pub(crate) fn into_ref(self) -> PageRef<'m> {
+        self.0.own();
+        self.described()
+    }
+
+    /// The page with its first reference, for tests that keep count of it themselves.
+    #[cfg(test)]
+    pub(crate) fn held(self) -> &'m Page {
+        self.into_ref().leak()
+    }
+
+    /// After the page was described with its references, this one among them.
+    #[inline(always)]
+    pub(crate) fn described(self) -> PageRef<'m> {
         let page = self.0;
         mem::forget(self);
         PageRef(page)
@@ -62,7 +75,7 @@ impl<'m> NewPage<'m> {
     #[inline(always)]
     pub(crate) fn into_mapped(self, family: u32, index: u32) -> PageRef<'m> {
         self.0.init_anon(family, index);
-        self.into_ref()
+        self.described()
     }
 }
 

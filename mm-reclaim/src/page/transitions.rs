@@ -117,17 +117,26 @@ impl Page {
         was == 1
     }
 
-    /// Makes a fresh page, which is not published yet, an anonymous page of a family, mapped once,
-    /// with plain stores. It has two references then: the mapping's and that of the batch through
-    /// which it enters the lists. The second is added, not stored: a lookup of the frame's former
-    /// page may hold one for a moment.
+    /// Makes a page that leaves the allocator, without a reference yet, an anonymous page of a
+    /// family, mapped once. It has two references then: the mapping's and that of the batch through
+    /// which it enters the lists.
+    ///
+    /// The count is stored, not added to: while it is 0 nobody can take a reference.
     #[inline(always)]
     pub(crate) fn init_anon(&self, family: u32, index: u32) {
-        self.refs.fetch_add(1, Ordering::Relaxed);
+        self.describe_anon(family, index, PageFlags::empty());
+        // Release pairs with the Acquire of `get_unless_zero`: a page has references when it is
+        // described.
+        self.refs.store(2, Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn describe_anon(&self, family: u32, index: u32, more: PageFlags) {
+        debug_assert!(self.refs() == 0, "in use: {self:?}");
         self.set_owner(family, index);
         self.mapcount.store(1, Ordering::Relaxed);
         let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
-        let flags = PageFlags::UPTODATE.union(PageFlags::SWAPBACKED).bits();
+        let flags = PageFlags::UPTODATE.union(PageFlags::SWAPBACKED).union(more).bits();
         self.flags.store(zone | flags, Ordering::Relaxed);
     }
 
@@ -136,23 +145,18 @@ impl Page {
     #[inline(always)]
     pub(crate) fn init_swapped_in(&self, family: u32, index: u32, entry: Option<u32>) {
         let place = if entry.is_some() { PageFlags::SWAPCACHE } else { PageFlags::DIRTY };
-        self.refs.fetch_add(1 + u32::from(entry.is_some()), Ordering::Relaxed);
-        self.set_owner(family, index);
         self.private.store(entry.unwrap_or(0), Ordering::Relaxed);
-        self.mapcount.store(1, Ordering::Relaxed);
-        let zone = self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT);
-        let flags = PageFlags::UPTODATE.union(PageFlags::SWAPBACKED).union(place).bits();
-        self.flags.store(zone | flags, Ordering::Relaxed);
+        self.describe_anon(family, index, place);
+        self.refs.store(2 + u32::from(entry.is_some()), Ordering::Release);
     }
 
     /// Undoes [`Page::init_swapped_in`]: the page was not published.
     #[cold]
     pub(crate) fn undo_swapped_in(&self) {
-        let cached = self.has(PageFlags::SWAPCACHE);
         self.flags.store(self.flags.load(Ordering::Relaxed) & (3 << ZONE_SHIFT), Ordering::Relaxed);
         self.mapcount.store(0, Ordering::Relaxed);
         self.private.store(0, Ordering::Relaxed);
-        self.refs.fetch_sub(1 + u32::from(cached), Ordering::Relaxed);
+        self.refs.store(0, Ordering::Relaxed);
     }
 
     /// Sets the page's owner. For the holder of the page lock while nothing maps the page, or only

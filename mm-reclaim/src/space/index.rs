@@ -85,22 +85,16 @@ impl<'m> AreaIndex<'m> {
     }
 
     /// The area that contains `vpn`, and its fields.
-    #[inline]
-    pub(crate) fn find(&self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
-        self.find_area(vpn).map(|area| (area, area.view()))
-    }
-
-    /// The area that contains `vpn`.
     #[inline(always)]
-    pub(crate) fn find_area(&self, vpn: Vpn) -> Option<&'m Area> {
+    pub(crate) fn find(&self, vpn: Vpn) -> Option<(&'m Area, AreaView)> {
         if let Some(last) = self.last.get() {
             let area = self.links.area(last);
-            let (start, end) = (area.start().0, area.end().0);
-            if vpn.0.wrapping_sub(start) < end.wrapping_sub(start) {
-                return Some(area);
+            let view = area.view();
+            if vpn.0.wrapping_sub(view.start.0) < view.end.0.wrapping_sub(view.start.0) {
+                return Some((area, view));
             }
         }
-        self.search(vpn)
+        self.search(vpn).map(|area| (area, area.view()))
     }
 
     #[cold]

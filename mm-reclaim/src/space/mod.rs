@@ -13,6 +13,7 @@ mod area;
 mod directory;
 mod family;
 mod index;
+mod open;
 mod spaces;
 mod tree;
 mod zero_page;
@@ -24,6 +25,7 @@ pub(crate) use family::{Families, Links, Loose, Tally, Tree, TreeLock, Trees};
 pub use family::{Family, Link};
 pub(crate) use index::AreaIndex;
 pub use index::MAX_MAP_COUNT;
+pub use open::OpenSpace;
 pub(crate) use spaces::{HeldSpace, SpaceOf, Spaces};
 
 use crate::base::lock_order::TABLES;

@@ -49,7 +49,15 @@ pub(crate) struct HeldSpace<'a, 'm, E: Env> {
     frame: Option<PageRef<'m>>,
 }
 
-impl<E: Env> HeldSpace<'_, '_, E> {
+impl<'m, E: Env> HeldSpace<'_, 'm, E> {
+    /// Keeps the frame held, until [`Spaces::put_frame_of`].
+    pub(super) fn keep(mut self) -> &'m SpaceOf<'m, E> {
+        if let Some(frame) = self.frame.take() {
+            frame.leak();
+        }
+        self.space
+    }
+
     /// Whether the space still has its name. Under its page-table lock the answer stays valid while
     /// the lock is held and there are tables.
     pub(crate) fn is_current(&self) -> bool {
@@ -114,6 +122,12 @@ impl<'m, E: Env> Spaces<'m, E> {
         let space = self.pool.at_held(handle);
         let held = HeldSpace { spaces: self, id, space, frame: Some(frame) };
         held.is_current().then_some(held)
+    }
+
+    /// Puts the reference that [`HeldSpace::keep`] left.
+    pub(super) fn put_frame_of(&self, space: &SpaceOf<'m, E>) {
+        let frame = self.pool.frame_of(self.pool.handle_of(space));
+        self.lru.put(PageRef::adopt(self.lru.zones.map.page(frame)));
     }
 
     /// Every address space, one after the other.

@@ -131,12 +131,17 @@ impl<'m, E: Env> Swap<'m, E> {
     }
 
     /// Ends the direct swap-in of a page: it is mapped, in the cache or not, and on no list yet.
-    #[inline]
-    pub(crate) fn came_in_directly(&self, page: &Page, entry: SwapEntry, sole: Sole) {
+    #[inline(always)]
+    pub(crate) fn came_in_directly(
+        &self,
+        page: &Page,
+        device: &SwapDevice<'m, E::Cpu>,
+        entry: SwapEntry,
+        sole: Sole,
+    ) {
         if page.has(PageFlags::SWAPCACHE) {
             self.lru.of(page).add_swapcached(1);
         } else {
-            let device = self.device(entry);
             device.give_taken(entry.slot(), || self.discard(device, entry));
         }
         self.cache.workingset_refault(page, sole.shadow(), self.has_free());

@@ -35,7 +35,7 @@ use crate::base::sync::{AtomicU8, AtomicU32, AtomicU64, Lock, Ordering};
 use crate::base::units::{Order, Pfn};
 use crate::env::{Cpu, MAX_CPUS, WaitKey};
 use crate::page::memmap::MemMap;
-use crate::page::{FrozenPage, Page};
+use crate::page::{FrozenPage, NewPage, Page};
 use buddy::Buddy;
 pub(crate) use partial::Pageblock;
 pub(crate) use pcp::CpuLists;
@@ -269,8 +269,8 @@ impl<'m, C: Cpu> Zone<'m, C> {
         }
     }
 
-    /// Takes a block, its first page with one reference.
-    pub(crate) fn take(&self, order: Order, kind: MigrateType) -> Option<&'m Page> {
+    /// Takes a block.
+    pub(crate) fn take(&self, order: Order, kind: MigrateType) -> Option<NewPage<'m>> {
         let mut buddy = self.buddy.lock();
         let taken = buddy.take(order, kind)?;
         self.publish(-(order.pages() as i32));
@@ -279,8 +279,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         if taken.fell_back {
             self.boost();
         }
-        taken.page.own();
-        Some(taken.page)
+        Some(NewPage::fresh(taken.page))
     }
 
     /// One type stole from another: boosts the marks, because more free pages help grouping.

@@ -22,7 +22,7 @@ use super::{Mark, MigrateType, SPARSE, Zone, note};
 use crate::base::sync::Ordering;
 use crate::base::units::Order;
 use crate::env::{Cpu, MAX_CPUS};
-use crate::page::{FrozenPage, Page};
+use crate::page::{FrozenPage, NewPage, Page};
 use stack::{HeldStack, Stack};
 
 /// The most single pages on a stack.
@@ -121,36 +121,34 @@ impl<'m, C: Cpu> Zone<'m, C> {
         &self.pcp[C::current() % MAX_CPUS]
     }
 
-    /// Takes a block, its first page with one reference.
+    /// Takes a block.
     #[inline(always)]
-    pub(crate) fn take_block(&self, order: Order, kind: MigrateType) -> Option<&'m Page> {
+    pub(crate) fn take_block(&self, order: Order, kind: MigrateType) -> Option<NewPage<'m>> {
         if order == Order::ZERO {
             return self.take_page(kind);
         }
         self.take_larger(order, kind)
     }
 
-    /// Takes a single page, with one reference.
+    /// Takes a single page.
     #[inline(always)]
-    pub(crate) fn take_page(&self, kind: MigrateType) -> Option<&'m Page> {
+    pub(crate) fn take_page(&self, kind: MigrateType) -> Option<NewPage<'m>> {
         let stack = self.this_cpu().singles.get(kind as usize)?;
         let Some(mut held) = stack.try_hold() else { return self.take(Order::ZERO, kind) };
         let Some(page) = held.pop() else { return self.refill_singles(held, kind) };
         drop(held);
-        page.own();
-        Some(page)
+        Some(NewPage::fresh(page))
     }
 
     #[inline(never)]
-    fn take_larger(&self, order: Order, kind: MigrateType) -> Option<&'m Page> {
+    fn take_larger(&self, order: Order, kind: MigrateType) -> Option<NewPage<'m>> {
         let page = with_order!(self.this_cpu(), order, |stacks| {
             let Some(mut held) = stacks.get(kind as usize).and_then(Stack::try_hold) else {
                 return self.take(order, kind);
             };
             held.pop().or_else(|| self.refill(&mut held, order, kind))
         }, else return self.take(order, kind))?;
-        page.own();
-        Some(page)
+        Some(NewPage::fresh(page))
     }
 
     /// Fills an empty stack of single pages and returns one page. What it takes for later does not
@@ -160,7 +158,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         &self,
         mut held: HeldStack<'_, 'm, HIGH>,
         kind: MigrateType,
-    ) -> Option<&'m Page> {
+    ) -> Option<NewPage<'m>> {
         let mut returns = self.this_cpu().returns.try_hold();
         let mut buddy = self.buddy.lock();
         if let Some(returns) = &mut returns {
@@ -188,9 +186,7 @@ impl<'m, C: Cpu> Zone<'m, C> {
         if fell_back {
             self.boost();
         }
-        let page = held.pop()?;
-        page.own();
-        Some(page)
+        held.pop().map(NewPage::fresh)
     }
 
     /// Fills an empty stack of larger blocks and returns one.

@@ -11,7 +11,7 @@ impl<C: Cpu> Zone<'_, C> {
     #[doc(hidden)]
     #[inline]
     pub fn take_frames(&self, order: Order, kind: MigrateType) -> Option<Pfn> {
-        self.take_block(order, kind).map(|page| self.map.pfn(page))
+        self.take_block(order, kind).map(|new| self.map.pfn(new.into_ref().leak()))
     }
 
     /// Frees what [`Zone::take_frames`] returned.
@@ -31,7 +31,8 @@ impl<C: Cpu> Zone<'_, C> {
     pub fn cycle_page(&self, times: u32) -> bool {
         (0..times).all(|_| {
             let page = self.take_page(MigrateType::Movable);
-            page.is_some_and(|page| {
+            page.is_some_and(|new| {
+                let page = new.into_ref().leak();
                 let last = page.put();
                 self.give_page(FrozenPage::after_last_put(page));
                 last

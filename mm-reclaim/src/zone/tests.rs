@@ -10,7 +10,7 @@ use crate::base::sync::AtomicU8;
 use crate::base::units::{Order, Pfn, PhysAddr};
 use crate::env::MAX_CPUS;
 use crate::page::memmap::MemMap;
-use crate::page::{FrozenPage, Page, PageFlags};
+use crate::page::{FrozenPage, NewPage, Page, PageFlags};
 use crate::tests::{TestCpu, cases, descriptors, frames, panic_of};
 use crate::zone::MigrateType;
 
@@ -113,7 +113,7 @@ impl<'a, 'm> Driver<'a, 'm> {
     fn take(&mut self, want: Order, kind: MigrateType) {
         let (before, mut types) = (lists(self.zone, self.map), self.types());
         let fitting = || before.values().filter(|(order, _)| *order >= want);
-        let Some(page) = self.zone.take(want, kind) else {
+        let Some(page) = self.zone.take(want, kind).map(NewPage::held) else {
             assert_eq!(fitting().count(), 0, "refused {want:?}");
             return;
         };
@@ -278,7 +278,8 @@ fn a_bad_page_is_reported_with_its_descriptor() {
             ("SWAPCACHE", |page| page.enter_swap_cache(7)),
         ];
         for (sign, damage) in damages {
-            let page = zone.take(Order::ZERO, MigrateType::Movable).expect("a page");
+            let page =
+                zone.take(Order::ZERO, MigrateType::Movable).map(NewPage::held).expect("a page");
             damage(page);
             let free = zone.free();
             let said = panic_of(|| free_one(zone, page, Order::ZERO));
@@ -295,7 +296,8 @@ fn a_double_free_is_reported_with_its_descriptor() {
     with_zone(&[frames(1024, 2048)], |zone, _| {
         let order = Order::COSTLY;
         // Its buddy stays in use, so that the block is not merged.
-        let [page, _buddy] = [(); 2].map(|()| zone.take(order, MigrateType::Movable));
+        let [page, _buddy] =
+            [(); 2].map(|()| zone.take(order, MigrateType::Movable).map(NewPage::held));
         let page = page.expect("a block");
         free_one(zone, page, order);
         let said = panic_of(|| zone.give(FrozenPage::after_last_put(page), order));
@@ -307,8 +309,9 @@ fn a_double_free_is_reported_with_its_descriptor() {
 #[test]
 fn a_batch_comes_back_whole() {
     with_zone(&[frames(1024, 2048)], |zone, map| {
-        let pages: Vec<&Page> =
-            (0..40).filter_map(|_| zone.take(Order::ZERO, MigrateType::Movable)).collect();
+        let pages: Vec<&Page> = (0..40)
+            .filter_map(|_| zone.take(Order::ZERO, MigrateType::Movable).map(NewPage::held))
+            .collect();
         assert_eq!(zone.free(), 1024 - 40);
         let last = |page: &&Page| assert!(page.put());
         zone.give_batch(pages.into_iter().inspect(last).map(FrozenPage::after_last_put));
@@ -321,15 +324,15 @@ fn a_batch_comes_back_whole() {
 fn a_fallback_within_a_pageblock_boosts_the_marks() {
     with_zone(&[frames(2048, 2048 + 4096)], |zone, _| {
         zone.set_watermarks(Watermarks { min: 64, low: 80, high: 96 });
-        let unmovable = || zone.take(Order::ZERO, MigrateType::Unmovable);
+        let unmovable = || zone.take(Order::ZERO, MigrateType::Unmovable).map(NewPage::held);
         assert!(unmovable().is_some(), "a whole block is taken over");
         assert_eq!(zone.mark(Mark::High), 96);
-        while zone.take(Order::MAX, MigrateType::Movable).is_some() {}
+        while zone.take(Order::MAX, MigrateType::Movable).map(NewPage::held).is_some() {}
         let movable: Vec<&Page> = (0..).map_while(|_| unmovable()).collect();
         assert_eq!((movable.len(), zone.free(), zone.mark(Mark::Low)), (1023, 0, 80));
         let page = movable[500];
         free_one(zone, page, Order::ZERO);
-        assert!(zone.take(Order::ZERO, MigrateType::Movable).is_some());
+        assert!(zone.take(Order::ZERO, MigrateType::Movable).map(NewPage::held).is_some());
         let boosted = [Mark::Min, Mark::Low, Mark::High].map(|mark| zone.mark(mark));
         assert_eq!(boosted, [64 + 512, 80 + 512, 96 + 512]);
         assert_eq!(zone.watermarks().high, 96, "without the boost");
@@ -345,11 +348,11 @@ fn a_fallback_for_a_cpus_list_boosts_the_marks_too() {
         let order = Order::new(order).expect("an order");
         with_zone(&[frames(2048, 2048 + 4096)], |zone, map| {
             zone.set_watermarks(Watermarks { min: 64, low: 80, high: 96 });
-            let take = |kind| zone.take_block(order, kind);
+            let take = |kind| zone.take_block(order, kind).map(NewPage::held);
             assert!(take(MigrateType::Unmovable).is_some(), "a whole block is taken over");
             assert_eq!(zone.mark(Mark::High), 96);
-            while zone.take(Order::MAX, MigrateType::Movable).is_some() {}
-            let unmovable = || zone.take(Order::ZERO, MigrateType::Unmovable);
+            while zone.take(Order::MAX, MigrateType::Movable).map(NewPage::held).is_some() {}
+            let unmovable = || zone.take(Order::ZERO, MigrateType::Unmovable).map(NewPage::held);
             let held: Vec<&Page> = std::iter::from_fn(unmovable).collect();
             let of_one_block = |page: &&&Page| map.pfn(page).0 >> 2 == map.pfn(held[500]).0 >> 2;
             held.iter().filter(of_one_block).for_each(|page| free_one(zone, page, Order::ZERO));

@@ -21,6 +21,8 @@ pub struct Zones<'m, E: Env> {
     pub(crate) env: E,
     pub(crate) map: MemMap<'m>,
     zones: [Zone<'m, E::Cpu>; MAX_ZONES],
+    /// For each class the first zone of its zonelist that has memory.
+    first: [ZoneId; MAX_ZONES],
     /// Freed frames are filled with junk.
     poison: bool,
     min_free_kbytes: Option<u32>,
@@ -38,7 +40,11 @@ impl<'m, E: Env> Zones<'m, E> {
             let (span, present) = plan.zones[id.index()];
             Zone::new(id, span, present, map, (tags, blocks), pcp)
         });
-        Self { env, map, zones, poison, min_free_kbytes }
+        let first = ZoneId::ALL.map(|class| {
+            let exists = |id: &ZoneId| *id <= class && zones[id.index()].present() > 0;
+            ZoneId::ALL.into_iter().rev().find(exists).unwrap_or(ZoneId::Dma)
+        });
+        Self { env, map, zones, first, poison, min_free_kbytes }
     }
 
     /// One zone.
@@ -131,11 +137,20 @@ impl<'m, E: Env> Zones<'m, E> {
             if !zone.watermark_ok(order, mark_for_allocation(zone, mark), class, reach) {
                 continue;
             }
-            if let Some(page) = zone.take_block(order, gfp.migrate_type()) {
-                return Some(NewPage::owned(page));
+            if let Some(new) = zone.take_block(order, gfp.migrate_type()) {
+                return Some(new);
             }
         }
         None
+    }
+
+    /// A single page of the first zone of the zonelist, if it stays above LOW.
+    #[inline(always)]
+    pub(crate) fn first_page(&self, gfp: Gfp) -> Option<NewPage<'m>> {
+        let class = gfp.class_zone();
+        let zone = self.zone(self.first[class.index()]);
+        let mark = zone.mark(Mark::Low) + zone.lowmem_reserve(class);
+        if zone.free() > mark { zone.take_page(gfp.migrate_type()) } else { None }
     }
 
     /// Whether the request would get its block now: the killer's last check. The per-CPU lists are

@@ -64,11 +64,15 @@ pub(crate) fn own() -> Rc<Own> {
     })
 }
 
-/// Sleeping, or what may come to it, begins here: no lock is held.
+/// Sleeping, or what may come to it, begins here: no lock is held, and preemption is on.
+pub(crate) fn assert_may_sleep(what: &str) {
+    assert_no_lock(what);
+    assert_eq!(own().preempt_off.get(), 0, "{what} while preemption is off");
+}
+
+/// No lock is held.
 pub(crate) fn assert_no_lock(what: &str) {
-    let own = own();
-    own.held.assert_none(what);
-    assert_eq!(own.preempt_off.get(), 0, "{what} while preemption is off");
+    own().held.assert_none(what);
 }
 
 /// The CPU that the calling task is.

@@ -10,8 +10,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use mm_reclaim::env::{
-    Asid, Clock, Env, FrameMemory, Mapping, NoFiles, NoTable, PageTables, Prot, Pte, TaskFlags,
-    Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
+    Asid, Clock, EntryAt, Env, FrameMemory, Mapping, NoFiles, NoTable, PageTables, Prot, Pte,
+    TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use mm_reclaim::pass_points;
 use mm_reclaim::units::{Nanos, Pfn, SpaceId, Vpn};
@@ -190,7 +190,7 @@ impl Tasks for World {
     }
 
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
-        task::assert_no_lock("a wait");
+        task::assert_may_sleep("a wait");
         let wakes = || self.wakes.lock().expect("no task fails with it");
         if mode.timeout.is_some() && self.naps_much() {
             if ready() {
@@ -228,7 +228,7 @@ impl Tasks for World {
     }
 
     fn might_sleep(&self) {
-        task::assert_no_lock("what may sleep");
+        task::assert_may_sleep("what may sleep");
     }
 
     fn wake(&self, key: WaitKey) {
@@ -239,7 +239,7 @@ impl Tasks for World {
     }
 
     fn yield_now(&self) {
-        task::assert_no_lock("a pause");
+        task::assert_may_sleep("a pause");
     }
 
     /// In most models no task is killed: one that finds no memory tries again.
@@ -286,12 +286,21 @@ impl FlatTables<'_> {
 }
 
 impl PageTables for FlatTables<'_> {
+    type Entry<'t>
+        = EntryAt<'t, Self>
+    where
+        Self: 't;
+
     fn asid(&self) -> Asid {
         self.asid
     }
 
     fn get(&self, vpn: Vpn) -> Pte {
         self.entries[vpn.0 as usize]
+    }
+
+    fn entry(&mut self, vpn: Vpn) -> Option<EntryAt<'_, Self>> {
+        Some(EntryAt::new(self, vpn))
     }
 
     fn set(&mut self, vpn: Vpn, pte: Pte) -> Result<(), NoTable> {

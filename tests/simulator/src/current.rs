@@ -53,9 +53,9 @@ pub(crate) fn task() -> usize {
     MACHINE.with_borrow(|m| m.as_ref().map(|(_, id)| *id)).expect("called by no task")
 }
 
-/// Asserts that a task that may sleep holds no spin lock.
-pub(crate) fn assert_no_lock_held() {
-    HELD.with(|held| held.assert_none("a wait"));
+/// Asserts that a task holds no spin lock.
+pub(crate) fn assert_no_lock_held(what: &str) {
+    HELD.with(|held| held.assert_none(what));
 }
 
 /// Asserts that a task that sleeps holds no lock.

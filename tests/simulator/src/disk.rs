@@ -412,7 +412,7 @@ impl BlockDevice for World {
     }
 
     fn read_now(&self, device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
-        current::assert_preemptible("a read");
+        current::assert_no_lock_held("a read");
         self.mmu.assert_unreachable(frame, Fate::Reused);
         let mut state = self.disks.state();
         let disk = state.disk(device);
@@ -420,7 +420,7 @@ impl BlockDevice for World {
     }
 
     fn write_now(&self, device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
-        current::assert_preemptible("a write");
+        current::assert_no_lock_held("a write");
         self.mmu.assert_unreachable(frame, Fate::Written);
         let mut state = self.disks.state();
         let disk = state.disk(device);

@@ -15,7 +15,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use mm_reclaim::env::{Asid, Cpu, Mapping, NoTable, PageTables, Prot, Pte, TlbEntry};
+use mm_reclaim::env::{Asid, Cpu, EntryAt, Mapping, NoTable, PageTables, Prot, Pte, TlbEntry};
 use mm_reclaim::units::{PAGE_SIZE, Pfn, Vpn};
 
 use crate::arena::WORDS;
@@ -293,12 +293,21 @@ impl<'w> SoftTables<'w> {
 }
 
 impl PageTables for SoftTables<'_> {
+    type Entry<'t>
+        = EntryAt<'t, Self>
+    where
+        Self: 't;
+
     fn asid(&self) -> Asid {
         self.asid
     }
 
     fn get(&self, vpn: Vpn) -> Pte {
         self.find(vpn).map_or(Pte::None, |word| decode(word.load(Relaxed)))
+    }
+
+    fn entry(&mut self, vpn: Vpn) -> Option<EntryAt<'_, Self>> {
+        self.find(vpn).is_ok().then(|| EntryAt::new(self, vpn))
     }
 
     fn set(&mut self, vpn: Vpn, pte: Pte) -> Result<(), NoTable> {

@@ -155,7 +155,8 @@ impl Tasks for World {
     }
 
     fn might_sleep(&self) {
-        crate::current::assert_no_lock_held();
+        crate::current::assert_no_lock_held("a wait");
+        crate::current::assert_preemptible("a wait");
     }
 
     fn wake(&self, key: WaitKey) {

@@ -55,10 +55,12 @@ pub fn lock_released(rank: u8) {
 /// The caller may sleep from here on.
 ///
 /// # Panics
-/// If a lock is held, or preemption is off: a task that must not be preempted must not sleep.
+/// If a lock is held, preemption is off, or interrupts are masked: a task that must not be preempted
+/// must not sleep.
 pub(super) fn assert_may_sleep(what: &str) {
     if let Some(cpu) = here() {
         cpu.held.0.assert_none(what);
         assert!(cpu.preempt.load(Relaxed) == 0, "{what} while preemption is off");
+        assert!(!super::irqs_masked(), "{what} while interrupts are masked");
     }
 }

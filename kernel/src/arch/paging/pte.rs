@@ -49,22 +49,25 @@ const PROT_SHIFT: u32 = 55;
 const SWAP_MARK: u64 = 2;
 const SWAP_SHIFT: u32 = 2;
 
-/// The bits of an entry for given rights, besides frame and flags, indexed by [`Prot`]'s bits.
-const ATTRIBUTES: [u64; 8] = {
-    let mut table = [0; 8];
+/// The bits of an entry besides its frame, indexed by [`Prot`]'s bits, young and dirty.
+const ATTRIBUTES: [u64; 32] = {
+    let mut table = [0; 32];
     let mut bits = 0;
-    while bits < 8 {
-        table[bits] = attributes(bits as u64);
+    while bits < 32 {
+        table[bits as usize] = attributes(bits & 7, bits & YOUNG != 0, bits & STORED != 0);
         bits += 1;
     }
     table
 };
+/// In an index of [`ATTRIBUTES`]: young, dirty.
+const YOUNG: u64 = 8;
+const STORED: u64 = 16;
 
-const fn attributes(prot: u64) -> u64 {
+const fn attributes(prot: u64, young: bool, dirty: bool) -> u64 {
     let read_or_write = prot & (Prot::READ.bits() | Prot::WRITE.bits()) as u64 != 0;
     let write = prot & Prot::WRITE.bits() as u64 != 0;
     let exec = prot & Prot::EXEC.bits() as u64 != 0;
-    TABLE_OR_PAGE
+    let bits = TABLE_OR_PAGE
         | NORMAL_MEMORY
         | INNER_SHAREABLE
         | NOT_GLOBAL
@@ -74,6 +77,8 @@ const fn attributes(prot: u64) -> u64 {
         | if read_or_write { USER } else { 0 }
         | if write { WRITABLE } else { 0 }
         | if exec { 0 } else { USER_NEVER_EXECUTES }
+        | if young { ACCESSED } else { 0 };
+    if dirty { make_dirty(bits) } else { bits }
 }
 
 /// The bits of `pte`.
@@ -86,13 +91,12 @@ pub const fn encode(pte: Pte) -> u64 {
     }
 }
 
+/// The bits of a present entry.
 #[inline(always)]
-const fn encode_mapping(mapping: Mapping) -> u64 {
-    let mut bits = ATTRIBUTES[(mapping.prot.bits() & 7) as usize] | mapping.pfn.addr().0;
-    if mapping.young {
-        bits |= ACCESSED;
-    }
-    if mapping.dirty { make_dirty(bits) } else { bits }
+pub const fn encode_mapping(mapping: Mapping) -> u64 {
+    let flags = (mapping.young as u64) << YOUNG.ilog2() | (mapping.dirty as u64) << STORED.ilog2();
+    let index = (mapping.prot.bits() & 7) as u64 | flags;
+    ATTRIBUTES[index as usize] | mapping.pfn.addr().0
 }
 
 /// What `bits` mean.

@@ -13,7 +13,7 @@ use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use mm_reclaim::env::{Asid, NoTable, PageTables, Pte, TlbEntry};
+use mm_reclaim::env::{Asid, Mapping, NoTable, PageEntry, PageTables, Prot, Pte, TlbEntry};
 use mm_reclaim::units::{PAGE_SIZE, Pfn, Vpn};
 
 use super::{pte, tlb};
@@ -72,7 +72,7 @@ impl Tables {
     }
 
     #[inline(always)]
-    fn entry(&self, vpn: Vpn) -> Option<&'static AtomicU64> {
+    fn find(&self, vpn: Vpn) -> Option<&'static AtomicU64> {
         let last = self.last.get();
         if last as u32 == vpn.0 >> 9 {
             return Some(&table_in(Pfn((last >> 32) as u32))[vpn.0 as usize & 511]);
@@ -96,7 +96,7 @@ impl Tables {
 
     #[inline(always)]
     fn present(&self, vpn: Vpn) -> &'static AtomicU64 {
-        self.entry(vpn).expect("a present entry has a table")
+        self.find(vpn).expect("a present entry has a table")
     }
 
     /// Unlinks leaf tables for `range`, which lies below one entry of the root, and then the middle
@@ -140,7 +140,53 @@ impl Tables {
     }
 }
 
+/// An entry of a leaf table, for the holder of the page-table lock.
+pub struct Entry<'t> {
+    tables: &'t mut Tables,
+    vpn: Vpn,
+    entry: &'static AtomicU64,
+}
+
+impl PageEntry for Entry<'_> {
+    #[inline(always)]
+    fn get(&self) -> Pte {
+        pte::decode(self.entry.load(Relaxed))
+    }
+
+    #[inline(always)]
+    fn fill(self, mapping: Mapping) {
+        debug_assert!(self.entry.load(Relaxed) & pte::VALID == 0, "{:?} is present", self.vpn);
+        if mapping.prot.contains(Prot::EXEC) {
+            show_to_fetch(mapping.pfn);
+        }
+        self.entry.store(pte::encode_mapping(mapping), Relaxed);
+    }
+
+    #[inline(always)]
+    fn mark_accessed(self, write: bool) {
+        let flags = if write { pte::ACCESSED | pte::DIRTY } else { pte::ACCESSED };
+        let old = self.entry.fetch_or(flags, Relaxed);
+        const CLEAN: u64 = pte::WRITABLE | pte::READ_ONLY;
+        if write && old & CLEAN == CLEAN {
+            self.entry.fetch_and(!pte::READ_ONLY, Relaxed);
+            // A read-only translation may stay cached after the fault that it caused; one with
+            // a clear access flag is never cached.
+            if old & pte::ACCESSED != 0 {
+                tlb::flush_page(TlbEntry { asid: self.tables.asid, vpn: self.vpn });
+            }
+        }
+    }
+}
+
 impl PageTables for Tables {
+    type Entry<'t> = Entry<'t>;
+
+    #[inline(always)]
+    fn entry(&mut self, vpn: Vpn) -> Option<Entry<'_>> {
+        let entry = self.find(vpn)?;
+        Some(Entry { tables: self, vpn, entry })
+    }
+
     #[inline(always)]
     fn asid(&self) -> Asid {
         self.asid
@@ -148,7 +194,7 @@ impl PageTables for Tables {
 
     #[inline(always)]
     fn get(&self, vpn: Vpn) -> Pte {
-        match self.entry(vpn) {
+        match self.find(vpn) {
             Some(entry) => pte::decode(entry.load(Relaxed)),
             None => Pte::None,
         }
@@ -156,7 +202,7 @@ impl PageTables for Tables {
 
     #[inline(always)]
     fn set(&mut self, vpn: Vpn, new: Pte) -> Result<(), NoTable> {
-        let Some(entry) = self.entry(vpn) else {
+        let Some(entry) = self.find(vpn) else {
             return if new == Pte::None { Ok(()) } else { Err(NoTable) };
         };
         let new = pte::encode(new);
@@ -188,7 +234,7 @@ impl PageTables for Tables {
     }
 
     fn test_and_clear_young(&mut self, vpn: Vpn) -> bool {
-        let Some(entry) = self.entry(vpn) else { return false };
+        let Some(entry) = self.find(vpn) else { return false };
         let bits = entry.load(Relaxed);
         if bits & (pte::VALID | pte::ACCESSED) != pte::VALID | pte::ACCESSED {
             return false;
@@ -196,29 +242,14 @@ impl PageTables for Tables {
         entry.fetch_and(!pte::ACCESSED, Relaxed) & pte::ACCESSED != 0
     }
 
-    #[inline]
     fn mark_accessed(&mut self, vpn: Vpn, write: bool) {
-        let entry = self.present(vpn);
-        let mut old = entry.load(Relaxed);
-        let new = loop {
-            let young = old | pte::ACCESSED;
-            let new = if write { pte::make_dirty(young) } else { young };
-            match entry.compare_exchange_weak(old, new, Relaxed, Relaxed) {
-                Ok(_) => break new,
-                Err(now) => old = now,
-            }
-        };
-        // A read-only translation may stay cached after the fault that it caused; one with
-        // a clear access flag is never cached.
-        if (old ^ new) & pte::READ_ONLY != 0 && old & pte::ACCESSED != 0 {
-            tlb::flush(&[TlbEntry { asid: self.asid, vpn }]);
-        }
+        self.entry(vpn).expect("a present entry has a table").mark_accessed(write);
     }
 
     fn next_entry(&self, from: Vpn, end: Vpn) -> Option<(Vpn, Pte)> {
         let end = Vpn(end.0.min(END));
         if from < end
-            && let Some(entry) = self.entry(from)
+            && let Some(entry) = self.find(from)
             && entry.load(Relaxed) != 0
         {
             return Some((from, pte::decode(entry.load(Relaxed))));

@@ -89,6 +89,14 @@ pub(super) fn give_asid(asid: Asid) {
     POOL.lock().give_back(asid.0);
 }
 
+/// Invalidates one translation on every CPU.
+#[inline(always)]
+pub(super) fn flush_page(stale: TlbEntry) {
+    table_barrier();
+    invalidate_page(stale);
+    completion_barrier();
+}
+
 /// Invalidates a batch of translations on every CPU.
 pub fn flush(stale: &[TlbEntry]) {
     if stale.is_empty() {

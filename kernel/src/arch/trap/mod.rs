@@ -11,6 +11,10 @@
 //! **Data.** A [`TrapFrame`] on the kernel stack of the interrupted task; no other task accesses
 //! it. **Lock.** None.
 //!
+//! **Arrival.** A data abort of user mode begins with interrupts masked, and ELR_EL1 and SPSR_EL1
+//! unsaved: an [`Arrival`]. Most faults are resolved and return so. One that must wait releases it
+//! first, which saves both registers and unmasks.
+//!
 //! **What is saved.** The compiler keeps `x19` to `x28` across calls and the context switch
 //! keeps them across tasks, so that a fault from user mode neither saves nor restores them;
 //! a system call stores them (fork hands them to the child) and does not load them. `SP_EL0`
@@ -23,8 +27,12 @@
 pub mod decode;
 
 #[cfg(target_os = "none")]
+mod arrival;
+#[cfg(target_os = "none")]
 mod vectors;
 
+#[cfg(target_os = "none")]
+pub use arrival::Arrival;
 #[cfg(target_os = "none")]
 pub use vectors::{enter_user, install};
 

@@ -43,10 +43,11 @@ impl Page {
         self.private.store(0, Ordering::Relaxed);
     }
 
-    /// Leaves the allocator with one reference.
+    /// Has left the allocator, and gets its first reference.
     #[inline(always)]
     pub(crate) fn own(&self) {
-        self.refs.store(1, Ordering::Relaxed);
+        // Release pairs with the Acquire of `get_unless_zero`.
+        self.refs.store(1, Ordering::Release);
     }
 
     /// Clears the state of a frozen page; false if it has state that it must not have.

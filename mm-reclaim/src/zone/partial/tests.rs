@@ -8,7 +8,7 @@ use crate::base::sync::AtomicU8;
 use crate::base::units::{Order, Pfn};
 use crate::env::MAX_CPUS;
 use crate::page::memmap::MemMap;
-use crate::page::{FrozenPage, Page};
+use crate::page::{FrozenPage, NewPage, Page};
 use crate::tests::{TestCpu, descriptors, frames};
 use crate::zone::{CpuLists, MigrateType, Pageblock, Zone, ZoneId};
 
@@ -69,7 +69,7 @@ fn with_zone(blocks: usize, body: impl for<'m> FnOnce(&TestZone<'m>, MemMap<'m>)
 }
 
 fn take<'m>(zone: &TestZone<'m>) -> &'m Page {
-    zone.take_page(MigrateType::Movable).expect("a page")
+    zone.take_page(MigrateType::Movable).expect("a page").held()
 }
 
 fn give<'m>(zone: &TestZone<'m>, page: &'m Page) {
@@ -160,7 +160,8 @@ fn random_churn_down_to_half_full_leaves_pageblocks_whole() {
             }
         }
         assert!(zone.drain_pcp());
-        let blocks = (0..).map_while(|_| zone.take(Order::PAGEBLOCK, MigrateType::Movable));
+        let blocks = (0..)
+            .map_while(|_| zone.take(Order::PAGEBLOCK, MigrateType::Movable).map(NewPage::held));
         let whole = blocks.count();
         assert!(whole >= 240, "{whole} pageblocks of {BLOCKS} are whole at half full");
     });

@@ -10,7 +10,7 @@ use crate::base::sync::AtomicU8;
 use crate::base::units::{Order, Pfn};
 use crate::env::MAX_CPUS;
 use crate::page::memmap::MemMap;
-use crate::page::{FrozenPage, Page};
+use crate::page::{FrozenPage, NewPage, Page};
 use crate::tests::{TestCpu, cases, descriptors, frames, panic_of};
 use crate::zone::{MigrateType, Pageblock, Zone, ZoneId};
 
@@ -40,7 +40,7 @@ fn give<'m>(zone: &TestZone<'m>, page: &'m Page) {
 }
 
 fn take<'m>(zone: &TestZone<'m>) -> &'m Page {
-    zone.take_page(MigrateType::Movable).expect("a page")
+    zone.take_page(MigrateType::Movable).expect("a page").held()
 }
 
 /// BUDY-07: pages move between a list and the zone in batches, and a list is never longer than its
@@ -85,7 +85,7 @@ fn draining_brings_every_page_back() {
         for cpu in [0, 3, 7] {
             TestCpu::move_to(cpu);
             for kind in KINDS {
-                let page = zone.take_page(kind).expect("a page");
+                let page = zone.take_page(kind).expect("a page").held();
                 give(zone, page);
             }
         }
@@ -144,7 +144,10 @@ fn small_blocks_are_kept_at_hand_too() {
         with_zone(|zone, map| {
             let order = Order::new(order).expect("an order");
             let blocks = |n: usize| -> Vec<&Page> {
-                let block = || zone.take_block(order, MigrateType::Movable).expect("a block");
+                let block = || {
+                    let new = zone.take_block(order, MigrateType::Movable);
+                    new.expect("a block").held()
+                };
                 (0..n).map(|_| block()).collect()
             };
             let held = blocks(12);
@@ -188,7 +191,7 @@ fn a_refill_splits_a_block_only_for_more_than_half_a_batch() {
         (&[6], 16),
     ] {
         with_zone(|zone, map| {
-            while zone.take(Order::ZERO, MigrateType::Movable).is_some() {}
+            while zone.take(Order::ZERO, MigrateType::Movable).map(NewPage::held).is_some() {}
             // Each in a range of its own, so that none of them merge.
             for (number, order) in orders.iter().enumerate() {
                 for frame in 0..1 << order {
@@ -270,7 +273,7 @@ proptest! {
                     Some(which) if !held.is_empty() => {
                         give(zone, held.swap_remove(which.index(held.len())));
                     }
-                    _ => match zone.take_page(kind) {
+                    _ => match zone.take_page(kind).map(NewPage::held) {
                         Some(page) => {
                             assert!(page.refs() == 1 && page.flags().is_empty(), "{page:?}");
                             held.push(page);
