@@ -176,7 +176,8 @@ impl<'m, E: Env> Cache<'m, E> {
         key: S::Key,
         page: LockedPage<'m>,
     ) -> Result<FrozenPage<'m>, (LockedPage<'m>, Busy)> {
-        let expected = 1 + self.map.nr_pages(page.page());
+        let nr = self.map.nr_pages(page.page());
+        let expected = 1 + nr;
         let whole = NoPreempt::<E::Cpu>::new();
         let frozen = match page.freeze(expected, &whole) {
             Ok(frozen) => frozen,
@@ -186,17 +187,17 @@ impl<'m, E: Env> Cache<'m, E> {
         if frozen.page().has(PageFlags::DIRTY) {
             return Err((frozen.thaw(expected), Busy::Dirty));
         }
-        let shadow = self.workingset_eviction(&frozen);
+        let shadow = self.workingset_eviction(&frozen, nr);
         store.leave(key, self.map.pfn(frozen.page()), Some(shadow));
         Ok(frozen.settle())
     }
 
     /// Advances the clock and makes the shadow that the page leaves behind.
     #[inline]
-    fn workingset_eviction(&self, frozen: &FrozenPage<'m>) -> u32 {
+    fn workingset_eviction(&self, frozen: &FrozenPage<'m>, nr: u32) -> u32 {
         let page = frozen.page();
         let lruvec = self.lru.of(page);
-        let clock = lruvec.clock.fetch_add(self.map.nr_pages(page), Ordering::Relaxed);
+        let clock = lruvec.clock.fetch_add(nr, Ordering::Relaxed);
         let workingset = page.has(PageFlags::WORKINGSET);
         Shadow { clock, zone: page.zone_index() as u8, workingset }.encode()
     }

@@ -1,7 +1,7 @@
 //! Translation tables, as the environment supplies them.
 //!
 //! A table entry has three states ([`Pte`]). Most operations name an entry by its page; a fault
-//! looks one up once ([`PageTables::entry`]), and reads and fills what it found ([`PageEntry`]).
+//! looks one up once ([`PageTables::entry`]), and acts on what it found ([`PageEntry`]).
 
 use core::ops::Range;
 
@@ -74,7 +74,7 @@ pub trait PageTables: Send {
     /// Reads the entry of `vpn`; `Pte::None` where a table is missing.
     fn get(&self, vpn: Vpn) -> Pte;
 
-    /// The entry of `vpn`, to be read and filled by one fault; `None` where a table is missing.
+    /// The entry of `vpn`, for several operations on it; `None` where a table is missing.
     /// Tables without a faster way use [`EntryAt`].
     fn entry(&mut self, vpn: Vpn) -> Option<Self::Entry<'_>>;
 
@@ -127,7 +127,7 @@ pub trait PageTables: Send {
     fn release(&mut self, give: &mut dyn FnMut(Pfn));
 }
 
-/// An entry that one fault looks at, under the page-table lock.
+/// An entry that was found, for the holder of the page-table lock.
 pub trait PageEntry {
     /// Reads it.
     fn get(&self) -> Pte;

@@ -8,7 +8,7 @@ use bitflags::bitflags;
 
 use super::{Lists, Lruvec};
 use crate::env::Cpu;
-use crate::page::{IsolatedList, IsolatedPage, ListChoice, LruList, Page, PageFlags, PageType};
+use crate::page::{IsolatedPage, IsolatedPages, ListChoice, LruList, Page, PageFlags, PageType};
 
 bitflags! {
     /// Which pages a scan skips.
@@ -34,7 +34,7 @@ impl IsolateMode {
 
 /// What one isolation took.
 pub(crate) struct Taken<'m> {
-    pub(crate) pages: IsolatedList<'m>,
+    pub(crate) pages: IsolatedPages<'m>,
     /// Base pages scanned.
     pub(crate) scanned: u32,
     /// Base pages taken.
@@ -47,10 +47,10 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     /// Pages that `mode` skips go to the head, so that the next scan does not find them again at
     /// once; at most `want` pages are scanned, each once.
     pub(crate) fn isolate(&self, list: LruList, want: u32, mode: IsolateMode) -> Taken<'m> {
-        let mut out = Taken { pages: IsolatedList::new(self.map), scanned: 0, taken: 0 };
+        let mut out = Taken { pages: IsolatedPages::new(), scanned: 0, taken: 0 };
         let mut lists = self.lists.lock();
         let mut looks = lists.lists[list as usize].len();
-        while out.scanned < want && looks > 0 {
+        while out.scanned < want && looks > 0 && !out.pages.is_full() {
             looks -= 1;
             self.isolate_tail(&mut lists, list, mode, &mut out);
         }
@@ -94,7 +94,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     /// they are on no list.
     pub(crate) fn putback(
         &self,
-        pages: &mut IsolatedList<'m>,
+        pages: &mut IsolatedPages<'m>,
         kind: PageType,
         taken: u32,
         mut freed: impl FnMut(&'m Page),

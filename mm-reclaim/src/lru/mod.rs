@@ -40,7 +40,9 @@ use crate::base::units::isqrt;
 use crate::env::Cpu;
 use crate::page::list::PageList;
 use crate::page::memmap::MemMap;
-use crate::page::{IsolatedPage, ListChoice, LruList, Page, PageFlags, PageType};
+use crate::page::{
+    IsolatedPage, IsolatedPages, ListChoice, LruList, Page, PageFlags, PageRef, PageType,
+};
 use crate::zone::{MAX_ZONES, ZoneId};
 
 /// The lists themselves, inside the lruvec's lock.
@@ -204,6 +206,34 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         }
         self.resize(list, self.map.nr_pages(page) as i32);
         true
+    }
+
+    /// Isolates those of `pages` that `is_of` says are this lruvec's, and that are on a list: their
+    /// tokens take over the references.
+    pub(crate) fn isolate_held(
+        &self,
+        pages: &mut [Option<PageRef<'m>>],
+        is_of: impl Fn(&Page) -> bool,
+    ) -> IsolatedPages<'m> {
+        let (mut out, mut taken) = (IsolatedPages::new(), [0; 2]);
+        let mut lists = self.lists.lock();
+        for slot in pages {
+            let is_listed =
+                |held: &mut PageRef<'m>| is_of(held.page()) && held.page().has(PageFlags::LRU);
+            let Some(held) = slot.take_if(is_listed) else { continue };
+            let page = held.leak();
+            self.unlink(&mut lists, page);
+            page.enter_isolation();
+            taken[page.flags().page_type() as usize] += self.map.nr_pages(page) as i32;
+            out.push(IsolatedPage::adopt(page));
+        }
+        drop(lists);
+        for kind in [PageType::Anon, PageType::File] {
+            if taken[kind as usize] > 0 {
+                self.add_isolated(kind, taken[kind as usize]);
+            }
+        }
+        out
     }
 
     /// Isolates a listed page; `None` if it is on no list.

@@ -12,7 +12,7 @@ use super::{LruBatches, LruSet, Lruvec, Relocation};
 use crate::base::stat::{VmEvent, VmEvents};
 use crate::base::sync::{Ordering, Proof};
 use crate::env::Env;
-use crate::page::{FrozenPage, IsolatedList, Page, PageFlags, PageRef, PageType};
+use crate::page::{FrozenPage, IsolatedPages, Page, PageFlags, PageRef, PageType};
 use crate::zone::{Zone, ZoneId, Zones};
 
 /// The lists of the machine.
@@ -96,7 +96,7 @@ impl<'m, E: Env> Lru<'m, E> {
     pub(crate) fn putback(
         &self,
         lruvec: &Lruvec<'m, E::Cpu>,
-        pages: &mut IsolatedList<'m>,
+        pages: &mut IsolatedPages<'m>,
         kind: PageType,
         taken: u32,
     ) {

@@ -13,7 +13,7 @@ use crate::base::tlb::TlbBatch;
 use crate::base::units::Vpn;
 use crate::env::{Env, PageTables, Pte};
 use crate::lru::{Lruvec, Relocation};
-use crate::page::{IsolatedList, Page, PageRef};
+use crate::page::{IsolatedPages, Page, PageRef};
 use crate::reclaim::SWAP_CLUSTER_MAX;
 use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf};
 
@@ -147,21 +147,18 @@ impl<'m, E: Env> Mmap<'m, E> {
         freed
     }
 
-    /// Isolates the pages of one lruvec, except those that are on no list, and drops the
-    /// references.
+    /// Isolates the pages of one lruvec, and drops the references to those that are on no list.
     fn isolate_of(
         &self,
         lruvec: &Lruvec<'m, E::Cpu>,
         pages: &mut [Option<PageRef<'m>>],
-    ) -> IsolatedList<'m> {
-        let mut list = IsolatedList::new(self.map);
+    ) -> IsolatedPages<'m> {
+        let is_of = |page: &Page| core::ptr::eq(self.lru.of(page), lruvec);
+        let list = lruvec.isolate_held(pages, is_of);
         for slot in pages {
-            let is_of = |p: &mut PageRef<'m>| core::ptr::eq(self.lru.of(p.page()), lruvec);
-            let Some(held) = slot.take_if(is_of) else { continue };
-            if let Some(isolated) = lruvec.isolate_page(held.page()) {
-                list.push(isolated);
+            if let Some(unlisted) = slot.take_if(|held| is_of(held.page())) {
+                self.lru.put(unlisted);
             }
-            self.lru.put(held);
         }
         list
     }

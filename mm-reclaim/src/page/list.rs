@@ -54,9 +54,8 @@ unsafe impl LinkOps for Links<'_> {
     #[inline(always)]
     unsafe fn acquire_link(&mut self, link: Link) -> bool {
         let page = self.page(link);
-        if page.next.load(Relaxed) != UNLINKED {
-            return false;
-        }
+        // The library's own panic would not name the page.
+        assert!(!page.is_linked(), "on two lists: {page:?}");
         page.next.store(0, Relaxed);
         page.prev.store(0, Relaxed);
         true
@@ -124,7 +123,8 @@ unsafe impl<'m> Adapter for Links<'m> {
     unsafe fn get_link(&self, value: *const Page) -> Link {
         // SAFETY: the list passes pointers that it got from `into_raw`: descriptors.
         let page = unsafe { &*value };
-        Link::MIN.saturating_add(self.map.checked_index_of(page))
+        // SAFETY: a position is less than the length of the map, so its successor is not 0.
+        unsafe { Link::new_unchecked(self.map.checked_index_of(page) + 1) }
     }
 
     #[inline(always)]
@@ -172,7 +172,6 @@ impl<'m> PageList<'m> {
     /// If the page is on a list already.
     #[inline]
     pub(crate) fn push_front(&mut self, page: &'m Page) {
-        assert!(!page.is_linked(), "on two lists: {page:?}");
         self.list.push_front(page);
         self.len += 1;
     }
@@ -183,7 +182,6 @@ impl<'m> PageList<'m> {
     /// If the page is on a list already.
     #[inline]
     pub(crate) fn push_back(&mut self, page: &'m Page) {
-        assert!(!page.is_linked(), "on two lists: {page:?}");
         self.list.push_back(page);
         self.len += 1;
     }

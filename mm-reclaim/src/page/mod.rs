@@ -42,14 +42,14 @@ pub(crate) mod list;
 pub mod memmap;
 pub(crate) mod pool;
 mod token;
-mod token_list;
+mod token_array;
 mod transitions;
 
 pub(crate) use flags::ListChoice;
 pub use flags::{CHECK_AT_FREE, LruList, PageFlags, PageType};
 pub(crate) use token::NewPage;
 pub use token::{FrozenPage, IsolatedPage, LockedPage, PageLock, PageRef};
-pub(crate) use token_list::{IsolatedList, TokenArray};
+pub(crate) use token_array::{IsolatedPages, MOST_ISOLATED, TokenArray};
 
 use core::fmt;
 
@@ -184,8 +184,8 @@ impl Page {
     /// The file and offset of the page, if it is in a file's page cache.
     #[inline]
     pub fn file_page(&self) -> Option<FilePage> {
-        let at = FilePage { file: FileId(self.owner()), index: self.index() };
-        self.has(PageFlags::FILE).then_some(at)
+        let at = || FilePage { file: FileId(self.owner()), index: self.index() };
+        self.has(PageFlags::FILE).then(at)
     }
 }
 

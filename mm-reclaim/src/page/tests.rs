@@ -135,7 +135,7 @@ impl<'p> Driven<'p> {
             Step::Clean => assert_eq!(page.clear_dirty(), self.had(PageFlags::DIRTY, false)),
             Step::EnterCache(entry) => {
                 page.enter_swap_cache(entry);
-                self.want |= PageFlags::SWAPCACHE;
+                self.want |= PageFlags::SWAPCACHE | PageFlags::DIRTY;
                 self.entry = entry;
             }
             Step::LeaveCache => {

@@ -222,11 +222,12 @@ impl Page {
         self.set(PageFlags::SWAPBACKED);
     }
 
-    /// Enters the swap cache under `entry`. The holder of the page lock calls this, and
+    /// Enters the swap cache under `entry`, dirty. The holder of the page lock calls this, and
     /// the cache holds a reference from now on.
+    #[inline(always)]
     pub(crate) fn enter_swap_cache(&self, entry: u32) {
         self.private.store(entry, Ordering::Relaxed);
-        self.set(PageFlags::SWAPCACHE);
+        self.set(PageFlags::SWAPCACHE.union(PageFlags::DIRTY));
     }
 
     /// A fresh page, which is not published yet, becomes a page of a file, whose contents are still

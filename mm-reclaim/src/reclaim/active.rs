@@ -11,21 +11,21 @@
 use super::{Reclaim, Scan};
 use crate::base::stat::VmEvent;
 use crate::env::{Env, Tasks};
-use crate::page::{IsolatedList, IsolatedPage, ListChoice, LruList, PageFlags, PageType};
+use crate::page::{IsolatedPage, IsolatedPages, ListChoice, LruList, PageFlags, PageType};
 use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
     /// Scans up to `want` pages of an active list.
     pub(super) fn shrink_active_list(&mut self, want: u32, list: LruList) {
         let kind = list.page_type().unwrap_or(PageType::Anon);
-        let Reclaim { env, map, lru, rmap, events, .. } = self.reclaim;
+        let Reclaim { env, lru, rmap, events, .. } = self.reclaim;
         lru.drain();
         let mut batch = self.lruvec.isolate(list, want, self.isolate_mode(kind));
         events.count(VmEvent::PgRefill, u64::from(batch.scanned));
         self.zone.note_looked_at(batch.scanned);
         self.progress.looked_at += batch.scanned;
         self.progress.aged += batch.scanned;
-        let mut back = IsolatedList::new(*map);
+        let mut back = IsolatedPages::new();
         let mut walks = RmapBatch::new();
         let mut looks = Looks::default();
         while let Some(page) = batch.pages.pop() {

@@ -10,7 +10,7 @@ use crate::base::units::Nanos;
 use crate::base::wait::ISOLATION_WAIT;
 use crate::env::{Env, TaskFlags, Tasks, WaitEnd, WaitMode};
 use crate::lru::IsolateMode;
-use crate::page::{IsolatedList, LruList, PageType};
+use crate::page::{IsolatedPages, LruList, PageType};
 use crate::zone::ZoneFlags;
 use crate::zone::gfp::Gfp;
 
@@ -46,8 +46,8 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
 
     /// Reclaims anonymous pages of the lruvec that were isolated one by one, and puts the rest
     /// back.
-    pub(super) fn shrink_isolated(&mut self, pages: &mut IsolatedList<'m>) -> BatchStat {
-        let taken = pages.len();
+    pub(super) fn shrink_isolated(&mut self, pages: &mut IsolatedPages<'m>) -> BatchStat {
+        let taken = pages.len() as u32;
         self.count_scan(PageType::Anon, taken);
         let stat = self.shrink_page_list(pages);
         self.putback(pages, PageType::Anon, taken);
@@ -90,7 +90,7 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
 
     /// Puts back the rest of a batch, and wakes the tasks waiting for that. A task that begins to
     /// wait concurrently may be missed; its wait ends by timeout.
-    pub(super) fn putback(&self, pages: &mut IsolatedList<'m>, kind: PageType, taken: u32) {
+    pub(super) fn putback(&self, pages: &mut IsolatedPages<'m>, kind: PageType, taken: u32) {
         self.reclaim.lru.putback(self.lruvec, pages, kind, taken);
         if self.reclaim.isolation_stalled.load(Ordering::Relaxed) != 0 {
             self.reclaim.env.tasks().wake(ISOLATION_WAIT);

@@ -37,6 +37,8 @@ pub(super) struct Judge<'a, 'm, E: Env> {
     pub(super) request: &'a ScanRequest,
     pub(super) zone: &'a Zone<'m, E::Cpu>,
     pub(super) may: May,
+    /// Base pages of the page that is judged.
+    pub(super) nr: u32,
     pub(super) stat: BatchStat,
     /// Scan pressure of the batch.
     pub(super) pressure: u64,
@@ -77,7 +79,8 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     fn lock(&mut self, page: IsolatedPage<'m>) -> Stage<'m> {
         match page.try_lock() {
             Ok(locked) => {
-                self.pressure += u64::from(self.reclaim.map.nr_pages(locked.page()));
+                self.nr = self.reclaim.map.nr_pages(locked.page());
+                self.pressure += u64::from(self.nr);
                 Continue(locked)
             }
             Err(page) => Break(Verdict::Keep(page, KeepReason::LockedElsewhere)),
@@ -100,7 +103,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             return self.keep(page, KeepReason::MayNotUnmap);
         }
         if mapped || page.page().has(PageFlags::SWAPCACHE) {
-            self.pressure += u64::from(self.reclaim.map.nr_pages(page.page()));
+            self.pressure += u64::from(self.nr);
         }
         Continue(page)
     }
@@ -109,7 +112,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     fn under_writeback(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let flags = page.page().flags();
         let written = flags.contains(PageFlags::WRITEBACK);
-        let nr = self.reclaim.map.nr_pages(page.page());
+        let nr = self.nr;
         if flags.intersects(PageFlags::DIRTY | PageFlags::WRITEBACK) {
             self.stat.dirty += nr;
             self.stat.unqueued += if written { 0 } else { nr };
@@ -139,11 +142,11 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         let drowning = self.zone.flags().contains(ZoneFlags::WRITEBACK);
         let is_kswapd = self.request.kind == ReclaimKind::Kswapd;
         if is_kswapd && drowning && flags.contains(PageFlags::RECLAIM) {
-            self.stat.immediate += self.reclaim.map.nr_pages(page.page());
+            self.stat.immediate += self.nr;
             return self.activate(page, ActivateReason::ImmediateWriteback);
         }
         page.page().mark_reclaim();
-        self.stat.writeback += self.reclaim.map.nr_pages(page.page());
+        self.stat.writeback += self.nr;
         self.activate(page, ActivateReason::UnderWriteback)
     }
 
@@ -167,7 +170,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             PageReferences::Keep => {
                 self.passed_over += 1;
                 page.page().mark_referenced();
-                self.stat.ref_keep += self.reclaim.map.nr_pages(page.page());
+                self.stat.ref_keep += self.nr;
                 Break(self.kept(page, KeepReason::Referenced))
             }
         }
@@ -226,7 +229,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             Unmap::Done => Continue(page),
             Unmap::Locked => self.cull(page, CullReason::LockedMapping),
             Unmap::Failed => {
-                self.stat.unmap_fail += self.reclaim.map.nr_pages(page.page());
+                self.stat.unmap_fail += self.nr;
                 self.activate(page, ActivateReason::UnmapFailed)
             }
         }
@@ -296,7 +299,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if page.page().has(PageFlags::SWAPCACHE) && self.reclaim.swap.is_full() {
             self.reclaim.swap.try_to_free_swap(page.lock());
         }
-        self.stat.activate[page_type as usize] += self.reclaim.map.nr_pages(page.page());
+        self.stat.activate[page_type as usize] += self.nr;
         let (page, lock) = page.split();
         self.reclaim.zones.unlock(lock);
         Verdict::Activate(page, why)

@@ -12,41 +12,46 @@
 use super::ladder::Judge;
 use super::references::ReferenceRule;
 use super::verdict::Terms;
-use super::{BatchStat, Reason, Reclaim, SWAP_CLUSTER_MAX, Scan, Verdict};
+use super::{
+    BatchStat, FreeReason, Reason, Reclaim, SWAP_CLUSTER_MAX, Scan, Verdict, VerdictCounters,
+};
 use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
-use crate::env::{BlockDevice, Env, Tasks};
-use crate::page::memmap::MemMap;
-use crate::page::{FrozenPage, IsolatedList, ListChoice, LockedPage, TokenArray};
+use crate::env::{BlockDevice, Cpu, Env, Tasks};
+use crate::page::{FrozenPage, IsolatedPages, ListChoice, LockedPage, MOST_ISOLATED, TokenArray};
 use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
     /// Reclaims what it can of `pages`, which are of the scan's lruvec; the others are left
     /// there, each with the flags of the list that it now belongs to.
-    pub(super) fn shrink_page_list(&mut self, pages: &mut IsolatedList<'m>) -> BatchStat {
+    pub(super) fn shrink_page_list(&mut self, pages: &mut IsolatedPages<'m>) -> BatchStat {
         let reclaim = self.reclaim;
         let mut judge = Judge {
             reclaim,
             request: self.request,
             zone: self.zone,
             may: self.may(),
+            nr: 1,
             stat: BatchStat::default(),
             pressure: 0,
             cached: 0,
             walks: RmapBatch::new(),
             passed_over: self.progress.passed_over,
         };
-        let mut fates = Fates::new(reclaim.map);
+        let mut fates = Fates::new();
         reclaim.env.blocks().plug();
         while let Some(page) = pages.pop() {
             reclaim.env.tasks().yield_now();
             if fates.are_full() {
                 self.settle(&mut judge, &mut fates);
             }
-            let verdict = judge.judge(page);
-            reclaim.carry_out(verdict, &mut fates);
+            match judge.judge(page) {
+                Verdict::Unmapped(page, terms) => fates.wait(page, terms),
+                verdict => reclaim.carry_out(verdict, &mut fates),
+            }
         }
         self.settle(&mut judge, &mut fates);
+        fates.counted.flush(&reclaim.verdicts);
         let Judge { stat, pressure, cached, walks, passed_over, .. } = judge;
         reclaim.rmap.finish(walks);
         reclaim.env.blocks().unplug();
@@ -65,11 +70,16 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         judge.walks.stale.flush(&self.reclaim.env);
         for at in 0.. {
             let Some(page) = fates.unmapped.pop() else { break };
-            let verdict = judge.finish(page, fates.terms[at % WAITING]);
-            self.reclaim.carry_out(verdict, fates);
+            match judge.finish(page, fates.terms[at % WAITING]) {
+                Verdict::Free(page, why) => {
+                    fates.freed.push(page);
+                    fates.counted.add(Reason::Free(why), &self.reclaim.verdicts);
+                }
+                verdict => self.reclaim.carry_out(verdict, fates),
+            }
         }
         judge.stat.reclaimed += fates.freed.len() as u32;
-        if fates.freed.len() > 0 {
+        if !fates.freed.is_empty() {
             let freed = core::iter::from_fn(|| fates.freed.pop());
             self.reclaim.zones.free_batch(self.zone, freed);
         }
@@ -79,26 +89,61 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
 /// Pages that wait for the flush of their batch, at most.
 const WAITING: usize = SWAP_CLUSTER_MAX as usize / 2;
 
+const _: () = assert!(MOST_ISOLATED == SWAP_CLUSTER_MAX as usize);
+
 /// Where the pages of a batch go.
 struct Fates<'m> {
-    back: IsolatedList<'m>,
+    back: IsolatedPages<'m>,
     /// No longer mapped, and locked until they are written or leave their cache after the flush.
     unmapped: TokenArray<'m, LockedPage<'m>, WAITING>,
     /// On which terms they go on.
     terms: [Terms; WAITING],
     /// To be freed.
     freed: TokenArray<'m, FrozenPage<'m>, WAITING>,
+    counted: Counted,
+}
+
+/// How often the last reason came in a row: most pages of a batch have the same.
+struct Counted {
+    reason: Reason,
+    times: u64,
+}
+
+impl Counted {
+    const NONE: Self = Self { reason: Reason::Free(FreeReason::Clean), times: 0 };
+
+    #[inline(always)]
+    fn add<C: Cpu>(&mut self, reason: Reason, counters: &VerdictCounters<C>) {
+        if self.reason != reason {
+            self.flush(counters);
+            self.reason = reason;
+        }
+        self.times += 1;
+    }
+
+    fn flush<C: Cpu>(&mut self, counters: &VerdictCounters<C>) {
+        if self.times > 0 {
+            counters.add(self.reason.index(), self.times);
+            self.times = 0;
+        }
+    }
 }
 
 impl<'m> Fates<'m> {
-    fn new(map: MemMap<'m>) -> Self {
-        let (back, terms) = (IsolatedList::new(map), [Terms::Free; WAITING]);
-        Self { back, unmapped: TokenArray::new(), terms, freed: TokenArray::new() }
+    fn new() -> Self {
+        let (back, terms) = (IsolatedPages::new(), [Terms::Free; WAITING]);
+        Self {
+            back,
+            unmapped: TokenArray::new(),
+            terms,
+            freed: TokenArray::new(),
+            counted: Counted::NONE,
+        }
     }
 
     /// Whether there is no room for what becomes of one page more.
     fn are_full(&self) -> bool {
-        self.unmapped.len() >= WAITING
+        self.unmapped.is_full()
     }
 
     #[inline(always)]
@@ -117,10 +162,12 @@ impl<'m, E: Env> Reclaim<'m, E> {
         if stat.pageout > 0 {
             self.events.count(VmEvent::NrVmscanWrite, u64::from(stat.pageout));
         }
+        if stat.swapped_now > 0 {
+            self.events.count(VmEvent::PswpOut, u64::from(stat.swapped_now));
+        }
     }
 
     /// Moves a page where its verdict sends it, and counts the reason.
-    #[inline]
     fn carry_out(&self, verdict: Verdict<'m>, fates: &mut Fates<'m>) {
         let reason = match verdict {
             Verdict::Keep(page, why) => {
@@ -144,7 +191,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
             }
             Verdict::Unmapped(page, terms) => return fates.wait(page, terms),
         };
-        self.verdicts.add(reason.index(), 1);
+        fates.counted.add(reason, &self.verdicts);
     }
 
     /// What one reference to an anonymous page does for it.

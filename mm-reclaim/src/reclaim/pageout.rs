@@ -20,6 +20,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     /// The rest of the ladder, for a page that no CPU can use any more.
     #[inline]
     pub(super) fn finish(&mut self, page: LockedPage<'m>, terms: Terms) -> Verdict<'m> {
+        self.nr = self.reclaim.map.nr_pages(page.page());
         match self.climb_on(page, terms) {
             Continue(never) => match never {},
             Break(verdict) => verdict,
@@ -97,19 +98,21 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     #[inline]
     fn swap_out(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let swap = self.reclaim.swap;
-        if swap.slot_uses(page.page()) == 0 {
+        let entry = SwapEntry::from_raw(page.page().private());
+        let device = swap.device(entry);
+        if device.state(entry.slot()).uses == 0 {
             swap.try_to_free_swap(page.lock());
             return self.keep(page, KeepReason::SlotUnused);
         }
-        let entry = SwapEntry::from_raw(page.page().private());
-        let Some(ok) = swap.write_now(page.lock(), entry) else {
+        let Some(ok) = swap.write_now(page.lock(), device, entry) else {
             return self.write(
                 page,
                 |reclaim, lock| reclaim.swap.writepage(lock),
                 |reclaim| reclaim.swap.has_write_failed(entry),
             );
         };
-        self.stat.pageout += self.reclaim.map.nr_pages(page.page());
+        self.stat.pageout += self.nr;
+        self.stat.swapped_now += self.nr;
         if ok { Continue(page) } else { self.activate(page, ActivateReason::WriteFailed) }
     }
 
@@ -122,7 +125,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         submit: impl FnOnce(&Reclaim<'m, E>, PageLock<'m>),
         has_failed: impl FnOnce(&Reclaim<'m, E>) -> bool,
     ) -> Stage<'m> {
-        self.stat.pageout += self.reclaim.map.nr_pages(page.page());
+        self.stat.pageout += self.nr;
         let (page, lock) = page.split();
         submit(self.reclaim, lock);
         self.after_write(page, has_failed)

@@ -8,11 +8,11 @@
 use super::{BatchStat, Reclaim, ScanProgress, ScanRequest};
 use crate::base::units::Pfn;
 use crate::env::Env;
-use crate::page::IsolatedList;
+use crate::page::{IsolatedPages, MOST_ISOLATED};
 
 impl<'m, E: Env> Reclaim<'m, E> {
-    /// Isolates those of `frames` that are on a list, judges them in their order, and puts
-    /// back what is not freed. The frames are of one lruvec and hold anonymous pages.
+    /// Isolates those of `frames` that are on a list, judges them in their order, 32 at a
+    /// time, and puts back what is not freed. The frames are of one lruvec and hold anonymous pages.
     pub(crate) fn probe_pages(
         &self,
         frames: &[Pfn],
@@ -20,13 +20,16 @@ impl<'m, E: Env> Reclaim<'m, E> {
         progress: &mut ScanProgress,
     ) -> BatchStat {
         self.lru.drain_all();
-        let mut pages = IsolatedList::new(self.map);
-        let on_lists = frames.iter().map(|pfn| self.map.page(*pfn));
-        on_lists
-            .filter_map(|page| self.lru.of(page).isolate_page(page))
-            .for_each(|p| pages.push(p));
         let Some(first) = frames.first() else { return BatchStat::default() };
         let lruvec = self.lru.of(self.map.page(*first));
-        self.shrink_isolated(&mut pages, lruvec, request, progress)
+        let batches = frames.chunks(MOST_ISOLATED).map(|batch| {
+            let mut pages = IsolatedPages::new();
+            let on_lists = batch.iter().map(|pfn| self.map.page(*pfn));
+            on_lists
+                .filter_map(|page| self.lru.of(page).isolate_page(page))
+                .for_each(|p| pages.push(p));
+            self.shrink_isolated(&mut pages, lruvec, request, progress)
+        });
+        batches.fold(BatchStat::default(), |sum, stat| sum.plus(&stat))
     }
 }

@@ -149,10 +149,32 @@ pub struct BatchStat {
     pub unmap_fail: u32,
     /// Submitted for writing.
     pub pageout: u32,
+    /// Of these, written to swap before the call returned.
+    pub swapped_now: u32,
     /// Lazily freed, but dirty again.
     pub lazyfree_fail: u32,
     /// Base pages freed.
     pub reclaimed: u32,
+}
+
+impl BatchStat {
+    /// The sum over two batches.
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        Self {
+            dirty: self.dirty + other.dirty,
+            unqueued: self.unqueued + other.unqueued,
+            congested: self.congested + other.congested,
+            writeback: self.writeback + other.writeback,
+            immediate: self.immediate + other.immediate,
+            activate: [0, 1].map(|kind| self.activate[kind] + other.activate[kind]),
+            ref_keep: self.ref_keep + other.ref_keep,
+            unmap_fail: self.unmap_fail + other.unmap_fail,
+            pageout: self.pageout + other.pageout,
+            swapped_now: self.swapped_now + other.swapped_now,
+            lazyfree_fail: self.lazyfree_fail + other.lazyfree_fail,
+            reclaimed: self.reclaimed + other.reclaimed,
+        }
+    }
 }
 
 /// The progress of reclaim, owned by one task.

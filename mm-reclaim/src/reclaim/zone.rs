@@ -9,7 +9,7 @@ use super::{BatchStat, DEF_PRIORITY, Reclaim, ReclaimKind, Scan, ScanProgress, S
 use crate::base::units::Order;
 use crate::env::Env;
 use crate::lru::Lruvec;
-use crate::page::{IsolatedList, LruList};
+use crate::page::{IsolatedPages, LruList};
 use crate::zone::{Zone, ZoneId};
 
 impl<'m, E: Env> Reclaim<'m, E> {
@@ -94,7 +94,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
     /// references, and puts the others back (`reclaim_pages`).
     pub(crate) fn reclaim_pages(
         &self,
-        pages: &mut IsolatedList<'m>,
+        pages: &mut IsolatedPages<'m>,
         lruvec: &Lruvec<'m, E::Cpu>,
     ) -> u32 {
         let (request, mut progress) = (ScanRequest::proactive(), ScanProgress::default());
@@ -104,7 +104,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
     /// A scan of isolated pages with the request and the progress of the caller.
     pub(super) fn shrink_isolated(
         &self,
-        pages: &mut IsolatedList<'m>,
+        pages: &mut IsolatedPages<'m>,
         lruvec: &Lruvec<'m, E::Cpu>,
         request: &ScanRequest,
         progress: &mut ScanProgress,

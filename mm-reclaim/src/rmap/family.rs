@@ -14,6 +14,7 @@
 //! so the second read is reliable.
 
 use super::Rmap;
+use crate::base::sync::Proof;
 use crate::base::units::Pfn;
 use crate::env::Env;
 use crate::page::{Page, PageRef};
@@ -51,10 +52,16 @@ pub(crate) struct LockedFamily<'m, E: Env> {
     family: &'m Family<E::Cpu>,
     /// The root whose lock it is.
     root: FamilyHandle,
-    _tree: TreeLock<'m, E::Cpu>,
+    tree: TreeLock<'m, E::Cpu>,
 }
 
 impl<'m, E: Env> LockedFamily<'m, E> {
+    /// Its holder is not preempted.
+    #[inline(always)]
+    pub(super) fn proof(&self) -> Proof<'_> {
+        self.tree.proof()
+    }
+
     /// The areas that may map the family's pages.
     #[inline(always)]
     pub(crate) fn areas<'a>(
@@ -94,7 +101,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         let top = if root == handle { family } else { self.root_of(root, frames)? };
         let tree = top.lock_tree();
         // The recheck: from here on the answer is stable.
-        (family.root() == Some(root)).then_some(LockedFamily { family, root, _tree: tree })
+        (family.root() == Some(root)).then_some(LockedFamily { family, root, tree })
     }
 
     /// The root of the family that was followed last, in a held frame.

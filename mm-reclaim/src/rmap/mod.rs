@@ -130,7 +130,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         for area in family.areas(self.spaces) {
             let Some(vpn) = area.page_of(index) else { continue };
             let space = self.spaces.of(area);
-            let mut locked = space.tables.lock();
+            let mut locked = space.tables.lock_pinned(family.proof());
             let Some(tables) = locked.as_mut() else { continue };
             let Pte::Present(mapping) = tables.get(vpn) else { continue };
             if mapping.pfn != pfn {
@@ -224,6 +224,7 @@ impl<'m, E: Env> Rmap<'m, E> {
     }
 
     /// Replaces one mapping by the page's swap entry; false if the slot cannot count it.
+    #[inline(always)]
     fn unmap_one(&self, page: &'m Page, hit: Hit<'_, 'm, E>, stale: &mut TlbBatch) -> bool {
         let Hit { space, tables, vpn, .. } = hit;
         let entry = SwapEntry::from_raw(page.private());

@@ -54,7 +54,6 @@ impl<'m, E: Env> Swap<'m, E> {
         };
         page.get().leak();
         page.enter_swap_cache(entry.raw());
-        page.set_dirty();
         true
     }
 

@@ -236,7 +236,7 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
     }
 
     /// Allocates a free slot for the page in `frame`, which enters the swap cache with it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn allocate(&self, frame: Pfn, memcg: u16) -> Option<u32> {
         if self.free() == 0 {
             return None;

@@ -6,7 +6,7 @@
 //!
 //! Counterpart in Linux: `mm/page_io.c`.
 
-use super::{Swap, SwapEntry};
+use super::{Swap, SwapDevice, SwapEntry};
 use crate::base::stat::VmEvent;
 use crate::block::Direction;
 use crate::env::{BlockDevice, Env};
@@ -24,21 +24,26 @@ impl<'m, E: Env> Swap<'m, E> {
         self.events.count(VmEvent::PswpOut, 1);
     }
 
-    /// Writes a page of the cache at once, with its lock held, if the device can: whether that
-    /// succeeded. After a failure the page is dirty again and its slot broken.
+    /// Writes a page of the cache at once, with its lock held, if the device of its `entry` can:
+    /// whether that succeeded. After a failure the page is dirty again and its slot broken. The
+    /// caller counts `pswpout`.
     #[inline]
-    pub(crate) fn write_now(&self, lock: &PageLock<'m>, entry: SwapEntry) -> Option<bool> {
-        let (page, device) = (lock.page(), self.device(entry).id);
-        if !self.env.blocks().is_synchronous(device) {
+    pub(crate) fn write_now(
+        &self,
+        lock: &PageLock<'m>,
+        device: &SwapDevice<'m, E::Cpu>,
+        entry: SwapEntry,
+    ) -> Option<bool> {
+        let page = lock.page();
+        if !self.env.blocks().is_synchronous(device.id) {
             return None;
         }
         page.clear_dirty();
-        let result = self.env.blocks().write_now(device, entry.slot(), self.map.pfn(page));
+        let result = self.env.blocks().write_now(device.id, entry.slot(), self.map.pfn(page));
         let Some(result) = result else {
             page.set_dirty();
             return None;
         };
-        self.events.count(VmEvent::PswpOut, 1);
         if result.is_err() {
             self.write_failed(page);
         }

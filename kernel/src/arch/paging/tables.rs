@@ -94,9 +94,27 @@ impl Tables {
         Some(&table_in(frame)[leaf])
     }
 
-    #[inline(always)]
-    fn present(&self, vpn: Vpn) -> &'static AtomicU64 {
-        self.find(vpn).expect("a present entry has a table")
+    /// The first entry in `from..end` that is not empty, and its bits.
+    fn scan(&self, from: Vpn, end: Vpn) -> Option<(Vpn, u64)> {
+        let end = Vpn(end.0.min(END));
+        let mut vpn = from;
+        while vpn < end {
+            let (top, middle, leaf) = indices(vpn);
+            let Some(table) = next_table(&table_in(self.root)[top]) else {
+                vpn = Vpn((vpn.0 / ROOT_SPAN + 1) * ROOT_SPAN);
+                continue;
+            };
+            let leaf_end = Vpn((vpn.0 / ENTRIES + 1) * ENTRIES);
+            if let Some(table) = next_table(&table[middle]) {
+                let stop = (end.0.min(leaf_end.0) - vpn.0) as usize + leaf;
+                let hit = (leaf..stop).find(|i| table[*i].load(Relaxed) != 0);
+                if let Some(i) = hit {
+                    return Some((vpn + (i - leaf) as u32, table[i].load(Relaxed)));
+                }
+            }
+            vpn = leaf_end;
+        }
+        None
     }
 
     /// Unlinks leaf tables for `range`, which lies below one entry of the root, and then the middle
@@ -217,12 +235,15 @@ impl PageTables for Tables {
         Ok(())
     }
 
+    #[inline(always)]
     fn replace(&mut self, vpn: Vpn, new: Pte) -> Pte {
-        let new = pte::encode(new);
-        let entry = self.present(vpn);
-        if pte::is_executable(new) {
-            show_to_fetch(pte::frame_of(new));
+        let entry = self.find(vpn).expect("a present entry has a table");
+        if let Pte::Present(mapping) = new
+            && mapping.prot.contains(Prot::EXEC)
+        {
+            show_to_fetch(mapping.pfn);
         }
+        let new = pte::encode(new);
         let old = entry.load(Relaxed);
         if old & new & pte::VALID != 0 && (old ^ new) & pte::ADDRESS != 0 {
             let old = entry.swap(0, Relaxed);
@@ -233,6 +254,7 @@ impl PageTables for Tables {
         pte::decode(entry.swap(new, Relaxed))
     }
 
+    #[inline(always)]
     fn test_and_clear_young(&mut self, vpn: Vpn) -> bool {
         let Some(entry) = self.find(vpn) else { return false };
         let bits = entry.load(Relaxed);
@@ -246,33 +268,17 @@ impl PageTables for Tables {
         self.entry(vpn).expect("a present entry has a table").mark_accessed(write);
     }
 
+    #[inline(always)]
     fn next_entry(&self, from: Vpn, end: Vpn) -> Option<(Vpn, Pte)> {
-        let end = Vpn(end.0.min(END));
         if from < end
             && let Some(entry) = self.find(from)
-            && entry.load(Relaxed) != 0
         {
-            return Some((from, pte::decode(entry.load(Relaxed))));
-        }
-        let mut vpn = from;
-        while vpn < end {
-            let (top, middle, leaf) = indices(vpn);
-            let Some(table) = next_table(&table_in(self.root)[top]) else {
-                vpn = Vpn((vpn.0 / ROOT_SPAN + 1) * ROOT_SPAN);
-                continue;
-            };
-            let leaf_end = Vpn((vpn.0 / ENTRIES + 1) * ENTRIES);
-            if let Some(table) = next_table(&table[middle]) {
-                let stop = (end.0.min(leaf_end.0) - vpn.0) as usize + leaf;
-                let hit = (leaf..stop).find(|i| table[*i].load(Relaxed) != 0);
-                if let Some(i) = hit {
-                    let bits = table[i].load(Relaxed);
-                    return Some((vpn + (i - leaf) as u32, pte::decode(bits)));
-                }
+            let bits = entry.load(Relaxed);
+            if bits != 0 {
+                return Some((from, pte::decode(bits)));
             }
-            vpn = leaf_end;
         }
-        None
+        self.scan(from, end).map(|(vpn, bits)| (vpn, pte::decode(bits)))
     }
 
     fn install_table(&mut self, vpn: Vpn, frame: Pfn) -> Option<Pfn> {

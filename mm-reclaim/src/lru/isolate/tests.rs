@@ -8,7 +8,7 @@ use core::ops::Range;
 use proptest::prelude::*;
 
 use super::super::{LruSet, Lruvec, Relocation};
-use super::{IsolateMode, IsolatedList, Taken};
+use super::{IsolateMode, IsolatedPages, Taken};
 use crate::page::memmap::MemMap;
 use crate::page::{IsolatedPage, ListChoice, LruList, Page, PageFlags, PageType};
 use crate::tests::{TestCpu, cases, descriptors, nth, owned, panic_of, place};
@@ -71,7 +71,7 @@ impl<'m> World<'_, 'm> {
 
     /// Takes the tokens out, looks at them, and puts them in again.
     fn numbers(&self, taken: &mut Taken<'m>) -> Vec<u32> {
-        let mut again = IsolatedList::new(self.map);
+        let mut again = IsolatedPages::new();
         let mut numbers = Vec::new();
         while let Some(token) = taken.pages.pop() {
             numbers.push(self.number(token.page()));
@@ -229,7 +229,7 @@ fn a_single_page_is_isolated_from_wherever_it_is_listed() {
         assert_eq!((world.page(1).refs(), world.vec.isolated(PageType::Anon)), (2, 1));
         assert!(world.vec.isolate_page(world.page(1)).is_none(), "one token for a page");
         assert!(world.vec.isolate_page(world.page(9)).is_none(), "it is on no list");
-        let mut pages = IsolatedList::new(world.map);
+        let mut pages = IsolatedPages::new();
         pages.push(token);
         world.vec.putback(&mut pages, PageType::Anon, 1, |_| panic!("it is still held"));
         assert_eq!(world.on(LruList::ActiveAnon), [1]);
@@ -343,7 +343,7 @@ impl<'m> Driver<'_, 'm> {
         let mut taken = self.world.isolate(list, want, mode);
         let queue = &mut self.model[list as usize];
         let looks = queue.len().min(want as usize);
-        assert_eq!((taken.scanned as usize, taken.taken), (looks, taken.pages.len()));
+        assert_eq!((taken.scanned as usize, taken.taken), (looks, taken.pages.len() as u32));
         for _ in 0..looks {
             let number = queue.pop_back().expect("a page for each look");
             if mode.contains(IsolateMode::CLEAN) && self.world.page(number).has(PageFlags::DIRTY) {
@@ -370,7 +370,7 @@ impl<'m> Driver<'_, 'm> {
     /// Puts all tokens back, those of each type in one go.
     fn put_back(&mut self) {
         for kind in PageType::ALL {
-            let mut pages = IsolatedList::new(self.world.map);
+            let mut pages = IsolatedPages::new();
             let mut gone = Vec::new();
             for _ in 0..self.tokens.len() {
                 let Some(token) = self.tokens.pop_front() else { break };
@@ -387,7 +387,7 @@ impl<'m> Driver<'_, 'm> {
                 }
                 pages.push(token);
             }
-            let (taken, mut freed) = (pages.len(), Vec::new());
+            let (taken, mut freed) = (pages.len() as u32, Vec::new());
             let vec = self.world.vec;
             vec.putback(&mut pages, kind, taken, |page| freed.push(self.world.number(page)));
             assert_eq!(freed, gone);

@@ -1,10 +1,7 @@
-//! Private lists of pages, each of which stands for a token: linked ones of any length, and short
-//! ones in place.
+//! Batches of pages, each of which stands for a token.
 
 use core::marker::PhantomData;
 
-use super::list::PageList;
-use super::memmap::MemMap;
 use super::{FrozenPage, IsolatedPage, LockedPage, Page};
 
 /// A token that a list can hold.
@@ -53,11 +50,11 @@ impl<'m> Token<'m> for FrozenPage<'m> {
     }
 }
 
-/// A list of pages whose tokens are all of type `T`.
-pub(crate) struct TokenList<'m, T: Token<'m>>(PageList<'m>, PhantomData<T>);
+/// The most pages that are isolated at a time.
+pub(crate) const MOST_ISOLATED: usize = 32;
 
 /// Isolated pages, each with one reference.
-pub(crate) type IsolatedList<'m> = TokenList<'m, IsolatedPage<'m>>;
+pub(crate) type IsolatedPages<'m> = TokenArray<'m, IsolatedPage<'m>, MOST_ISOLATED>;
 
 /// Up to `N` tokens, which come out in the order in which they came.
 pub(crate) struct TokenArray<'m, T: Token<'m>, const N: usize> {
@@ -74,8 +71,20 @@ impl<'m, T: Token<'m>, const N: usize> TokenArray<'m, T, N> {
         Self { pages: [None; N], end: 0, start: 0, kind: PhantomData }
     }
 
+    #[inline(always)]
     pub(crate) const fn len(&self) -> usize {
         self.end - self.start
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room for another token.
+    #[inline(always)]
+    pub(crate) const fn is_full(&self) -> bool {
+        self.end == N
     }
 
     /// Adds a token; there is room for it.
@@ -99,40 +108,6 @@ impl<'m, T: Token<'m>, const N: usize> TokenArray<'m, T, N> {
 }
 
 impl<'m, T: Token<'m>, const N: usize> Drop for TokenArray<'m, T, N> {
-    fn drop(&mut self) {
-        #[cfg(any(test, feature = "std"))]
-        if std::thread::panicking() {
-            return;
-        }
-        debug_assert!(self.len() == 0, "{} {} pages were forgotten", self.len(), T::WHAT);
-    }
-}
-
-impl<'m, T: Token<'m>> TokenList<'m, T> {
-    pub(crate) fn new(map: MemMap<'m>) -> Self {
-        Self(PageList::new(map), PhantomData)
-    }
-
-    #[inline]
-    pub(crate) fn push(&mut self, token: T) {
-        self.0.push_back(token.into_page());
-    }
-
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<T> {
-        self.0.pop_front().map(T::from_page)
-    }
-
-    pub(crate) fn len(&self) -> u32 {
-        self.0.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl<'m, T: Token<'m>> Drop for TokenList<'m, T> {
     fn drop(&mut self) {
         #[cfg(any(test, feature = "std"))]
         if std::thread::panicking() {
