@@ -29,7 +29,7 @@ use crate::lru::turnover::Turnover;
 use crate::oom::{Oom, OomEnd};
 use crate::page::memmap::MemMap;
 use crate::page::pool::{Handle, Pool};
-use crate::page::{NewPage, PageRef};
+use crate::page::{FrozenPage, NewPage, Page, PageFlags, PageRef};
 use crate::reclaim::{ENOUGH_FOR_ONE, MAX_RECLAIM_RETRIES, Reclaim, Tried};
 use crate::space::SpaceError;
 use crate::zone::gfp::Gfp;
@@ -61,7 +61,23 @@ impl<'m, E: Env> Alloc<'m, E> {
 
     /// Allocates a block of 2^`order` frames for the kernel and returns its first frame. A block of
     /// several frames is a compound page. `None` if `gfp` allows it to fail and it must.
+    #[inline]
     pub fn alloc_pages(&self, gfp: Gfp, order: Order) -> Option<Pfn> {
+        if order == Order::ZERO
+            && let Some(new) = self.alloc_page_now(gfp)
+        {
+            let pfn = self.map.pfn(new.into_ref().leak());
+            if gfp.contains(Gfp::ZERO) {
+                self.env.frames().zero(pfn);
+            }
+            return Some(pfn);
+        }
+        self.alloc_pages_slowly(gfp, order)
+    }
+
+    /// No page is at hand, or more than one is needed.
+    #[inline(never)]
+    fn alloc_pages_slowly(&self, gfp: Gfp, order: Order) -> Option<Pfn> {
         let page = self.alloc_page(gfp, order)?.into_ref().leak();
         let pfn = self.map.pfn(page);
         if order != Order::ZERO {
@@ -77,8 +93,20 @@ impl<'m, E: Env> Alloc<'m, E> {
     ///
     /// # Panics
     /// If the block was freed already, is in use elsewhere or has another order.
+    #[inline]
     pub fn free_pages(&self, pfn: Pfn, order: Order) {
         let page = self.map.page(pfn);
+        let is_plain = !page.flags().intersects(PageFlags::LRU.union(PageFlags::HEAD));
+        if order == Order::ZERO && is_plain && page.freeze(1) {
+            return self.zones.free_base(FrozenPage::after_last_put(page));
+        }
+        self.free_pages_slowly(page, order);
+    }
+
+    /// The block has several pages, or several holders, or is not the caller's.
+    #[inline(never)]
+    fn free_pages_slowly(&self, page: &'m Page, order: Order) {
+        let pfn = self.map.pfn(page);
         assert!(page.refs() > 0, "double free of {pfn:?}: {page:?}");
         assert!(self.map.nr_pages(page) == order.pages(), "order {order:?} freed, but {page:?}");
         if page.put() {

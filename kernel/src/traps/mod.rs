@@ -15,16 +15,16 @@ use mm_reclaim::env::Pinned;
 use mm_reclaim::fault::{Access, FaultEnd};
 
 use crate::arch::trap::decode::{self, Syndrome};
-use crate::arch::trap::{Arrival, TrapFrame};
+use crate::arch::trap::{Arrival, NotYet, TrapFrame};
 use crate::arch::{cpu, usercopy};
 use crate::drivers::{gic, timer};
 use crate::task::{self, signal};
 use crate::{glue, syscall};
 
-/// A data abort from user mode, with interrupts masked; returns whether it unmasked them.
+/// A data abort from user mode, with interrupts masked.
 // SAFETY: only the vectors call it, with these arguments; no other item has its name.
 #[unsafe(no_mangle)]
-extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) -> bool {
+extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) -> NotYet {
     let (syndrome, released) = (Syndrome(esr), Cell::new(false));
     let access = if syndrome.is_write() { Access::Write } else { Access::Read };
     let arrival = Arrival::new(frame, &released);
@@ -40,7 +40,7 @@ extern "C" fn user_abort(far: u64, esr: u64, frame: &mut TrapFrame) -> bool {
     if !matches!(end, FaultEnd::Minor | FaultEnd::Major) {
         unresolved(end, syndrome, far, frame);
     }
-    released.get()
+    NotYet::after(&released)
 }
 
 /// Calls the fault handler of the memory management for `addr` of the current task.

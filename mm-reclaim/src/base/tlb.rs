@@ -4,6 +4,8 @@
 //! flushed together: before a page that may still be stored to is written out, and before any page
 //! of the batch is freed (RMAP-06).
 
+use arrayvec::ArrayVec;
+
 use crate::base::units::Vpn;
 use crate::env::{Asid, Env, TlbEntry};
 
@@ -12,34 +14,32 @@ const CAPACITY: usize = 32;
 
 /// Stale translations that are still to be flushed.
 pub(crate) struct TlbBatch {
-    entries: [TlbEntry; CAPACITY],
-    len: usize,
+    entries: ArrayVec<TlbEntry, CAPACITY>,
     /// One of them allows stores to a page that is no longer mapped.
     writable: bool,
 }
 
 impl TlbBatch {
-    pub(crate) const fn new() -> Self {
-        let blank = TlbEntry { asid: Asid(0), vpn: Vpn(0) };
-        Self { entries: [blank; CAPACITY], len: 0, writable: false }
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self { entries: ArrayVec::new(), writable: false }
     }
 
     /// Adds a translation; `writable` says whether a CPU may still store through it.
     #[inline]
     pub(crate) fn gather<E: Env>(&mut self, env: &E, asid: Asid, vpn: Vpn, writable: bool) {
-        if self.len == CAPACITY {
+        if self.entries.is_full() {
             self.flush(env);
         }
-        self.entries[self.len] = TlbEntry { asid, vpn };
-        self.len += 1;
+        self.entries.push(TlbEntry { asid, vpn });
         self.writable |= writable;
     }
 
     /// Flushes the collected translations.
     pub(crate) fn flush<E: Env>(&mut self, env: &E) {
-        if self.len > 0 {
-            env.flush_tlb(&self.entries[..self.len]);
-            self.len = 0;
+        if !self.entries.is_empty() {
+            env.flush_tlb(&self.entries);
+            self.entries.clear();
             self.writable = false;
         }
     }
@@ -59,7 +59,11 @@ impl Drop for TlbBatch {
         if std::thread::panicking() {
             return;
         }
-        debug_assert!(self.len == 0, "{} stale translations were forgotten", self.len);
+        debug_assert!(
+            self.entries.is_empty(),
+            "{} stale translations were forgotten",
+            self.entries.len()
+        );
     }
 }
 

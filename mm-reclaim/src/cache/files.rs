@@ -15,7 +15,7 @@ use super::{Busy, Cache, NotEntered, Store};
 use crate::base::units::{FilePage, Pfn};
 use crate::block::Direction;
 use crate::env::{BlockDevice, Env, FileStore};
-use crate::page::{FrozenPage, LockedPage, NewPage, Page, PageLock, PageRef};
+use crate::page::{FrozenPage, LockedPage, NewPage, Page, PageLock, PageRef, PageType};
 
 /// Why there is no page for a file offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,7 +91,7 @@ impl<'m, E: Env> Files<'m, E> {
         let begin = |page: &'m Page| page.begin_in_file(at);
         let (lock, held, shadow) = self.cache.enter(&self.index(), at, new, begin)?;
         if let Some(shadow) = shadow {
-            self.cache.workingset_refault(held.page(), shadow, can_swap);
+            self.cache.workingset_refault(held.page(), PageType::File, shadow, can_swap);
         }
         self.cache.lru.add(held.page());
         lock.pass_on();

@@ -113,7 +113,8 @@ impl<'m, E: Env> Faults<'m, E> {
     ) -> Result<(), NewPage<'m>> {
         let page = new.page();
         let (pfn, dirty) = (self.map.pfn(page), site.access == Access::Write);
-        let keeps_slot = !dirty && !self.swap.is_full();
+        let is_full = self.swap.is_full();
+        let keeps_slot = !dirty && !is_full;
         let mut tables = site.space.tables.lock_pinned(pinned);
         let Some(place) = tables.as_mut().and_then(|tables| tables.entry(site.vpn)) else {
             return Err(new);
@@ -137,7 +138,7 @@ impl<'m, E: Env> Faults<'m, E> {
         bump(&site.space.maj_faults);
         drop(tables);
         self.events.count(VmEvent::PswpIn, 1);
-        self.swap.came_in_directly(page, device, entry, sole);
+        self.swap.came_in_directly(page, device, entry, sole, is_full);
         self.lru.add_pinned(new.described(), pinned);
         Ok(())
     }

@@ -53,7 +53,10 @@ impl<'m, E: Env> Faults<'m, E> {
         };
         'straight: {
             let Some((place, area)) = areas.find(vpn) else { break 'straight };
-            if !area.prot.contains(access.needs()) || area.family.is_none() {
+            if !area.prot.contains(access.needs()) {
+                break 'straight;
+            }
+            if area.family.is_none() {
                 break 'straight;
             }
             let site = Site { space, place, area, vpn, access };

@@ -39,12 +39,12 @@ impl<'m, C: Cpu> LruBatches<'m, C> {
     /// Adds a new page to the lists, through this CPU's batch, which takes over `held`. The
     /// page's flags already name its list.
     ///
-    /// `put` drops a reference when the batch is drained.
+    /// When the batch is drained, pages whose last reference it held go to `freed`.
     #[inline(always)]
-    pub(crate) fn add(&self, lru: &LruSet<'m, C>, held: PageRef<'m>, put: impl Fn(PageRef<'m>)) {
+    pub(crate) fn add(&self, lru: &LruSet<'m, C>, held: PageRef<'m>, freed: impl FnMut(&'m Page)) {
         // The lock disables preemption. If the task moves to another CPU before that, the former
         // CPU's batch serves as well.
-        self.add[C::current() % MAX_CPUS].lock().add(lru, held, put);
+        self.add[C::current() % MAX_CPUS].lock().add(lru, held, freed);
     }
 
     /// As [`LruBatches::add`], for a caller that is not preempted anyway.
@@ -54,54 +54,42 @@ impl<'m, C: Cpu> LruBatches<'m, C> {
         lru: &LruSet<'m, C>,
         held: PageRef<'m>,
         pinned: Proof<'_>,
-        put: impl Fn(PageRef<'m>),
+        freed: impl FnMut(&'m Page),
     ) {
-        self.add[C::current() % MAX_CPUS].lock_pinned(pinned).add(lru, held, put);
+        self.add[C::current() % MAX_CPUS].lock_pinned(pinned).add(lru, held, freed);
     }
 
     /// Empties this CPU's batch (`lru_add_drain`).
-    pub(crate) fn drain(&self, lru: &LruSet<'m, C>, put: impl Fn(PageRef<'m>)) {
-        self.add[C::current() % MAX_CPUS].lock().drain(lru, put);
+    pub(crate) fn drain(&self, lru: &LruSet<'m, C>, freed: impl FnMut(&'m Page)) {
+        self.add[C::current() % MAX_CPUS].lock().drain(lru, freed);
     }
 
     /// Empties every CPU's batch (`lru_add_drain_all`).
-    pub(crate) fn drain_all(&self, lru: &LruSet<'m, C>, put: impl Fn(PageRef<'m>)) {
+    pub(crate) fn drain_all(&self, lru: &LruSet<'m, C>, mut freed: impl FnMut(&'m Page)) {
         for batch in &self.add {
-            batch.lock().drain(lru, &put);
+            batch.lock().drain(lru, &mut freed);
         }
     }
 }
 
 impl<'m> Batch<'m> {
     #[inline(always)]
-    fn add<C: Cpu>(&mut self, lru: &LruSet<'m, C>, held: PageRef<'m>, put: impl Fn(PageRef<'m>)) {
+    fn add<C: Cpu>(&mut self, lru: &LruSet<'m, C>, held: PageRef<'m>, freed: impl FnMut(&'m Page)) {
         // Never full: it was drained then.
         let at = self.len % BATCH.next_power_of_two();
         self.pages[at] = Some(held.leak());
         self.len = at + 1;
         if at + 1 == BATCH {
-            self.drain(lru, put);
+            self.drain(lru, freed);
         }
     }
 
     #[cold]
-    fn drain<C: Cpu>(&mut self, lru: &LruSet<'m, C>, put: impl Fn(PageRef<'m>)) {
-        let mut start = 0;
-        while start < self.len {
-            let Some(first) = self.pages[start] else { break };
-            let lruvec = lru.of(first);
-            let same = |slot: &&Option<&'m Page>| {
-                slot.is_some_and(|page| core::ptr::eq(lru.of(page), lruvec))
-            };
-            let run = self.pages[start..self.len].iter().take_while(same).count();
-            lruvec.add_new(self.pages[start..start + run].iter().copied().flatten());
-            start += run;
-        }
-        let len = core::mem::take(&mut self.len);
-        for slot in &mut self.pages[..len] {
-            if let Some(page) = slot.take() {
-                put(PageRef::adopt(page));
-            }
+    fn drain<C: Cpu>(&mut self, lru: &LruSet<'m, C>, mut freed: impl FnMut(&'m Page)) {
+        let mut left = &mut self.pages[..core::mem::take(&mut self.len)];
+        while let Some(first) = left.first().copied().flatten() {
+            let done = lru.of(first).add_held(left, &mut freed);
+            left = &mut left[done..];
         }
     }
 }

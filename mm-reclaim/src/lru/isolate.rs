@@ -32,7 +32,7 @@ impl IsolateMode {
     }
 }
 
-/// What one isolation took.
+/// What one isolation took: filled in place, as it is large.
 pub(crate) struct Taken<'m> {
     pub(crate) pages: IsolatedPages<'m>,
     /// Base pages scanned.
@@ -41,24 +41,29 @@ pub(crate) struct Taken<'m> {
     pub(crate) taken: u32,
 }
 
+impl Taken<'_> {
+    #[inline(always)]
+    pub(crate) fn nothing() -> Self {
+        Self { pages: IsolatedPages::new(), scanned: 0, taken: 0 }
+    }
+}
+
 impl<'m, C: Cpu> Lruvec<'m, C> {
     /// Takes up to `want` pages from the tail of `list` (`isolate_lru_pages`).
     ///
     /// Pages that `mode` skips go to the head, so that the next scan does not find them again at
     /// once; at most `want` pages are scanned, each once.
-    pub(crate) fn isolate(&self, list: LruList, want: u32, mode: IsolateMode) -> Taken<'m> {
-        let mut out = Taken { pages: IsolatedPages::new(), scanned: 0, taken: 0 };
+    pub(crate) fn isolate(&self, list: LruList, want: u32, mode: IsolateMode, out: &mut Taken<'m>) {
         let mut lists = self.lists.lock();
         let mut looks = lists.lists[list as usize].len();
         while out.scanned < want && looks > 0 && !out.pages.is_full() {
             looks -= 1;
-            self.isolate_tail(&mut lists, list, mode, &mut out);
+            self.isolate_tail(&mut lists, list, mode, out);
         }
         drop(lists);
         if let Some(kind) = list.page_type() {
             self.add_isolated(kind, out.taken as i32);
         }
-        out
     }
 
     #[inline]
@@ -127,7 +132,34 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.age(activated);
     }
 
+    /// Puts pages of this lruvec on their lists, up to the first one of another, and drops a
+    /// reference of each, in one critical section; returns how many those were. Pages whose last
+    /// reference it was are returned for the caller to free; they are on no list.
+    pub(crate) fn add_held(
+        &self,
+        pages: &mut [Option<&'m Page>],
+        mut freed: impl FnMut(&'m Page),
+    ) -> usize {
+        let mut lists = self.lists.lock();
+        let all = pages.len();
+        for (done, slot) in pages.iter_mut().enumerate() {
+            let Some(page) = *slot else { continue };
+            if page.zone_index() != self.zone.index() {
+                return done;
+            }
+            *slot = None;
+            self.link_new(&mut lists, page);
+            if page.put() {
+                self.unlink(&mut lists, page);
+                page.leave_lru();
+                freed(page);
+            }
+        }
+        all
+    }
+
     /// Puts new pages on their lists in one critical section.
+    #[cfg(test)]
     pub(crate) fn add_new(&self, pages: impl Iterator<Item = &'m Page>) {
         let mut lists = self.lists.lock();
         for page in pages {

@@ -32,6 +32,7 @@ pub mod workingset;
 
 pub(crate) use batch::LruBatches;
 pub use isolate::IsolateMode;
+pub(crate) use isolate::Taken;
 pub(crate) use pages::Lru;
 
 use crate::base::lock_order::LRUVEC;

@@ -67,26 +67,26 @@ impl<'m, E: Env> Lru<'m, E> {
     /// Like [`Lru::add`], with a reference that the batch takes over.
     #[inline(always)]
     pub(crate) fn add_held(&self, held: PageRef<'m>) {
-        self.batches.add(&self.set, held, |r| self.put(r));
+        self.batches.add(&self.set, held, |page| self.free_unlisted(page));
     }
 
     /// As [`Lru::add_held`], for a caller that is not preempted anyway.
     #[inline(always)]
     pub(crate) fn add_pinned(&self, held: PageRef<'m>, pinned: Proof<'_>) {
-        self.batches.add_pinned(&self.set, held, pinned, |r| self.put(r));
+        self.batches.add_pinned(&self.set, held, pinned, |page| self.free_unlisted(page));
     }
 
     /// Empties this CPU's batch (`lru_add_drain`).
     #[doc(alias = "lru_add_drain")]
     pub(crate) fn drain(&self) {
-        self.batches.drain(&self.set, |r| self.put(r));
+        self.batches.drain(&self.set, |page| self.free_unlisted(page));
     }
 
     /// Empties the batches of every CPU, so that each page is on its list
     /// (`lru_add_drain_all`).
     #[doc(alias = "lru_add_drain_all")]
     pub(crate) fn drain_all(&self) {
-        self.batches.drain_all(&self.set, |r| self.put(r));
+        self.batches.drain_all(&self.set, |page| self.free_unlisted(page));
     }
 
     /// Puts pages of one type that were isolated from `lruvec` back at the heads of the lists that
@@ -100,9 +100,13 @@ impl<'m, E: Env> Lru<'m, E> {
         kind: PageType,
         taken: u32,
     ) {
-        lruvec.putback(pages, kind, taken, |page| {
-            self.zones.free_cold(FrozenPage::after_last_put(page));
-        });
+        lruvec.putback(pages, kind, taken, |page| self.free_unlisted(page));
+    }
+
+    /// A page whose last reference was put under the lruvec's lock goes to its zone.
+    #[cold]
+    fn free_unlisted(&self, page: &'m Page) {
+        self.zones.free_cold(FrozenPage::after_last_put(page));
     }
 
     /// The page was used other than through a mapping (LRU-03): the first time it is marked, the

@@ -2,6 +2,8 @@
 
 use core::marker::PhantomData;
 
+use arrayvec::ArrayVec;
+
 use super::{FrozenPage, IsolatedPage, LockedPage, Page};
 
 /// A token that a list can hold.
@@ -58,52 +60,63 @@ pub(crate) type IsolatedPages<'m> = TokenArray<'m, IsolatedPage<'m>, MOST_ISOLAT
 
 /// Up to `N` tokens, which come out in the order in which they came.
 pub(crate) struct TokenArray<'m, T: Token<'m>, const N: usize> {
-    pages: [Option<&'m Page>; N],
-    /// Where the next one goes.
-    end: usize,
-    /// Where the oldest one is; 0 if there is none.
+    pages: ArrayVec<&'m Page, N>,
+    /// Where the oldest one is.
     start: usize,
+    /// How many are kept, in the places before that.
+    kept: usize,
     kind: PhantomData<T>,
 }
 
 impl<'m, T: Token<'m>, const N: usize> TokenArray<'m, T, N> {
-    pub(crate) const fn new() -> Self {
-        Self { pages: [None; N], end: 0, start: 0, kind: PhantomData }
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self { pages: ArrayVec::new(), start: 0, kept: 0, kind: PhantomData }
     }
 
     #[inline(always)]
-    pub(crate) const fn len(&self) -> usize {
-        self.end - self.start
+    pub(crate) fn len(&self) -> usize {
+        self.pages.len() - self.start + self.kept
     }
 
     #[inline(always)]
-    pub(crate) const fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether there is no room for another token.
     #[inline(always)]
-    pub(crate) const fn is_full(&self) -> bool {
-        self.end == N
+    pub(crate) fn is_full(&self) -> bool {
+        self.pages.is_full()
     }
 
     /// Adds a token; there is room for it.
     #[inline(always)]
     pub(crate) fn push(&mut self, token: T) {
-        self.pages[self.end] = Some(token.into_page());
-        self.end += 1;
+        self.pages.push(token.into_page());
     }
 
-    /// Takes the oldest token. All are taken before the next one is added.
+    /// Takes the oldest token, of those that are not kept.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<T> {
-        if self.start >= self.end {
-            (self.start, self.end) = (0, 0);
-            return None;
-        }
-        let page = self.pages[self.start % N];
+        let page = self.pages.get(self.start)?;
         self.start += 1;
-        page.map(T::from_page)
+        Some(T::from_page(page))
+    }
+
+    /// Keeps a token in place of one that was taken, until [`TokenArray::rewind`].
+    #[inline(always)]
+    pub(crate) fn keep(&mut self, token: T) {
+        debug_assert!(self.kept < self.start, "no token was taken for it");
+        self.pages[self.kept] = token.into_page();
+        self.kept += 1;
+    }
+
+    /// After all were taken: those that were kept are the array's again, in their order.
+    pub(crate) fn rewind(&mut self) {
+        debug_assert!(self.start == self.pages.len(), "some were not taken");
+        self.pages.truncate(self.kept);
+        (self.start, self.kept) = (0, 0);
     }
 }
 

@@ -11,7 +11,8 @@
 use super::{Reclaim, Scan};
 use crate::base::stat::VmEvent;
 use crate::env::{Env, Tasks};
-use crate::page::{IsolatedPage, IsolatedPages, ListChoice, LruList, PageFlags, PageType};
+use crate::lru::Taken;
+use crate::page::{IsolatedPage, ListChoice, LruList, PageFlags, PageType};
 use crate::rmap::RmapBatch;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
@@ -20,22 +21,23 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         let kind = list.page_type().unwrap_or(PageType::Anon);
         let Reclaim { env, lru, rmap, events, .. } = self.reclaim;
         lru.drain();
-        let mut batch = self.lruvec.isolate(list, want, self.isolate_mode(kind));
+        let mut batch = Taken::nothing();
+        self.lruvec.isolate(list, want, self.isolate_mode(kind), &mut batch);
         events.count(VmEvent::PgRefill, u64::from(batch.scanned));
         self.zone.note_looked_at(batch.scanned);
         self.progress.looked_at += batch.scanned;
         self.progress.aged += batch.scanned;
-        let mut back = IsolatedPages::new();
         let mut walks = RmapBatch::new();
         let mut looks = Looks::default();
         while let Some(page) = batch.pages.pop() {
             env.tasks().yield_now();
             let fate = self.active_page(&page, &mut walks, &mut looks);
             self.send(&page, fate, &mut looks);
-            back.push(page);
+            batch.pages.keep(page);
         }
-        rmap.finish(walks);
-        lru.putback(self.lruvec, &mut back, kind, batch.taken);
+        batch.pages.rewind();
+        rmap.finish(&mut walks);
+        lru.putback(self.lruvec, &mut batch.pages, kind, batch.taken);
         events.count(VmEvent::PgDeactivate, u64::from(looks.deactivated));
         events.count(VmEvent::NrRotated, u64::from(looks.rotated));
     }

@@ -9,7 +9,7 @@ use crate::base::sync::Ordering;
 use crate::base::units::Nanos;
 use crate::base::wait::ISOLATION_WAIT;
 use crate::env::{Env, TaskFlags, Tasks, WaitEnd, WaitMode};
-use crate::lru::IsolateMode;
+use crate::lru::{IsolateMode, Taken};
 use crate::page::{IsolatedPages, LruList, PageType};
 use crate::zone::ZoneFlags;
 use crate::zone::gfp::Gfp;
@@ -26,7 +26,8 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             return answer;
         }
         self.reclaim.lru.drain();
-        let mut batch = self.lruvec.isolate(list, want, self.isolate_mode(kind));
+        let mut batch = Taken::nothing();
+        self.lruvec.isolate(list, want, self.isolate_mode(kind), &mut batch);
         self.count_scan(kind, batch.scanned);
         self.progress.looked_at += batch.scanned;
         if batch.taken == 0 {

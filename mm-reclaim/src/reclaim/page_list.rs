@@ -38,9 +38,9 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
             walks: RmapBatch::new(),
             passed_over: self.progress.passed_over,
         };
-        let mut fates = Fates::new();
+        let mut fates = Fates::of(pages);
         reclaim.env.blocks().plug();
-        while let Some(page) = pages.pop() {
+        while let Some(page) = fates.pages.pop() {
             reclaim.env.tasks().yield_now();
             if fates.are_full() {
                 self.settle(&mut judge, &mut fates);
@@ -52,21 +52,20 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         }
         self.settle(&mut judge, &mut fates);
         fates.counted.flush(&reclaim.verdicts);
-        let Judge { stat, pressure, cached, walks, passed_over, .. } = judge;
-        reclaim.rmap.finish(walks);
+        fates.pages.rewind();
+        reclaim.rmap.finish(&mut judge.walks);
         reclaim.env.blocks().unplug();
-        self.lruvec.add_swapcached(cached);
-        self.progress.scanned += pressure;
-        self.progress.passed_over = passed_over;
-        reclaim.count_batch(&stat);
-        *pages = fates.back;
-        stat
+        self.lruvec.add_swapcached(judge.cached);
+        self.progress.scanned += judge.pressure;
+        self.progress.passed_over = judge.passed_over;
+        reclaim.count_batch(&judge.stat);
+        judge.stat
     }
 
     /// No CPU can use a page of the batch after the flush: those that wait for it are written and
     /// freed.
     #[inline]
-    fn settle(&self, judge: &mut Judge<'_, 'm, E>, fates: &mut Fates<'m>) {
+    fn settle(&self, judge: &mut Judge<'_, 'm, E>, fates: &mut Fates<'_, 'm>) {
         judge.walks.stale.flush(&self.reclaim.env);
         for at in 0.. {
             let Some(page) = fates.unmapped.pop() else { break };
@@ -78,10 +77,12 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
                 verdict => self.reclaim.carry_out(verdict, fates),
             }
         }
+        fates.unmapped.rewind();
         judge.stat.reclaimed += fates.freed.len() as u32;
         if !fates.freed.is_empty() {
             let freed = core::iter::from_fn(|| fates.freed.pop());
             self.reclaim.zones.free_batch(self.zone, freed);
+            fates.freed.rewind();
         }
     }
 }
@@ -92,8 +93,9 @@ const WAITING: usize = SWAP_CLUSTER_MAX as usize / 2;
 const _: () = assert!(MOST_ISOLATED == SWAP_CLUSTER_MAX as usize);
 
 /// Where the pages of a batch go.
-struct Fates<'m> {
-    back: IsolatedPages<'m>,
+struct Fates<'a, 'm> {
+    /// The batch; those that stay are kept in it.
+    pages: &'a mut IsolatedPages<'m>,
     /// No longer mapped, and locked until they are written or leave their cache after the flush.
     unmapped: TokenArray<'m, LockedPage<'m>, WAITING>,
     /// On which terms they go on.
@@ -129,13 +131,12 @@ impl Counted {
     }
 }
 
-impl<'m> Fates<'m> {
-    fn new() -> Self {
-        let (back, terms) = (IsolatedPages::new(), [Terms::Free; WAITING]);
+impl<'a, 'm> Fates<'a, 'm> {
+    fn of(pages: &'a mut IsolatedPages<'m>) -> Self {
         Self {
-            back,
+            pages,
             unmapped: TokenArray::new(),
-            terms,
+            terms: [Terms::Free; WAITING],
             freed: TokenArray::new(),
             counted: Counted::NONE,
         }
@@ -168,20 +169,20 @@ impl<'m, E: Env> Reclaim<'m, E> {
     }
 
     /// Moves a page where its verdict sends it, and counts the reason.
-    fn carry_out(&self, verdict: Verdict<'m>, fates: &mut Fates<'m>) {
+    fn carry_out(&self, verdict: Verdict<'m>, fates: &mut Fates<'_, 'm>) {
         let reason = match verdict {
             Verdict::Keep(page, why) => {
-                fates.back.push(page);
+                fates.pages.keep(page);
                 Reason::Keep(why)
             }
             Verdict::Activate(page, why) => {
                 page.page().choose_list(ListChoice::Active);
-                fates.back.push(page);
+                fates.pages.keep(page);
                 Reason::Activate(why)
             }
             Verdict::Cull(page, why) => {
                 page.page().choose_list(ListChoice::Unevictable);
-                fates.back.push(page);
+                fates.pages.keep(page);
                 self.events.count(VmEvent::UnevictablePgsCulled, 1);
                 Reason::Cull(why)
             }

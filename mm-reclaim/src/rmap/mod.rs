@@ -47,7 +47,8 @@ pub(crate) struct RmapBatch<'m> {
 }
 
 impl<'m> RmapBatch<'m> {
-    pub(crate) const fn new() -> Self {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
         Self { stale: TlbBatch::new(), frames: FamilyFrames::NONE }
     }
 }
@@ -97,9 +98,9 @@ impl<'m, E: Env> Rmap<'m, E> {
     }
 
     /// Flushes what the walks of a batch left to be flushed, and releases their frames.
-    pub(crate) fn finish(&self, mut batch: RmapBatch<'m>) {
+    pub(crate) fn finish(&self, batch: &mut RmapBatch<'m>) {
         batch.stale.flush(&self.env);
-        self.let_go_families(batch.frames);
+        self.let_go_families(core::mem::replace(&mut batch.frames, FamilyFrames::NONE));
     }
 
     /// Visits every mapping of `page`, until the visitor breaks or all were visited. `frames` is

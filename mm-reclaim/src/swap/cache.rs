@@ -13,7 +13,7 @@ use crate::base::stat::VmEvent;
 use crate::base::units::Pfn;
 use crate::cache::{Busy, NotEntered, Store};
 use crate::env::{BlockDevice, Env};
-use crate::page::{FrozenPage, LockedPage, NewPage, Page, PageFlags, PageLock, PageRef};
+use crate::page::{FrozenPage, LockedPage, NewPage, Page, PageFlags, PageLock, PageRef, PageType};
 
 /// Whether a page is read before it is needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,7 +122,8 @@ impl<'m, E: Env> Swap<'m, E> {
         let (lock, held, shadow) = self.cache.enter(self, entry, new, begin)?;
         self.lru.of(held.page()).add_swapcached(1);
         if let Some(shadow) = shadow {
-            self.cache.workingset_refault(held.page(), shadow, self.has_free());
+            let can_swap = self.has_free();
+            self.cache.workingset_refault(held.page(), PageType::Anon, shadow, can_swap);
         }
         self.lru.add(held.page());
         self.readpage(lock);
@@ -130,6 +131,7 @@ impl<'m, E: Env> Swap<'m, E> {
     }
 
     /// Ends the direct swap-in of a page: it is mapped, in the cache or not, and on no list yet.
+    /// `is_full` is what [`Swap::is_full`] said.
     #[inline(always)]
     pub(crate) fn came_in_directly(
         &self,
@@ -137,13 +139,15 @@ impl<'m, E: Env> Swap<'m, E> {
         device: &SwapDevice<'m, E::Cpu>,
         entry: SwapEntry,
         sole: Sole,
+        is_full: bool,
     ) {
         if page.has(PageFlags::SWAPCACHE) {
             self.lru.of(page).add_swapcached(1);
         } else {
             device.give_taken(entry.slot(), || self.discard(device, entry));
         }
-        self.cache.workingset_refault(page, sole.shadow(), self.has_free());
+        let can_swap = !is_full || self.has_free();
+        self.cache.workingset_refault(page, PageType::Anon, sole.shadow(), can_swap);
     }
 
     /// Frees the slot of a page if no page-table entry names it (`try_to_free_swap`).

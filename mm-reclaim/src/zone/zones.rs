@@ -195,6 +195,16 @@ impl<'m, E: Env> Zones<'m, E> {
         self.of(page).give_block(frozen, order);
     }
 
+    /// As [`Zones::free_frozen`], for a page that heads no compound page.
+    #[inline(always)]
+    pub(crate) fn free_base(&self, frozen: FrozenPage<'m>) {
+        debug_assert!(!frozen.page().has(PageFlags::HEAD));
+        if self.poison {
+            self.fill_with_junk(frozen.page(), Order::ZERO);
+        }
+        self.of(frozen.page()).give_page(frozen);
+    }
+
     /// As [`Zones::free_frozen`], for a page that reclaim scanned: it is cache-cold.
     #[cold]
     pub(crate) fn free_cold(&self, frozen: FrozenPage<'m>) {

@@ -6,6 +6,7 @@
 
 use core::arch::asm;
 use core::cell::Cell;
+use core::sync::atomic::Ordering::Relaxed;
 
 use mm_reclaim::env::Pinned;
 
@@ -19,12 +20,38 @@ pub struct Arrival<'a> {
     released: &'a Cell<bool>,
 }
 
+/// What the vectors have to do before they return to user mode; they know the numbers.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotYet {
+    /// Nothing: the registers say where to return to, and there is no work.
+    Nothing = 0,
+    /// The arrival was released: the frame says where to return to.
+    Released = 1,
+    /// It was not, but there is work.
+    Work = 2,
+}
+
 impl<'a> Arrival<'a> {
-    /// For the function that the vectors call. It tells them whether `released` was set.
+    /// For the function that the vectors call; `released` is not set yet.
     #[inline(always)]
     pub fn new(frame: &'a mut TrapFrame, released: &'a Cell<bool>) -> Self {
         debug_assert!(cpu::irqs_masked());
         Self { frame, released }
+    }
+}
+
+impl NotYet {
+    /// For the end of that function.
+    #[inline(always)]
+    pub fn after(released: &Cell<bool>) -> Self {
+        if released.get() {
+            Self::Released
+        } else if cpu::this().work.load(Relaxed) != 0 {
+            Self::Work
+        } else {
+            Self::Nothing
+        }
     }
 }
 

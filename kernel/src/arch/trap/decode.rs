@@ -39,7 +39,8 @@ impl Syndrome {
     /// needs to read.
     #[inline(always)]
     pub const fn is_write(self) -> bool {
-        self.0 & (1 << 6) != 0 && self.0 & (1 << 8) == 0
+        // CM, bit 8, is shifted onto WnR, bit 6.
+        self.0 & !(self.0 >> 2) & (1 << 6) != 0
     }
 
     /// Whether the abort may be resolved through page tables: a translation, access flag or

@@ -32,7 +32,7 @@ mod arrival;
 mod vectors;
 
 #[cfg(target_os = "none")]
-pub use arrival::Arrival;
+pub use arrival::{Arrival, NotYet};
 #[cfg(target_os = "none")]
 pub use vectors::{enter_user, install};
 

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use super::super::LruSet;
 use super::{BATCH, LruBatches};
 use crate::page::memmap::MemMap;
-use crate::page::{ListChoice, LruList, Page, PageFlags, PageRef};
+use crate::page::{ListChoice, LruList, Page, PageFlags};
 use crate::tests::{TestCpu, descriptors, nth, owned, place};
 use crate::zone::ZoneId;
 
@@ -37,20 +37,17 @@ impl<'m> World<'m> {
         nth(self.map, number)
     }
 
-    fn put(&self, reference: PageRef<'m>) {
-        let page = reference.leak();
-        if page.put() {
-            self.lru.of(page).remove_freed(page);
-            self.freed.borrow_mut().push(place(self.map, page));
-        }
+    fn note_freed(&self, page: &Page) {
+        assert_eq!(page.refs(), 0);
+        self.freed.borrow_mut().push(place(self.map, page));
     }
 
     fn add(&self, number: u32) {
-        self.batches.add(&self.lru, self.page(number).get(), |reference| self.put(reference));
+        self.batches.add(&self.lru, self.page(number).get(), |page| self.note_freed(page));
     }
 
     fn drain(&self) {
-        self.batches.drain(&self.lru, |reference| self.put(reference));
+        self.batches.drain(&self.lru, |page| self.note_freed(page));
     }
 
     fn on(&self, zone: ZoneId, list: LruList) -> Vec<u32> {
@@ -124,7 +121,7 @@ fn each_cpu_has_a_batch_of_its_own() {
         TestCpu::move_to(1);
         world.drain();
         assert_eq!(world.listed(), 1);
-        world.batches.drain_all(&world.lru, |reference| world.put(reference));
+        world.batches.drain_all(&world.lru, |page| world.note_freed(page));
         assert_eq!(world.on(ZoneId::Dma, LruList::InactiveFile), [1, 0, 2]);
         assert!((0..3).all(|number| world.page(number).refs() == 1));
     });

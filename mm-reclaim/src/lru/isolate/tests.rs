@@ -57,7 +57,9 @@ impl<'m> World<'_, 'm> {
     }
 
     fn isolate(&self, list: LruList, want: u32, mode: IsolateMode) -> Taken<'m> {
-        self.vec.isolate(list, want, mode)
+        let mut taken = Taken::nothing();
+        self.vec.isolate(list, want, mode, &mut taken);
+        taken
     }
 
     /// Puts back what was taken and returns the numbers of the freed pages.
