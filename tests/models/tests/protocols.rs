@@ -306,7 +306,7 @@ fn copy_against_reuse() {
         };
         vec![task(stores), task(faults)]
     }
-    explore("copy_against_reuse", &[29_001], || Machine::run(40, Pace::AtOnce, tasks));
+    explore("copy_against_reuse", &[78_520], || Machine::run(40, Pace::AtOnce, tasks));
 }
 
 /// CTRL-01: a task that finds memory low wakes kswapd, also when it is about to sleep.

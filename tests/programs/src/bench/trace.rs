@@ -14,6 +14,9 @@ const SKEW: f64 = 0.99;
 /// Draws of a hundred that write.
 const WRITES: u32 = 30;
 
+/// Accesses to memory in use before each to memory that is read once.
+const HOT: usize = 15;
+
 /// The workloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Workload {
@@ -29,6 +32,9 @@ pub enum Workload {
     SeqCycle,
     /// One and a half times the memory, used with a skew.
     Zipf,
+    /// Half the memory is in use while twice the memory is read once, in order. Not measured on
+    /// Linux.
+    HotCold,
 }
 
 /// The order in which a segment takes the pages.
@@ -42,6 +48,8 @@ enum Order {
     Shuffled,
     /// By rank, with a skew; some accesses write.
     Skewed,
+    /// Each page below this one in order, and before each one some of the others.
+    HotCold(usize),
 }
 
 /// A part of a workload that is reported on its own.
@@ -68,16 +76,17 @@ impl Segment {
 
 impl Workload {
     /// Every workload, with its name.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("touch", Self::Touch),
         ("swapout", Self::SwapOut),
         ("swapin", Self::SwapIn),
         ("swapinrnd", Self::SwapInRandom),
         ("seqcycle", Self::SeqCycle),
         ("zipf", Self::Zipf),
+        ("hotcold", Self::HotCold),
     ];
 
-    /// The hash over the trace for [`TARGET`] frames, from the program for Linux.
+    /// The hash over the trace for [`TARGET`] frames, from the program for Linux if that has it.
     #[must_use]
     pub fn known_hash(self) -> u64 {
         match self {
@@ -86,6 +95,7 @@ impl Workload {
             Self::SwapInRandom => 10_673_081_864_065_213_166,
             Self::SeqCycle => 1_575_400_413_798_662_144,
             Self::Zipf => 14_806_215_457_318_744_666,
+            Self::HotCold => 1_204_037_869_570_666_842,
         }
     }
 
@@ -96,6 +106,7 @@ impl Workload {
             Self::Touch | Self::SwapIn | Self::SwapInRandom => target / 2,
             Self::SwapOut | Self::Zipf => target + target / 2,
             Self::SeqCycle => 2 * target,
+            Self::HotCold => 2 * target + target / 2,
         }
     }
 
@@ -126,6 +137,10 @@ impl Workload {
             }
             Self::SeqCycle => [fill, Segment::new("read3", Order::Circle, 3 * pages), none],
             Self::Zipf => [fill, Segment::new("run", Order::Skewed, DRAWS), none],
+            Self::HotCold => {
+                let cold = 2 * target;
+                [fill, Segment::new("run", Order::HotCold(cold), cold * (1 + HOT)), none]
+            }
         }
     }
 }
@@ -186,6 +201,10 @@ impl Trace {
                 Order::Circle => fill_with(steps, |i| (i % pages) as u32),
                 Order::Shuffled => shuffle(steps, &mut random),
                 Order::Skewed => skewed(steps, pages, &mut random),
+                Order::HotCold(cold) => fill_with(steps, |i| match i % (1 + HOT) {
+                    HOT => (i / (1 + HOT)) as u32,
+                    _ => cold as u32 + random.below((pages - cold) as u32),
+                }),
             }
             rest = after;
         }
@@ -229,7 +248,7 @@ impl Trace {
     }
 }
 
-fn fill_with(steps: &mut [u32], step: impl Fn(usize) -> u32) {
+fn fill_with(steps: &mut [u32], mut step: impl FnMut(usize) -> u32) {
     for (i, place) in steps.iter_mut().enumerate() {
         *place = step(i);
     }
