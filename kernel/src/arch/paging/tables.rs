@@ -1,12 +1,13 @@
 //! One address space's translation tables.
 //!
-//! **Data.** The root's frame and the tables below it; a cache of the last leaf table that a walk
+//! **Data.** The root's frame and the tables below it; caches of the last tables that a walk
 //! found. **Owner.** The address space. **Lock.** The crate's page-table lock, which `&mut self`
 //! stands for; the hardware walker reads, and may set flags, concurrently.
 //!
 //! **The walk.** Neighbouring pages share a leaf table (2 MiB), and faults, reclaim and exit mostly
-//! go from neighbour to neighbour: the cache makes most walks one comparison. Only `unlink_tables`
-//! and `release` remove tables, and both clear the cache.
+//! go from neighbour to neighbour: the cache makes most walks one comparison. Other walks begin at
+//! the middle table (1 GiB) found last. Only `unlink_tables` and `release` remove tables, and both
+//! clear the caches.
 
 use core::arch::asm;
 use core::cell::Cell;
@@ -25,8 +26,8 @@ const ENTRIES: u32 = 512;
 const ROOT_SPAN: u32 = ENTRIES * ENTRIES;
 /// Pages that the tables can translate.
 const END: u32 = ENTRIES * ROOT_SPAN;
-/// In the cache: no leaf table is known.
-const NO_LEAF: u64 = u32::MAX as u64;
+/// In the caches: no table is known.
+const NO_TABLE: u64 = u32::MAX as u64;
 
 /// Translation tables of three levels.
 pub struct Tables {
@@ -35,6 +36,8 @@ pub struct Tables {
     frames: u32,
     /// The leaf table found last: `vpn / 512` below, its frame above.
     last: Cell<u64>,
+    /// The middle table found last: the index in the root below, its frame above.
+    last_middle: Cell<u64>,
 }
 
 /// A table as the kernel sees it.
@@ -63,7 +66,13 @@ fn next_table(entry: &AtomicU64) -> Option<&'static Table> {
 impl Tables {
     /// Empty tables whose top level is `root`, a zeroed frame.
     pub fn new(root: Pfn) -> Self {
-        Self { root, asid: tlb::take_asid(), frames: 1, last: Cell::new(NO_LEAF) }
+        Self {
+            root,
+            asid: tlb::take_asid(),
+            frames: 1,
+            last: Cell::new(NO_TABLE),
+            last_middle: Cell::new(NO_TABLE),
+        }
     }
 
     /// The value of TTBR0 while a task of this space runs; constant for the space's life.
@@ -80,18 +89,38 @@ impl Tables {
         self.walk(vpn)
     }
 
+    #[inline(always)]
     fn walk(&self, vpn: Vpn) -> Option<&'static AtomicU64> {
-        if vpn.0 >= END {
-            return None;
-        }
         let (top, middle, leaf) = indices(vpn);
-        let middle = next_table(&table_in(self.root)[top])?[middle].load(Relaxed);
-        if middle & pte::VALID == 0 {
+        let last = self.last_middle.get();
+        let table = match last as u32 == top as u32 {
+            true => table_in(Pfn((last >> 32) as u32)),
+            false => self.find_middle(top)?,
+        };
+        let bits = table[middle].load(Relaxed);
+        if bits & pte::VALID == 0 {
             return None;
         }
-        let frame = pte::frame_of(middle);
+        let frame = pte::frame_of(bits);
         self.last.set(u64::from(frame.0) << 32 | u64::from(vpn.0 >> 9));
         Some(&table_in(frame)[leaf])
+    }
+
+    #[cold]
+    fn find_middle(&self, top: usize) -> Option<&'static Table> {
+        let bits = table_in(self.root).get(top)?.load(Relaxed);
+        if bits & pte::VALID == 0 {
+            return None;
+        }
+        let frame = pte::frame_of(bits);
+        self.last_middle.set(u64::from(frame.0) << 32 | top as u64);
+        Some(table_in(frame))
+    }
+
+    /// Tables are about to go.
+    fn forget(&self) {
+        self.last.set(NO_TABLE);
+        self.last_middle.set(NO_TABLE);
     }
 
     /// The first entry in `from..end` that is not empty, and its bits.
@@ -303,7 +332,7 @@ impl PageTables for Tables {
         free: &Range<Vpn>,
         take: &mut dyn FnMut(Pfn) -> bool,
     ) -> Option<Vpn> {
-        self.last.set(NO_LEAF);
+        self.forget();
         let mut at = range.start;
         while at < range.end {
             let end = Vpn((at.0 / ROOT_SPAN + 1) * ROOT_SPAN);
@@ -321,7 +350,7 @@ impl PageTables for Tables {
     }
 
     fn release(&mut self, give: &mut dyn FnMut(Pfn)) {
-        self.last.set(NO_LEAF);
+        self.forget();
         for top in table_in(self.root) {
             let Some(middle) = next_table(top) else { continue };
             for leaf in middle.iter().filter(|e| e.load(Relaxed) & pte::VALID != 0) {

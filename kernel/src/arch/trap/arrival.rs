@@ -20,17 +20,11 @@ pub struct Arrival<'a> {
     released: &'a Cell<bool>,
 }
 
-/// What the vectors have to do before they return to user mode; they know the numbers.
-#[repr(u32)]
+/// What keeps the vectors from returning to user mode as they came, and 0 for nothing. Bit 0: the
+/// arrival was released, and the frame says where to return to. The other bits: there is work.
+#[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NotYet {
-    /// Nothing: the registers say where to return to, and there is no work.
-    Nothing = 0,
-    /// The arrival was released: the frame says where to return to.
-    Released = 1,
-    /// It was not, but there is work.
-    Work = 2,
-}
+pub struct NotYet(u32);
 
 impl<'a> Arrival<'a> {
     /// For the function that the vectors call; `released` is not set yet.
@@ -45,13 +39,7 @@ impl NotYet {
     /// For the end of that function.
     #[inline(always)]
     pub fn after(released: &Cell<bool>) -> Self {
-        if released.get() {
-            Self::Released
-        } else if cpu::this().work.load(Relaxed) != 0 {
-            Self::Work
-        } else {
-            Self::Nothing
-        }
+        if released.get() { Self(1) } else { Self(cpu::this().work.load(Relaxed) << 1) }
     }
 }
 
