@@ -60,6 +60,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
             looks -= 1;
             self.isolate_tail(&mut lists, list, mode, out);
         }
+        self.resize(list, -(out.taken as i32));
         drop(lists);
         if let Some(kind) = list.page_type() {
             self.add_isolated(kind, out.taken as i32);
@@ -88,7 +89,6 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
             return;
         };
         page.enter_isolation();
-        self.resize(list, -(nr as i32));
         out.taken += nr;
         out.pages.push(IsolatedPage::adopt(reference.leak()));
     }

@@ -26,7 +26,7 @@ use super::{
 use crate::cache::Busy;
 use crate::env::{BlockDevice, Env};
 use crate::page::{IsolatedPage, LockedPage, Page, PageFlags, PageType};
-use crate::rmap::{References, RmapBatch, Unmap};
+use crate::rmap::{References, RmapBatch, Slot, Unmap};
 use crate::swap::SwapEntry;
 use crate::zone::gfp::Gfp;
 use crate::zone::{Zone, ZoneFlags};
@@ -186,12 +186,13 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         }
         rmap.unmap_unreferenced(page.lock(), walks, |lock| {
             if flags.contains(PageFlags::SWAPCACHE) {
-                return !flags.contains(PageFlags::DIRTY)
-                    || !reclaim.swap.is_slot_broken(lock.page());
+                let is_broken = || reclaim.swap.is_slot_broken(lock.page());
+                let has_none = flags.contains(PageFlags::DIRTY) && is_broken();
+                return if has_none { Slot::None } else { Slot::Given };
             }
-            let enters = request.gfp.contains(Gfp::IO) && reclaim.swap.add_to_swap(lock);
+            let enters = request.gfp.contains(Gfp::IO) && reclaim.swap.add_to_swap(lock, 1);
             *cached += i32::from(enters);
-            enters
+            if enters { Slot::GivenAndCounted } else { Slot::None }
         })
     }
 
@@ -213,7 +214,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if is_cached && !self.reclaim.rmap.leave_broken_slot(page.lock()) {
             return self.activate(page, ActivateReason::PageoutFailed);
         }
-        if !self.reclaim.swap.add_to_swap(page.lock()) {
+        if !self.reclaim.swap.add_to_swap(page.lock(), 0) {
             return self.activate(page, ActivateReason::NoSlot);
         }
         self.cached += 1;

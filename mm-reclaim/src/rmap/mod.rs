@@ -75,6 +75,17 @@ pub enum Unmap {
     Failed,
 }
 
+/// Whether a page that is about to be unmapped has a slot in swap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Slot {
+    /// It has none, or one that cannot be used.
+    None,
+    /// It has one.
+    Given,
+    /// It has one, which counts the mapping already.
+    GivenAndCounted,
+}
+
 /// The reverse mapping of the machine.
 pub(crate) struct Rmap<'m, E: Env> {
     env: E,
@@ -155,22 +166,27 @@ impl<'m, E: Env> Rmap<'m, E> {
     }
 
     /// As [`Rmap::page_referenced`], for a page with one mapping. If that was not used, and
-    /// `prepare` gives the page a slot, it becomes the swap entry in the same visit, as
+    /// `prepare` says that the page has a slot, it becomes the swap entry in the same visit, as
     /// [`Rmap::try_to_unmap`] would do.
     pub(crate) fn unmap_unreferenced(
         &self,
         lock: &PageLock<'m>,
         batch: &mut RmapBatch<'m>,
-        prepare: impl FnOnce(&PageLock<'m>) -> bool,
+        prepare: impl FnOnce(&PageLock<'m>) -> Slot,
     ) -> References {
         let mut found = References::default();
         let RmapBatch { stale, frames } = batch;
         let mut prepare = Some(prepare);
         self.rmap_walk(lock.page(), frames, |mut hit| {
             let next = self.referenced_one(&mut hit, stale, &mut found);
-            if found == References::default() && prepare.take().is_some_and(|prepare| prepare(lock))
+            if found == References::default()
+                && let Some(prepare) = prepare.take()
             {
-                let _is_counted = self.unmap_one(lock.page(), hit, stale);
+                match prepare(lock) {
+                    Slot::None => {}
+                    Slot::Given => _ = self.unmap_one(lock.page(), hit, stale),
+                    Slot::GivenAndCounted => self.replace_one(lock.page(), hit, stale),
+                }
             }
             next
         });
@@ -227,11 +243,18 @@ impl<'m, E: Env> Rmap<'m, E> {
     /// Replaces one mapping by the page's swap entry; false if the slot cannot count it.
     #[inline(always)]
     fn unmap_one(&self, page: &'m Page, hit: Hit<'_, 'm, E>, stale: &mut TlbBatch) -> bool {
+        let is_counted = self.swap.duplicate(SwapEntry::from_raw(page.private()));
+        if is_counted {
+            self.replace_one(page, hit, stale);
+        }
+        is_counted
+    }
+
+    /// Replaces one mapping by the page's swap entry, which the slot counts already.
+    #[inline(always)]
+    fn replace_one(&self, page: &'m Page, hit: Hit<'_, 'm, E>, stale: &mut TlbBatch) {
         let Hit { space, tables, vpn, .. } = hit;
         let entry = SwapEntry::from_raw(page.private());
-        if !self.swap.duplicate(entry) {
-            return false;
-        }
         let Pte::Present(old) = tables.replace(vpn, NotPresent::Swap(entry).into()) else {
             unreachable!("the entry was seen present under the page-table lock");
         };
@@ -246,7 +269,6 @@ impl<'m, E: Env> Rmap<'m, E> {
         page.remove_mapping();
         let last = page.put();
         debug_assert!(!last, "the caller holds a reference");
-        true
     }
 
     /// Whether some area that maps `page` is locked into memory.

@@ -46,10 +46,11 @@ impl<E: Env> Store for Swap<'_, E> {
 
 impl<'m, E: Env> Swap<'m, E> {
     /// Gives an anonymous page a slot and adds it to the cache; it is dirty from then on. False if
-    /// no slot is free. The caller counts the pages in the cache.
-    pub(crate) fn add_to_swap(&self, lock: &PageLock<'m>) -> bool {
+    /// no slot is free. The caller counts the pages in the cache. With `uses` the slot counts as many
+    /// page-table entries already, which the caller makes under a page-table lock that it holds.
+    pub(crate) fn add_to_swap(&self, lock: &PageLock<'m>, uses: u32) -> bool {
         let page = lock.page();
-        let Some(entry) = self.allocate_slot(self.map.pfn(page), page.memcg()) else {
+        let Some(entry) = self.allocate_slot(self.map.pfn(page), page.memcg(), uses) else {
             return false;
         };
         page.get().leak();

@@ -235,9 +235,10 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         (0..self.slots.len() as u32).map(|i| (i, self.state(i)))
     }
 
-    /// Allocates a free slot for the page in `frame`, which enters the swap cache with it.
+    /// Allocates a free slot for the page in `frame`, which enters the swap cache with it, and
+    /// counts `uses` page-table entries that are about to name it.
     #[inline(always)]
-    pub(crate) fn allocate(&self, frame: Pfn, memcg: u16) -> Option<u32> {
+    pub(crate) fn allocate(&self, frame: Pfn, memcg: u16, uses: u32) -> Option<u32> {
         if self.free() == 0 {
             return None;
         }
@@ -246,7 +247,7 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
             return None;
         }
         let slot = self.find_free(search.next)?;
-        let state = SlotState { memcg, held: Held::Page(frame), ..SlotState::FREE };
+        let state = SlotState { uses, memcg, held: Held::Page(frame), ..SlotState::FREE };
         self.slots[slot as usize].0.store(state.encode(), Ordering::Release);
         self.clusters[(slot / CLUSTER) as usize].0.fetch_add(1, Ordering::Relaxed);
         self.free.fetch_sub(1, Ordering::Relaxed);

@@ -48,22 +48,22 @@ impl<'m, E: Env> Swap<'m, E> {
     /// Allocates a slot of the device with the highest priority that has one.
     #[doc(alias = "get_swap_pages")]
     #[inline]
-    pub(super) fn allocate_slot(&self, frame: Pfn, memcg: u16) -> Option<SwapEntry> {
+    pub(super) fn allocate_slot(&self, frame: Pfn, memcg: u16, uses: u32) -> Option<SwapEntry> {
         if self.count.load(Ordering::Acquire) > 1 {
-            return self.allocate_among(frame, memcg);
+            return self.allocate_among(frame, memcg, uses);
         }
-        self.devices[0].get()?.allocate(frame, memcg).map(|slot| SwapEntry::new(0, slot))
+        self.devices[0].get()?.allocate(frame, memcg, uses).map(|slot| SwapEntry::new(0, slot))
     }
 
     /// The highest priority first; equal priorities take turns.
-    fn allocate_among(&self, frame: Pfn, memcg: u16) -> Option<SwapEntry> {
+    fn allocate_among(&self, frame: Pfn, memcg: u16, uses: u32) -> Option<SwapEntry> {
         let usable = || self.devices().filter(|(_, d)| d.is_on() && d.free() > 0);
         let best = usable().map(|(_, d)| d.priority()).max()?;
         let equal = || usable().filter(|(_, d)| d.priority() == best);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize % equal().count().max(1);
         let in_turn = equal().skip(turn).chain(equal().take(turn));
         in_turn.into_iter().find_map(|(at, device)| {
-            device.allocate(frame, memcg).map(|slot| SwapEntry::new(at, slot))
+            device.allocate(frame, memcg, uses).map(|slot| SwapEntry::new(at, slot))
         })
     }
 

@@ -34,7 +34,7 @@ fn anon_page<'m>(mm: &TestMm<'m>) -> &'m Page {
 fn cache(mm: &TestMm<'_>, page: &Page) -> Option<SwapEntry> {
     let page = mm.map.page(mm.map.pfn(page));
     let lock = page.try_lock().expect("free");
-    let done = mm.swap.add_to_swap(&lock);
+    let done = mm.swap.add_to_swap(&lock, 0);
     mm.zones.unlock(lock);
     done.then(|| SwapEntry::from_raw(page.private()))
 }

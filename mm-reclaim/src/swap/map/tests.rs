@@ -75,7 +75,7 @@ impl<'m> Driver<'m> {
 
     fn allocate(&mut self) {
         let (frame, memcg, free) = (self.next_frame(), self.frame as u16, self.free());
-        match self.device.allocate(frame, memcg) {
+        match self.device.allocate(frame, memcg, 0) {
             Some(slot) => {
                 let before = self.model[slot as usize];
                 assert_eq!(before, FREE, "slot {slot} was handed out");
@@ -202,7 +202,7 @@ proptest! {
 }
 
 fn take(device: &Device<'_>, count: u32) -> Vec<u32> {
-    (0..count).map_while(|i| device.allocate(Pfn(i), 0)).collect()
+    (0..count).map_while(|i| device.allocate(Pfn(i), 0, 0)).collect()
 }
 
 /// Frees a slot that has no user, only a page.
@@ -216,7 +216,7 @@ fn free(device: &Device<'_>, slot: u32) {
 fn an_empty_device_hands_its_slots_out_in_a_row() {
     with_device(4 * CLUSTER, &[], |device| {
         assert_eq!(take(&device, 4 * CLUSTER), (1..4 * CLUSTER).collect::<Vec<_>>());
-        assert_eq!((device.free(), device.allocate(Pfn(1), 0)), (0, None));
+        assert_eq!((device.free(), device.allocate(Pfn(1), 0, 0)), (0, None));
     });
 }
 
@@ -292,7 +292,7 @@ fn every_slot_of_a_small_device_is_used() {
 #[test]
 fn the_use_count_refuses_at_its_maximum() {
     with_device(8, &[], |device| {
-        let slot = device.allocate(Pfn(9), 5).expect("a slot");
+        let slot = device.allocate(Pfn(9), 5, 0).expect("a slot");
         assert!((0..MAX_USES).all(|_| device.add_use(slot)));
         assert!(!device.add_use(slot) && !device.add_use(slot));
         let full = SlotState { uses: MAX_USES, memcg: 5, broken: false, held: Held::Page(Pfn(9)) };
@@ -305,7 +305,7 @@ fn the_use_count_refuses_at_its_maximum() {
 #[test]
 fn a_slot_holds_one_page_at_a_time() {
     with_device(8, &[2], |device| {
-        let slot = device.allocate(Pfn(9), 0).expect("a slot");
+        let slot = device.allocate(Pfn(9), 0, 0).expect("a slot");
         assert!(device.cache(slot, Pfn(10)).is_err(), "a page is in it");
         assert!(device.add_use(slot) && !device.uncache(slot, Pfn(9), Some(77), || {}));
         assert_eq!(device.state(slot).held, Held::Shadow(77));
@@ -322,12 +322,12 @@ fn a_slot_holds_one_page_at_a_time() {
 fn a_slot_is_discarded_before_it_is_handed_out_again() {
     with_device(2, &[], |device| {
         let gone = |slot| {
-            assert_eq!((device.free(), device.allocate(Pfn(8), 0)), (0, None));
+            assert_eq!((device.free(), device.allocate(Pfn(8), 0, 0)), (0, None));
             assert!(!device.state(slot).is_free());
         };
         let never = || panic!("it is still used");
         for by_user in [false, true] {
-            let slot = device.allocate(Pfn(7), 0).expect("the only slot");
+            let slot = device.allocate(Pfn(7), 0, 0).expect("the only slot");
             assert!(device.add_use(slot));
             if by_user {
                 assert!(!device.uncache(slot, Pfn(7), None, never));
@@ -356,7 +356,7 @@ fn a_broken_slot_is_never_handed_out_again() {
         );
         assert!(!device.uncache(slots[1], Pfn(1), None, || {}), "not free, but bad");
         assert_eq!(device.state(slots[0]), BAD);
-        assert_eq!((device.free(), device.allocate(Pfn(9), 0)), (0, None));
+        assert_eq!((device.free(), device.allocate(Pfn(9), 0, 0)), (0, None));
         assert_eq!(device.state(slots[2]).held, Held::Page(Pfn(2)));
     });
 }
@@ -364,7 +364,7 @@ fn a_broken_slot_is_never_handed_out_again() {
 /// Allocates a slot, uses it, and frees it, `rounds` times.
 fn use_often(device: &Device<'_>, cpu: u32, rounds: u32) {
     for mine in (0..rounds).map(|i| Pfn(cpu << 16 | i)) {
-        let Some(slot) = device.allocate(mine, 0) else { continue };
+        let Some(slot) = device.allocate(mine, 0, 0) else { continue };
         assert!(device.add_use(slot));
         assert_eq!(device.state(slot).held, Held::Page(mine));
         assert!(!device.put_use(slot, || {}).is_freed_by_put());

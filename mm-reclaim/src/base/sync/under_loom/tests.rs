@@ -354,7 +354,7 @@ fn a_slot_shows_its_page_complete() {
         let memory = Box::leak(Box::new_uninit_slice(words_for(2)));
         let device =
             SwapDevice::<LoomCpu>::new(DeviceId(0), 0, 2, memory, core::iter::empty::<u32>());
-        let slot = device.allocate(Pfn(1), 0).expect("a free slot");
+        let slot = device.allocate(Pfn(1), 0, 0).expect("a free slot");
         assert!(device.add_use(slot));
         device.uncache(slot, Pfn(1), None, || {});
         let shared = Arc::new((page(), device));
