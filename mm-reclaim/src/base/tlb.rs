@@ -1,8 +1,7 @@
 //! Batching of TLB invalidations.
 //!
 //! Changing a page-table entry leaves stale translations on some CPU. They are collected and
-//! flushed together: before a page that may still be stored to is written out, and before any page
-//! of the batch is freed (RMAP-06).
+//! flushed together, before any page of the batch is written out or freed (RMAP-06).
 
 use arrayvec::ArrayVec;
 
@@ -15,24 +14,21 @@ const CAPACITY: usize = 32;
 /// Stale translations that are still to be flushed.
 pub(crate) struct TlbBatch {
     entries: ArrayVec<TlbEntry, CAPACITY>,
-    /// One of them allows stores to a page that is no longer mapped.
-    writable: bool,
 }
 
 impl TlbBatch {
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        Self { entries: ArrayVec::new(), writable: false }
+        Self { entries: ArrayVec::new() }
     }
 
-    /// Adds a translation; `writable` says whether a CPU may still store through it.
+    /// Adds a translation.
     #[inline]
-    pub(crate) fn gather<E: Env>(&mut self, env: &E, asid: Asid, vpn: Vpn, writable: bool) {
+    pub(crate) fn gather<E: Env>(&mut self, env: &E, asid: Asid, vpn: Vpn) {
         if self.entries.is_full() {
             self.flush(env);
         }
         self.entries.push(TlbEntry { asid, vpn });
-        self.writable |= writable;
     }
 
     /// Flushes the collected translations.
@@ -40,15 +36,6 @@ impl TlbBatch {
         if !self.entries.is_empty() {
             env.flush_tlb(&self.entries);
             self.entries.clear();
-            self.writable = false;
-        }
-    }
-
-    /// Flushes if a page's contents may still change through a stale translation.
-    #[inline]
-    pub(crate) fn flush_writable<E: Env>(&mut self, env: &E) {
-        if self.writable {
-            self.flush(env);
         }
     }
 }

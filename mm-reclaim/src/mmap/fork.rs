@@ -134,7 +134,7 @@ impl<'m, E: Env> Mmap<'m, E> {
             page.get().leak();
             child.add_resident(1);
             from.replace(vpn, Pte::Present(copy));
-            stale.gather(&self.env, from.asid(), vpn, false);
+            stale.gather(&self.env, from.asid(), vpn);
         }
         Ok(Copied::All)
     }

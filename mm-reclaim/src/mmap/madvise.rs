@@ -169,7 +169,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         while at < range.end {
             let batch = self.gather(space, at..range.end, |tables, vpn, page| {
                 if tables.test_and_clear_young(vpn) {
-                    stale.gather(&self.env, tables.asid(), vpn, false);
+                    stale.gather(&self.env, tables.asid(), vpn);
                 }
                 page.mapcount() == 1
             });

@@ -279,7 +279,7 @@ impl<'m, E: Env> Mmap<'m, E> {
                 let write = old.prot & prot & Prot::WRITE;
                 let new = Mapping { prot: (prot - Prot::WRITE) | write, ..old };
                 tables.replace(vpn, Pte::Present(new));
-                stale.gather(&self.env, tables.asid(), vpn, false);
+                stale.gather(&self.env, tables.asid(), vpn);
             }
             at = vpn + 1;
         }

@@ -83,8 +83,6 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-14: writes the page and checks its state afterwards.
     fn pageout(&mut self, page: LockedPage<'m>) -> Stage<'m> {
-        // A CPU may still store through a stale translation while the device reads.
-        self.walks.stale.flush_writable(&self.reclaim.env);
         if let Some(at) = page.page().file_page() {
             return self.write(page, |reclaim, lock| reclaim.files.writepage(lock, at), |_| false);
         }

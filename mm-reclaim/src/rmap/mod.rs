@@ -208,7 +208,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         if hit.mapping.young && hit.tables.test_and_clear_young(hit.vpn) {
             found.mappings += 1;
             found.exec |= prot.contains(Prot::EXEC);
-            stale.gather(&self.env, hit.tables.asid(), hit.vpn, false);
+            stale.gather(&self.env, hit.tables.asid(), hit.vpn);
         }
         ControlFlow::Continue(())
     }
@@ -261,9 +261,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         if old.dirty {
             page.set_dirty();
         }
-        // A read-only entry may have lost its right a moment ago, in a fork or an mprotect whose
-        // flush is still to come: a dirty one is flushed as if it had it.
-        stale.gather(&self.env, tables.asid(), vpn, old.dirty);
+        stale.gather(&self.env, tables.asid(), vpn);
         space.add_resident(-1);
         space.add_swapped(1);
         page.remove_mapping();

@@ -74,7 +74,7 @@ impl<'m, E: Env> Rmap<'m, E> {
                     }
                 },
                 Pte::Present(old) => {
-                    out.stale.gather(&self.env, tables.asid(), vpn, old.dirty);
+                    out.stale.gather(&self.env, tables.asid(), vpn);
                     if self.spaces.is_zero_page(old.pfn) {
                         continue;
                     }

@@ -69,9 +69,15 @@ pub struct DiskConfig {
     pub is_swap: bool,
     /// Its swap priority.
     pub priority: i16,
+    /// It transfers nothing without a request.
+    pub requests_only: bool,
 }
 
 impl DiskConfig {
+    fn is_immediate(&self) -> bool {
+        self.pace == Pace::Sync && !self.requests_only
+    }
+
     /// A device without faults that completes inside `submit`.
     pub const fn sync(blocks: u32) -> Self {
         Self {
@@ -83,6 +89,7 @@ impl DiskConfig {
             queue: 128,
             is_swap: true,
             priority: 0,
+            requests_only: false,
         }
     }
 
@@ -416,7 +423,7 @@ impl BlockDevice for World {
         self.mmu.assert_unreachable(frame, Fate::Reused);
         let mut state = self.disks.state();
         let disk = state.disk(device);
-        (disk.config.pace == Pace::Sync).then(|| disk.read_now(block, frame, &self.arena))
+        disk.config.is_immediate().then(|| disk.read_now(block, frame, &self.arena))
     }
 
     fn write_now(&self, device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
@@ -424,7 +431,7 @@ impl BlockDevice for World {
         self.mmu.assert_unreachable(frame, Fate::Written);
         let mut state = self.disks.state();
         let disk = state.disk(device);
-        (disk.config.pace == Pace::Sync).then(|| disk.write_now(block, frame, &self.arena))
+        disk.config.is_immediate().then(|| disk.write_now(block, frame, &self.arena))
     }
 
     fn is_synchronous(&self, device: DeviceId) -> bool {

@@ -11,9 +11,9 @@ fn entries(range: core::ops::Range<u32>) -> Vec<TlbEntry> {
     range.map(|n| TlbEntry { asid: Asid(n as u16 % 3), vpn: Vpn(n) }).collect()
 }
 
-fn gather(batch: &mut TlbBatch, env: &TestEnv, range: core::ops::Range<u32>, writable: bool) {
+fn gather(batch: &mut TlbBatch, env: &TestEnv, range: core::ops::Range<u32>) {
     for entry in entries(range) {
-        batch.gather(&env, entry.asid, entry.vpn, writable);
+        batch.gather(&env, entry.asid, entry.vpn);
     }
 }
 
@@ -22,7 +22,7 @@ fn gather(batch: &mut TlbBatch, env: &TestEnv, range: core::ops::Range<u32>, wri
 fn a_batch_is_flushed_in_one_go_and_once() {
     let env = &TestEnv::new();
     let mut batch = TlbBatch::new();
-    gather(&mut batch, env, 0..5, false);
+    gather(&mut batch, env, 0..5);
     assert_eq!(env.take_asked(), []);
     batch.flush(&env);
     assert_eq!(env.take_asked(), [Asked::Flush(entries(0..5))]);
@@ -36,34 +36,12 @@ fn a_full_batch_is_flushed_before_it_overflows() {
     let env = &TestEnv::new();
     let mut batch = TlbBatch::new();
     let full = CAPACITY as u32;
-    gather(&mut batch, env, 0..full, true);
+    gather(&mut batch, env, 0..full);
     assert_eq!(env.take_asked(), []);
-    gather(&mut batch, env, full..full + 1, false);
+    gather(&mut batch, env, full..full + 1);
     assert_eq!(env.take_asked(), [Asked::Flush(entries(0..full))]);
-    // The writable one has been flushed with the rest.
-    batch.flush_writable(&env);
-    assert_eq!(env.take_asked(), []);
     batch.flush(&env);
     assert_eq!(env.take_asked(), [Asked::Flush(entries(full..full + 1))]);
-}
-
-/// RMAP-06: before a page is written out, only a translation that still allows stores
-/// forces a flush.
-#[test]
-fn only_a_writable_translation_forces_an_early_flush() {
-    let env = &TestEnv::new();
-    let mut batch = TlbBatch::new();
-    gather(&mut batch, env, 0..1, false);
-    batch.flush_writable(&env);
-    assert_eq!(env.take_asked(), []);
-    gather(&mut batch, env, 1..2, true);
-    gather(&mut batch, env, 2..3, false);
-    batch.flush_writable(&env);
-    assert_eq!(env.take_asked(), [Asked::Flush(entries(0..3))]);
-    gather(&mut batch, env, 3..4, false);
-    batch.flush_writable(&env);
-    assert_eq!(env.take_asked(), []);
-    batch.flush(&env);
 }
 
 /// RMAP-06: translations that were not flushed are noticed.
@@ -71,6 +49,6 @@ fn only_a_writable_translation_forces_an_early_flush() {
 fn a_batch_that_is_dropped_unflushed_panics() {
     let env = &TestEnv::new();
     let mut batch = TlbBatch::new();
-    gather(&mut batch, env, 0..2, false);
+    gather(&mut batch, env, 0..2);
     assert_eq!(panic_of(|| drop(batch)), "2 stale translations were forgotten");
 }

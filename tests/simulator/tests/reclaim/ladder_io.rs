@@ -115,15 +115,19 @@ fn a_page_in_flight_is_kept_and_found_again() {
 /// SPL-14: a page that is written synchronously is freed in the same pass.
 #[test]
 fn a_page_written_synchronously_is_freed_in_this_pass() {
-    on(DISK, |machine| {
-        let (program, area) = cold(machine, 5);
-        let seen = look(machine, &frames(machine, &program, area.clone()), anything());
-        assert_eq!((seen.verdicts, seen.stat.reclaimed), (vec![(WRITTEN, 5)], 5));
-        assert_eq!(machine.world.disks.stat(FIRST_DISK).writes, 5);
-        assert_eq!(machine.mm.event(VmEvent::PswpOut), 5);
-        prove(machine);
-        program.check_all(area);
-    });
+    for requests_only in [false, true] {
+        on(DiskConfig { requests_only, ..DISK }, written_and_freed);
+    }
+}
+
+fn written_and_freed(machine: Machine<'_>) {
+    let (program, area) = cold(machine, 5);
+    let seen = look(machine, &frames(machine, &program, area.clone()), anything());
+    assert_eq!((seen.verdicts, seen.stat.reclaimed), (vec![(WRITTEN, 5)], 5));
+    assert_eq!(machine.world.disks.stat(FIRST_DISK).writes, 5);
+    assert_eq!(machine.mm.event(VmEvent::PswpOut), 5);
+    prove(machine);
+    program.check_all(area);
 }
 
 /// SPL-14: a page whose slot has no user any more is not written; its slot is free again.

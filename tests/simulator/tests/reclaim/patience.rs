@@ -264,7 +264,8 @@ fn no_request_has_more_pages_scanned_the_more_memory_there_is() {
         [(512, 1, 1), (8192, 1, 1), (1024, 4, 1), (8192, 4, 1), (8192, 4, 2)]
     {
         let slots = 4 * frames;
-        for (disk, limit) in [(DiskConfig::sync(slots), 192), (DiskConfig::later(slots), 512)] {
+        // Below the 192 that are promised: 159 are the most that were seen.
+        for disk in [DiskConfig::sync(slots), DiskConfig::later(slots)] {
             let mut config = if zones == 1 { small(disk) } else { two_zones(disk, frames / 2) };
             config.hardware.memory = std::iter::once(0..frames).collect();
             config.hardware.cpus = cpus;
@@ -273,7 +274,7 @@ fn no_request_has_more_pages_scanned_the_more_memory_there_is() {
                 fill_and_cycle(machine, frames, cpus);
                 let most = event(machine, VmEvent::PgScanDirectMost);
                 let what = format!("of {frames} frames, {cpus} CPUs, {zones} zones");
-                assert!((64..=limit).contains(&most), "{most} pages for one request, {what}");
+                assert!((64..=168).contains(&most), "{most} pages for one request, {what}");
                 prove(machine);
             });
         }
