@@ -52,7 +52,7 @@ bitflags! {
         const MLOCKED = 1 << 18;
         /// Was part of the workingset when it was last deactivated or evicted. (A)
         const WORKINGSET = 1 << 19;
-        /// First page of a compound page; `private` is its order. (C) while allocated
+        /// First page of a compound page; its first tail has the order. (C) while allocated
         const HEAD = 1 << 20;
         /// Reading or writing its contents failed. (P)
         const ERROR = 1 << 21;

@@ -17,7 +17,6 @@
 //! locked, so a fork copies no mark. `validate` checks that a page with the mark has a locked
 //! mapping.
 //!
-//!
 //! Counterpart in Linux: `mm/mlock.c`.
 
 use super::Rmap;

@@ -6,8 +6,7 @@
 //! Locks: page lock (where the caller needs a stable answer), tree of families, page table. Never
 //! an area lock: a walk may run inside a fault that holds one.
 //!
-//! Left out: file mappings, whose pages do not exist yet; they add a second kind of
-//! handle here and nothing elsewhere.
+//! Left out: mappings of file pages, which nothing makes yet.
 //!
 //! Counterpart in Linux: `mm/rmap.c`.
 

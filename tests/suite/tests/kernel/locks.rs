@@ -41,6 +41,12 @@ pub const TESTS: &[Test] = &[
     )
     .only_if(is_debug),
     Test::fatal(
+        "locks::who_masked_interrupts_must_not_do_what_may_sleep",
+        "what may sleep while interrupts are masked",
+        exit_with_interrupts_masked,
+    )
+    .only_if(is_debug),
+    Test::fatal(
         "locks::what_may_sleep_is_refused_also_where_it_need_not",
         "what may sleep with a page-table lock held",
         exit_inside_tables,
@@ -84,6 +90,12 @@ fn exit_inside_tables() {
 }
 
 /// As above: where it would really have slept, the scheduler would refuse it anyway.
+fn exit_with_interrupts_masked() {
+    let other = space();
+    cpu::irqs_off();
+    mm().destroy_space(other).expect("no other task ends it");
+}
+
 fn exit_without_preemption() {
     let other = space();
     cpu::preempt_disable();
