@@ -20,6 +20,7 @@
 //! slots are allocated in runs: each device works through a cluster of [`CLUSTER`] slots, so that a
 //! batch of pages lands in neighbouring blocks.
 
+mod clusters;
 mod drain;
 mod sole;
 
@@ -140,6 +141,9 @@ pub struct SwapDevice<'m, C: Cpu> {
     slots: &'m [Slot],
     /// Slots in use in each cluster.
     clusters: &'m [Slot],
+    /// For each group of 64 clusters: above how many have a slot in use, below how many are full. A
+    /// search that passes over many clusters reads these.
+    groups: &'m [Slot],
     search: Lock<C, Search, SWAP_DEVICE>,
     usable: AtomicU32,
     free: AtomicU32,
@@ -149,7 +153,8 @@ pub struct SwapDevice<'m, C: Cpu> {
 
 /// Words of memory that a device of `blocks` pages needs for its slots.
 pub const fn words_for(blocks: u32) -> usize {
-    blocks as usize + blocks.div_ceil(CLUSTER) as usize
+    let count = blocks.div_ceil(CLUSTER) as usize;
+    blocks as usize + count + count.div_ceil(clusters::GROUP)
 }
 
 impl<'m, C: Cpu> SwapDevice<'m, C> {
@@ -163,12 +168,14 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         bad: impl Iterator<Item = u32>,
     ) -> Self {
         let memory = fill(&mut memory[..words_for(blocks)]);
-        let (slots, clusters) = memory.split_at(blocks as usize);
+        let (slots, counts) = memory.split_at(blocks as usize);
+        let (clusters, groups) = counts.split_at(blocks.div_ceil(CLUSTER) as usize);
         let device = Self {
             id,
             priority: AtomicU16::new(0),
             slots,
             clusters,
+            groups,
             search: Lock::new(Search { next: 1 }),
             usable: AtomicU32::new(0),
             free: AtomicU32::new(0),
@@ -249,38 +256,10 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
         let slot = self.find_free(search.next)?;
         let state = SlotState { uses, memcg, held: Held::Page(frame), ..SlotState::FREE };
         self.slots[slot as usize].0.store(state.encode(), Ordering::Release);
-        self.clusters[(slot / CLUSTER) as usize].0.fetch_add(1, Ordering::Relaxed);
+        self.note_used(slot);
         self.free.fetch_sub(1, Ordering::Relaxed);
         search.next = slot + 1;
         Some(slot)
-    }
-
-    /// The next free slot: in the current cluster, else in an empty one, else anywhere.
-    #[inline]
-    fn find_free(&self, next: u32) -> Option<u32> {
-        let is_free = |slot: &u32| {
-            self.slots.get(*slot as usize).is_some_and(|s| s.0.load(Ordering::Relaxed) == 0)
-        };
-        if !next.is_multiple_of(CLUSTER) && is_free(&next) {
-            return Some(next);
-        }
-        self.search_clusters(next, is_free)
-    }
-
-    #[cold]
-    fn search_clusters(&self, next: u32, is_free: impl Fn(&u32) -> bool) -> Option<u32> {
-        let used = |c: usize| self.clusters[c].0.load(Ordering::Relaxed);
-        let count = self.clusters.len();
-        let slots = |c: usize| c as u32 * CLUSTER..(c as u32 + 1) * CLUSTER;
-        let current = next as usize / CLUSTER as usize % count;
-        let rest = (next..slots(current).end).find(&is_free);
-        let from_here = || (0..count).map(|i| (current + i) % count);
-        rest.filter(|_| !next.is_multiple_of(CLUSTER))
-            .or_else(|| from_here().find(|c| used(*c) == 0).and_then(|c| slots(c).find(&is_free)))
-            .or_else(|| {
-                let with_room = from_here().filter(|c| used(*c) < u64::from(CLUSTER));
-                with_room.into_iter().find_map(|c| slots(c).find(&is_free))
-            })
     }
 
     /// Changes a slot by a pure transition, atomically, unless it returns `None`.
@@ -311,7 +290,7 @@ impl<'m, C: Cpu> SwapDevice<'m, C> {
     fn release(&self, slot: u32) {
         let _search = self.search.lock();
         self.slots[slot as usize].0.store(SlotState::FREE.encode(), Ordering::Release);
-        self.clusters[(slot / CLUSTER) as usize].0.fetch_sub(1, Ordering::Relaxed);
+        self.note_unused(slot);
         self.free.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -234,7 +234,7 @@ fn a_device_is_refused_with_its_reason() {
     let (short, rest) = first.split_at_mut(5);
     assert_eq!(
         mm.swapon(DeviceId(0), 8, &good, short, 0),
-        Err(SwapOnError::TooLittleMemory { need: 9, have: 5 })
+        Err(SwapOnError::TooLittleMemory { need: 10, have: 5 })
     );
     let bad = Err(SwapOnError::Header(HeaderError::BadMagic([0; 10])));
     assert_eq!(mm.swapon(DeviceId(0), 8, &zeroes, rest, 0), bad);

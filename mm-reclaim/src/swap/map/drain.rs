@@ -10,7 +10,7 @@
 //! is draining, the number of slots in use only falls. A device that is off has no slot in use, so
 //! its table can be laid out again, for a header that may have changed.
 
-use super::{CLUSTER, SlotState, SwapDevice};
+use super::{SlotState, SwapDevice};
 use crate::base::sync::Ordering;
 use crate::env::Cpu;
 
@@ -86,11 +86,11 @@ impl<C: Cpu> SwapDevice<'_, C> {
         }
         let mut usable = self.blocks();
         self.slots.iter().for_each(|s| s.0.store(SlotState::FREE.encode(), Ordering::Relaxed));
-        self.clusters.iter().for_each(|c| c.0.store(0, Ordering::Relaxed));
+        self.clusters.iter().chain(self.groups).for_each(|c| c.0.store(0, Ordering::Relaxed));
         for slot in core::iter::once(0).chain(bad).chain(blocks..self.blocks()) {
             let was = self.slots[slot as usize].0.swap(SlotState::BAD.encode(), Ordering::Relaxed);
             if was == SlotState::FREE.encode() {
-                self.clusters[(slot / CLUSTER) as usize].0.fetch_add(1, Ordering::Relaxed);
+                self.note_used(slot);
                 usable -= 1;
             }
         }

@@ -386,3 +386,25 @@ fn takers_on_several_cpus_share_the_slots() {
         assert_eq!((device.free(), take(&device, 3).len()), (2, 2));
     });
 }
+
+/// SWAP-02, CTRL-06: groups of clusters that are full, or have no empty cluster, are passed over, and
+/// what is free behind them is found.
+#[test]
+fn a_slot_behind_full_groups_is_found() {
+    let blocks = 3 * 64 * CLUSTER;
+    with_device(blocks, &[], |device| {
+        let held = take(&device, blocks - 1);
+        assert_eq!((held.len() as u32, device.allocate(Pfn(1), 0, 0)), (blocks - 1, None));
+        // The search stands at the end: a slot of the first group, one of the last, a whole cluster.
+        let single = [300, 2 * 64 * CLUSTER + 5];
+        let mut cluster = 70 * CLUSTER..71 * CLUSTER;
+        for slot in single.into_iter().chain(cluster.clone()) {
+            free(&device, slot);
+        }
+        let next = || device.allocate(Pfn(2), 0, 0);
+        assert!(cluster.all(|slot| next() == Some(slot)), "an empty cluster comes first");
+        let mut last = [next(), next()].map(|slot| slot.expect("a free slot"));
+        last.sort_unstable();
+        assert_eq!((last, next()), (single, None));
+    });
+}
