@@ -140,10 +140,7 @@ impl<'m, E: Env> Faults<'m, E> {
     ) -> FaultEnd {
         let attempt = self.attempt(&areas, space, vpn, access, Patience::None);
         drop(areas);
-        match attempt {
-            Ok(end) => end,
-            Err(detour) => self.take_detour(space, vpn, access, detour),
-        }
+        attempt.unwrap_or_else(|detour| self.take_detour(space, vpn, access, detour))
     }
 
     /// The page must come from the cache, or be read by a request.
@@ -162,10 +159,7 @@ impl<'m, E: Env> Faults<'m, E> {
         let site = Site { space, place, area, vpn, access };
         let attempt = self.swap_in(site, entry, Patience::None);
         drop(areas);
-        match attempt {
-            Ok(end) => end,
-            Err(detour) => self.take_detour(space, vpn, access, detour),
-        }
+        attempt.unwrap_or_else(|detour| self.take_detour(space, vpn, access, detour))
     }
 
     /// A fault on a swap entry, directly or through the cache.

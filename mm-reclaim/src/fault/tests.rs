@@ -1,13 +1,15 @@
 //! Faults for which there is no memory: nothing is left behind.
 
+use core::cell::Cell;
+
 use super::{Access, FaultEnd};
 use crate::base::sync::Ordering;
 use crate::base::units::{Order, Pfn, Vpn};
 use crate::boot::plan::Config;
-use crate::env::{Prot, TaskFlags};
+use crate::env::{Pinned, Prot, TaskFlags};
 use crate::mmap::Place;
 use crate::page::LruList;
-use crate::space::{AreaFlags, SpaceId};
+use crate::space::{AreaFlags, SpaceError, SpaceId};
 use crate::tests::{TestMm, frames, with_mm};
 use crate::zone::gfp::Gfp;
 
@@ -89,5 +91,59 @@ fn a_page_of_a_locked_area_is_unevictable() {
         assert_eq!(mm.handle_fault(id, start.addr(), Access::Read), FaultEnd::Minor);
         mm.lru_add_drain_all();
         assert_eq!(mm.lru().total(LruList::Unevictable), 1);
+    });
+}
+
+/// Notes whether it was released.
+struct Noted<'a>(&'a Cell<bool>);
+
+impl Pinned for Noted<'_> {
+    fn release(self) {
+        self.0.set(true);
+    }
+}
+
+/// A fault that finds all it needs leaves its caller pinned; any other has released it, and
+/// so has one that ends badly. An open space is found without its name.
+#[test]
+fn a_fault_releases_its_caller_only_if_it_may_wait() {
+    with_mm(&[frames(0, 1024)], Config::default(), |mm| {
+        let id = mm.create_space().expect("a space");
+        let prot = Prot::READ | Prot::WRITE;
+        let at = mm.mmap(id, Place::Anywhere, 2, prot, AreaFlags::empty()).expect("room");
+        let space = mm.open_space(id).expect("it exists");
+        let fault = |addr: u64, access| {
+            let released = Cell::new(false);
+            let end = mm.handle_fault_pinned(&space, addr, access, Noted(&released));
+            (end, released.get())
+        };
+        let write = |vpn: Vpn| fault(vpn.addr(), Access::Write);
+        assert_eq!(write(at), (FaultEnd::Minor, true), "the area has no family yet");
+        assert_eq!(write(at + 1), (FaultEnd::Minor, false), "a page is at hand");
+        assert_eq!(write(at + 1), (FaultEnd::Minor, false), "only flags are set");
+        assert_eq!(write(at + 2), (FaultEnd::BadAddress, true));
+        assert_eq!(fault(at.addr(), Access::Exec), (FaultEnd::BadAddress, true));
+        assert_eq!(fault(u64::MAX, Access::Read), (FaultEnd::BadAddress, true));
+        assert_eq!(mm.space_stat(id).resident, 2);
+        mm.close_space(space);
+        mm.validate().expect("sound");
+    });
+}
+
+/// BUDY-12: what is destroyed while it is open has no memory for its faults, and its frame is freed
+/// when it is closed; a name that is gone opens nothing.
+#[test]
+fn an_open_space_may_be_destroyed() {
+    with_mm(&[frames(0, 1024)], Config::default(), |mm| {
+        let id = mm.create_space().expect("a space");
+        let at = mm.mmap(id, Place::Anywhere, 1, Prot::WRITE, AreaFlags::empty()).expect("room");
+        let space = mm.open_space(id).expect("it exists");
+        mm.destroy_space(id).expect("it exists");
+        assert_eq!(mm.open_space(id).err(), Some(SpaceError::NoSuchSpace));
+        let released = Cell::new(false);
+        let end = mm.handle_fault_pinned(&space, at.addr(), Access::Write, Noted(&released));
+        assert_eq!((end, released.get()), (FaultEnd::BadAddress, true));
+        mm.close_space(space);
+        mm.validate().expect("sound");
     });
 }
