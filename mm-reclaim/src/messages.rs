@@ -7,6 +7,7 @@
 use core::error::Error;
 use core::fmt::{Display, Formatter, Result};
 
+use crate::base::errseq::WriteError;
 use crate::block::IoError;
 use crate::boot::plan::PlanError;
 use crate::env::{NoTable, NotEntered};
@@ -132,6 +133,15 @@ impl Display for IoError {
     }
 }
 
+impl Display for WriteError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Self::Io => "a page of the file could not be written",
+            Self::NoSpace => "the device is full",
+        })
+    }
+}
+
 impl Error for PlanError {}
 impl Error for SpaceError {}
 impl Error for SwapOnError {}
@@ -141,6 +151,7 @@ impl Error for BadOomScore {}
 impl Error for NoTable {}
 impl Error for NotEntered {}
 impl Error for IoError {}
+impl Error for WriteError {}
 
 #[cfg(test)]
 mod tests;

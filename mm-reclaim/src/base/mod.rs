@@ -1,5 +1,6 @@
 //! The common base: units, locks, waits, counters, and memory handed over at boot.
 
+pub(crate) mod errseq;
 pub mod lock_order;
 pub mod stat;
 pub(crate) mod storage;

@@ -2,6 +2,7 @@
 
 use core::error::Error;
 
+use crate::base::errseq::WriteError;
 use crate::base::units::{FileId, FilePage, Order, Pfn, PhysAddr, Vpn};
 use crate::block::IoError;
 use crate::boot::memblock::{MemblockError, NoGrowth, Region, Set};
@@ -134,6 +135,8 @@ fn what_is_wrong_with_a_swap_device() {
         (&HeaderError::TooManyBadPages(700), "it names 700 bad pages, and 637 fit"),
         (&HeaderError::BadBadPage(0), "page 0 cannot be a bad one"),
         (&IoError, "the transfer failed"),
+        (&WriteError::Io, "a page of the file could not be written"),
+        (&WriteError::NoSpace, "the device is full"),
     ]);
 }
 
