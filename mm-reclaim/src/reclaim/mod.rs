@@ -34,6 +34,7 @@ mod probe;
 pub mod references;
 mod scan;
 mod scan_control;
+mod shrink_math;
 mod throttle;
 pub(crate) mod verdict;
 mod zone;
