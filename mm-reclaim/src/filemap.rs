@@ -10,6 +10,8 @@
 //!
 //! Locks: the page lock. Counterpart in Linux: `mm/filemap.c`.
 
+mod window;
+
 use crate::alloc::Alloc;
 use crate::base::units::{FilePage, Order};
 use crate::cache::{CacheError, Files};
