@@ -10,6 +10,7 @@
 //!
 //! Locks: the page lock. Counterpart in Linux: `mm/filemap.c`.
 
+mod limits;
 mod window;
 
 use crate::alloc::Alloc;
