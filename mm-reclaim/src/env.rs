@@ -11,7 +11,7 @@
 //! | [`PageTables`] | faults, rmap, under the page-table lock | no |
 //! | [`Tasks`] | waits, throttling, out-of-memory | `wait_until`, `yield_now` |
 //! | [`BlockDevice`] | swap | `submit`, when its queue is full |
-//! | [`FileStore`] | the page cache | no |
+//! | [`FileStore`] | the page cache | `start`, `reserve`, `discard`, `evict` |
 //! | [`Clock`] | delays, statistics | no |
 //!
 //! None may call back into the crate, except as [`BlockDevice`] says about completions.
@@ -38,11 +38,13 @@
 //! [`MOST_STACK`] says how much a call takes. Nothing recurses: reclaim inside of reclaim is
 //! stopped by [`TaskFlags::MEMALLOC`].
 
+mod shrinker;
 mod storage;
 pub mod stub;
 mod tables;
 
-pub use storage::{BlockDevice, FileStore, NoFiles, NotEntered};
+pub use shrinker::{Shrinker, Shrunk};
+pub use storage::{BlockDevice, FileStore, NoFiles, Run, StoreError};
 pub use tables::{EntryAt, Mapping, NoTable, PageEntry, PageTables, Prot, Pte};
 
 use core::fmt;
@@ -176,6 +178,10 @@ pub unsafe trait FrameMemory: Sync {
     fn zero(&self, frame: Pfn);
     /// Copies a whole frame.
     fn copy(&self, to: Pfn, from: Pfn);
+    /// Copies a whole frame to which programs may be storing meanwhile: one of a file.
+    fn copy_shared(&self, to: Pfn, from: Pfn) {
+        self.copy(to, from);
+    }
     /// Fills a freed frame with junk, so that a use after free shows.
     fn poison(&self, frame: Pfn);
     /// Reads `out.len()` bytes from `offset`; both stay within the frame.

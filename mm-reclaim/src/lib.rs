@@ -18,7 +18,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | base | `base::units`, `base::lock_order`, `swap::entry`, `block::bio` |
+//! | base | `base::units`, `base::gfp`, `base::lock_order`, `swap::entry`, `block::bio` |
 //! | environment | `env` |
 //! | locks and counters | `base::sync`, `base::storage`, `base::stat`, `base::wait`, `base::tlb`, `base` |
 //! | block | `block` |
@@ -27,6 +27,7 @@
 //! | zone | `zone` |
 //! | lru | `lru` |
 //! | cache | `cache` |
+//! | file | `file` |
 //! | swap | `swap` |
 //! | space | `space` |
 //! | rmap | `rmap` |
@@ -54,6 +55,7 @@ mod boot;
 pub mod cache;
 pub mod env;
 pub mod fault;
+pub mod file;
 mod filemap;
 pub mod lru;
 mod messages;
@@ -70,11 +72,13 @@ mod tests;
 pub mod validate;
 pub mod zone;
 
+pub use base::errseq::Seen;
 #[cfg(shuttle)]
 pub use base::sync::{pass, pass_acts, pass_points};
 pub use base::{lock_order, stat, units};
 pub use boot::{memblock, plan};
 pub use fault::SwapOffError;
+pub use filemap::{DirtyState, FileError, PageSink, PageSource, Pattern, ReadAhead, SyncMode};
 pub use lru::workingset;
 pub use mm::Mm;
 pub use mmap::Place;

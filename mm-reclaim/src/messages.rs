@@ -10,10 +10,11 @@ use core::fmt::{Display, Formatter, Result};
 use crate::base::errseq::WriteError;
 use crate::block::IoError;
 use crate::boot::plan::PlanError;
-use crate::env::{NoTable, NotEntered};
+use crate::env::{NoTable, StoreError};
 use crate::fault::SwapOffError;
 use crate::oom::{BadOomScore, OOM_SCORE_ADJ_MAX, OOM_SCORE_ADJ_MIN};
 use crate::page::pool::MOST_FRAMES;
+use crate::reclaim::{MOST_SHRINKERS, TooManyShrinkers};
 use crate::space::SpaceError;
 use crate::swap::SwapOnError;
 use crate::swap::entry::MAX_SWAP_DEVICES;
@@ -121,9 +122,18 @@ impl Display for NoTable {
     }
 }
 
-impl Display for NotEntered {
+impl Display for TooManyShrinkers {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        f.write_str("the page is cached by now, or the file has none there")
+        write!(f, "there are {MOST_SHRINKERS} shrinkers already")
+    }
+}
+
+impl Display for StoreError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Self::NoSpace => "there is no room for the page",
+            Self::Io => "the store could not be read or written",
+        })
     }
 }
 
@@ -149,7 +159,8 @@ impl Error for SwapOffError {}
 impl Error for HeaderError {}
 impl Error for BadOomScore {}
 impl Error for NoTable {}
-impl Error for NotEntered {}
+impl Error for StoreError {}
+impl Error for TooManyShrinkers {}
 impl Error for IoError {}
 impl Error for WriteError {}
 

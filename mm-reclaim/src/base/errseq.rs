@@ -33,8 +33,6 @@
 //!
 //! Counterpart in Linux: `lib/errseq.c`.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "no write of a file reports its end so far"))]
-
 use crate::base::sync::{AtomicU32, Ordering};
 
 const CODE: u32 = 3;
@@ -72,6 +70,11 @@ impl ErrorSeq {
         Self(AtomicU32::new(0))
     }
 
+    /// Forgets every error: the word is another file's.
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// A write failed.
     #[doc(alias = "errseq_set")]
     pub(crate) fn record(&self, error: WriteError) {
@@ -91,7 +94,7 @@ impl ErrorSeq {
     }
 
     /// The last error if it is later than `since`; it is not reported by that.
-    #[doc(alias = "errseq_check")]
+    #[cfg(test)]
     pub(crate) fn check(&self, since: Seen) -> Option<WriteError> {
         let word = self.0.load(Ordering::Relaxed);
         (word != since.0).then(|| WriteError::of(word))

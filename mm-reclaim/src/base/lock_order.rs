@@ -18,30 +18,39 @@ pub const KERNEL_OUTER: u8 = 0;
 pub const SWAPON: u8 = 1;
 /// A tree of families: the areas in them, and the bounds of these.
 pub const FAMILY: u8 = 2;
+/// The areas that map a file, and their bounds.
+pub const FILE_AREAS: u8 = 3;
 /// The translation tables of an address space.
-pub const TABLES: u8 = 3;
+pub const TABLES: u8 = 4;
+/// The index of a file.
+pub const FILE_INDEX: u8 = 5;
+/// The lists of files and of their nodes.
+pub const FILE_LIST: u8 = 6;
 /// A CPU's batch of pages on their way to the lists.
-pub const BATCH: u8 = 4;
+pub const BATCH: u8 = 7;
 /// The lists of a zone.
-pub const LRUVEC: u8 = 5;
+pub const LRUVEC: u8 = 8;
 /// The search for a free slot of a swap device.
-pub const SWAP_DEVICE: u8 = 6;
+pub const SWAP_DEVICE: u8 = 9;
 /// The free blocks of a zone.
-pub const ZONE: u8 = 7;
+pub const ZONE: u8 = 10;
 /// The free slots of a table.
-pub const TABLE: u8 = 8;
+pub const TABLE: u8 = 11;
 /// A lock of the kernel's own inside which no other is taken.
-pub const KERNEL_LEAF: u8 = 9;
+pub const KERNEL_LEAF: u8 = 12;
 /// A lock of no rank: nothing is known about its order, but its holder must not sleep.
-pub const UNRANKED: u8 = 10;
+pub const UNRANKED: u8 = 13;
 /// The number of ranks.
-const RANKS: usize = 11;
+const RANKS: usize = 14;
 
 const NAMES: [&str; RANKS] = [
     "kernel's outer",
     "swapon",
     "family",
+    "file areas",
     "page-table",
+    "file index",
+    "file list",
     "LRU batch",
     "lruvec",
     "swap device",

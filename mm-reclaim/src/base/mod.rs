@@ -1,6 +1,7 @@
 //! The common base: units, locks, waits, counters, and memory handed over at boot.
 
 pub(crate) mod errseq;
+pub(crate) mod gfp;
 pub mod lock_order;
 pub mod stat;
 pub(crate) mod storage;

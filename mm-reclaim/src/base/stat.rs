@@ -86,6 +86,18 @@ events! {
     PageOutRun = "pageoutrun",
     /// Pages whose write-back ended and that became the next victims.
     PgRotated = "pgrotated",
+    /// Pages of files that a reader found in the cache.
+    FileCacheHit = "file_cache_hit",
+    /// Pages of files that it did not.
+    FileCacheMiss = "file_cache_miss",
+    /// Pages of files read ahead of their use.
+    FileRa = "file_ra",
+    /// Resident pages of files that a fault mapped beside the one it was for.
+    FaultAround = "fault_around",
+    /// Pages of files that were dirtied.
+    NrDirtied = "nr_dirtied",
+    /// Pages of files that were written back.
+    NrWritten = "nr_written",
     /// Pages read from swap.
     PswpIn = "pswpin",
     /// Pages written to swap.

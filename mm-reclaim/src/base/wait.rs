@@ -31,6 +31,9 @@ pub(crate) const REAPER_WAIT: WaitKey = WaitKey(1 << 62 | 4);
 /// Where reclaimers that find too many pages isolated sleep.
 pub(crate) const ISOLATION_WAIT: WaitKey = WaitKey(1 << 62 | 5);
 
+/// Where the flusher sleeps.
+pub(crate) const FLUSHER_WAIT: WaitKey = WaitKey(1 << 62 | 6);
+
 /// Sleeps for `time`, or until killed if `killable`.
 pub(crate) fn nap<K: Tasks>(tasks: &K, time: Nanos, killable: bool) -> WaitEnd {
     let mode = WaitMode { timeout: Some(time), killable };

@@ -40,6 +40,47 @@ pub struct Bio {
     for_test: bool,
 }
 
+/// A transfer of one page of a file, whose place on a device its store knows.
+#[must_use = "a request must be completed"]
+#[derive(Debug)]
+pub struct PageIo {
+    index: u32,
+    bio: Bio,
+}
+
+impl PageIo {
+    pub(crate) fn new(direction: Direction, index: u32, frame: Pfn) -> Self {
+        Self { index, bio: Bio::new(direction, DeviceId(u8::MAX), 0, frame) }
+    }
+
+    /// The direction of the transfer.
+    pub fn direction(&self) -> Direction {
+        self.bio.direction
+    }
+
+    /// Which page of the file it is.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The frame.
+    pub fn frame(&self) -> Pfn {
+        self.bio.frame
+    }
+
+    /// The request to the block of a device where the page lies.
+    pub fn on(self, device: DeviceId, block: u32) -> Bio {
+        let mut bio = self.bio;
+        (bio.device, bio.block) = (device, block);
+        bio
+    }
+
+    /// Ends the transfer, which the store has done by itself.
+    pub fn complete(self, result: Result<(), IoError>) -> Completion {
+        self.bio.complete(result)
+    }
+}
+
 /// The end of a transfer.
 #[must_use = "a completion must be handed to Mm::complete"]
 #[derive(Debug)]

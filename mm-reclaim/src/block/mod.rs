@@ -3,4 +3,4 @@
 pub(crate) mod bio;
 pub(crate) mod writeback;
 
-pub use bio::{Bio, Completion, DeviceId, Direction, IoError};
+pub use bio::{Bio, Completion, DeviceId, Direction, IoError, PageIo};

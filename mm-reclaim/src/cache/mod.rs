@@ -1,8 +1,8 @@
 //! The page cache: pages that stand for a piece of something stored elsewhere.
 //!
 //! Data: a *store* keeps, for each piece, the frame of its page or the shadow of one that was
-//! evicted. There are two: the slot tables of swap devices ([`crate::swap`]), and the files of
-//! the environment ([`crate::env::FileStore`]). What both need is here: lookup, insertion, freeze
+//! evicted. There are two: the slot tables of swap devices ([`crate::swap`]), and the indices of
+//! files ([`crate::file`]). What both need is here: lookup, insertion, freeze
 //! and removal, shadows, and the completion of transfers.
 //!
 //! Owner: the store owns one reference to each page in it. The page's flags name the store it is
@@ -31,12 +31,8 @@
 //! Counterpart in Linux: `struct address_space`, `filemap_get_entry`, `__remove_mapping`,
 //! `mm/workingset.c`.
 
-mod files;
 mod refault;
 mod transfer;
-
-pub use files::CacheError;
-pub(crate) use files::Files;
 
 use crate::base::stat::VmEvents;
 use crate::base::sync::{NoPreempt, Ordering};

@@ -20,7 +20,7 @@ impl<'m, E: Env> Cache<'m, E> {
     pub(crate) fn begin_write(&self, lock: PageLock<'m>) -> &'m Page {
         let page = lock.page();
         page.clear_dirty();
-        page.begin_writeback();
+        page.begin_writeback(true);
         self.writeback.begin(self.map.nr_pages(page));
         self.zones.unlock(lock);
         page

@@ -1,8 +1,9 @@
 //! What pages are read from and written to: block devices, and files that lie on them.
 
 use super::DeviceId;
-use crate::base::units::{FilePage, Pfn};
-use crate::block::bio::{Bio, Completion, IoError};
+use crate::base::gfp::Gfp;
+use crate::base::units::Pfn;
+use crate::block::bio::{Bio, Completion, Direction, IoError, PageIo};
 
 /// The block devices that swap is on. A block has the size of a page.
 ///
@@ -61,60 +62,202 @@ pub trait BlockDevice: Sync {
     fn discard(&self, device: DeviceId, first: u32, blocks: u32);
 }
 
-/// A page was not inserted into a file's cache.
+/// Why a store cannot do what it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NotEntered;
-
-/// Files: which of their pages are cached, and where the contents lie.
-///
-/// For each page of a file the environment keeps one word: the frame that holds the page, or
-/// the *shadow* of one that was evicted, or nothing. It changes atomically, and a lookup that finds
-/// a page sees it initialised: a lock of the environment is enough, held only within each of these
-/// calls.
-///
-/// A kernel without files uses [`NoFiles`].
-#[doc(alias = "address_space_operations")]
-pub trait FileStore: Sync {
-    /// The frame that holds the page, if it is cached.
-    fn cached(&self, at: FilePage) -> Option<Pfn>;
-
-    /// Inserts the frame of a page that is not cached; returns the shadow that it replaces.
-    ///
-    /// # Errors
-    /// The page is cached by now, or the file has no such page (any more).
-    fn enter(&self, at: FilePage, frame: Pfn) -> Result<Option<u32>, NotEntered>;
-
-    /// Removes the frame of a page that was inserted, and leaves the shadow in its place.
-    fn leave(&self, at: FilePage, frame: Pfn, shadow: Option<u32>);
-
-    /// The device and the block on it where the page's contents lie; `None` if the file has no
-    /// such page.
-    #[doc(alias = "bmap")]
-    fn locate(&self, at: FilePage) -> Option<(DeviceId, u32)>;
-
-    /// The page could not be written: it is clean nevertheless, and changes since the last
-    /// write-back are lost when it is evicted.
-    fn write_failed(&self, at: FilePage);
+pub enum StoreError {
+    /// There is no room for the page (`ENOSPC`).
+    NoSpace,
+    /// The store could not be read or written (`EIO`).
+    Io,
 }
 
-/// A machine without files.
+/// Where the contents of files are, when they are not in memory.
+///
+/// The crate caches pages and decides when they are read and written; a store moves them. It names a
+/// file by a number of its own, which it was created with ([`Mm::create_file`]). A file in memory
+/// alone, such as one of tmpfs, needs no store.
+///
+/// # A store in an afternoon
+/// One that keeps the pages of a file one after the other on a block device:
+///
+/// ```
+/// use mm_reclaim::block::{Bio, Completion, DeviceId, IoError};
+/// use mm_reclaim::env::{FileStore, Run, StoreError};
+///
+/// struct Flat {
+///     /// For each file: its first block, and how many pages it may have.
+///     files: [(u32, u32); 8],
+/// }
+///
+/// fn submit(bio: Bio) -> Option<Completion> {
+///     // The block device's: now, or later by `Mm::complete`.
+///     Some(bio.complete(Ok(())))
+/// }
+///
+/// impl FileStore for Flat {
+///     fn start(&self, run: &mut Run<'_>) {
+///         let (first, pages) = self.files[run.file() as usize];
+///         while let Some(page) = run.next() {
+///             let at = page.index();
+///             if at >= pages {
+///                 run.end(page.complete(Err(IoError)));
+///             } else if let Some(end) = submit(page.on(DeviceId(1), first + at)) {
+///                 run.end(end);
+///             }
+///         }
+///     }
+///
+///     fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError> {
+///         let fits = index < self.files[file as usize].1;
+///         if fits { Ok(()) } else { Err(StoreError::NoSpace) }
+///     }
+/// }
+/// ```
+///
+/// [`Mm::create_file`]: crate::Mm::create_file
+#[doc(alias = "address_space_operations")]
+pub trait FileStore: Sync {
+    /// Starts the transfers of a run of pages, which it takes from `run` one by one. The end of each
+    /// is given to [`Run::end`] before this returns, or to `Mm::complete` later, from another
+    /// context. What is left in the run fails. It may sleep for room in a queue, but must not wait
+    /// for the end of a transfer that needs `Mm::complete`.
+    ///
+    /// A page that was never written reads as zeroes ([`Env::frames`](super::Env::frames) fills it).
+    #[doc(alias = "readahead")]
+    #[doc(alias = "writepages")]
+    fn start(&self, run: &mut Run<'_>);
+
+    /// Makes sure that the page can be written later: called before each first store to a page that
+    /// is clean, and for one that is dirty already to no effect. It may sleep. No page is locked.
+    ///
+    /// # Errors
+    /// If there is no room, or the store is broken: the page is not dirtied.
+    #[doc(alias = "page_mkwrite")]
+    fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError>;
+
+    /// The pages `from..` of the file are no longer needed: it was truncated, or a hole was punched.
+    /// None of them is cached, and none becomes so before this returns. It may sleep.
+    fn discard(&self, _file: u64, _from: u32, _pages: u32) {}
+
+    /// The last reference to the file is gone, and none of its pages is cached. It may sleep.
+    #[doc(alias = "evict_inode")]
+    fn evict(&self, _file: u64) {}
+
+    /// Releases the private data of a page, such as the state of its blocks, if it can: it does not
+    /// wait for more than `gfp` allows. The page is locked and not being written.
+    #[doc(alias = "release_folio")]
+    fn release_private(&self, _file: u64, _index: u32, _gfp: Gfp) -> bool {
+        true
+    }
+
+    /// Whether a page that carries private data is dirty, and is being written, where the store knows
+    /// better than the page's flags: all its blocks may be clean.
+    #[doc(alias = "is_dirty_writeback")]
+    fn dirty_writeback(&self, _file: u64, _index: u32) -> Option<(bool, bool)> {
+        None
+    }
+
+    /// The device of the file: dirty pages are counted, and their writers paced, for each of the
+    /// first eight.
+    fn device(&self, _file: u64) -> DeviceId {
+        DeviceId(0)
+    }
+
+    /// Whether the device of the file has too many requests.
+    fn is_congested(&self, _file: u64) -> bool {
+        false
+    }
+
+    /// Whether the device of any file has too many requests.
+    fn is_any_congested(&self) -> bool {
+        false
+    }
+
+    /// Whether the device of the file will never answer again: nobody waits for it then.
+    fn is_gone(&self, _file: u64) -> bool {
+        false
+    }
+}
+
+/// Pages of a file, one after the other, to be read or written.
+pub struct Run<'a> {
+    direction: Direction,
+    file: u64,
+    first: u32,
+    frames: &'a [Pfn],
+    end: &'a mut dyn FnMut(Completion),
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        direction: Direction,
+        file: u64,
+        first: u32,
+        frames: &'a [Pfn],
+        end: &'a mut dyn FnMut(Completion),
+    ) -> Self {
+        Self { direction, file, first, frames, end }
+    }
+
+    /// The direction of the transfers.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// The file, by its store's number.
+    pub fn file(&self) -> u64 {
+        self.file
+    }
+
+    /// The first page that is left in the run.
+    pub fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// Pages that are left in it.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Takes the next page.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a run is used up by its borrower, and by name"
+    )]
+    pub fn next(&mut self) -> Option<PageIo> {
+        let (frame, rest) = self.frames.split_first()?;
+        let page = PageIo::new(self.direction, self.first, *frame);
+        self.frames = rest;
+        self.first += 1;
+        Some(page)
+    }
+
+    /// A transfer of the run has ended.
+    pub fn end(&mut self, end: Completion) {
+        (self.end)(end);
+    }
+
+    /// Fails what is left.
+    pub(crate) fn finish(mut self) {
+        while let Some(page) = self.next() {
+            self.end(page.complete(Err(IoError)));
+        }
+    }
+}
+
+/// A machine whose files, if it has any, are in memory alone.
 #[derive(Clone, Copy, Debug)]
 pub struct NoFiles;
 
 impl FileStore for NoFiles {
-    fn cached(&self, _at: FilePage) -> Option<Pfn> {
-        None
+    fn start(&self, _run: &mut Run<'_>) {}
+
+    fn reserve(&self, _file: u64, _index: u32) -> Result<(), StoreError> {
+        Err(StoreError::NoSpace)
     }
-
-    fn enter(&self, _at: FilePage, _frame: Pfn) -> Result<Option<u32>, NotEntered> {
-        Err(NotEntered)
-    }
-
-    fn leave(&self, _at: FilePage, _frame: Pfn, _shadow: Option<u32>) {}
-
-    fn locate(&self, _at: FilePage) -> Option<(DeviceId, u32)> {
-        None
-    }
-
-    fn write_failed(&self, _at: FilePage) {}
 }

@@ -94,6 +94,13 @@ pub trait PageTables: Send {
     /// Clears the young flag of a present entry and says whether it was set.
     fn test_and_clear_young(&mut self, vpn: Vpn) -> bool;
 
+    /// Whether an access sets the young flag of an entry without a fault: then a page that is mapped
+    /// although nobody touched it is mapped old.
+    #[doc(alias = "arch_wants_old_prefaulted_pte")]
+    fn sets_young(&self) -> bool {
+        false
+    }
+
     /// Sets young, and dirty too if `write`, on a present entry; a store must be allowed.
     fn mark_accessed(&mut self, vpn: Vpn, write: bool);
 

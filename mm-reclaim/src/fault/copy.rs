@@ -7,20 +7,29 @@
 //!
 //! Counterpart in Linux: `do_wp_page`, `wp_page_copy`.
 
-use super::{FaultEnd, Faults, Site};
+use super::{Detour, FaultEnd, Faults, Site};
 use crate::base::stat::VmEvent;
 use crate::base::units::Pfn;
 use crate::env::{Env, FrameMemory, Mapping, PageTables, Prot, Pte, TlbEntry};
 use crate::page::{NewPage, Page, PageFlags, PageRef};
-use crate::space::AreaFlags;
+use crate::space::{AreaFlags, Backing};
 
 impl<'m, E: Env> Faults<'m, E> {
     /// A store to a present, read-only page: the area allows it, so the page is shared with another
     /// process, or was.
     #[doc(alias = "do_wp_page")]
-    pub(super) fn write_protect_fault(&self, site: Site<'m, E>, mapping: Mapping) -> FaultEnd {
+    pub(super) fn write_protect_fault(
+        &self,
+        site: Site<'m, E>,
+        mapping: Mapping,
+    ) -> Result<FaultEnd, Detour<'m, E>> {
+        let is_shared = site.area.flags.contains(AreaFlags::SHARED);
+        if !is_shared && site.area.family.is_none() {
+            return Err(Detour::Family);
+        }
         if self.spaces.is_zero_page(mapping.pfn) {
-            return self.replace_zero_page(site);
+            let end = self.replace_zero_page(site);
+            return Ok(self.counted(&site, end));
         }
         let page = self.map.page(mapping.pfn);
         // Taken under the page-table lock, while the entry shows that the page is mapped.
@@ -28,24 +37,33 @@ impl<'m, E: Env> Faults<'m, E> {
             let tables = site.space.tables.lock();
             match tables.as_ref().map(|t| t.get(site.vpn)) {
                 Some(Pte::Present(now)) if now.pfn == mapping.pfn => page.get(),
-                _ => return FaultEnd::Minor,
+                _ => return Ok(self.counted(&site, FaultEnd::Minor)),
             }
         };
+        if let (true, Backing::File(id)) = (is_shared, site.area.backing) {
+            return self.store_to_shared(site, id, held);
+        }
         if self.reuse_page(&held) {
             self.own_page(&site, page);
             self.make_writable(site, mapping);
             self.events.count(VmEvent::CowReuse, 1);
             self.lru.put(held);
-            return FaultEnd::Minor;
+            return Ok(self.counted(&site, FaultEnd::Minor));
         }
-        self.copy_page(site, held, mapping)
+        let end = self.copy_page(site, held, mapping);
+        Ok(self.counted(&site, end))
+    }
+
+    fn counted(&self, site: &Site<'m, E>, end: FaultEnd) -> FaultEnd {
+        let _tables = site.space.tables.lock();
+        super::count_fault(site.space, end)
     }
 
     /// Whether the faulting mapping is the page's only user: if so, its slot is freed.
     #[doc(alias = "wp_page_reuse")]
     pub(crate) fn reuse_page(&self, held: &PageRef<'m>) -> bool {
         let page = held.page();
-        if page.mapcount() != 1 {
+        if page.mapcount() != 1 || page.has(PageFlags::FILE) {
             return false;
         }
         if !page.has(PageFlags::SWAPCACHE) {
@@ -81,7 +99,11 @@ impl<'m, E: Env> Faults<'m, E> {
             self.lru.put(held);
             return FaultEnd::Killed;
         };
-        self.env.frames().copy(self.map.pfn(new.page()), old.pfn);
+        let to = self.map.pfn(new.page());
+        match held.page().has(PageFlags::FILE) {
+            true => self.env.frames().copy_shared(to, old.pfn),
+            false => self.env.frames().copy(to, old.pfn),
+        }
         if self.replace_page(site, old.pfn, new, true) {
             self.events.count(VmEvent::CowCopy, 1);
             self.leave_mapping(site, held.page());

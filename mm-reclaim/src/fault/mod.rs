@@ -17,11 +17,14 @@
 //!   present, shared  write           copied, or reused when exclusive
 //! ```
 //!
+//! Faults in areas that map a file are in `file.rs`.
+//!
 //! Counterpart in Linux: `mm/memory.c`.
 
 mod copy;
 mod direct;
 mod family;
+mod file;
 mod read_ahead;
 mod straight;
 mod swap_in;
@@ -34,6 +37,8 @@ use crate::base::stat::{VmEvent, VmEvents};
 use crate::base::sync::{AtomicU64, NoPreempt, Ordering};
 use crate::base::units::{Order, Vpn};
 use crate::env::{Cpu, Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte};
+use crate::file::{FileRef, Files};
+use crate::filemap::Filemap;
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
 use crate::page::{ListChoice, NewPage, PageRef};
@@ -44,6 +49,7 @@ use crate::space::{
 use crate::swap::{NotPresent, Swap};
 use crate::zone::Zones;
 use crate::zone::gfp::Gfp;
+use file::FileWait;
 use straight::SharedAreas;
 use swap_in::SwappedIn;
 
@@ -107,11 +113,15 @@ enum Patience {
 }
 
 /// What must be done first, without the area lock.
-enum Detour<'m> {
+enum Detour<'m, E: Env> {
     /// The area has no family yet.
     Family,
     /// The page is being read.
     Wait(SwappedIn<'m>),
+    /// The page of a file is being read.
+    File(FileWait<'m, E>),
+    /// The fault is resolved; it has dirtied a page of the file, and may have to wait for that.
+    Dirtied(FileRef<'m, E::Cpu>, FaultEnd),
 }
 
 /// Where a fault happened.
@@ -142,7 +152,9 @@ impl<E: Env> Site<'_, E> {
     /// Whether untouched memory is read, and need not stay resident.
     #[inline(always)]
     fn wants_zero_page(&self) -> bool {
-        !self.access.is_write() && !self.area.flags.contains(AreaFlags::LOCKED)
+        self.area.backing == Backing::Anonymous
+            && !self.access.is_write()
+            && !self.area.flags.contains(AreaFlags::LOCKED)
     }
 }
 
@@ -152,6 +164,8 @@ pub(crate) struct Faults<'m, E: Env> {
     map: MemMap<'m>,
     zones: &'m Zones<'m, E>,
     lru: &'m Lru<'m, E>,
+    files: &'m Files<'m, E>,
+    filemap: &'m Filemap<'m, E>,
     swap: &'m Swap<'m, E>,
     spaces: &'m Spaces<'m, E>,
     rmap: &'m Rmap<'m, E>,
@@ -166,10 +180,11 @@ impl<'m, E: Env> Faults<'m, E> {
         spaces: &'m Spaces<'m, E>,
         rmap: &'m Rmap<'m, E>,
         alloc: &'m Alloc<'m, E>,
+        filemap: &'m Filemap<'m, E>,
     ) -> Self {
         let zones = lru.zones;
-        let (env, map, events) = (zones.env, zones.map, lru.events);
-        Self { env, map, zones, lru, swap, spaces, rmap, alloc, events }
+        let (env, map, events, files) = (zones.env, zones.map, lru.events, filemap.files);
+        Self { env, map, zones, lru, files, filemap, swap, spaces, rmap, alloc, events }
     }
 
     /// Resolves a fault of user mode at `addr`. In a space that does not exist every address
@@ -189,7 +204,7 @@ impl<'m, E: Env> Faults<'m, E> {
         vpn: Vpn,
         access: Access,
         patience: Patience,
-    ) -> Result<FaultEnd, Detour<'m>> {
+    ) -> Result<FaultEnd, Detour<'m, E>> {
         let Some((place, area)) = areas.find(vpn) else {
             return Ok(match space.refuse_reaped() {
                 Ok(()) => FaultEnd::BadAddress,
@@ -199,7 +214,7 @@ impl<'m, E: Env> Faults<'m, E> {
         if !area.prot.contains(access.needs()) {
             return Ok(FaultEnd::BadAddress);
         }
-        if area.family.is_none() {
+        if area.family.is_none() && area.backing == Backing::Anonymous {
             return Err(Detour::Family);
         }
         self.fault_in(Site { space, place, area, vpn, access }, patience)
@@ -213,10 +228,10 @@ impl<'m, E: Env> Faults<'m, E> {
         space: &'m SpaceOf<'m, E>,
         vpn: Vpn,
         access: Access,
-        mut detour: Detour<'m>,
+        mut detour: Detour<'m, E>,
     ) -> FaultEnd {
         let mut patience = Patience::None;
-        let mut waited_for = None;
+        let mut waited_for: Option<PageRef<'m>> = None;
         let end = loop {
             match detour {
                 Detour::Family => {
@@ -227,10 +242,21 @@ impl<'m, E: Env> Faults<'m, E> {
                 Detour::Wait(found) => match self.wait_for_read(found) {
                     Ok(found) => {
                         patience = if found.read { Patience::Read } else { Patience::Waited };
-                        waited_for = Some(found.page);
+                        self.keep(&mut waited_for, found.page);
                     }
                     Err(end) => break end,
                 },
+                Detour::File(wait) => match self.wait_for_file(wait) {
+                    Ok((page, found)) => {
+                        patience = found;
+                        self.keep(&mut waited_for, page);
+                    }
+                    Err(end) => break end,
+                },
+                Detour::Dirtied(file, end) => {
+                    self.after_dirtying(file);
+                    break end;
+                }
             }
             let areas = space.areas.lock_shared(self.env.tasks());
             let attempt = self.attempt(&areas, space, vpn, access, patience);
@@ -246,6 +272,13 @@ impl<'m, E: Env> Faults<'m, E> {
         end
     }
 
+    /// Keeps the page that was waited for last from being evicted.
+    fn keep(&self, kept: &mut Option<PageRef<'m>>, page: PageRef<'m>) {
+        if let Some(before) = kept.replace(page) {
+            self.lru.put(before);
+        }
+    }
+
     /// The first touch of an area: it gets its family, under the exclusive lock. False without
     /// memory.
     fn give_family(&self, space: &'m SpaceOf<'m, E>, vpn: Vpn) -> bool {
@@ -259,7 +292,7 @@ impl<'m, E: Env> Faults<'m, E> {
     }
 
     /// Reads the entry, and does what it asks for.
-    fn fault_in(&self, site: Site<'m, E>, patience: Patience) -> Result<FaultEnd, Detour<'m>> {
+    fn fault_in(&self, site: Site<'m, E>, patience: Patience) -> Result<FaultEnd, Detour<'m, E>> {
         let space = site.space;
         let pte = {
             let mut tables = space.tables.lock();
@@ -277,12 +310,14 @@ impl<'m, E: Env> Faults<'m, E> {
             Pte::None => match site.area.backing {
                 Backing::Anonymous if site.wants_zero_page() => self.zero_page_fault(site),
                 Backing::Anonymous => self.anonymous_fault(site),
+                // Counted where it is mapped.
+                Backing::File(id) => return self.file_fault(site, id, patience),
             },
             // Counted where it is mapped.
             Pte::NotPresent(word) => match NotPresent::decode(word) {
                 NotPresent::Swap(entry) => return self.swap_in(site, entry, patience),
             },
-            Pte::Present(mapping) => self.write_protect_fault(site, mapping),
+            Pte::Present(mapping) => return self.write_protect_fault(site, mapping),
         };
         let _tables = space.tables.lock();
         Ok(count_fault(space, end))

@@ -166,7 +166,7 @@ mod tests {
     /// SWAP-05: the window follows the direction, and stays in the area.
     #[test]
     fn the_window_follows_the_direction_and_stays_in_the_area() {
-        let area = AreaView::anonymous(Vpn(100), Vpn(120), Prot::READ, AreaFlags::empty());
+        let area = AreaView::anonymous(Vpn(100)..Vpn(120), Prot::READ, AreaFlags::empty());
         for (last, at, want) in [
             (104, 105, 105..113),
             (106, 105, 100..106),

@@ -23,7 +23,7 @@ use crate::base::units::Vpn;
 use crate::base::wait::SharedGuard;
 use crate::env::{Env, FrameMemory, Mapping, PageEntry, PageTables, Pinned, Pte};
 use crate::page::PageRef;
-use crate::space::{AreaFlags, AreaIndex, SpaceOf};
+use crate::space::{AreaFlags, AreaIndex, Backing, SpaceOf};
 use crate::swap::{NotPresent, SwapEntry};
 use crate::zone::gfp::Gfp;
 
@@ -56,7 +56,7 @@ impl<'m, E: Env> Faults<'m, E> {
             if !area.prot.contains(access.needs()) {
                 break 'straight;
             }
-            if area.family.is_none() {
+            if area.family.is_none() && area.backing == Backing::Anonymous {
                 break 'straight;
             }
             let site = Site { space, place, area, vpn, access };
@@ -69,6 +69,7 @@ impl<'m, E: Env> Faults<'m, E> {
                     entry.fill(self.zero_mapping(&site));
                     return count_fault(space, FaultEnd::Minor);
                 }
+                Pte::None if area.backing != Backing::Anonymous => break 'straight,
                 Pte::None => {
                     let Some(held) = self.touch(&site, entry) else { break 'straight };
                     let end = count_fault(space, FaultEnd::Minor);
@@ -168,7 +169,7 @@ impl<'m, E: Env> Faults<'m, E> {
         site: Site<'m, E>,
         entry: SwapEntry,
         patience: Patience,
-    ) -> Result<FaultEnd, super::Detour<'m>> {
+    ) -> Result<FaultEnd, super::Detour<'m, E>> {
         match self.swap_in_directly(site, entry) {
             Some(end) => Ok(end),
             None => self.swap_fault(site, entry, Need::Touch, patience),

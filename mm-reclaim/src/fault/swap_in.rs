@@ -50,7 +50,7 @@ impl<'m, E: Env> Faults<'m, E> {
         entry: SwapEntry,
         need: Need,
         patience: Patience,
-    ) -> Result<FaultEnd, Detour<'m>> {
+    ) -> Result<FaultEnd, Detour<'m, E>> {
         let found = match self.swap.lookup(entry) {
             Some(page) => {
                 let was_ahead = page.page().take_readahead();

@@ -1,9 +1,9 @@
 //! `swapoff`: reads every page of a device back in, or fails and loses nothing (SWAP-01).
 //!
 //! From the start the device allocates no more slots, so the number in use only falls: each slot is
-//! named by page-table entries, by a page in the swap cache, or both. Round by round every address
-//! space is walked and each entry of the device resolved as by a fault; then the slots of pages
-//! left in the cache are freed. A round may miss entries that a fork copies behind it; the next one
+//! named by page-table entries or the index of shared memory, by a page in the swap cache, or both.
+//! Round by round every address space is walked and each entry of the device resolved as by a fault,
+//! and every file of shared memory likewise; then the slots of pages left in the cache are freed. A round may miss entries that a fork copies behind it; the next one
 //! finds them.
 //!
 //! It fails if there is no room for all pages, if memory runs out nevertheless (the caller
@@ -25,6 +25,7 @@ use crate::base::units::{Nanos, Vpn};
 use crate::base::wait::nap;
 use crate::block::DeviceId;
 use crate::env::{Env, PageTables, Pte, TaskFlags, Tasks, WaitEnd};
+use crate::filemap::FileError;
 use crate::space::SpaceOf;
 use crate::swap::{NotPresent, SwapDevice, SwapEntry};
 
@@ -85,6 +86,7 @@ impl<'m, E: Env> Faults<'m, E> {
                     self.unuse_space(held.space, at, device)?;
                 }
             }
+            self.unuse_shared_memory(at, device)?;
             self.unuse_cache(at, device)?;
             if device.next_in_use(0).is_some()
                 && nap(self.env.tasks(), ROUND_NAP, true) == WaitEnd::Killed
@@ -102,6 +104,19 @@ impl<'m, E: Env> Faults<'m, E> {
         for held in self.spaces.iter() {
             drop(held.space.areas.lock(self.env.tasks()));
         }
+    }
+
+    /// Brings back the pages of shared memory.
+    fn unuse_shared_memory(
+        &self,
+        at: usize,
+        device: &SwapDevice<'m, E::Cpu>,
+    ) -> Result<(), SwapOffError> {
+        self.filemap.unuse_shared(at).map_err(|(error, slot)| match error {
+            FileError::NoMemory => self.why_not(device),
+            FileError::Killed => SwapOffError::Killed,
+            _ => SwapOffError::Read { slot },
+        })
     }
 
     /// Resolves every entry of the device in one address space.

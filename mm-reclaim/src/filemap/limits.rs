@@ -53,8 +53,6 @@
 //! Counterpart in Linux: `mm/page-writeback.c`. Source of the idea: Wu Fengguang, "IO-less dirty
 //! throttling", 2011.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "no writer is paced so far"))]
-
 use crate::base::units::{Nanos, PAGE_SIZE};
 
 /// The longest pause (Linux's `MAX_PAUSE`, a fifth of a second).

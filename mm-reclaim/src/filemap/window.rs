@@ -29,8 +29,6 @@
 //!
 //! Counterpart in Linux: `mm/readahead.c`.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "no reader of files asks for it so far"))]
-
 /// The largest window, 128 KiB (`VM_READAHEAD_PAGES`).
 const MOST: u32 = 32;
 
@@ -114,6 +112,20 @@ impl ReadAhead {
     /// No page was read.
     pub const fn new() -> Self {
         Self { start: 0, size: 0, ahead: 0, next: 0 }
+    }
+
+    /// The window as two words, for whoever keeps it without a lock.
+    pub(crate) const fn words(self) -> [u64; 2] {
+        let sizes = (self.size as u64) << 16 | self.ahead as u64;
+        [sizes << 32 | self.start as u64, self.next as u64]
+    }
+
+    /// The inverse of [`ReadAhead::words`]. Two words that do not belong together make a window of
+    /// no use, but a window.
+    pub(crate) const fn of_words([low, high]: [u64; 2]) -> Self {
+        let (size, ahead) = ((low >> 48) as u16, (low >> 32) as u16);
+        let ahead = if ahead > size { size } else { ahead };
+        Self { start: low as u32, size, ahead, next: high as u32 }
     }
 
     /// Records the last page of a read.

@@ -7,11 +7,12 @@ use crate::base::units::{FileId, FilePage, Order, Pfn, PhysAddr, Vpn};
 use crate::block::IoError;
 use crate::boot::memblock::{MemblockError, NoGrowth, Region, Set};
 use crate::boot::plan::PlanError;
-use crate::cache::CacheError;
-use crate::env::{NoTable, NotEntered};
+use crate::env::{NoTable, StoreError};
 use crate::fault::SwapOffError;
+use crate::filemap::FileError;
 use crate::oom::BadOomScore;
 use crate::page::LruList;
+use crate::reclaim::TooManyShrinkers;
 use crate::space::{SpaceError, SpaceId};
 use crate::swap::header::HeaderError;
 use crate::swap::{SwapEntry, SwapOnError};
@@ -97,10 +98,15 @@ fn what_programs_are_told() {
         (&BadOomScore::OutOfRange(-1001), "-1001 is not within -1000 to 1000"),
         (&BadOomScore::NoSuchSpace, "there is no such address space"),
         (&NoTable, "a translation table is missing"),
-        (&CacheError::NoSuchPage(AT), "page 8 of file 3: the file has no such page"),
-        (&CacheError::Read(AT), "page 8 of file 3 could not be read"),
-        (&CacheError::Killed, "no memory, or the caller was killed"),
-        (&NotEntered, "the page is cached by now, or the file has none there"),
+        (&TooManyShrinkers, "there are 8 shrinkers already"),
+        (&StoreError::NoSpace, "there is no room for the page"),
+        (&StoreError::Io, "the store could not be read or written"),
+        (&FileError::Io, "a page could not be read or written"),
+        (&FileError::NoSpace, "there is no room for a page"),
+        (&FileError::TooLarge, "the file would be too large"),
+        (&FileError::BadBuffer, "the buffer is not memory that the caller may use"),
+        (&FileError::NoMemory, "there is no memory"),
+        (&FileError::Killed, "the caller was killed"),
     ]);
 }
 

@@ -1,43 +1,215 @@
-//! Files: their pages in the cache.
+//! Files: made and put, read and written, mapped, made shorter, written back.
+
+use core::ops::Range;
 
 use super::Mm;
-use crate::base::units::FilePage;
-use crate::cache::CacheError;
-use crate::env::Env;
-use crate::page::PageRef;
+use crate::base::errseq::Seen;
+use crate::base::units::{Pfn, Vpn};
+use crate::env::{Env, Prot};
+use crate::file::{FileKind, FileRef};
+use crate::filemap::{DirtyState, FileError, PageSink, PageSource, Pattern, ReadAhead, SyncMode};
+use crate::mmap::Place;
+use crate::space::{AreaFlags, SpaceError, SpaceId};
 
 impl<'m, E: Env> Mm<'m, E> {
-    /// The page at `at`, read in if it is not cached, and marked as used. To be released by
-    /// [`Mm::put_page`].
+    // ---- life ----
+
+    /// A file of `size` bytes, with one reference.
     ///
     /// # Errors
-    /// If there is no such page, or it could not be read, or memory ran out.
-    #[doc(alias = "read_mapping_page")]
-    pub fn read_cache_page(&self, at: FilePage) -> Result<PageRef<'m>, CacheError> {
-        self.filemap.read_cache_page(at)
+    /// If there is no memory for it.
+    pub fn create_file(
+        &self,
+        kind: FileKind,
+        size: u64,
+    ) -> Result<FileRef<'m, E::Cpu>, SpaceError> {
+        self.filemap.create(kind, size)
     }
 
-    /// The contents of a page of a file were changed: the file's device does not have them.
-    pub fn set_page_dirty(&self, held: &PageRef<'m>) {
-        self.filemap.set_page_dirty(held);
+    /// Drops a reference. With the last one, of callers and of areas that map it, the file goes: its
+    /// pages are dropped, dirty or not, and the store is told
+    /// ([`FileStore::evict`](crate::env::FileStore::evict)).
+    #[doc(alias = "iput")]
+    pub fn put_file(&self, file: FileRef<'m, E::Cpu>) {
+        self.filemap.put_file(file);
     }
 
-    /// Starts writing the page at `at` if it is cached and dirty; returns whether it did. Waits for
-    /// a write that is under way.
+    // ---- contents ----
+
+    /// Reads up to `len` bytes from `position` on, which the sink takes; returns how many that were.
+    /// `ahead` is the reader's window, such as that of an open description.
+    ///
+    /// # Errors
+    /// If nothing could be read. At the end of the file 0 is returned.
+    #[doc(alias = "filemap_read")]
+    pub fn read_file(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        position: u64,
+        len: usize,
+        ahead: &mut ReadAhead,
+        pattern: Pattern,
+        sink: &mut dyn PageSink,
+    ) -> Result<usize, FileError> {
+        self.filemap.read(file, position, len, ahead, pattern, sink)
+    }
+
+    /// Writes `len` bytes of the source from `position` on; returns how many that were. A file becomes
+    /// longer where it must.
+    ///
+    /// # Errors
+    /// If nothing could be written.
+    #[doc(alias = "generic_file_write_iter")]
+    pub fn write_file(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        position: u64,
+        len: usize,
+        source: &mut dyn PageSource,
+    ) -> Result<usize, FileError> {
+        self.filemap.write(file, position, len, source)
+    }
+
+    /// Maps pages `part` of a file, shared ([`AreaFlags::SHARED`]) or private. They may lie behind its
+    /// end, where an access is a bus error.
+    ///
+    /// # Errors
+    /// As for [`Mm::mmap`].
+    pub fn mmap_file(
+        &self,
+        id: SpaceId,
+        place: Place,
+        prot: Prot,
+        flags: AreaFlags,
+        file: &FileRef<'m, E::Cpu>,
+        part: Range<u32>,
+    ) -> Result<Vpn, SpaceError> {
+        self.mmap.mmap_file(id, place, prot, flags, file, part)
+    }
+
+    /// Makes a file shorter or longer.
+    ///
+    /// # Errors
+    /// If it would be too large, or its new last page could not be read; nothing has changed then.
+    #[doc(alias = "ftruncate")]
+    pub fn truncate_file(&self, file: &FileRef<'m, E::Cpu>, size: u64) -> Result<(), FileError> {
+        self.filemap.truncate(file, size)
+    }
+
+    /// Makes a hole of bytes `start..end`, which read as zeroes from then on; the size stays.
+    ///
+    /// # Errors
+    /// If a page that it covers in part could not be read.
+    #[doc(alias = "fallocate")]
+    pub fn punch_hole(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        start: u64,
+        end: u64,
+    ) -> Result<(), FileError> {
+        self.filemap.punch_hole(file, start, end)
+    }
+
+    // ---- write-back ----
+
+    /// What an opener of the file knows of its write errors: one that nobody was told is for it.
+    pub fn file_errors(&self, file: &FileRef<'m, E::Cpu>) -> Seen {
+        file.errors.sample()
+    }
+
+    /// Writes the dirty pages `range` and waits; then reports an error that `since` has not reported
+    /// yet, once (`fsync`, `msync`).
+    ///
+    /// # Errors
+    /// If the caller was killed, or a write of the file has failed.
+    #[doc(alias = "fsync")]
+    pub fn sync_file(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        range: Range<u32>,
+        since: &mut Seen,
+    ) -> Result<(), FileError> {
+        self.filemap.sync(file, range, since)
+    }
+
+    /// Starts writing the dirty pages `range`, at most `most`; returns how many.
     ///
     /// # Errors
     /// If the caller was killed.
-    pub fn write_cache_page(&self, at: FilePage) -> Result<bool, CacheError> {
-        self.filemap.write_cache_page(at)
+    pub fn write_dirty_pages(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        range: Range<u32>,
+        most: u32,
+        mode: SyncMode,
+    ) -> Result<u32, FileError> {
+        self.filemap.write_dirty(file, range, most, mode)
     }
 
-    /// Drops the page at `at`, dirty or not: the file was truncated or removed. Returns whether
-    /// there was one. Waits for a write that is under way.
+    /// Writes the dirty pages of all files, and waits.
     ///
     /// # Errors
     /// If the caller was killed.
-    #[doc(alias = "truncate_inode_pages")]
-    pub fn drop_cache_page(&self, at: FilePage) -> Result<bool, CacheError> {
-        self.filemap.drop_cache_page(at)
+    #[doc(alias = "sync")]
+    pub fn sync_files(&self) -> Result<(), FileError> {
+        self.filemap.sync_all()
+    }
+
+    /// The body of the flusher task; its [`crate::env::TaskFlags`] is `KERNEL`. A kernel without it
+    /// writes dirty pages at `fsync`, and when reclaim must.
+    #[doc(alias = "wb_workfn")]
+    pub fn flusher(&self) -> ! {
+        self.filemap.flusher()
+    }
+
+    /// The dirty pages, and their limits.
+    pub fn dirty_state(&self) -> DirtyState {
+        self.filemap.dirty_state()
+    }
+
+    /// Sets what percentage of the dirtyable pages may be dirty before the flusher writes, and before
+    /// writers wait (10 and 20).
+    #[doc(alias("dirty_background_ratio", "dirty_ratio"))]
+    pub fn set_dirty_ratios(&self, background: u8, hard: u8) {
+        self.filemap.set_dirty_ratios(background, hard);
+    }
+
+    // ---- advice ----
+
+    /// Starts reading the pages `range` that are not cached.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    #[doc(alias("readahead", "POSIX_FADV_WILLNEED"))]
+    pub fn read_file_ahead(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        range: Range<u32>,
+    ) -> Result<(), FileError> {
+        let pages = range.end.saturating_sub(range.start);
+        self.filemap.read_range(file, range.start, pages, None, None)
+    }
+
+    /// Drops the pages `range` that nobody uses: clean, not mapped, not locked. Returns how many.
+    #[doc(alias = "POSIX_FADV_DONTNEED")]
+    pub fn drop_file_pages(&self, file: &FileRef<'m, E::Cpu>, range: Range<u32>) -> u32 {
+        self.filemap.invalidate(file, range)
+    }
+
+    /// Drops the clean pages of every file that nobody uses; returns how many.
+    #[doc(alias = "drop_caches")]
+    pub fn drop_page_cache(&self) -> u32 {
+        self.filemap.drop_page_cache()
+    }
+
+    /// Whether a page is cached and up to date.
+    pub fn is_cached(&self, file: &FileRef<'m, E::Cpu>, index: u32) -> bool {
+        self.filemap.is_cached(file, index)
+    }
+
+    /// The frame of a page that is cached. For tests, which know that it stays.
+    #[doc(hidden)]
+    pub fn file_frame(&self, file: &FileRef<'m, E::Cpu>, index: u32) -> Option<Pfn> {
+        self.filemap.frame(file, index)
     }
 }

@@ -6,7 +6,7 @@
 //! boot code hands over, in this order:
 //!
 //! ```text
-//!   zones <- lru <- cache <- swap <- rmap <- reclaim <- alloc <- filemap, faults <- mmap
+//!   zones <- lru <- cache <- files <- swap <- rmap <- reclaim <- alloc <- filemap <- faults <- mmap
 //!               spaces <-----------/    \- oom <------/
 //! ```
 //!
@@ -30,9 +30,10 @@ use crate::base::storage::Storage;
 use crate::base::sync::AtomicU64;
 use crate::block::writeback::Writeback;
 use crate::boot::plan::Plan;
-use crate::cache::{Cache, Files};
-use crate::env::Env;
+use crate::cache::Cache;
+use crate::env::{Env, FrameMemory};
 use crate::fault::Faults;
+use crate::file::Files;
 use crate::filemap::Filemap;
 use crate::lru::Lru;
 use crate::lru::turnover::Turnover;
@@ -40,6 +41,7 @@ use crate::mmap::Mmap;
 use crate::oom::Oom;
 use crate::page::Page;
 use crate::page::memmap::MemMap;
+use crate::page::pool::Window;
 use crate::reclaim::Reclaim;
 use crate::rmap::Rmap;
 use crate::space::Spaces;
@@ -85,17 +87,19 @@ impl<'m, E: Env> Mm<'m, E> {
         let turnover = storage.one(Turnover::new());
         let writeback = storage.one(Writeback::new(env));
         let cache = storage.one(Cache::new(lru, writeback, turnover));
-        let files = storage.one(Files::new(cache));
-        let swap = storage.one(Swap::new(cache));
-        let spaces = storage.one(Spaces::new(lru, places));
+        let window = Window::new(env.frames().linear_map(map.base()));
+        let files = storage.one(Files::new(cache, window));
+        let swap = storage.one(Swap::new(files));
+        let spaces = storage.one(Spaces::new(files, window, places));
         let rmap = storage.one(Rmap::new(lru, swap, spaces));
         let reclaim = storage.one(Reclaim::new(lru, writeback, files, swap, rmap, turnover));
         reclaim.set_swappiness(plan.config.swappiness);
         let oom = storage.one(Oom::new(lru, swap, spaces, rmap));
         let alloc = storage.one(Alloc::new(lru, writeback, reclaim, oom, turnover));
-        let filemap = storage.one(Filemap::new(lru, files, swap, alloc));
-        let faults = storage.one(Faults::new(lru, swap, spaces, rmap, alloc));
-        let mmap = storage.one(Mmap::new(lru, swap, spaces, rmap, reclaim, alloc, faults));
+        let filemap = storage.one(Filemap::new(files, swap, rmap, alloc));
+        let faults = storage.one(Faults::new(lru, swap, spaces, rmap, alloc, filemap));
+        let mmap = Mmap::new(swap, spaces, rmap, reclaim, alloc, filemap, faults);
+        let mmap = storage.one(mmap);
         Self {
             env,
             map,

@@ -4,10 +4,10 @@ use super::Mm;
 use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::base::units::Pfn;
-use crate::env::Env;
+use crate::env::{Env, Shrinker};
 use crate::page::Page;
 use crate::reclaim::references::ReferenceRule;
-use crate::reclaim::{BatchStat, Reason, ScanProgress, ScanRequest};
+use crate::reclaim::{BatchStat, Reason, ScanProgress, ScanRequest, TooManyShrinkers};
 use crate::validate::{Books, Census, Violation};
 
 impl<'m, E: Env> Mm<'m, E> {
@@ -53,6 +53,21 @@ impl<'m, E: Env> Mm<'m, E> {
         self.reclaim.set_reference_rule(rule);
     }
 
+    /// Registers a cache of the kernel's own, which reclaim scans from now on, in proportion to the
+    /// lists of pages.
+    ///
+    /// # Errors
+    /// If there are [`MOST_SHRINKERS`](crate::reclaim::MOST_SHRINKERS) already.
+    pub fn register_shrinker(&self, shrinker: &'m dyn Shrinker) -> Result<(), TooManyShrinkers> {
+        self.reclaim.register_shrinker(shrinker)
+    }
+
+    /// Nodes of files' indices that hold nothing but shadows of evicted pages.
+    #[doc(alias = "workingset_nodes")]
+    pub fn shadow_nodes(&self) -> u32 {
+        self.files.shadow_nodes()
+    }
+
     /// The count of a reason.
     pub fn verdict_count(&self, reason: Reason) -> u64 {
         self.reclaim.verdict_count(reason)
@@ -65,6 +80,8 @@ impl<'m, E: Env> Mm<'m, E> {
         let elsewhere = match event {
             VmEvent::PgAlloc => self.zones.traffic().0,
             VmEvent::PgFree => self.zones.traffic().1,
+            VmEvent::NrDirtied => self.files.dirty.traffic().0,
+            VmEvent::NrWritten => self.files.dirty.traffic().1,
             VmEvent::PgFault => spaces.of_live(|s| s.stat().min_faults + s.stat().maj_faults),
             VmEvent::PgMajFault => spaces.of_live(|s| s.stat().maj_faults),
             VmEvent::PgScanDirectMost => u64::from(self.reclaim.most_looked_at()),
@@ -124,6 +141,7 @@ impl<'m, E: Env> Mm<'m, E> {
             map: self.map,
             zones: self.zones,
             lru: self.lru,
+            files: self.files,
             swap: self.swap,
             spaces: self.spaces,
             rmap: self.rmap,

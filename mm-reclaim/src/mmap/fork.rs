@@ -12,8 +12,9 @@ use super::Mmap;
 use super::kin::Sibling;
 use crate::base::sync::Ordering;
 use crate::base::tlb::TlbBatch;
-use crate::base::units::Vpn;
+use crate::base::units::{Pfn, Vpn};
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
+use crate::page::PageFlags;
 use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf, USER_END, USER_START};
 use crate::swap::NotPresent;
 
@@ -49,8 +50,8 @@ impl<'m, E: Env> Mmap<'m, E> {
                 if let Some(parents) = view.family {
                     self.inherit(area, copy, sibling)?;
                     sibling = Some(Sibling { parents, area: copy });
+                    self.copy_range(parent, heir, view.start..view.end, &mut stale)?;
                 }
-                self.copy_range(parent, heir, view.start..view.end, &mut stale)?;
             }
             self.merge_around(&mut to, USER_START..USER_END);
             Ok(())
@@ -63,6 +64,11 @@ impl<'m, E: Env> Mmap<'m, E> {
             heir.live.store(true, Ordering::Release);
         }
         done
+    }
+
+    /// Whether a fault of the child finds the page by itself: it is a file's.
+    fn is_of_file(&self, pfn: Pfn) -> bool {
+        !self.spaces.is_zero_page(pfn) && self.map.page(pfn).has(PageFlags::FILE)
     }
 
     fn copy_range(
@@ -117,6 +123,7 @@ impl<'m, E: Env> Mmap<'m, E> {
                     child.add_swapped(1);
                     continue;
                 }
+                Pte::Present(old) if self.is_of_file(old.pfn) => continue,
                 Pte::Present(old) => Mapping { prot: old.prot - Prot::WRITE, ..old },
             };
             if self.spaces.is_zero_page(copy.pfn) {

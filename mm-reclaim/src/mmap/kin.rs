@@ -64,7 +64,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         upper.init(area.space(), view.part(at, view.end));
         // Until the tree is unlocked, no walk sees that a part is missing.
         let tree = self.spaces.tree_of(area);
-        area.set_bounds(view.start, at);
+        self.spaces.change_bounds(area, Some(upper), |area| area.set_bounds(view.start, at));
         if let Some(tree) = tree {
             tree.follow(area, upper, &mut loose);
         }
@@ -83,13 +83,18 @@ impl<'m, E: Env> Mmap<'m, E> {
         let (start, end) = (low.start(), high.end());
         let (stays, goes) = if low.family().is_none() { (high, low) } else { (low, high) };
         index.remove(goes);
+        // A walk must not see that a part is missing: it would take a mapping for gone.
         let tree = self.spaces.tree_of(stays);
-        stays.set_bounds(start, end);
+        self.spaces.change_bounds(stays, None, |stays| stays.set_bounds(start, end));
+        let file = self.spaces.leave_file(goes);
         let left = tree.filter(|_| goes.family().is_some()).map(|tree| tree.leave(goes));
         if let Some(loose) = left {
             self.spaces.give_loose(loose);
         }
         self.spaces.put_surplus(self.spaces.areas.give(self.spaces.areas.handle_of(goes)));
+        if let Some(file) = file {
+            self.spaces.files.put(file);
+        }
         stays
     }
 

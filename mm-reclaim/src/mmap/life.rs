@@ -67,6 +67,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         // Its memory is about to be freed: no kill is needed in the meantime.
         space.dying.store(true, Ordering::Relaxed);
         self.rmap.unmap_all(space, &mut space.areas.lock(self.env.tasks()));
+        self.filemap.end_gone_files();
         let stat = space.stat();
         space.live.store(false, Ordering::Release);
         self.events.count(VmEvent::PgFault, stat.min_faults + stat.maj_faults);

@@ -13,7 +13,7 @@ use crate::base::tlb::TlbBatch;
 use crate::base::units::Vpn;
 use crate::env::{Env, PageTables, Pte};
 use crate::lru::{Lruvec, Relocation};
-use crate::page::{IsolatedPages, Page, PageRef};
+use crate::page::{IsolatedPages, Page, PageRef, PageType};
 use crate::reclaim::SWAP_CLUSTER_MAX;
 use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf};
 
@@ -138,22 +138,25 @@ impl<'m, E: Env> Mmap<'m, E> {
         let pages = &mut batch.pages[..batch.len];
         let mut freed = 0;
         while let Some(first) = pages.iter().flatten().next() {
-            let lruvec = self.lru.of(first.page());
-            let mut list = self.isolate_of(lruvec, pages);
+            let (lruvec, kind) = (self.lru.of(first.page()), first.page().flags().page_type());
+            let mut list = self.isolate_of(lruvec, kind, pages);
             if !list.is_empty() {
-                freed += self.reclaim.reclaim_pages(&mut list, lruvec);
+                freed += self.reclaim.reclaim_pages(&mut list, kind, lruvec);
             }
         }
         freed
     }
 
-    /// Isolates the pages of one lruvec, and drops the references to those that are on no list.
+    /// Isolates the pages of one type and lruvec, and drops the references to those that are on no list.
     fn isolate_of(
         &self,
         lruvec: &Lruvec<'m, E::Cpu>,
+        kind: PageType,
         pages: &mut [Option<PageRef<'m>>],
     ) -> IsolatedPages<'m> {
-        let is_of = |page: &Page| core::ptr::eq(self.lru.of(page), lruvec);
+        let is_of = |page: &Page| {
+            core::ptr::eq(self.lru.of(page), lruvec) && page.flags().page_type() == kind
+        };
         let list = lruvec.isolate_held(pages, is_of);
         for slot in pages {
             if let Some(unlisted) = slot.take_if(|held| is_of(held.page())) {

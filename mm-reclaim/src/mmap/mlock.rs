@@ -60,7 +60,8 @@ impl<'m, E: Env> Mmap<'m, E> {
         if !area.flags.contains(AreaFlags::LOCKED) {
             return Ok(true);
         }
-        let writable = area.prot.contains(Prot::WRITE);
+        // A store to a shared page needs no copy.
+        let writable = area.prot.contains(Prot::WRITE) && !area.is_shared();
         let access = if writable { Access::Write } else { Access::Read };
         let end = match self.mark_present(space, vpn, writable) {
             Present::Marked(held) => {

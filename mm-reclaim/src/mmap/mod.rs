@@ -32,13 +32,15 @@ use crate::base::tlb::TlbBatch;
 use crate::base::units::{Order, Pfn, Vpn};
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
 use crate::fault::Faults;
+use crate::file::FileRef;
+use crate::filemap::Filemap;
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
 use crate::reclaim::Reclaim;
 use crate::rmap::Rmap;
 use crate::space::{
-    Area, AreaFlags, AreaIndex, AreaView, MAX_MAP_COUNT, SpaceError, SpaceId, SpaceOf, Spaces,
-    USER_END, USER_START,
+    Area, AreaFlags, AreaIndex, AreaView, Backing, MAX_MAP_COUNT, SpaceError, SpaceId, SpaceOf,
+    Spaces, USER_END, USER_START,
 };
 use crate::swap::Swap;
 
@@ -67,22 +69,24 @@ pub(crate) struct Mmap<'m, E: Env> {
     rmap: &'m Rmap<'m, E>,
     reclaim: &'m Reclaim<'m, E>,
     alloc: &'m Alloc<'m, E>,
+    filemap: &'m Filemap<'m, E>,
     faults: &'m Faults<'m, E>,
     events: &'m VmEvents<E::Cpu>,
 }
 
 impl<'m, E: Env> Mmap<'m, E> {
     pub(crate) fn new(
-        lru: &'m Lru<'m, E>,
         swap: &'m Swap<'m, E>,
         spaces: &'m Spaces<'m, E>,
         rmap: &'m Rmap<'m, E>,
         reclaim: &'m Reclaim<'m, E>,
         alloc: &'m Alloc<'m, E>,
+        filemap: &'m Filemap<'m, E>,
         faults: &'m Faults<'m, E>,
     ) -> Self {
+        let lru = filemap.files.cache.lru;
         let (env, map, events) = (lru.zones.env, lru.zones.map, lru.events);
-        Self { env, map, lru, swap, spaces, rmap, reclaim, alloc, faults, events }
+        Self { env, map, lru, swap, spaces, rmap, reclaim, alloc, filemap, faults, events }
     }
 
     /// Maps `pages` new anonymous pages.
@@ -98,12 +102,43 @@ impl<'m, E: Env> Mmap<'m, E> {
         prot: Prot,
         flags: AreaFlags,
     ) -> Result<Vpn, SpaceError> {
+        let flags = flags - AreaFlags::SHARED;
+        self.map_area(id, place, pages, |range| AreaView::anonymous(range, prot, flags))
+    }
+
+    /// Maps pages `part` of a file.
+    ///
+    /// # Errors
+    /// As for [`Mmap::mmap`].
+    pub fn mmap_file(
+        &self,
+        id: SpaceId,
+        place: Place,
+        prot: Prot,
+        flags: AreaFlags,
+        file: &FileRef<'m, E::Cpu>,
+        part: Range<u32>,
+    ) -> Result<Vpn, SpaceError> {
+        let backing = Backing::File(file.id());
+        self.map_area(id, place, part.end.saturating_sub(part.start), |range| {
+            let shift = range.start.0.wrapping_sub(part.start);
+            AreaView { shift, backing, ..AreaView::anonymous(range, prot, flags) }
+        })
+    }
+
+    fn map_area(
+        &self,
+        id: SpaceId,
+        place: Place,
+        pages: u32,
+        view: impl FnOnce(Range<Vpn>) -> AreaView,
+    ) -> Result<Vpn, SpaceError> {
         let space = self.spaces.find(id)?;
         let mut index = space.areas.lock(self.env.tasks());
         space.refuse_reaped()?;
         let range = choose_range(&mut index, place, pages)?;
         let start = range.start;
-        let new = AreaView::anonymous(start, range.end, prot, flags);
+        let new = view(range);
         if !self.extend_neighbour(&mut index, &new) {
             self.new_area(&mut index, id, new)?;
         }
@@ -149,6 +184,8 @@ impl<'m, E: Env> Mmap<'m, E> {
         if gone {
             self.free_tables(space, &range, index.free_around(range.clone()));
         }
+        drop(index);
+        self.filemap.end_gone_files();
         Ok(())
     }
 
@@ -241,6 +278,10 @@ impl<'m, E: Env> Mmap<'m, E> {
         }
         let area = self.take_area()?;
         area.init(self.spaces.directory.find(id), view);
+        if let Some(file) = self.spaces.file_of(area) {
+            file.get();
+            self.spaces.join_file(area);
+        }
         index.insert(area);
         Ok(area)
     }
@@ -249,7 +290,7 @@ impl<'m, E: Env> Mmap<'m, E> {
     /// area lock exclusively.
     fn resize_area(&self, area: &Area, start: Vpn, end: Vpn) {
         let _tree = self.spaces.tree_of(area);
-        area.set_bounds(start, end);
+        self.spaces.change_bounds(area, None, |area| area.set_bounds(start, end));
     }
 
     /// Merges each two neighbours that agree, from the one that ends where `range` begins to the

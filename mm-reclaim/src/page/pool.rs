@@ -47,6 +47,22 @@ use crate::page::memmap::MemMap;
 pub use handle::Handle;
 pub(crate) use handle::HandleCell;
 
+/// The kinds of chunks: which objects a pool holds.
+pub(crate) mod kind {
+    /// Areas of address spaces.
+    pub(crate) const AREA: u32 = 1;
+    /// Families of areas.
+    pub(crate) const FAMILY: u32 = 2;
+    /// Address spaces.
+    pub(crate) const SPACE: u32 = 3;
+    /// Links of areas to families.
+    pub(crate) const LINK: u32 = 4;
+    /// Files.
+    pub(crate) const FILE: u32 = 5;
+    /// Nodes of files' indices.
+    pub(crate) const NODE: u32 = 6;
+}
+
 /// The unit of handles, in bytes.
 const LINE: usize = 64;
 /// Lines in a frame.
@@ -149,10 +165,10 @@ pub(crate) struct Pool<'m, C: Cpu, T, const KIND: u32> {
 }
 
 impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
-    /// Lines that a slot takes: a power of two, so that a handle determines its chunk.
-    const STEP: u32 = size_of::<Slot<T>>().div_ceil(LINE).next_power_of_two() as u32;
+    /// Lines that a slot takes.
+    const STEP: u32 = size_of::<Slot<T>>().div_ceil(LINE) as u32;
     /// Objects in a chunk.
-    pub(crate) const CAPACITY: u32 = LINES / Self::STEP - 1;
+    pub(crate) const CAPACITY: u32 = (LINES - 1) / Self::STEP;
     const FITS: () = assert!(Self::CAPACITY > 0 && align_of::<Slot<T>>() <= LINE);
 
     /// A pool without chunks, whose frames `map` describes.
@@ -183,15 +199,15 @@ impl<'m, C: Cpu, T, const KIND: u32> Pool<'m, C, T, KIND> {
         blank: impl Fn() -> T,
     ) -> Option<PageRef<'m>> {
         let first = (frame - self.map.base()) * LINES;
-        for i in 1..=Self::CAPACITY {
-            let handle = first + i * Self::STEP;
-            let next = if i < Self::CAPACITY { handle + Self::STEP } else { 0 };
+        for i in 0..Self::CAPACITY {
+            let handle = first + 1 + i * Self::STEP;
+            let next = if i + 1 < Self::CAPACITY { handle + Self::STEP } else { 0 };
             let slot = Slot { value: blank(), next_free: AtomicU32::new(next) };
             // SAFETY: the frame is exclusively the caller's, and the slot lies in it, aligned.
             unsafe { self.window.line(handle).cast::<Slot<T>>().write(slot) };
         }
         let head = Head {
-            first_free: AtomicU32::new(first + Self::STEP),
+            first_free: AtomicU32::new(first + 1),
             used: AtomicU32::new(0),
             next: AtomicU32::new(0),
             prev: AtomicU32::new(0),

@@ -144,7 +144,7 @@ impl<'p> Driven<'p> {
                 self.entry = 0;
             }
             Step::BeginWriteback => {
-                page.begin_writeback();
+                page.begin_writeback(true);
                 self.want |= PageFlags::WRITEBACK | PageFlags::RECLAIM;
             }
             Step::EndWriteback => {

@@ -181,12 +181,37 @@ impl Page {
 
     /// Reading the contents ended.
     pub(crate) fn end_read(&self, ok: bool) {
-        self.set(if ok { PageFlags::UPTODATE } else { PageFlags::ERROR });
+        // Release pairs with the Acquire of `is_uptodate`: who sees the flag sees the contents.
+        let end = if ok { PageFlags::UPTODATE } else { PageFlags::ERROR };
+        self.flags.fetch_or(end.bits(), Ordering::Release);
     }
 
     /// Writing the contents failed: this is the only copy.
     pub(crate) fn note_write_error(&self) {
         self.set(PageFlags::DIRTY.union(PageFlags::ERROR));
+    }
+
+    /// Writing a file's page failed: it stays clean (DIRT-03).
+    pub(crate) fn note_failed_write(&self) {
+        self.set(PageFlags::ERROR);
+    }
+
+    /// The contents were made in memory: they are valid, and a former error is past.
+    pub(crate) fn set_uptodate(&self) {
+        self.clear(PageFlags::ERROR);
+        // Release pairs with the Acquire of `is_uptodate`: who sees the flag sees the contents.
+        self.flags.fetch_or(PageFlags::UPTODATE.bits(), Ordering::Release);
+    }
+
+    /// Whether the contents are valid, for a reader without the page lock.
+    #[inline(always)]
+    pub(crate) fn is_uptodate(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & PageFlags::UPTODATE.bits() != 0
+    }
+
+    /// A page that was read ahead: the next window is to be read when it is used.
+    pub(crate) fn mark_readahead(&self) {
+        self.set(PageFlags::READAHEAD);
     }
 
     /// Clears the mark of a failed write; true if it was set.
@@ -232,12 +257,40 @@ impl Page {
 
     /// A fresh page, which is not published yet, becomes a page of a file, whose contents are still
     /// to be read. The cache holds a reference from now on, and the caller the page lock.
-    pub(crate) fn begin_in_file(&self, at: FilePage) -> PageLock<'_> {
+    /// Shared memory is backed by swap.
+    pub(crate) fn begin_in_file(&self, at: FilePage, swapbacked: bool) -> PageLock<'_> {
         self.set_owner(at.file.0, at.index);
         let now = self.flags.load(Ordering::Relaxed);
-        let flags = PageFlags::LOCKED.union(PageFlags::FILE).bits();
-        self.flags.store(now | flags, Ordering::Relaxed);
+        let mut flags = PageFlags::LOCKED | PageFlags::FILE;
+        flags.set(PageFlags::SWAPBACKED, swapbacked);
+        self.flags.store(now | flags.bits(), Ordering::Relaxed);
         PageLock::new(self)
+    }
+
+    /// A page of shared memory moves from its file's cache to swap's, under `entry`, dirty. For the
+    /// holder of the page lock and the index's.
+    pub(crate) fn move_to_swap_cache(&self, entry: u32) {
+        self.private.store(entry, Ordering::Relaxed);
+        let flip = PageFlags::FILE.union(PageFlags::SWAPCACHE).bits();
+        let was = self.flags.fetch_xor(flip, Ordering::Relaxed);
+        debug_assert!(was & flip == PageFlags::FILE.bits(), "no page of a file: {self:?}");
+        self.set_dirty();
+        self.set_owner(0, 0);
+    }
+
+    /// The way back: its contents are nowhere else from then on.
+    pub(crate) fn move_to_file(&self, at: FilePage) {
+        self.set_owner(at.file.0, at.index);
+        let flip = PageFlags::FILE.union(PageFlags::SWAPCACHE).bits();
+        let was = self.flags.fetch_xor(flip, Ordering::Relaxed);
+        debug_assert!(was & flip == PageFlags::SWAPCACHE.bits(), "not in swap's cache: {self:?}");
+        self.set_dirty();
+        self.private.store(0, Ordering::Relaxed);
+    }
+
+    /// Its private data was released.
+    pub(crate) fn clear_private(&self) {
+        self.clear(PageFlags::PRIVATE);
     }
 
     /// Leaves the cache that it is in, whose reference the caller now owns.
@@ -251,9 +304,11 @@ impl Page {
 
     // ---- write-back ----
 
-    /// Submitting a write: dirty is cleared, write-back and the reclaim mark are set.
-    pub(crate) fn begin_writeback(&self) {
-        self.set(PageFlags::WRITEBACK.union(PageFlags::RECLAIM));
+    /// Submitting a write: dirty was cleared, write-back is set, and the reclaim mark if reclaim does
+    /// it.
+    pub(crate) fn begin_writeback(&self, for_reclaim: bool) {
+        let mark = if for_reclaim { PageFlags::RECLAIM } else { PageFlags::empty() };
+        self.set(PageFlags::WRITEBACK | mark);
     }
 
     /// Write-back ended: both marks are cleared. Returns the former flags, including WAITERS.

@@ -45,14 +45,18 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         stat.reclaimed
     }
 
-    /// Reclaims anonymous pages of the lruvec that were isolated one by one, and puts the rest
+    /// Reclaims pages of one type of the lruvec that were isolated one by one, and puts the rest
     /// back.
-    pub(super) fn shrink_isolated(&mut self, pages: &mut IsolatedPages<'m>) -> BatchStat {
+    pub(super) fn shrink_isolated(
+        &mut self,
+        pages: &mut IsolatedPages<'m>,
+        kind: PageType,
+    ) -> BatchStat {
         let taken = pages.len() as u32;
-        self.count_scan(PageType::Anon, taken);
+        self.count_scan(kind, taken);
         let stat = self.shrink_page_list(pages);
-        self.putback(pages, PageType::Anon, taken);
-        self.count_steal(PageType::Anon, stat.reclaimed);
+        self.putback(pages, kind, taken);
+        self.count_steal(kind, stat.reclaimed);
         self.zone.note_reclaim(taken, stat.reclaimed);
         stat
     }
@@ -122,6 +126,10 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         let flags = zone_flags(stat, taken, request.is_global());
         if !flags.is_empty() {
             self.zone.set_flags(flags);
+        }
+        if taken > 0 && stat.unqueued == taken {
+            // Nobody writes these pages, and reclaim must not: the flusher is to.
+            self.reclaim.files.dirty.call_flusher(taken);
         }
         if request.is_global() && stat.immediate > 0 && request.kind != ReclaimKind::Proactive {
             let _: WaitEnd = self.reclaim.writeback.wait();

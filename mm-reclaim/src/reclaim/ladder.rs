@@ -10,8 +10,7 @@
 //! Locks: the page lock across the rungs; family and page-table locks inside
 //! `page_referenced` and `try_to_unmap`; none across I/O.
 //!
-//! Pages that cannot exist yet: mapped file pages, private data, huge pages, and limit reclaim.
-//! Their rungs are in place and marked as such; the pure decisions are tested already.
+//! Pages that cannot exist yet: huge pages, and those of limit reclaim. Their rungs are marked as such.
 //!
 //! Counterpart in Linux: the body of `shrink_page_list`.
 
@@ -23,11 +22,11 @@ use super::{
     ActivateReason, BatchStat, CullReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind,
     ScanRequest, Stage, Verdict,
 };
+use crate::base::units::FilePage;
 use crate::cache::Busy;
-use crate::env::{BlockDevice, Env};
-use crate::page::{IsolatedPage, LockedPage, Page, PageFlags, PageType};
+use crate::env::Env;
+use crate::page::{IsolatedPage, LockedPage, PageFlags, PageType};
 use crate::rmap::{References, RmapBatch, Slot, Unmap};
-use crate::swap::SwapEntry;
 use crate::zone::gfp::Gfp;
 use crate::zone::{Zone, ZoneFlags};
 
@@ -89,7 +88,8 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-02: a page of a locked area loses its slot and goes to the unevictable list.
     fn evictable(&mut self, page: LockedPage<'m>) -> Stage<'m> {
-        if !page.page().has(PageFlags::MLOCKED) {
+        let of_file = |at: FilePage| self.reclaim.files.at(at.file).is_unevictable();
+        if !page.page().has(PageFlags::MLOCKED) && !page.page().file_page().is_some_and(of_file) {
             return Continue(page);
         }
         self.cull(page, CullReason::Unevictable)
@@ -111,28 +111,30 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     /// SPL-04 to SPL-07: what the batch shows about the device, and pages under write-back.
     fn under_writeback(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let flags = page.page().flags();
-        let written = flags.contains(PageFlags::WRITEBACK);
-        let nr = self.nr;
-        if flags.intersects(PageFlags::DIRTY | PageFlags::WRITEBACK) {
-            self.stat.dirty += nr;
-            self.stat.unqueued += if written { 0 } else { nr };
-            let again = written && flags.contains(PageFlags::RECLAIM);
-            let congested = again || self.is_congested(page.page(), flags);
-            self.stat.congested += if congested { nr } else { 0 };
+        if !flags.contains(PageFlags::SWAPBACKED)
+            && let Some(at) = page.page().file_page()
+        {
+            self.count_dirty(at, flags);
         }
+        let written = flags.contains(PageFlags::WRITEBACK);
         if written { self.leave_to_writeback(page, flags) } else { Continue(page) }
     }
 
-    fn is_congested(&self, page: &Page, flags: PageFlags) -> bool {
-        let reclaim = self.reclaim;
-        match page.file_page() {
-            Some(at) => reclaim.files.is_congested(at),
-            None => {
-                flags.contains(PageFlags::SWAPCACHE) && {
-                    let device = reclaim.swap.device(SwapEntry::from_raw(page.private())).id;
-                    reclaim.env.blocks().is_congested(device)
-                }
-            }
+    /// Pages of files only: anonymous memory is written by reclaim itself, and must not stall it. The
+    /// store may know better than the flags of a page with private data.
+    #[inline(never)]
+    fn count_dirty(&mut self, at: FilePage, flags: PageFlags) {
+        let (files, nr) = (self.reclaim.files, self.nr);
+        let mut state = (flags.contains(PageFlags::DIRTY), flags.contains(PageFlags::WRITEBACK));
+        if flags.contains(PageFlags::PRIVATE) {
+            state = files.dirty_writeback(at).unwrap_or(state);
+        }
+        let (dirty, written) = state;
+        if dirty || written {
+            self.stat.dirty += nr;
+            self.stat.unqueued += if written { 0 } else { nr };
+            let again = written && flags.contains(PageFlags::RECLAIM);
+            self.stat.congested += if again || files.is_congested(at) { nr } else { 0 };
         }
     }
 
@@ -181,7 +183,8 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     fn look_at_references(&mut self, page: &LockedPage<'m>) -> References {
         let Self { reclaim, request, walks, cached, .. } = self;
         let (rmap, flags) = (reclaim.rmap, page.page().flags());
-        if page.page().mapcount() != 1 || flags.page_type() != PageType::Anon {
+        let is_anon = flags.page_type() == PageType::Anon && !flags.contains(PageFlags::FILE);
+        if page.page().mapcount() != 1 || !is_anon {
             return rmap.page_referenced(page.page(), walks);
         }
         rmap.unmap_unreferenced(page.lock(), walks, |lock| {
@@ -205,7 +208,8 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         // Only a page that could not be written, and so is dirty, has a broken slot.
         let has_slot = is_cached
             && !(flags.contains(PageFlags::DIRTY) && self.reclaim.swap.is_slot_broken(page.page()));
-        if flags.page_type() != PageType::Anon || has_slot {
+        let is_anon = flags.page_type() == PageType::Anon && !flags.contains(PageFlags::FILE);
+        if !is_anon || has_slot {
             return Continue(page);
         }
         if !self.request.gfp.contains(Gfp::IO) {
@@ -236,13 +240,15 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         }
     }
 
-    /// SPL-15: private data (buffers) would be released here; no page has any, which the
-    /// flag of every page that gets this far confirms.
+    /// SPL-15: the store releases what it keeps with the page.
     pub(super) fn release_private(&mut self, page: LockedPage<'m>) -> Stage<'m> {
-        if page.page().has(PageFlags::PRIVATE) {
-            return self.activate(page, ActivateReason::PrivateBusy);
+        if !page.page().has(PageFlags::PRIVATE) {
+            return Continue(page);
         }
-        Continue(page)
+        match self.reclaim.files.release_private(page.lock(), self.request.gfp) {
+            true => Continue(page),
+            false => self.activate(page, ActivateReason::PrivateBusy),
+        }
     }
 
     /// SPL-16: removes the page from its cache and freezes it, if there are no other references.

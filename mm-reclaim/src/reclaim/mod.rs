@@ -35,6 +35,7 @@ pub mod references;
 mod scan;
 mod scan_control;
 mod shrink_math;
+mod shrinker;
 mod throttle;
 pub(crate) mod verdict;
 mod zone;
@@ -44,6 +45,8 @@ pub(crate) use kswapd::MAX_RECLAIM_RETRIES;
 use scan::Scan;
 pub(crate) use scan_control::ENOUGH_FOR_ONE;
 pub use scan_control::{BatchStat, May, ReclaimKind, ScanProgress, ScanRequest, Target};
+use shrinker::Shrinkers;
+pub use shrinker::{MOST_SHRINKERS, TooManyShrinkers};
 pub use verdict::{ActivateReason, CullReason, FreeReason, KeepReason, Reason, VerdictCounters};
 pub(crate) use verdict::{Stage, Verdict};
 
@@ -51,8 +54,8 @@ use crate::base::stat::VmEvents;
 use crate::base::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use crate::base::wait::CallWord;
 use crate::block::writeback::Writeback;
-use crate::cache::Files;
 use crate::env::Env;
+use crate::file::Files;
 use crate::lru::Lru;
 use crate::lru::turnover::Turnover;
 use crate::page::memmap::MemMap;
@@ -97,6 +100,7 @@ pub(crate) struct Reclaim<'m, E: Env> {
     activate_anon: AtomicBool,
     laptop_mode: AtomicBool,
     swappiness: AtomicU8,
+    shrinkers: Shrinkers<'m>,
 }
 
 impl<'m, E: Env> Reclaim<'m, E> {
@@ -131,6 +135,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
             activate_anon: AtomicBool::new(false),
             laptop_mode: AtomicBool::new(false),
             swappiness: AtomicU8::new(0),
+            shrinkers: Shrinkers::new(),
         }
     }
 

@@ -11,8 +11,9 @@ use super::ladder::Judge;
 use super::verdict::Terms;
 use super::{ActivateReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind, Stage, Verdict};
 use crate::base::stat::VmEvent;
+use crate::base::units::FilePage;
 use crate::env::Env;
-use crate::page::{IsolatedPage, LockedPage, PageFlags, PageLock, PageType};
+use crate::page::{IsolatedPage, LockedPage, PageFlags, PageLock};
 use crate::swap::SwapEntry;
 use crate::zone::ZoneFlags;
 
@@ -57,7 +58,8 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-19, in its order.
     fn may_write(&mut self, page: LockedPage<'m>, flags: PageFlags, clean_only: bool) -> Stage<'m> {
-        if flags.page_type() == PageType::File && !self.may_write_file(flags) {
+        let is_stored = flags.contains(PageFlags::FILE) && !flags.contains(PageFlags::SWAPBACKED);
+        if is_stored && !self.may_write_file(flags) {
             page.page().mark_reclaim();
             self.reclaim.events.count(VmEvent::NrVmscanImmediateReclaim, 1);
             return self.activate(page, ActivateReason::DirtyFile);
@@ -84,7 +86,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     /// SPL-14: writes the page and checks its state afterwards.
     fn pageout(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         if let Some(at) = page.page().file_page() {
-            return self.write(page, |reclaim, lock| reclaim.files.writepage(lock, at), |_| false);
+            return self.page_out_of_file(page, at);
         }
         if !page.page().has(PageFlags::SWAPCACHE) {
             return self.activate(page, ActivateReason::PageoutFailed);
@@ -92,8 +94,22 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         self.swap_out(page)
     }
 
+    /// A page of a stored file is submitted; one of shared memory gets its slot here.
+    #[cold]
+    #[inline(never)]
+    fn page_out_of_file(&mut self, page: LockedPage<'m>, at: FilePage) -> Stage<'m> {
+        if !page.page().has(PageFlags::SWAPBACKED) {
+            return self.write(page, |reclaim, lock| reclaim.files.writepage(at, lock), |_| false);
+        }
+        if !self.reclaim.swap.add_shared_to_swap(at, page.lock()) {
+            return self.activate(page, ActivateReason::NoSlot);
+        }
+        self.cached += self.nr as i32;
+        self.swap_out(page)
+    }
+
     /// Writes a page of the swap cache: at once with its lock held, if the device can.
-    #[inline]
+    #[inline(always)]
     fn swap_out(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let swap = self.reclaim.swap;
         let entry = SwapEntry::from_raw(page.page().private());

@@ -12,7 +12,7 @@ use crate::page::{IsolatedPages, MOST_ISOLATED};
 
 impl<'m, E: Env> Reclaim<'m, E> {
     /// Isolates those of `frames` that are on a list, judges them in their order, 32 at a
-    /// time, and puts back what is not freed. The frames are of one lruvec and hold anonymous pages.
+    /// time, and puts back what is not freed. The frames hold pages of one type and one lruvec.
     pub(crate) fn probe_pages(
         &self,
         frames: &[Pfn],
@@ -21,14 +21,15 @@ impl<'m, E: Env> Reclaim<'m, E> {
     ) -> BatchStat {
         self.lru.drain_all();
         let Some(first) = frames.first() else { return BatchStat::default() };
-        let lruvec = self.lru.of(self.map.page(*first));
+        let first = self.map.page(*first);
+        let (lruvec, kind) = (self.lru.of(first), first.flags().page_type());
         let batches = frames.chunks(MOST_ISOLATED).map(|batch| {
             let mut pages = IsolatedPages::new();
             let on_lists = batch.iter().map(|pfn| self.map.page(*pfn));
             on_lists
                 .filter_map(|page| self.lru.of(page).isolate_page(page))
                 .for_each(|p| pages.push(p));
-            self.shrink_isolated(&mut pages, lruvec, request, progress)
+            self.shrink_isolated(&mut pages, kind, lruvec, request, progress)
         });
         batches.fold(BatchStat::default(), |sum, stat| sum.plus(&stat))
     }

@@ -31,8 +31,6 @@
 //! Counterpart in Linux: `do_shrink_slab`, with the formula from before it was shifted by the
 //! priority.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "there is no shrinker so far"))]
-
 /// Objects scanned at a time by a shrinker that names no number (`SHRINK_BATCH`).
 const BATCH: u64 = 128;
 

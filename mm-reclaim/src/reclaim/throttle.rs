@@ -4,7 +4,7 @@
 //! reclaim waits without limit.
 
 use super::{Reclaim, ScanRequest};
-use crate::env::{Env, Tasks, WaitEnd};
+use crate::env::{Env, FileStore, Tasks, WaitEnd};
 use crate::page::LruList;
 use crate::zone::gfp::Gfp;
 use crate::zone::{Zone, ZoneFlags};
@@ -12,7 +12,8 @@ use crate::zone::{Zone, ZoneFlags};
 impl<'m, E: Env> Reclaim<'m, E> {
     /// Sleeps only if the zone saw congestion and a device is still congested; else yields.
     pub(super) fn wait_iff_congested(&self, zone: &Zone<'m, E::Cpu>) {
-        if zone.flags().contains(ZoneFlags::CONGESTED) && self.swap.is_any_congested() {
+        let is_congested = || self.swap.is_any_congested() || self.env.files().is_any_congested();
+        if zone.flags().contains(ZoneFlags::CONGESTED) && is_congested() {
             let _: WaitEnd = self.writeback.wait();
         } else {
             self.env.tasks().yield_now();

@@ -1,15 +1,15 @@
 //! `shrink_zones` and `shrink_zone`: from the zonelist down to one zone's lists.
 //!
 //! Later parts are to be added here: memory control groups are the lruvecs that the loop of
-//! [`Reclaim::shrink_zone`] visits, shrinkers run after that loop, and compaction is asked before
-//! it whether it could already satisfy the order. There is one group, no shrinker and no compaction
-//! yet; for orders above zero only [`should_continue_reclaim`] decides.
+//! [`Reclaim::shrink_zone`] visits, before the shrinkers; compaction is asked before it whether it
+//! could already satisfy the order. There is one group and no compaction yet; for orders above zero
+//! only [`should_continue_reclaim`] decides.
 
 use super::{BatchStat, DEF_PRIORITY, Reclaim, ReclaimKind, Scan, ScanProgress, ScanRequest};
 use crate::base::units::Order;
 use crate::env::Env;
 use crate::lru::Lruvec;
-use crate::page::{IsolatedPages, LruList};
+use crate::page::{IsolatedPages, LruList, PageType};
 use crate::zone::{Zone, ZoneId};
 
 impl<'m, E: Env> Reclaim<'m, E> {
@@ -77,9 +77,13 @@ impl<'m, E: Env> Reclaim<'m, E> {
     ) -> bool {
         let mut any = false;
         loop {
-            let before = progress.reclaimed;
+            let (before, looked_at) = (progress.reclaimed, progress.looked_at);
             for lruvec in self.lru.set.of_zone(zone.id()) {
                 Scan { reclaim: self, zone, lruvec, request, progress }.shrink_lruvec();
+            }
+            if self.is_class_zone(zone.id(), request) {
+                let scanned = progress.looked_at - looked_at;
+                progress.reclaimed += self.shrink_slab(zone, request.gfp, scanned);
             }
             let freed = (progress.reclaimed - before) as u32;
             any |= freed > 0;
@@ -90,27 +94,29 @@ impl<'m, E: Env> Reclaim<'m, E> {
         }
     }
 
-    /// Reclaims exactly the given pages of one lruvec, which are anonymous, whatever their
-    /// references, and puts the others back (`reclaim_pages`).
+    /// Reclaims exactly the given pages of one type of one lruvec, whatever their references, and
+    /// puts the others back (`reclaim_pages`).
     pub(crate) fn reclaim_pages(
         &self,
         pages: &mut IsolatedPages<'m>,
+        kind: PageType,
         lruvec: &Lruvec<'m, E::Cpu>,
     ) -> u32 {
         let (request, mut progress) = (ScanRequest::proactive(), ScanProgress::default());
-        self.shrink_isolated(pages, lruvec, &request, &mut progress).reclaimed
+        self.shrink_isolated(pages, kind, lruvec, &request, &mut progress).reclaimed
     }
 
     /// A scan of isolated pages with the request and the progress of the caller.
     pub(super) fn shrink_isolated(
         &self,
         pages: &mut IsolatedPages<'m>,
+        kind: PageType,
         lruvec: &Lruvec<'m, E::Cpu>,
         request: &ScanRequest,
         progress: &mut ScanProgress,
     ) -> BatchStat {
         let zone = self.zones.zone(lruvec.zone());
-        Scan { reclaim: self, zone, lruvec, request, progress }.shrink_isolated(pages)
+        Scan { reclaim: self, zone, lruvec, request, progress }.shrink_isolated(pages, kind)
     }
 }
 

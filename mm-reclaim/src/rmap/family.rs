@@ -17,13 +17,14 @@ use super::Rmap;
 use crate::base::sync::Proof;
 use crate::base::units::Pfn;
 use crate::env::Env;
+use crate::page::pool::{Handle, Pool};
 use crate::page::{Page, PageRef};
 use crate::space::{Area, Family, FamilyHandle, Spaces, TreeLock};
 
-/// A frame of families that is held, or none.
-struct Held<'m> {
+/// A frame of objects that is held, or none.
+pub(super) struct Held<'m> {
     /// Its number; [`NOWHERE`] for none.
-    at: Pfn,
+    pub(super) at: Pfn,
     frame: Option<PageRef<'m>>,
 }
 
@@ -38,8 +39,8 @@ impl Held<'_> {
 /// pages usually lie in one frame. To be released by [`Rmap::let_go_families`].
 pub(crate) struct FamilyFrames<'m> {
     family: Held<'m>,
-    /// The root's, if it is in another frame.
-    root: Held<'m>,
+    /// The root's, if it is in another frame; or that of a file.
+    pub(super) root: Held<'m>,
 }
 
 impl FamilyFrames<'_> {
@@ -94,7 +95,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         let handle = FamilyHandle::new(page.owner())?;
         let there = self.spaces.families.frame_of(handle);
         if frames.family.at != there {
-            self.hold_frame(handle, there, &mut frames.family)?;
+            self.hold_frame(&self.spaces.families, handle, &mut frames.family)?;
         }
         let family = self.spaces.families.at_held(handle);
         let root = family.root()?;
@@ -113,18 +114,24 @@ impl<'m, E: Env> Rmap<'m, E> {
     ) -> Option<&'m Family<E::Cpu>> {
         let frame = self.spaces.families.frame_of(root);
         if frame != frames.family.at && frame != frames.root.at {
-            self.hold_frame(root, frame, &mut frames.root)?;
+            self.hold_frame(&self.spaces.families, root, &mut frames.root)?;
         }
         Some(self.spaces.families.at_held(root))
     }
 
-    /// Holds the frame of families at `there`, if it is one, in place of the one held before.
+    /// Holds the frame that a handle leads to, if it is one of the pool, in place of the one held
+    /// before.
     #[cold]
-    fn hold_frame(&self, handle: FamilyHandle, there: Pfn, held: &mut Held<'m>) -> Option<()> {
+    pub(super) fn hold_frame<T, const KIND: u32>(
+        &self,
+        pool: &Pool<'m, E::Cpu, T, KIND>,
+        handle: Handle<KIND>,
+        held: &mut Held<'m>,
+    ) -> Option<()> {
         self.let_go_frame(held);
-        match self.spaces.families.hold(handle) {
+        match pool.hold(handle) {
             Ok(frame) => {
-                *held = Held { at: there, frame: Some(frame) };
+                *held = Held { at: pool.frame_of(handle), frame: Some(frame) };
                 Some(())
             }
             Err(other) => {

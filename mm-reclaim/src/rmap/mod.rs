@@ -1,34 +1,36 @@
 //! The reverse mapping: which areas map a page, and what reclaim does through it.
 //!
 //! A walk goes from the page's family handle to the family's areas and from each to one
-//! page-table entry; `space/family.rs` describes the structure and its cost.
+//! page-table entry; `space/family.rs` describes the structure and its cost. From a page of a file it
+//! goes to the areas that cover its place in the file (`space/file_areas.rs`).
 //!
 //! Locks: page lock (where the caller needs a stable answer), tree of families, page table. Never
 //! an area lock: a walk may run inside a fault that holds one.
-//!
-//! Left out: mappings of file pages, which nothing makes yet.
 //!
 //! Counterpart in Linux: `mm/rmap.c`.
 
 mod broken_slot;
 mod family;
+mod file;
 mod mlocked;
 mod zap;
 
 use core::ops::ControlFlow;
 
 use crate::base::stat::VmEvents;
+use crate::base::sync::Proof;
 use crate::base::tlb::TlbBatch;
-use crate::base::units::Vpn;
+use crate::base::units::{Pfn, Vpn};
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
+use crate::file::Files;
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
-use crate::page::{Page, PageLock};
+use crate::page::{Page, PageFlags, PageLock, PageRef};
 use crate::space::{Area, AreaFlags, SpaceOf, Spaces};
 use crate::swap::{NotPresent, Swap, SwapEntry};
 use crate::zone::Zones;
 
-pub(crate) use family::{FamilyFrames, LockedFamily};
+pub(crate) use family::FamilyFrames;
 
 /// One mapping of a page, under its page-table lock.
 pub(crate) struct Hit<'a, 'm, E: Env> {
@@ -91,6 +93,7 @@ pub(crate) struct Rmap<'m, E: Env> {
     map: MemMap<'m>,
     zones: &'m Zones<'m, E>,
     lru: &'m Lru<'m, E>,
+    files: &'m Files<'m, E>,
     swap: &'m Swap<'m, E>,
     spaces: &'m Spaces<'m, E>,
     events: &'m VmEvents<E::Cpu>,
@@ -104,7 +107,22 @@ impl<'m, E: Env> Rmap<'m, E> {
     ) -> Self {
         let zones = lru.zones;
         let (env, map, events) = (zones.env, zones.map, lru.events);
-        Self { env, map, zones, lru, swap, spaces, events }
+        Self { env, map, zones, lru, files: spaces.files, swap, spaces, events }
+    }
+
+    /// The frame of zeroes, if there is one yet.
+    pub(crate) fn zero_pfn(&self) -> Pfn {
+        self.spaces.zero_pfn()
+    }
+
+    /// Whether there is one.
+    pub(crate) fn has_zero_page(&self) -> bool {
+        self.spaces.has_zero_page()
+    }
+
+    /// Makes a zeroed frame the zero page, unless there is one.
+    pub(crate) fn enter_zero_page(&self, pfn: Pfn, page: PageRef<'m>) {
+        self.spaces.enter_zero_page(pfn, page);
     }
 
     /// Flushes what the walks of a batch left to be flushed, and releases their frames.
@@ -115,8 +133,21 @@ impl<'m, E: Env> Rmap<'m, E> {
 
     /// Visits every mapping of `page`, until the visitor breaks or all were visited. `frames` is
     /// passed from one walk of a batch to the next.
-    #[inline]
     pub(crate) fn rmap_walk(
+        &self,
+        page: &Page,
+        frames: &mut FamilyFrames<'m>,
+        visit: &mut dyn FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
+    ) {
+        match page.has(PageFlags::FILE) {
+            true => self.walk_file(page, frames, visit),
+            false => self.walk_family(page, frames, visit),
+        }
+    }
+
+    /// As [`Rmap::rmap_walk`], for an anonymous page.
+    #[inline(always)]
+    fn walk_family(
         &self,
         page: &Page,
         frames: &mut FamilyFrames<'m>,
@@ -125,24 +156,25 @@ impl<'m, E: Env> Rmap<'m, E> {
         if page.is_mapped()
             && let Some(family) = self.lock_family(page, frames)
         {
-            self.walk_areas(&family, page, visit);
+            self.walk_areas(family.areas(self.spaces), family.proof(), page, visit);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn walk_areas(
         &self,
-        family: &LockedFamily<'m, E>,
+        areas: impl Iterator<Item = &'m Area>,
+        locked: Proof<'_>,
         page: &Page,
         mut visit: impl FnMut(Hit<'_, 'm, E>) -> ControlFlow<()>,
     ) {
         let mut left = page.mapcount();
         let (pfn, index) = (self.map.pfn(page), page.index());
-        for area in family.areas(self.spaces) {
+        for area in areas {
             let Some(vpn) = area.page_of(index) else { continue };
             let space = self.spaces.of(area);
-            let mut locked = space.tables.lock_pinned(family.proof());
-            let Some(tables) = locked.as_mut() else { continue };
+            let mut tables = space.tables.lock_pinned(locked);
+            let Some(tables) = tables.as_mut() else { continue };
             let Pte::Present(mapping) = tables.get(vpn) else { continue };
             if mapping.pfn != pfn {
                 continue;
@@ -160,7 +192,12 @@ impl<'m, E: Env> Rmap<'m, E> {
     pub(crate) fn page_referenced(&self, page: &Page, batch: &mut RmapBatch<'m>) -> References {
         let mut found = References::default();
         let RmapBatch { stale, frames } = batch;
-        self.rmap_walk(page, frames, |mut hit| self.referenced_one(&mut hit, stale, &mut found));
+        let visit = |mut hit: Hit<'_, 'm, E>| self.referenced_one(&mut hit, stale, &mut found);
+        if page.has(PageFlags::FILE) {
+            self.walk_file(page, frames, &mut { visit });
+        } else {
+            self.walk_family(page, frames, visit);
+        }
         found
     }
 
@@ -176,7 +213,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         let mut found = References::default();
         let RmapBatch { stale, frames } = batch;
         let mut prepare = Some(prepare);
-        self.rmap_walk(lock.page(), frames, |mut hit| {
+        self.walk_family(lock.page(), frames, |mut hit| {
             let next = self.referenced_one(&mut hit, stale, &mut found);
             if found == References::default()
                 && let Some(prepare) = prepare.take()
@@ -212,15 +249,19 @@ impl<'m, E: Env> Rmap<'m, E> {
         ControlFlow::Continue(())
     }
 
-    /// Turns every mapping of a page in the swap cache into its swap entry.
+    /// Turns every mapping of a page in the swap cache into its swap entry, and drops every mapping of
+    /// a page of a file.
     ///
     /// The caller holds the page lock and two references at least. A dirty mapping makes
     /// the page dirty. The translations join `batch`.
     pub(crate) fn try_to_unmap(&self, lock: &PageLock<'m>, batch: &mut RmapBatch<'m>) -> Unmap {
         let page = lock.page();
+        if page.has(PageFlags::FILE) {
+            return self.try_to_unmap_of_file(page, batch);
+        }
         let mut end = Unmap::Done;
         let RmapBatch { stale, frames } = batch;
-        self.rmap_walk(page, frames, |hit| {
+        self.walk_family(page, frames, |hit| {
             if hit.area.is_locked() {
                 // Marked under the page-table lock: an munlock of the area checks later.
                 self.mark_mlocked(page);
@@ -233,10 +274,7 @@ impl<'m, E: Env> Rmap<'m, E> {
             }
             ControlFlow::Continue(())
         });
-        match end {
-            Unmap::Done if page.is_mapped() => Unmap::Failed,
-            other => other,
-        }
+        settled(end, page)
     }
 
     /// Replaces one mapping by the page's swap entry; false if the slot cannot count it.
@@ -271,11 +309,19 @@ impl<'m, E: Env> Rmap<'m, E> {
     /// Whether some area that maps `page` is locked into memory.
     pub(crate) fn is_mapped_locked(&self, page: &Page) -> bool {
         let (mut locked, mut frames) = (false, FamilyFrames::NONE);
-        self.rmap_walk(page, &mut frames, |hit| {
+        self.rmap_walk(page, &mut frames, &mut |hit| {
             locked = hit.area.is_locked();
             if locked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         self.let_go_families(frames);
         locked
+    }
+}
+
+/// How an attempt to unmap a page ended that came to `end`: mappings may be left that no walk found.
+fn settled(end: Unmap, page: &Page) -> Unmap {
+    match end {
+        Unmap::Done if page.is_mapped() => Unmap::Failed,
+        other => other,
     }
 }

@@ -80,7 +80,11 @@ impl<'m, E: Env> Rmap<'m, E> {
                     }
                     let page = self.map.page(old.pfn);
                     if old.dirty {
-                        page.set_dirty();
+                        self.files.set_page_dirty(page);
+                    }
+                    if old.young && page.has(PageFlags::FILE) {
+                        // What the mapping knew of its use would be lost (as in `zap_pte_range`).
+                        page.mark_referenced();
                     }
                     page.remove_mapping();
                     space.add_resident(-1);
@@ -93,7 +97,7 @@ impl<'m, E: Env> Rmap<'m, E> {
 
     /// Drops the reference of a removed mapping; a page that is no longer mapped leaves the swap
     /// cache as well (`free_page_and_swap_cache`).
-    fn let_go(&self, page: &'m Page, was_locked: bool) {
+    pub(super) fn let_go(&self, page: &'m Page, was_locked: bool) {
         if was_locked {
             self.munlock_page(page);
         }

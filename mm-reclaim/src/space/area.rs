@@ -13,14 +13,17 @@
 //! Locks: the area lock of the address space guards every field but the hints for read-ahead; the lock of the tree of
 //! families guards bounds, shift, family, chain and neighbours, too, once there is a family.
 
+use core::ops::Range;
+
 use bitflags::bitflags;
 
 use super::tree::UNLINKED;
-use super::{AREA, FAMILY, FamilyHandle, LINK, SPACE, SpaceHandle};
-use crate::base::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use crate::base::units::Vpn;
+use super::{FamilyHandle, SpaceHandle};
+use crate::base::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::base::units::{FileId, Vpn};
 use crate::env::Prot;
-use crate::page::pool::{HandleCell, Pool};
+use crate::page::pool::kind::{AREA, FAMILY, FILE, LINK, SPACE};
+use crate::page::pool::{Handle, HandleCell, Pool};
 
 /// Every area of a machine.
 pub(crate) type Areas<'m, C> = Pool<'m, C, Area, AREA>;
@@ -31,16 +34,24 @@ bitflags! {
     pub struct AreaFlags: u32 {
         /// Locked into memory (`VM_LOCKED`).
         const LOCKED = 1 << 8;
+        /// Stores go to the file, and are seen by all that map it (`VM_SHARED`). Only of a file.
+        const SHARED = 1 << 9;
+        /// Pages are used in no order (`VM_RAND_READ`).
+        const RAND_READ = 1 << 10;
+        /// Pages are used one after the other (`VM_SEQ_READ`).
+        const SEQ_READ = 1 << 11;
     }
 }
 
-/// What an area contains where no page was ever touched. There is one kind so far; all code matches
-/// on it, so that files would need a new match arm wherever it matters.
+/// What an area contains where no page was ever touched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backing {
     /// Anonymous memory, initially zero.
     #[doc(alias = "vma_is_anonymous")]
     Anonymous,
+    /// A file: the linear index of a page is its place in the file. If the area is not shared, the
+    /// first store to a page copies it into anonymous memory.
+    File(FileId),
 }
 
 /// A range of one address space. Fields are changed under the space's area lock, and
@@ -55,6 +66,11 @@ pub struct Area {
     rights: AtomicU32,
     /// Its own family, if it has one.
     family: HandleCell<FAMILY>,
+    /// The file that it maps, if any: the area has a reference to it.
+    file: HandleCell<FILE>,
+    /// Links of the tree of the file's areas, and the end of the last page in the file that an area
+    /// below this one in the tree covers; guarded by the file's `areas` lock.
+    pub(super) file_links: FileLinks,
     /// The first of its links to the other families that it is in.
     pub(super) chain: HandleCell<LINK>,
     /// Neighbours among the members of its own family.
@@ -70,6 +86,8 @@ pub struct Area {
     ahead_last: AtomicU32,
     ahead_pages: AtomicU8,
     ahead_hits: AtomicU8,
+    /// The window of what is read ahead of its file, in two words; hints, too.
+    file_ahead: [AtomicU64; 2],
 }
 
 /// What an area remembers of its last swap-in.
@@ -83,8 +101,17 @@ pub(crate) struct ReadAhead {
     pub(crate) hits: u8,
 }
 
+/// How an area hangs in the tree of the areas that map its file.
+pub(super) struct FileLinks {
+    pub(super) left: HandleCell<AREA>,
+    pub(super) right: HandleCell<AREA>,
+    pub(super) parent: HandleCell<AREA>,
+    /// The end of what the area and those below it cover.
+    pub(super) last: AtomicU32,
+}
+
 #[cfg(not(any(loom, shuttle)))]
-const _: () = assert!(size_of::<Area>() <= 60, "an area and its free link fit a line");
+const _: () = assert!(size_of::<Area>() <= 124, "an area and its free link fit two lines");
 
 /// An area's fields as plain values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,14 +145,20 @@ fn rights_of(word: u32) -> (Prot, AreaFlags) {
 }
 
 impl AreaView {
-    /// A new area of anonymous memory from `start` to `end`.
-    pub(crate) const fn anonymous(start: Vpn, end: Vpn, prot: Prot, flags: AreaFlags) -> Self {
+    /// A new area of anonymous memory.
+    pub(crate) const fn anonymous(range: Range<Vpn>, prot: Prot, flags: AreaFlags) -> Self {
+        let (start, end) = (range.start, range.end);
         Self { start, end, shift: 0, prot, flags, backing: Backing::Anonymous, family: None }
     }
 
     /// The linear index of a page of the area.
     pub const fn index_of(&self, vpn: Vpn) -> u32 {
         vpn.0.wrapping_sub(self.shift)
+    }
+
+    /// Whether stores go to a file.
+    pub const fn is_shared(&self) -> bool {
+        self.flags.contains(AreaFlags::SHARED)
     }
 
     /// Pages in the area.
@@ -160,6 +193,13 @@ impl Area {
             shift: AtomicU32::new(0),
             rights: AtomicU32::new(0),
             family: HandleCell::none(),
+            file: HandleCell::none(),
+            file_links: FileLinks {
+                left: HandleCell::none(),
+                right: HandleCell::none(),
+                parent: HandleCell::none(),
+                last: AtomicU32::new(0),
+            },
             chain: HandleCell::none(),
             next: HandleCell::none(),
             prev: HandleCell::none(),
@@ -170,6 +210,19 @@ impl Area {
             ahead_last: AtomicU32::new(0),
             ahead_pages: AtomicU8::new(0),
             ahead_hits: AtomicU8::new(0),
+            file_ahead: [const { AtomicU64::new(0) }; 2],
+        }
+    }
+
+    /// The window of what is read ahead of its file.
+    pub(crate) fn file_ahead(&self) -> [u64; 2] {
+        [0, 1].map(|at| self.file_ahead[at].load(Ordering::Relaxed))
+    }
+
+    /// Sets [`Area::file_ahead`].
+    pub(crate) fn set_file_ahead(&self, words: [u64; 2]) {
+        for (cell, word) in self.file_ahead.iter().zip(words) {
+            cell.store(word, Ordering::Relaxed);
         }
     }
 
@@ -179,12 +232,14 @@ impl Area {
         self.set_bounds(view.start, view.end);
         self.shift.store(view.shift, Ordering::Relaxed);
         self.set_rights(view.prot, view.flags);
-        match view.backing {
-            Backing::Anonymous => {}
-        }
+        self.file.put(match view.backing {
+            Backing::Anonymous => None,
+            Backing::File(file) => Handle::new(file.0),
+        });
         debug_assert_eq!(self.chain.get(), None, "it is still in families");
         self.set_family(None);
         self.set_read_ahead(ReadAhead { last: view.start, pages: 0, hits: 0 });
+        self.set_file_ahead([0; 2]);
     }
 
     pub(crate) fn read_ahead(&self) -> ReadAhead {
@@ -210,9 +265,26 @@ impl Area {
             shift: self.shift.load(Ordering::Relaxed),
             prot,
             flags,
-            backing: Backing::Anonymous,
+            backing: self.backing(),
             family: self.family(),
         }
+    }
+
+    /// What it contains where no page was touched.
+    #[inline(always)]
+    pub(crate) fn backing(&self) -> Backing {
+        match self.file.get() {
+            None => Backing::Anonymous,
+            Some(file) => Backing::File(FileId(file.raw())),
+        }
+    }
+
+    /// The pages of its file that it covers, the last one included.
+    #[inline(always)]
+    pub(super) fn file_range(&self) -> (u32, u32) {
+        let first =
+            self.start.load(Ordering::Relaxed).wrapping_sub(self.shift.load(Ordering::Relaxed));
+        (first, first + (self.end().0 - self.start().0 - 1))
     }
 
     /// What user mode may do, and other properties.

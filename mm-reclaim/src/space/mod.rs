@@ -12,6 +12,7 @@
 mod area;
 mod directory;
 mod family;
+mod file_areas;
 mod index;
 mod open;
 mod spaces;
@@ -23,6 +24,7 @@ pub(crate) use area::{Areas, ReadAhead};
 pub(crate) use directory::Directory;
 pub(crate) use family::{Families, Links, Loose, Tally, Tree, TreeLock, Trees};
 pub use family::{Family, Link};
+pub(crate) use file_areas::FileAreas;
 pub(crate) use index::AreaIndex;
 pub use index::MAX_MAP_COUNT;
 pub use open::OpenSpace;
@@ -33,18 +35,10 @@ use crate::base::sync::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Lock, Order
 use crate::base::units::Vpn;
 use crate::base::wait::SleepLock;
 use crate::env::{Cpu, PageTables};
+use crate::page::pool::kind::{AREA, FAMILY, LINK, SPACE};
 use crate::page::pool::{Handle, Pool, Window};
 
 pub use crate::base::units::SpaceId;
-
-/// Chunks of areas, for [`Pool`].
-const AREA: u32 = 1;
-/// Chunks of families.
-const FAMILY: u32 = 2;
-/// Chunks of address spaces.
-const SPACE: u32 = 3;
-/// Chunks of links.
-const LINK: u32 = 4;
 
 /// The name of an area.
 pub(crate) type AreaHandle = Handle<AREA>;

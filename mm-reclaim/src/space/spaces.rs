@@ -11,11 +11,12 @@
 //! `fault`).
 
 use super::{
-    AddressSpace, Area, Areas, Directory, Families, Links, Loose, SpaceError, SpaceId, SpacePool,
-    SpaceStat, Tree, Trees,
+    AddressSpace, Area, Areas, Backing, Directory, Families, FileAreas, Links, Loose, SpaceError,
+    SpaceId, SpacePool, SpaceStat, Tree, Trees,
 };
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::env::{Env, FrameMemory};
+use crate::env::Env;
+use crate::file::{File, FileRef, Files};
 use crate::lru::Lru;
 use crate::page::PageRef;
 use crate::page::pool::{Pool, Window};
@@ -29,6 +30,7 @@ pub(super) const NO_ZERO_PAGE: u32 = u32::MAX;
 /// The address spaces of the machine.
 pub(crate) struct Spaces<'m, E: Env> {
     pub(super) lru: &'m Lru<'m, E>,
+    pub(crate) files: &'m Files<'m, E>,
     pub(crate) window: Window<'m>,
     pub(crate) directory: Directory<'m, E::Cpu>,
     pub(crate) pool: SpacePool<'m, E::Cpu, E::Tables>,
@@ -76,11 +78,15 @@ impl<E: Env> Drop for HeldSpace<'_, '_, E> {
 
 impl<'m, E: Env> Spaces<'m, E> {
     /// No space yet; there can be as many as `places`.
-    pub(crate) fn new(lru: &'m Lru<'m, E>, places: &'m [AtomicU64]) -> Self {
-        let map = lru.zones.map;
-        let window = Window::new(lru.zones.env.frames().linear_map(map.base()));
+    pub(crate) fn new(
+        files: &'m Files<'m, E>,
+        window: Window<'m>,
+        places: &'m [AtomicU64],
+    ) -> Self {
+        let (map, lru) = (files.cache.map, files.cache.lru);
         Self {
             lru,
+            files,
             window,
             directory: Directory::new(places),
             pool: Pool::new(map, window),
@@ -178,7 +184,8 @@ impl<'m, E: Env> Spaces<'m, E> {
         self.trees().give(loose, |surplus| self.put_surplus(surplus));
     }
 
-    /// Removes an area, which is in no index any more, from its families and frees it.
+    /// Removes an area, which is in no index any more, from its families and its file's areas, and
+    /// frees it. A file that nobody needs any more is left to [`Files::put`].
     pub(crate) fn retire_area(&self, area: &'m Area) {
         if let Some(tree) = self.tree_of(area) {
             let loose = tree.leave(area);
@@ -186,7 +193,60 @@ impl<'m, E: Env> Spaces<'m, E> {
             drop(tree);
             self.give_loose(loose);
         }
+        let file = self.leave_file(area);
         self.put_surplus(self.areas.give(self.areas.handle_of(area)));
+        if let Some(file) = file {
+            self.files.put(file);
+        }
+    }
+
+    // ---- files ----
+
+    /// The file that an area maps, if any.
+    pub(crate) fn file_of(&self, area: &Area) -> Option<&'m File<E::Cpu>> {
+        match area.backing() {
+            Backing::Anonymous => None,
+            Backing::File(id) => Some(self.files.at(id)),
+        }
+    }
+
+    /// The areas that map a file, locked.
+    pub(crate) fn areas_of(&self, file: &'m File<E::Cpu>) -> FileAreas<'_, 'm, E::Cpu> {
+        FileAreas::new(&self.areas, file.areas.lock())
+    }
+
+    /// Adds a fresh area to those that map its file, if it maps one: it has a reference already.
+    pub(crate) fn join_file(&self, area: &Area) {
+        if let Some(file) = self.file_of(area) {
+            self.areas_of(file).insert(area);
+        }
+    }
+
+    /// Removes an area from those that map its file; returns its reference to that.
+    pub(crate) fn leave_file(&self, area: &Area) -> Option<FileRef<'m, E::Cpu>> {
+        let Backing::File(id) = area.backing() else { return None };
+        let file = self.files.at(id);
+        self.areas_of(file).remove(area);
+        Some(FileRef::adopt(file, id))
+    }
+
+    /// Changes the bounds of areas of one file or of none, so that no walk by the file sees half of
+    /// the change: `area` is in the tree and changes, `fresh` enters it.
+    pub(crate) fn change_bounds(
+        &self,
+        area: &Area,
+        fresh: Option<&Area>,
+        change: impl FnOnce(&Area),
+    ) {
+        let Some(file) = self.file_of(area) else { return change(area) };
+        let areas = self.areas_of(file);
+        areas.remove(area);
+        change(area);
+        areas.insert(area);
+        if let Some(fresh) = fresh {
+            file.get();
+            areas.insert(fresh);
+        }
     }
 
     // ---- families ----

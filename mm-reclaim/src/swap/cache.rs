@@ -224,7 +224,7 @@ impl<'m, E: Env> Swap<'m, E> {
         }
     }
 
-    fn discard(&self, device: &SwapDevice<'m, E::Cpu>, entry: SwapEntry) {
+    pub(super) fn discard(&self, device: &SwapDevice<'m, E::Cpu>, entry: SwapEntry) {
         self.env.blocks().discard(device.id, entry.slot(), 1);
     }
 

@@ -13,6 +13,7 @@ pub mod entry;
 pub mod header;
 pub mod map;
 mod on_off;
+mod shared;
 mod slots;
 mod transfer;
 
@@ -27,6 +28,7 @@ use crate::base::stat::VmEvents;
 use crate::base::sync::{AtomicU8, AtomicU32, Lock, Once, Ordering};
 use crate::cache::Cache;
 use crate::env::{Env, Pte};
+use crate::file::Files;
 use crate::lru::Lru;
 use crate::page::memmap::MemMap;
 use crate::zone::Zones;
@@ -46,6 +48,7 @@ pub(crate) struct Swap<'m, E: Env> {
     zones: &'m Zones<'m, E>,
     lru: &'m Lru<'m, E>,
     cache: &'m Cache<'m, E>,
+    files: &'m Files<'m, E>,
     events: &'m VmEvents<E::Cpu>,
     /// Devices by position; a position is taken once.
     devices: [Once<SwapDevice<'m, E::Cpu>>; MAX_SWAP_DEVICES],
@@ -61,7 +64,8 @@ pub(crate) struct Swap<'m, E: Env> {
 
 impl<'m, E: Env> Swap<'m, E> {
     /// No device yet.
-    pub(crate) fn new(cache: &'m Cache<'m, E>) -> Self {
+    pub(crate) fn new(files: &'m Files<'m, E>) -> Self {
+        let cache = files.cache;
         let (zones, lru) = (cache.zones, cache.lru);
         Self {
             env: zones.env,
@@ -69,6 +73,7 @@ impl<'m, E: Env> Swap<'m, E> {
             zones,
             lru,
             cache,
+            files,
             events: lru.events,
             devices: [const { Once::new() }; MAX_SWAP_DEVICES],
             count: AtomicU32::new(0),

@@ -47,7 +47,7 @@ impl<'m, E: Env> Swap<'m, E> {
 
     /// Allocates a slot of the device with the highest priority that has one.
     #[doc(alias = "get_swap_pages")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn allocate_slot(&self, frame: Pfn, memcg: u16, uses: u32) -> Option<SwapEntry> {
         if self.count.load(Ordering::Acquire) > 1 {
             return self.allocate_among(frame, memcg, uses);

@@ -95,6 +95,11 @@ impl<'m, E: Env> Swap<'m, E> {
     }
 
     /// Frees the slot of a page whose last user went away during the transfer.
+    #[inline]
+    pub(crate) fn drop_if_unused(&self, page: &'m Page) {
+        self.drop_if_last_user_went(page);
+    }
+
     fn drop_if_last_user_went(&self, page: &'m Page) {
         if page.has(PageFlags::SWAPCACHE) && self.slot_uses(page) == 0 {
             self.drop_unwanted(page);

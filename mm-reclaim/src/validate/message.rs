@@ -53,6 +53,13 @@ impl Display for Violation {
             V::OrphanFilePage { pfn, at } => {
                 write!(f, "{pfn:?} says that it is {at}, which is not so")
             }
+            V::BadFileEntry { at } => write!(f, "what is kept of {at} and its page do not agree"),
+            V::BadFileAreas(file) => {
+                write!(f, "the areas that map file {} are in disorder", file.0)
+            }
+            V::FileCounts { file, what, counts, found } => {
+                write!(f, "file {} counts {counts} {what}, and has {found}", file.0)
+            }
             V::UnusedSlot(entry) => write!(f, "{entry:?} is named by a table, and not used"),
             V::SlotUses { counts, found } => {
                 write!(f, "the swap slots count {counts} users, and tables name {found}")

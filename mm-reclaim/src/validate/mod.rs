@@ -10,6 +10,7 @@
 //! returned; which one that is depends on the order of the checks, so a test that damages something
 //! expects a variant, not a position.
 
+mod files;
 mod message;
 mod pages;
 mod quiet;
@@ -17,8 +18,9 @@ mod spaces;
 mod swap;
 
 use crate::base::stat::VmEvent;
-use crate::base::units::{FilePage, Order, Pfn, Vpn};
+use crate::base::units::{FileId, FilePage, Order, Pfn, Vpn};
 use crate::env::Env;
+use crate::file::Files;
 use crate::lru::Lru;
 use crate::page::LruList;
 use crate::page::memmap::MemMap;
@@ -182,6 +184,24 @@ pub enum Violation {
         /// The page of the file that it says it is.
         at: FilePage,
     },
+    /// A file's entry and the page that it names do not agree.
+    BadFileEntry {
+        /// The page of the file.
+        at: FilePage,
+    },
+    /// The tree of the areas that map a file is broken.
+    BadFileAreas(FileId),
+    /// A file counts more or fewer of something than it has.
+    FileCounts {
+        /// The file.
+        file: FileId,
+        /// Of what.
+        what: &'static str,
+        /// What it counts.
+        counts: u32,
+        /// What was found.
+        found: u32,
+    },
     /// A page-table entry names a slot that is not used.
     UnusedSlot(SwapEntry),
     /// The slots count more or fewer users than there are entries.
@@ -219,7 +239,11 @@ pub struct Census {
     pub reserved: u32,
     /// Mappings in all spaces.
     pub mappings: u32,
-    /// Swap entries in all spaces.
+    /// Pages in the caches of files.
+    pub cached: u32,
+    /// Areas that map files.
+    pub file_areas: u32,
+    /// Swap entries in all spaces and files.
     pub swap_entries: u64,
     /// Address spaces.
     pub spaces: u32,
@@ -237,6 +261,7 @@ pub(crate) struct Books<'a, 'm, E: Env> {
     pub(crate) map: MemMap<'m>,
     pub(crate) zones: &'a Zones<'m, E>,
     pub(crate) lru: &'a Lru<'m, E>,
+    pub(crate) files: &'a Files<'m, E>,
     pub(crate) swap: &'a Swap<'m, E>,
     pub(crate) spaces: &'a Spaces<'m, E>,
     pub(crate) rmap: &'a Rmap<'m, E>,
@@ -259,6 +284,7 @@ impl<E: Env> Books<'_, '_, E> {
         }
         let mut census = Census::default();
         self.check_spaces(&mut census)?;
+        self.check_files(&mut census)?;
         self.check_free_lists(&mut census)?;
         self.check_lru_lists(&mut census)?;
         self.check_pages(&mut census)?;

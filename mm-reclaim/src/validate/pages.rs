@@ -2,7 +2,8 @@
 
 use super::{Books, Census, Violation};
 use crate::base::units::{Order, Pfn};
-use crate::env::{Env, FileStore};
+use crate::env::Env;
+use crate::file::Entry;
 use crate::page::{LruList, Page, PageFlags, PageType};
 use crate::rmap::FamilyFrames;
 use crate::zone::Zone;
@@ -123,7 +124,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         }
         let mut found = 0;
         let mut frames = FamilyFrames::NONE;
-        self.rmap.rmap_walk(page, &mut frames, |_| {
+        self.rmap.rmap_walk(page, &mut frames, &mut |_| {
             found += 1;
             ControlFlow::Continue(())
         });
@@ -136,7 +137,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
             return Err(Violation::StaleMlock(pfn));
         }
         if let Some(at) = page.file_page()
-            && self.env.files().cached(at) != Some(pfn)
+            && self.files.entry(self.files.at(at.file), at) != Entry::Page(pfn)
         {
             return Err(Violation::OrphanFilePage { pfn, at });
         }

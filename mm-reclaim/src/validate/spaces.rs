@@ -5,7 +5,7 @@ use crate::base::sync::Ordering;
 use crate::base::units::{Pfn, Vpn};
 use crate::env::{Env, PageTables, Prot, Pte};
 use crate::page::PageFlags;
-use crate::space::{Area, AreaFlags, AreaView, SpaceId, SpaceOf, Tally};
+use crate::space::{Area, AreaFlags, AreaView, Backing, SpaceId, SpaceOf, Tally};
 use crate::swap::map::Held;
 use crate::swap::{NotPresent, SwapEntry};
 
@@ -61,6 +61,7 @@ impl<'m, E: Env> Books<'_, 'm, E> {
             if !self.spaces.trees().audit(area, tally) {
                 return Err(Violation::BadFamily { space: id, start: view.start });
             }
+            census.file_areas += u32::from(view.backing != Backing::Anonymous);
             (at, last) = (view.end, Some(view));
             let (pages, entries) = self.check_entries(id, space, area)?;
             found = (found.0 + pages, found.1 + entries);
@@ -142,6 +143,11 @@ impl<'m, E: Env> Books<'_, 'm, E> {
     ) -> Result<(), Violation> {
         let broken = Violation::BrokenRmap { space, vpn, pfn };
         let page = self.map.get(pfn).ok_or(broken)?;
+        if let Some(at) = page.file_page() {
+            let leads_back =
+                area.backing() == Backing::File(at.file) && at.index == area.view().index_of(vpn);
+            return if leads_back { Ok(()) } else { Err(broken) };
+        }
         let mut families = self.spaces.trees().families_of(area);
         let leads_back = families.any(|family| family.raw() == page.owner())
             && page.index() == area.view().index_of(vpn);

@@ -59,6 +59,35 @@ impl<'m, E: Env> Zones<'m, E> {
         got.ok_or(end)
     }
 
+    /// Sleeps until the page lock is the caller's, killed or not: for those who must finish.
+    pub(crate) fn lock_page_surely(&self, held: &PageRef<'m>) -> PageLock<'m> {
+        loop {
+            if let Some(lock) = held.page().try_lock() {
+                return lock;
+            }
+            let (key, mut got) = (self.of(held.page()).wait_key(held.page()), None);
+            let _: WaitEnd = self.env.tasks().wait_until(key, WaitMode::UNTIL_READY, &mut || {
+                held.page().announce_waiter();
+                got = held.page().try_lock();
+                got.is_some()
+            });
+            if let Some(lock) = got {
+                return lock;
+            }
+        }
+    }
+
+    /// Sleeps until the page is not under write-back, killed or not.
+    pub(crate) fn wait_for_writeback_surely(&self, page: &'m Page) {
+        while page.has(PageFlags::WRITEBACK) {
+            let key = self.of(page).wait_key(page);
+            let _: WaitEnd = self.env.tasks().wait_until(key, WaitMode::UNTIL_READY, &mut || {
+                page.announce_waiter();
+                !page.has(PageFlags::WRITEBACK)
+            });
+        }
+    }
+
     /// Sleeps until the page is not under write-back, or the caller is killed.
     #[doc(alias = "folio_wait_writeback_killable")]
     #[cold]

@@ -272,7 +272,7 @@ fn a_bad_page_is_reported_with_its_descriptor() {
         type Damage = fn(&Page);
         let damages: [(&str, Damage); 5] = [
             ("LRU", Page::enter_lru),
-            ("WRITEBACK", Page::begin_writeback),
+            ("WRITEBACK", |page| page.begin_writeback(true)),
             ("LOCKED", |page| page.try_lock().expect("free").pass_on()),
             ("mapcount: 1", |page| page.corrupt_counts(1, 0)),
             ("SWAPCACHE", |page| page.enter_swap_cache(7)),

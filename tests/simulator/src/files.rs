@@ -1,31 +1,31 @@
-//! Files: stretches of a disk, and which of their pages are cached.
+//! Files: a store that keeps their pages on a disk, and what a program does with one.
 //!
-//! The contents lie on a device that is no swap device; the map of what is cached is the
-//! environment's, as [`FileStore`] requires. It checks the crate's obligations: a page is entered
-//! once, only what was entered is removed, and a shadow replaces its page.
+//! A page gets a block of the disk when it is reserved, and keeps it until the file loses the page. A
+//! page without a block, or with one that was never written, reads as zeroes. Time and errors are the
+//! disk's ([`crate::disk`]). The store checks the crate's obligations: what is written was reserved,
+//! and nothing that was discarded is written or read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mm_reclaim::env::{DeviceId, FileStore, NotEntered};
-use mm_reclaim::units::{FileId, FilePage, Pfn};
+use mm_reclaim::block::{Direction, IoError};
+use mm_reclaim::env::{BlockDevice, DeviceId, FileStore, FrameMemory, Run, StoreError};
+use mm_reclaim::file::{FileKind, FileRef};
+use mm_reclaim::units::Pfn;
+use mm_reclaim::{FileError, PageSink, PageSource, Pattern, ReadAhead, Seen};
 
-/// What is kept of a page of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kept {
-    /// It is cached.
-    Page(Pfn),
-    /// It was evicted.
-    Shadow(u32),
-}
+use crate::current::SimCpu;
+use crate::machine::Machine;
+use crate::world::World;
 
-#[derive(Clone, Copy, Debug)]
-struct File {
+/// A file of the store.
+#[derive(Debug)]
+struct Stored {
     device: DeviceId,
-    first: u32,
-    pages: u32,
-    /// Writes that failed.
-    errors: u32,
+    /// The block of each page that has one, and whether it was written.
+    blocks: BTreeMap<u32, (u32, bool)>,
+    /// The last reference is gone.
+    evicted: bool,
 }
 
 /// The files of a machine.
@@ -34,8 +34,11 @@ pub struct Files(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    files: Vec<File>,
-    kept: BTreeMap<FilePage, Kept>,
+    files: Vec<Stored>,
+    /// Blocks in use, by device.
+    used: BTreeSet<(u8, u32)>,
+    /// Devices that will never answer again.
+    gone: BTreeSet<u8>,
 }
 
 impl Files {
@@ -43,74 +46,273 @@ impl Files {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A file of `pages` pages, which lie one after the other from block `first` on.
-    pub fn create(&self, device: DeviceId, first: u32, pages: u32) -> FileId {
+    /// An empty file on a device; its number.
+    pub fn create(&self, device: DeviceId) -> u64 {
         let mut state = self.state();
-        state.files.push(File { device, first, pages, errors: 0 });
-        FileId(state.files.len() as u32 - 1)
+        state.files.push(Stored { device, blocks: BTreeMap::new(), evicted: false });
+        state.files.len() as u64 - 1
     }
 
-    /// The file is shorter from now on; its pages behind are still to be dropped.
-    pub fn truncate(&self, file: FileId, pages: u32) {
-        self.state().files[file.0 as usize].pages = pages;
+    /// Blocks of a device that files use.
+    pub fn used(&self, device: DeviceId) -> usize {
+        self.state().used.range((device.0, 0)..=(device.0, u32::MAX)).count()
     }
 
-    /// What is kept of a page.
-    pub fn kept(&self, at: FilePage) -> Option<Kept> {
-        self.state().kept.get(&at).copied()
+    /// The block of a page, if it has one that was written.
+    pub fn block(&self, file: u64, index: u32) -> Option<u32> {
+        let state = self.state();
+        let (block, written) = state.files[file as usize].blocks.get(&index)?;
+        written.then_some(*block)
     }
 
-    /// Pages of all files that are cached.
-    pub fn cached_pages(&self) -> usize {
-        self.state().kept.values().filter(|kept| matches!(kept, Kept::Page(_))).count()
+    /// Whether the file's last reference is gone.
+    pub fn is_evicted(&self, file: u64) -> bool {
+        self.state().files[file as usize].evicted
     }
 
-    /// Writes of a file that failed.
-    pub fn errors(&self, file: FileId) -> u32 {
-        self.state().files[file.0 as usize].errors
+    /// The device answers no more.
+    pub fn lose(&self, device: DeviceId) {
+        self.state().gone.insert(device.0);
     }
 }
 
-impl FileStore for Files {
-    fn cached(&self, at: FilePage) -> Option<Pfn> {
-        match self.kept(at) {
-            Some(Kept::Page(pfn)) => Some(pfn),
-            _ => None,
-        }
-    }
-
-    fn enter(&self, at: FilePage, frame: Pfn) -> Result<Option<u32>, NotEntered> {
-        let mut state = self.state();
-        let is_there = state.files.get(at.file.0 as usize).is_some_and(|f| at.index < f.pages);
-        match state.kept.get(&at) {
-            _ if !is_there => Err(NotEntered),
-            Some(Kept::Page(_)) => Err(NotEntered),
-            before => {
-                let shadow = before.and_then(|kept| match kept {
-                    Kept::Shadow(shadow) => Some(*shadow),
-                    Kept::Page(_) => None,
-                });
-                state.kept.insert(at, Kept::Page(frame));
-                Ok(shadow)
+impl FileStore for World {
+    fn start(&self, run: &mut Run<'_>) {
+        let (file, direction) = (run.file(), run.direction());
+        while let Some(page) = run.next() {
+            let place = {
+                let mut state = self.files.state();
+                let stored = &mut state.files[file as usize];
+                assert!(!stored.evicted, "file {file} is evicted, and page {} moves", page.index());
+                let device = stored.device;
+                let block = stored.blocks.get_mut(&page.index());
+                match (direction, block) {
+                    (Direction::Write, None) => panic!("{page:?} of file {file} was not reserved"),
+                    (Direction::Write, Some(block)) => {
+                        block.1 = true;
+                        Some((device, block.0))
+                    }
+                    (Direction::Read, Some((block, true))) => Some((device, *block)),
+                    (Direction::Read, _) => None,
+                }
+            };
+            let ended = match place {
+                Some((device, block)) => self.submit(page.on(device, block)),
+                None => {
+                    self.zero(page.frame());
+                    Some(page.complete(Ok::<(), IoError>(())))
+                }
+            };
+            if let Some(end) = ended {
+                run.end(end);
             }
         }
     }
 
-    fn leave(&self, at: FilePage, frame: Pfn, shadow: Option<u32>) {
-        let mut state = self.state();
-        let was = match shadow {
-            Some(shadow) => state.kept.insert(at, Kept::Shadow(shadow)),
-            None => state.kept.remove(&at),
-        };
-        assert_eq!(was, Some(Kept::Page(frame)), "{at} is not what leaves");
+    fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError> {
+        crate::current::assert_no_lock_held("a reservation");
+        let mut state = self.files.state();
+        let State { files, used, .. } = &mut *state;
+        let stored = &mut files[file as usize];
+        if stored.blocks.contains_key(&index) {
+            return Ok(());
+        }
+        let device = stored.device;
+        let blocks = self.disks.config(device).blocks;
+        let block = (0..blocks).find(|block| !used.contains(&(device.0, *block)));
+        let block = block.ok_or(StoreError::NoSpace)?;
+        used.insert((device.0, block));
+        stored.blocks.insert(index, (block, false));
+        Ok(())
     }
 
-    fn locate(&self, at: FilePage) -> Option<(DeviceId, u32)> {
-        let file = *self.state().files.get(at.file.0 as usize)?;
-        (at.index < file.pages).then_some((file.device, file.first + at.index))
+    fn discard(&self, file: u64, from: u32, pages: u32) {
+        let mut state = self.files.state();
+        let State { files, used, .. } = &mut *state;
+        let stored = &mut files[file as usize];
+        let device = stored.device;
+        let end = from.saturating_add(pages);
+        let mut gone = stored.blocks.split_off(&from);
+        stored.blocks.append(&mut gone.split_off(&end));
+        for (block, _) in gone.into_values() {
+            used.remove(&(device.0, block));
+        }
     }
 
-    fn write_failed(&self, at: FilePage) {
-        self.state().files[at.file.0 as usize].errors += 1;
+    fn evict(&self, file: u64) {
+        FileStore::discard(self, file, 0, u32::MAX);
+        self.files.state().files[file as usize].evicted = true;
+    }
+
+    fn device(&self, file: u64) -> DeviceId {
+        self.files.state().files[file as usize].device
+    }
+
+    fn is_congested(&self, file: u64) -> bool {
+        let device = FileStore::device(self, file);
+        BlockDevice::is_congested(self, device)
+    }
+
+    fn is_any_congested(&self) -> bool {
+        (0..self.disks.count()).any(|disk| {
+            let device = DeviceId(disk as u8);
+            !self.disks.config(device).is_swap && BlockDevice::is_congested(self, device)
+        })
+    }
+
+    fn is_gone(&self, file: u64) -> bool {
+        let state = self.files.state();
+        state.gone.contains(&state.files[file as usize].device.0)
+    }
+}
+
+/// Takes the bytes that are read.
+struct Taken<'w> {
+    world: &'w World,
+    bytes: Vec<u8>,
+}
+
+impl PageSink for Taken<'_> {
+    fn copy(&mut self, to: usize, frame: Pfn, offset: usize, len: usize) -> usize {
+        self.bytes.resize(to + len, 0);
+        self.world.read(frame, offset, &mut self.bytes[to..]);
+        len
+    }
+}
+
+/// Gives the bytes that are written.
+struct Given<'w> {
+    world: &'w World,
+    bytes: &'w [u8],
+    /// Every so many copies only half of the bytes are present; 0 for never.
+    absent: u32,
+    copies: u32,
+}
+
+impl PageSource for Given<'_> {
+    fn fault_in(&mut self, _from: usize, _len: usize) -> bool {
+        true
+    }
+
+    fn copy(&mut self, from: usize, frame: Pfn, offset: usize, len: usize) -> usize {
+        self.copies += 1;
+        let is_short = self.absent > 0 && self.copies.is_multiple_of(self.absent);
+        let len = if is_short { len / 2 } else { len };
+        self.world.write(frame, offset, &self.bytes[from..from + len]);
+        len
+    }
+}
+
+/// A file that a task has open.
+pub struct OpenFile<'m> {
+    machine: Machine<'m>,
+    file: Option<FileRef<'m, SimCpu>>,
+    ahead: ReadAhead,
+    /// What it knows of the file's errors.
+    pub seen: Seen,
+    /// How it says that it reads.
+    pub pattern: Pattern,
+    /// Every so many copies of a write its source is half absent; 0 for never.
+    pub absent: u32,
+}
+
+impl<'m> OpenFile<'m> {
+    /// A new empty file on a device.
+    ///
+    /// # Panics
+    /// If there is no memory for it.
+    pub fn create(machine: Machine<'m>, device: DeviceId) -> Self {
+        let kind = FileKind::Stored(machine.world.files.create(device));
+        Self::of(machine, machine.mm.create_file(kind, 0).expect("memory for a file"))
+    }
+
+    /// New shared memory.
+    ///
+    /// # Panics
+    /// If there is no memory for it.
+    pub fn shared_memory(machine: Machine<'m>) -> Self {
+        Self::of(machine, machine.mm.create_file(FileKind::Shared, 0).expect("memory for a file"))
+    }
+
+    fn of(machine: Machine<'m>, file: FileRef<'m, SimCpu>) -> Self {
+        let seen = machine.mm.file_errors(&file);
+        let (ahead, pattern) = (ReadAhead::new(), Pattern::Normal);
+        Self { machine, file: Some(file), ahead, seen, pattern, absent: 0 }
+    }
+
+    /// The same file, opened once more.
+    pub fn again(&self) -> Self {
+        Self::of(self.machine, self.file().get())
+    }
+
+    /// The file.
+    ///
+    /// # Panics
+    /// After it was closed.
+    pub fn file(&self) -> &FileRef<'m, SimCpu> {
+        self.file.as_ref().expect("an open file")
+    }
+
+    /// Its number at the store.
+    ///
+    /// # Panics
+    /// If it is shared memory.
+    pub fn number(&self) -> u64 {
+        match self.file().kind() {
+            FileKind::Stored(number) => number,
+            FileKind::Shared => panic!("shared memory has no number"),
+        }
+    }
+
+    /// Reads `len` bytes, or as many as there are.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn read(&mut self, position: u64, len: usize) -> Result<Vec<u8>, FileError> {
+        let mut taken = Taken { world: self.machine.world, bytes: Vec::new() };
+        let file = self.file.as_ref().expect("an open file");
+        let (ahead, mm) = (&mut self.ahead, self.machine.mm);
+        let done = mm.read_file(file, position, len, ahead, self.pattern, &mut taken)?;
+        taken.bytes.truncate(done);
+        Ok(taken.bytes)
+    }
+
+    /// Writes bytes; returns how many.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn write(&self, position: u64, bytes: &[u8]) -> Result<usize, FileError> {
+        let (world, absent) = (self.machine.world, self.absent);
+        let mut given = Given { world, bytes, absent, copies: 0 };
+        self.machine.mm.write_file(self.file(), position, bytes.len(), &mut given)
+    }
+
+    /// Writes what is dirty, waits, and reports an error once.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn sync(&mut self) -> Result<(), FileError> {
+        let file = self.file.as_ref().expect("an open file");
+        self.machine.mm.sync_file(file, 0..u32::MAX, &mut self.seen)
+    }
+
+    /// Makes it shorter or longer.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn truncate(&self, size: u64) -> Result<(), FileError> {
+        self.machine.mm.truncate_file(self.file(), size)
+    }
+}
+
+impl Drop for OpenFile<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            if std::thread::panicking() {
+                std::mem::forget(file);
+            } else {
+                self.machine.mm.put_file(file);
+            }
+        }
     }
 }

@@ -28,6 +28,11 @@ unsafe impl FrameMemory for World {
         self.arena.copy(to, from);
     }
 
+    fn copy_shared(&self, to: Pfn, from: Pfn) {
+        self.mmu.assert_unreachable(to, Fate::Reused);
+        self.arena.copy(to, from);
+    }
+
     fn poison(&self, frame: Pfn) {
         self.mmu.assert_unreachable(frame, Fate::Freed);
         self.arena.poison(frame);

@@ -12,7 +12,7 @@
 //! | [`mmu`], [`tables`] | TLBs, translation tables in frames, what a CPU does with an address |
 //! | [`sched`] | tasks, the baton, virtual time, deadlocks; all threads of a machine on one core |
 //! | [`disk`] | swap devices: latency, bandwidth, failures, congestion |
-//! | [`files`] | files on such a device, and which of their pages are cached |
+//! | [`files`] | a store of files on such a device, and what a program does with a file |
 //! | [`faults`] | what may fail, what is promised then, and what makes it fail |
 //! | [`world`] | these together, as an [`mm_reclaim::env::Env`] |
 //! | [`machine`], [`program`] | the crate running on it, and user programs that know their bytes |
@@ -37,7 +37,7 @@ pub mod world;
 pub use current::SimCpu;
 pub use disk::{DiskConfig, DiskStat, Pace};
 pub use faults::When;
-pub use files::{Files, Kept};
+pub use files::{Files, OpenFile};
 pub use machine::{Config, FIRST_DISK, Machine};
 pub use program::{Death, Program};
 pub use sched::{Sched, TaskSpec};

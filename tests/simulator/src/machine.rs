@@ -135,6 +135,7 @@ impl<'m> Machine<'m> {
         let daemons = vec![
             TaskSpec::new("kswapd", kswapd, || machine.mm.kswapd()),
             TaskSpec::new("reaper", TaskFlags::KERNEL, || machine.mm.oom_reaper()),
+            TaskSpec::new("flusher", TaskFlags::KERNEL, || machine.mm.flusher()),
             TaskSpec::new("disk", TaskFlags::KERNEL, || {
                 world.serve_disks(&|completion| machine.mm.complete(completion))
             }),

@@ -100,7 +100,7 @@ impl<'w> Env for &'w World {
     type Tables = SoftTables<'w>;
     type Tasks = World;
     type Blocks = World;
-    type Files = Files;
+    type Files = World;
     type Clock = Sched;
 
     fn frames(&self) -> &World {
@@ -115,8 +115,8 @@ impl<'w> Env for &'w World {
         self
     }
 
-    fn files(&self) -> &Files {
-        &self.files
+    fn files(&self) -> &World {
+        self
     }
 
     fn clock(&self) -> &Sched {

@@ -137,7 +137,7 @@ fn pages_that_the_mode_leaves_are_scanned_and_stay() {
             world.list(0..6);
             world.page(1).add_mapping().expect("room for a mapping");
             world.page(2).set_dirty();
-            world.page(3).begin_writeback();
+            world.page(3).begin_writeback(true);
             let mut taken = world.isolate(ANON, 4, mode);
             assert_eq!(world.numbers(&mut taken), want, "{mode:?}");
             assert_eq!((taken.scanned, taken.taken as usize), (4, want.len()));

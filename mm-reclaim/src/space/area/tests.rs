@@ -12,7 +12,7 @@ use crate::tests::cases;
 
 fn view(start: u32, end: u32, shift: u32) -> AreaView {
     let (start, end) = (Vpn(start), Vpn(end));
-    AreaView { shift, ..AreaView::anonymous(start, end, Prot::READ, AreaFlags::empty()) }
+    AreaView { shift, ..AreaView::anonymous(start..end, Prot::READ, AreaFlags::empty()) }
 }
 
 proptest! {

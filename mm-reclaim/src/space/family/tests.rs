@@ -45,7 +45,7 @@ impl<'m> Machine<'m> {
         let area = grow(self.grounds, &self.areas, Area::blank);
         area.init(
             SpaceHandle::new(space),
-            AreaView::anonymous(Vpn(16), Vpn(20), Prot::READ, AreaFlags::empty()),
+            AreaView::anonymous(Vpn(16)..Vpn(20), Prot::READ, AreaFlags::empty()),
         );
         area
     }

@@ -4,7 +4,8 @@
 use std::mem;
 use std::ops::Range;
 
-use mm_reclaim::env::{PageTables, Prot, Pte};
+use mm_reclaim::SyncMode;
+use mm_reclaim::env::{DeviceId, PageTables, Prot, Pte};
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::{LruList, Page, PageFlags, PageRef};
@@ -12,9 +13,9 @@ use mm_reclaim::reclaim::{BatchStat, May, Reason, ReclaimKind, ScanProgress, Sca
 use mm_reclaim::space::AreaFlags;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::swap::SwapEntry;
-use mm_reclaim::units::{Order, Pfn, PhysAddr, Vpn};
+use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, PhysAddr, Vpn};
 use mm_reclaim::zone::{ZoneId, ZoneLimits};
-use simulator::{Config, DiskConfig, Machine, Pace, Program};
+use simulator::{Config, DiskConfig, Machine, OpenFile, Pace, Program};
 
 /// Frames of the small machine.
 pub const FRAMES: u32 = 1024;
@@ -42,6 +43,45 @@ pub fn slow(blocks: u32) -> DiskConfig {
 /// Runs `body` on the small machine with this device.
 pub fn on<R>(disk: DiskConfig, body: impl FnOnce(Machine<'_>) -> R) -> R {
     Machine::run(&small(disk), body)
+}
+
+/// The device of files on [`with_file_disk`].
+pub const FILES: DeviceId = DeviceId(1);
+
+/// Runs `body` on the small machine with a small swap and this device for files.
+pub fn with_file_disk<R>(files: DiskConfig, body: impl FnOnce(Machine<'_>) -> R) -> R {
+    let mut config = small(DiskConfig::sync(64));
+    config.hardware.disks.push(DiskConfig { is_swap: false, ..files });
+    // Pages of files get the whole quota of a scan.
+    config.mm.swappiness = 0;
+    Machine::run(&config, body)
+}
+
+/// A file with `count` dirty pages, which nothing maps; the frames.
+pub fn dirty_file(machine: Machine<'_>, count: u32) -> (OpenFile<'_>, Vec<Pfn>) {
+    let file = OpenFile::create(machine, FILES);
+    let bytes = vec![1; count as usize * PAGE_SIZE];
+    assert_eq!(file.write(0, &bytes), Ok(bytes.len()));
+    machine.mm.lru_add_drain_all();
+    let frame = |index| machine.mm.file_frame(file.file(), index).expect("a cached page");
+    let frames = (0..count).map(frame).collect();
+    (file, frames)
+}
+
+/// A file with `count` pages under write-back; the device must be [`slow`].
+pub fn file_in_flight(machine: Machine<'_>, count: u32) -> (OpenFile<'_>, Vec<Pfn>) {
+    let (file, frames) = dirty_file(machine, count);
+    let wrote = machine.mm.write_dirty_pages(file.file(), 0..count, count, SyncMode::None);
+    assert_eq!(wrote, Ok(count));
+    assert!(frames.iter().all(|pfn| has(machine, *pfn, PageFlags::WRITEBACK)));
+    (file, frames)
+}
+
+/// A file with `count` clean pages; the frames.
+pub fn clean_file(machine: Machine<'_>, count: u32) -> (OpenFile<'_>, Vec<Pfn>) {
+    let (mut file, frames) = dirty_file(machine, count);
+    file.sync().expect("a disk that works");
+    (file, frames)
 }
 
 /// Locks the area of one page into memory as a race with reclaim may leave it: the page is

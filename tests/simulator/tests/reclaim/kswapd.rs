@@ -11,8 +11,9 @@ use mm_reclaim::zone::{Mark, ZoneFlags, ZoneId};
 use simulator::{DiskConfig, Machine, Program};
 
 use crate::bench::{
-    HeldLock, cold, direct_round, exhaust, frame, frames, half_way, in_flight, is_present, on,
-    on_list, pages, prove, release, slow,
+    HeldLock, anything, cold, direct_round, dirty_file, exhaust, file_in_flight, frame, frames,
+    half_way, in_flight, is_present, look, on, on_list, pages, prove, release, slow,
+    with_file_disk,
 };
 
 const DISK: DiskConfig = DiskConfig::sync(2048);
@@ -365,15 +366,18 @@ fn too_many_isolated_stall_all_but_kswapd_and_the_dying() {
 fn congestion_is_waited_for_only_if_the_device_is_congested() {
     for (above, waits) in [(0, true), (64, false)] {
         let disk = DiskConfig { congested_above: above, ..slow(64) };
-        on(disk, |machine| {
-            let (program, area, _) = in_flight(machine, 1);
+        with_file_disk(disk, |machine| {
+            let (file, frames) = file_in_flight(machine, 1);
+            look(machine, &frames, anything());
+            // That activated it; this takes it down again.
+            direct_round(machine, Gfp::KERNEL);
             let (_, took) = time(machine, || direct_round(machine, Gfp::KERNEL));
             let flags = machine.mm.zone(ZoneId::Dma).flags();
             assert!(flags.contains(ZoneFlags::CONGESTED), "met again under write-back");
             let want = if waits { 100 * MS..1500 * MS } else { 0..50 * MS };
             assert!(want.contains(&took), "{took} ns, congested above {above}");
+            drop(file);
             prove(machine);
-            program.check_all(area);
         });
     }
 }
@@ -393,13 +397,21 @@ fn too_much_write_back_is_waited_for() {
     }
 }
 
-/// SHRZ-11: dirty pages not under write-back flag the zone, one page of another kind does not.
+/// SHRZ-11: dirty pages of files not under write-back flag the zone; anonymous ones do not, nor one
+/// page of another kind.
 #[test]
 fn a_batch_of_dirty_pages_flags_the_zone() {
+    with_file_disk(DISK, |machine| {
+        let (file, _) = dirty_file(machine, 3);
+        direct_round(machine, Gfp::NOIO);
+        assert_eq!(machine.mm.zone(ZoneId::Dma).flags(), ZoneFlags::DIRTY);
+        drop(file);
+        prove(machine);
+    });
     on(DISK, |machine| {
         let (program, area, _) = half_way(machine);
         direct_round(machine, Gfp::NOIO);
-        assert_eq!(machine.mm.zone(ZoneId::Dma).flags(), ZoneFlags::DIRTY);
+        assert_eq!(machine.mm.zone(ZoneId::Dma).flags(), ZoneFlags::empty());
         prove(machine);
         program.check_all(area);
     });

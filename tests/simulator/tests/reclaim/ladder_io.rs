@@ -9,8 +9,9 @@ use mm_reclaim::zone::ZoneFlags;
 use simulator::{DiskConfig, FIRST_DISK, Machine, Pace};
 
 use crate::bench::{
-    HeldLock, anything, chill, cold, direct, direct_round, frame, frames, half_way, has, hot,
-    in_flight, is_present, kswapd, look, on, on_list, page, prove, slow, unwanted,
+    FILES, HeldLock, anything, chill, clean_file, cold, direct, direct_round, dirty_file,
+    file_in_flight, frame, frames, half_way, has, hot, in_flight, is_present, kswapd, look, on,
+    on_list, page, prove, slow, unwanted, with_file_disk,
 };
 
 const DISK: DiskConfig = DiskConfig::sync(256);
@@ -29,7 +30,7 @@ fn is_flagged(machine: Machine<'_>, flags: ZoneFlags) -> bool {
 /// due and nowhere else.
 #[test]
 fn a_batch_is_counted_by_what_the_device_still_owes() {
-    on(slow(64), |machine| {
+    with_file_disk(slow(64), |machine| {
         let counts = |frames: &[_], request| {
             let stat = look(machine, frames, request).stat;
             [stat.dirty, stat.unqueued, stat.congested, stat.writeback, stat.immediate]
@@ -38,15 +39,18 @@ fn a_batch_is_counted_by_what_the_device_still_owes() {
         let mapped = frame(machine, &program, area.start);
         assert_eq!(counts(&[mapped], anything()), [0; 5], "not dirty before it is unmapped");
         let (other, _, waiting) = half_way(machine);
-        assert_eq!(counts(&[waiting], direct(Gfp::NOIO)), [1, 1, 0, 0, 0]);
-        let (third, _, written) = in_flight(machine, 2);
+        assert_eq!(counts(&[waiting], direct(Gfp::NOIO)), [0; 5], "anonymous");
+        let (dirty, unwritten) = dirty_file(machine, 1);
+        assert_eq!(counts(&unwritten, direct(Gfp::NOIO)), [1, 1, 0, 0, 0]);
+        let (third, written) = file_in_flight(machine, 2);
+        assert_eq!(counts(&written, anything()), [2, 0, 0, 2, 0]);
         assert_eq!(counts(&written, anything()), [2, 0, 2, 2, 0], "marked already: congested");
-        machine.world.disks.configure(FIRST_DISK, |disk| disk.congested_above = 1);
-        assert_eq!(counts(&[waiting], direct(Gfp::NOIO)), [1, 1, 1, 0, 0]);
-        let all = [waiting, written[0], written[1], mapped];
+        machine.world.disks.configure(FILES, |disk| disk.congested_above = 1);
+        assert_eq!(counts(&unwritten, direct(Gfp::NOIO)), [1, 1, 1, 0, 0]);
+        let all = [unwritten[0], written[0], written[1]];
         assert_eq!(counts(&all, direct(Gfp::NOIO)), [3, 1, 3, 2, 0]);
+        drop((program, other, dirty, third));
         prove(machine);
-        drop((program, other, third));
     });
 }
 
@@ -269,5 +273,21 @@ fn a_store_during_write_back_is_not_lost() {
         look(machine, &all, anything());
         prove(machine);
         program.check_all(area);
+    });
+}
+
+/// SPL-16: a clean page of a file that was read once is freed without a write, and leaves a shadow.
+#[test]
+fn a_clean_page_of_a_file_is_freed_at_once() {
+    with_file_disk(DISK, |machine| {
+        let (mut file, frames) = clean_file(machine, 4);
+        let writes = machine.world.disks.stat(FILES).writes;
+        let seen = look(machine, &frames, direct(Gfp::NOIO));
+        assert_eq!(seen.verdicts, [(CLEAN, 4)]);
+        assert_eq!(machine.world.disks.stat(FILES).writes, writes);
+        assert_eq!(file.read(0, 8), Ok(vec![1; 8]));
+        assert_eq!(machine.mm.event(VmEvent::WorkingsetRefaultFile), 1);
+        drop(file);
+        prove(machine);
     });
 }

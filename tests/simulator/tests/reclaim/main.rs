@@ -11,6 +11,7 @@ mod choices;
 mod crew;
 mod faults;
 mod file_cache;
+mod file_maps;
 mod io_faults;
 mod kswapd;
 mod ladder;

@@ -175,7 +175,7 @@ fn an_unlock_wakes_whoever_announced_itself() {
 fn the_end_of_writeback_wakes_whoever_announced_itself() {
     check(|| {
         let shared = Arc::new((page(), LoomTasks::new()));
-        shared.0.begin_writeback();
+        shared.0.begin_writeback(true);
         let other = Arc::clone(&shared);
         let waiter = thread::spawn(move || {
             let (page, tasks) = &*other;

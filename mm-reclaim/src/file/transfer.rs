@@ -1,0 +1,179 @@
+//! Transfers of pages of files, and what their ends mean (SPL-20, DIRT-03).
+//!
+//! Pages are read and written in runs, which the store takes from the crate page by page. A page that
+//! is written is clean and marked as under write-back from the moment at which it is chosen; a write
+//! that fails leaves it clean, and the file's error sequence says so.
+//!
+//! Counterpart in Linux: `read_pages`, `write_cache_pages`, `mapping_set_error`.
+
+use super::{File, Files, Mark};
+use crate::base::errseq::WriteError;
+use crate::base::gfp::Gfp;
+use crate::base::sync::Ordering;
+use crate::base::units::{FilePage, PAGE_SHIFT, PAGE_SIZE, Pfn};
+use crate::block::{Completion, Direction};
+use crate::env::{Env, FileStore, FrameMemory, Run};
+use crate::page::{Page, PageFlags, PageLock};
+
+/// A page of zeroes, for parts of pages.
+pub(crate) static ZEROES: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
+
+/// The most pages of a run.
+pub(crate) const MOST_OF_RUN: usize = 32;
+
+/// Pages of one file, one after the other, which wait to be submitted together.
+pub(crate) struct Batch {
+    frames: [Pfn; MOST_OF_RUN],
+    len: usize,
+    first: u32,
+}
+
+impl Batch {
+    pub(crate) const fn new() -> Self {
+        Self { frames: [Pfn(0); MOST_OF_RUN], len: 0, first: 0 }
+    }
+
+    /// Whether the page `index` can join.
+    pub(crate) fn takes(&self, index: u32) -> bool {
+        self.len == 0 || self.len < MOST_OF_RUN && index == self.first + self.len as u32
+    }
+
+    /// Adds a page that it takes.
+    pub(crate) fn add(&mut self, index: u32, frame: Pfn) {
+        debug_assert!(self.takes(index), "page {index} is not the next one");
+        if self.len == 0 {
+            self.first = index;
+        }
+        self.frames[self.len] = frame;
+        self.len += 1;
+    }
+}
+
+impl<'m, E: Env> Files<'m, E> {
+    /// Submits the pages of a batch, which are locked to be read or under write-back.
+    pub(crate) fn start(&self, direction: Direction, file: &File<E::Cpu>, batch: &mut Batch) {
+        let len = core::mem::take(&mut batch.len);
+        if len == 0 {
+            return;
+        }
+        let mut ended = |end: Completion| self.ended_now(&end);
+        let frames = &batch.frames[..len];
+        let mut run = Run::new(direction, file.store(), batch.first, frames, &mut ended);
+        if !self.env.files().is_gone(file.store()) {
+            self.env.files().start(&mut run);
+        }
+        run.finish();
+    }
+
+    /// A transfer has ended before its run was submitted as a whole.
+    fn ended_now(&self, end: &Completion) {
+        debug_assert!(end.is_real(), "{end:?} is a test's");
+        let page = self.cache.map.page(end.frame);
+        let Some(at) = page.file_page() else { unreachable!("{page:?} is no file's") };
+        let held = page.get();
+        self.ended(end.direction, page, at, end.result.is_ok());
+        self.cache.lru.put(held);
+    }
+
+    /// A transfer has ended. The caller holds a reference, as [`Cache::end_write`] requires.
+    ///
+    /// [`Cache::end_write`]: crate::cache::Cache::end_write
+    pub(crate) fn ended(&self, direction: Direction, page: &'m Page, at: FilePage, ok: bool) {
+        match direction {
+            Direction::Read => {
+                self.zero_behind_end(self.at(at.file), at, page);
+                self.cache.end_read(page, ok);
+            }
+            Direction::Write => self.end_write(page, at, ok),
+        }
+    }
+
+    /// What lies behind the end of the file in its last page reads as zeroes, and is not written.
+    fn zero_behind_end(&self, file: &File<E::Cpu>, at: FilePage, page: &Page) {
+        let (size, start) = (file.size(), u64::from(at.index) << PAGE_SHIFT);
+        let used = size.saturating_sub(start).min(PAGE_SIZE as u64) as usize;
+        if used < PAGE_SIZE {
+            let frame = self.cache.map.pfn(page);
+            self.env.frames().write(frame, used, &ZEROES[used..]);
+        }
+    }
+
+    // ---- what a store knows ----
+
+    /// Whether the device that a page lies on is congested.
+    pub(crate) fn is_congested(&self, at: FilePage) -> bool {
+        self.env.files().is_congested(self.at(at.file).store())
+    }
+
+    /// What the store says of a page with private data: dirty, under write-back.
+    pub(crate) fn dirty_writeback(&self, at: FilePage) -> Option<(bool, bool)> {
+        self.env.files().dirty_writeback(self.at(at.file).store(), at.index)
+    }
+
+    /// Releases the private data of a locked page (SPL-15); an orphan has none that is anybody's.
+    pub(crate) fn release_private(&self, lock: &PageLock<'m>, gfp: Gfp) -> bool {
+        let is_released = lock.page().file_page().is_none_or(|at| {
+            self.env.files().release_private(self.at(at.file).store(), at.index, gfp)
+        });
+        if is_released {
+            lock.page().clear_private();
+        }
+        is_released
+    }
+
+    /// Writes one page, for reclaim: nothing maps it.
+    pub(crate) fn writepage(&self, at: FilePage, lock: PageLock<'m>) {
+        let file = self.at(at.file);
+        let page = self.begin_write(file, at, lock, true);
+        let mut batch = Batch::new();
+        batch.add(at.index, self.cache.map.pfn(page));
+        self.start(Direction::Write, file, &mut batch);
+    }
+
+    /// The page of `lock` is about to be written: marks it clean and under write-back.
+    #[doc(alias = "folio_start_writeback")]
+    pub(crate) fn begin_write(
+        &self,
+        file: &File<E::Cpu>,
+        at: FilePage,
+        lock: PageLock<'m>,
+        for_reclaim: bool,
+    ) -> &'m Page {
+        let (page, device) = (lock.page(), self.dirty.device(file));
+        self.zero_behind_end(file, at, page);
+        let was = self.with_tree(file, at.file, |tree| {
+            let was = page.clear_dirty();
+            if was {
+                file.nr_dirty.fetch_sub(1, Ordering::Relaxed);
+            }
+            tree.set_mark(at.index, Mark::Dirty, false);
+            tree.set_mark(at.index, Mark::Writeback, true);
+            file.nr_writeback.fetch_add(1, Ordering::Relaxed);
+            page.begin_writeback(for_reclaim);
+            was
+        });
+        if was {
+            device.note_clean();
+        }
+        device.note_write_begun();
+        self.cache.writeback.begin(1);
+        self.cache.zones.unlock(lock);
+        page
+    }
+
+    fn end_write(&self, page: &'m Page, at: FilePage, ok: bool) {
+        let file = self.at(at.file);
+        if !ok {
+            file.errors.record(WriteError::Io);
+            page.note_failed_write();
+        }
+        self.with_tree(file, at.file, |tree| {
+            tree.set_mark(at.index, Mark::Writeback, false);
+            file.nr_writeback.fetch_sub(1, Ordering::Relaxed);
+        });
+        self.dirty.device(file).note_write_ended();
+        // The page is the last that keeps the file: nothing of it is used from here on.
+        self.cache.end_write(page, ok);
+        debug_assert!(!page.has(PageFlags::FILE) || page.refs() > 1, "lost: {page:?}");
+    }
+}
