@@ -8,11 +8,10 @@
 use core::ops::Range;
 
 use super::Mmap;
-use crate::base::stat::VmEvent;
 use crate::base::tlb::TlbBatch;
 use crate::base::units::Vpn;
 use crate::env::{Env, PageTables, Pte};
-use crate::lru::{Lruvec, Relocation};
+use crate::lru::{Lruvec, Move};
 use crate::page::{IsolatedPages, Page, PageRef};
 use crate::reclaim::SWAP_CLUSTER_MAX;
 use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf};
@@ -176,14 +175,11 @@ impl<'m, E: Env> Mmap<'m, E> {
             at = batch.next;
             for held in batch.pages.into_iter().flatten() {
                 held.page().take_referenced();
-                moved += u32::from(
-                    self.lru.of(held.page()).relocate(held.page(), Relocation::Deactivate),
-                );
+                moved += u32::from(self.lru.relocate(held.page(), Move::Deactivate));
                 self.lru.put(held);
             }
         }
         stale.flush(&self.env);
-        self.events.count(VmEvent::PgDeactivate, u64::from(moved));
         moved
     }
 }
