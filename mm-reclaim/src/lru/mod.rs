@@ -191,31 +191,30 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.resize(list, -(self.map.nr_pages(page) as i32));
     }
 
-    /// Isolates those of `pages` that `is_of` says are this lruvec's, and that are on a list: their
-    /// tokens take over the references.
+    /// Isolates those of `pages` that `is_of` says are this lruvec's, and that are on a list for
+    /// pages of type `kind`: their tokens take over the references.
     pub(crate) fn isolate_held(
         &self,
         pages: &mut [Option<PageRef<'m>>],
+        kind: PageType,
         is_of: impl Fn(&Page) -> bool,
     ) -> IsolatedPages<'m> {
-        let (mut out, mut taken) = (IsolatedPages::new(), [0; 2]);
+        let (mut out, mut taken) = (IsolatedPages::new(), 0);
         let mut lists = self.lists.lock();
         for slot in pages {
-            let is_listed =
-                |held: &mut PageRef<'m>| is_of(held.page()) && held.page().has(PageFlags::LRU);
+            let is_listed = |held: &mut PageRef<'m>| {
+                let flags = held.page().flags();
+                flags.contains(PageFlags::LRU) && flags.page_type() == kind && is_of(held.page())
+            };
             let Some(held) = slot.take_if(is_listed) else { continue };
             let page = held.leak();
             self.unlink(&mut lists, page);
             page.enter_isolation();
-            taken[page.flags().page_type() as usize] += self.map.nr_pages(page) as i32;
+            taken += self.map.nr_pages(page) as i32;
             out.push(IsolatedPage::adopt(page));
         }
         drop(lists);
-        for kind in [PageType::Anon, PageType::File] {
-            if taken[kind as usize] > 0 {
-                self.add_isolated(kind, taken[kind as usize]);
-            }
-        }
+        self.add_isolated(kind, taken);
         out
     }
 

@@ -5,6 +5,8 @@
 //!
 //! Counterpart in Linux: `mm/madvise.c`.
 
+mod lazy_free;
+
 use core::ops::Range;
 
 use super::Mmap;
@@ -12,7 +14,7 @@ use crate::base::tlb::TlbBatch;
 use crate::base::units::Vpn;
 use crate::env::{Env, PageTables, Pte};
 use crate::lru::{Lruvec, Move};
-use crate::page::{IsolatedPages, Page, PageRef};
+use crate::page::{IsolatedPages, Page, PageFlags, PageRef, PageType};
 use crate::reclaim::SWAP_CLUSTER_MAX;
 use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf};
 
@@ -30,6 +32,9 @@ pub enum Advice {
     Cold,
     /// The contents are not needed any more: the next touch sees zeroes (`MADV_DONTNEED`).
     DontNeed,
+    /// The contents are not needed any more, unless the program stores to them once more
+    /// (`MADV_FREE`).
+    Free,
 }
 
 /// Present pages of a stretch, each with a reference.
@@ -38,6 +43,20 @@ pub(crate) struct Gathered<'m> {
     len: usize,
     /// Where to continue.
     pub(crate) next: Vpn,
+}
+
+impl<'m> Gathered<'m> {
+    /// No page of a stretch that is followed by `next`.
+    #[inline(always)]
+    fn until(next: Vpn) -> Self {
+        Self { pages: [const { None }; BATCH], len: 0, next }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, held: PageRef<'m>) {
+        self.pages[self.len] = Some(held);
+        self.len += 1;
+    }
 }
 
 impl<'m, E: Env> Mmap<'m, E> {
@@ -85,6 +104,7 @@ impl<'m, E: Env> Mmap<'m, E> {
             Advice::Normal => 0,
             Advice::PageOut => self.page_out_range(space, part.start..part.end),
             Advice::Cold => self.cold_range(space, part.start..part.end),
+            Advice::Free => self.free_lazily(space, part.start..part.end),
             Advice::DontNeed => {
                 self.rmap.zap_range(space, part);
                 0
@@ -99,7 +119,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         range: Range<Vpn>,
         mut look: impl FnMut(&mut E::Tables, Vpn, &Page) -> bool,
     ) -> Gathered<'m> {
-        let mut out = Gathered { pages: [const { None }; BATCH], len: 0, next: range.end };
+        let mut out = Gathered::until(range.end);
         let mut locked = space.tables.lock();
         let Some(tables) = locked.as_mut() else { return out };
         let mut at = range.start;
@@ -115,8 +135,7 @@ impl<'m, E: Env> Mmap<'m, E> {
             }
             let page = self.map.page(mapping.pfn);
             if look(tables, vpn, page) {
-                out.pages[out.len] = Some(page.get());
-                out.len += 1;
+                out.push(page.get());
             }
         }
         out
@@ -132,30 +151,34 @@ impl<'m, E: Env> Mmap<'m, E> {
         freed
     }
 
-    /// Isolates the pages of a batch lruvec by lruvec and reclaims them.
+    /// Isolates the pages of a batch lruvec by lruvec, each type by itself, and reclaims them.
     fn page_out_batch(&self, batch: &mut Gathered<'m>) -> u32 {
         let pages = &mut batch.pages[..batch.len];
         let mut freed = 0;
         while let Some(first) = pages.iter().flatten().next() {
-            let lruvec = self.lru.of(first.page());
-            let mut list = self.isolate_of(lruvec, pages);
+            let (lruvec, kind) = (self.lru.of(first.page()), first.page().flags().page_type());
+            let mut list = self.isolate_of(lruvec, kind, pages);
             if !list.is_empty() {
-                freed += self.reclaim.reclaim_pages(&mut list, lruvec);
+                freed += self.reclaim.reclaim_pages(&mut list, lruvec, kind);
             }
         }
         freed
     }
 
-    /// Isolates the pages of one lruvec, and drops the references to those that are on no list.
+    /// Isolates the pages of one lruvec and type, and drops the references to those that are on no
+    /// list.
     fn isolate_of(
         &self,
         lruvec: &Lruvec<'m, E::Cpu>,
+        kind: PageType,
         pages: &mut [Option<PageRef<'m>>],
     ) -> IsolatedPages<'m> {
         let is_of = |page: &Page| core::ptr::eq(self.lru.of(page), lruvec);
-        let list = lruvec.isolate_held(pages, is_of);
+        let list = lruvec.isolate_held(pages, kind, is_of);
         for slot in pages {
-            if let Some(unlisted) = slot.take_if(|held| is_of(held.page())) {
+            let is_left =
+                |held: &mut PageRef<'m>| is_of(held.page()) && !held.page().has(PageFlags::LRU);
+            if let Some(unlisted) = slot.take_if(is_left) {
                 self.lru.put(unlisted);
             }
         }

@@ -45,14 +45,18 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         stat.reclaimed
     }
 
-    /// Reclaims anonymous pages of the lruvec that were isolated one by one, and puts the rest
-    /// back.
-    pub(super) fn shrink_isolated(&mut self, pages: &mut IsolatedPages<'m>) -> BatchStat {
+    /// Reclaims pages of the lruvec, all of one type, that were isolated one by one, and puts the
+    /// rest back.
+    pub(super) fn shrink_isolated(
+        &mut self,
+        pages: &mut IsolatedPages<'m>,
+        kind: PageType,
+    ) -> BatchStat {
         let taken = pages.len() as u32;
-        self.count_scan(PageType::Anon, taken);
+        self.count_scan(kind, taken);
         let stat = self.shrink_page_list(pages);
-        self.putback(pages, PageType::Anon, taken);
-        self.count_steal(PageType::Anon, stat.reclaimed);
+        self.putback(pages, kind, taken);
+        self.count_steal(kind, stat.reclaimed);
         self.zone.note_reclaim(taken, stat.reclaimed);
         stat
     }

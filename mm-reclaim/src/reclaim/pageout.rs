@@ -57,6 +57,9 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-19, in its order.
     fn may_write(&mut self, page: LockedPage<'m>, flags: PageFlags, clean_only: bool) -> Stage<'m> {
+        if flags.page_type() == PageType::File && page.page().is_lazily_freed() {
+            return self.keep(page, KeepReason::LazyFreeBusy);
+        }
         if flags.page_type() == PageType::File && !self.may_write_file(flags) {
             page.page().mark_reclaim();
             self.reclaim.events.count(VmEvent::NrVmscanImmediateReclaim, 1);

@@ -9,7 +9,7 @@ use super::{BatchStat, DEF_PRIORITY, Reclaim, ReclaimKind, Scan, ScanProgress, S
 use crate::base::units::Order;
 use crate::env::Env;
 use crate::lru::Lruvec;
-use crate::page::{IsolatedPages, LruList};
+use crate::page::{IsolatedPages, LruList, PageType};
 use crate::zone::{Zone, ZoneId};
 
 impl<'m, E: Env> Reclaim<'m, E> {
@@ -96,9 +96,10 @@ impl<'m, E: Env> Reclaim<'m, E> {
         &self,
         pages: &mut IsolatedPages<'m>,
         lruvec: &Lruvec<'m, E::Cpu>,
+        kind: PageType,
     ) -> u32 {
         let (request, mut progress) = (ScanRequest::proactive(), ScanProgress::default());
-        self.shrink_isolated(pages, lruvec, &request, &mut progress).reclaimed
+        self.shrink_isolated(pages, lruvec, kind, &request, &mut progress).reclaimed
     }
 
     /// A scan of isolated pages with the request and the progress of the caller.
@@ -106,11 +107,12 @@ impl<'m, E: Env> Reclaim<'m, E> {
         &self,
         pages: &mut IsolatedPages<'m>,
         lruvec: &Lruvec<'m, E::Cpu>,
+        kind: PageType,
         request: &ScanRequest,
         progress: &mut ScanProgress,
     ) -> BatchStat {
         let zone = self.zones.zone(lruvec.zone());
-        Scan { reclaim: self, zone, lruvec, request, progress }.shrink_isolated(pages)
+        Scan { reclaim: self, zone, lruvec, request, progress }.shrink_isolated(pages, kind)
     }
 }
 
