@@ -139,6 +139,15 @@ impl<'m, E: Env> Mm<'m, E> {
         self.mmap.madvise(id, range, advice)
     }
 
+    /// Sets each byte of `out` to 1 if the page at its distance from `start` can be touched without
+    /// a read from a device, else to 0.
+    ///
+    /// # Errors
+    /// If the range has holes; `out` is unchanged then.
+    pub fn mincore(&self, id: SpaceId, start: Vpn, out: &mut [u8]) -> Result<(), SpaceError> {
+        self.mmap.mincore(id, start, out)
+    }
+
     /// Runs `f` on the tables of a space, under the page-table lock.
     ///
     /// # Panics

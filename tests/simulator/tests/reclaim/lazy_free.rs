@@ -1,4 +1,4 @@
-//! Memory whose contents a program has given up (`MADV_FREE`).
+//! Memory whose contents a program has given up (`MADV_FREE`), and which pages are in memory.
 
 use std::ops::Range;
 
@@ -9,6 +9,7 @@ use mm_reclaim::page::{LruList, PageFlags, PageType};
 use mm_reclaim::reclaim::{
     ActivateReason as Activate, FreeReason, KeepReason as Keep, Reason, ScanRequest,
 };
+use mm_reclaim::space::SpaceError;
 use mm_reclaim::stat::VmEvent;
 use mm_reclaim::units::Vpn;
 use mm_reclaim::zone::ZoneId;
@@ -16,8 +17,8 @@ use simulator::rng::Rng;
 use simulator::{Config, DiskConfig, FIRST_DISK, Machine, Program};
 
 use crate::bench::{
-    HeldLock, HeldPage, anything, cold, direct_round, entry, frame, frames, given_up, has, hot,
-    in_flight, is_present, look, on, on_list, page, pages, prove, slow, small,
+    HeldLock, HeldPage, anything, chill, cold, direct_round, entry, frame, frames, given_up, has,
+    hot, in_flight, is_present, look, on, on_list, page, pages, prove, slow, small,
 };
 
 const DISK: DiskConfig = DiskConfig::sync(64);
@@ -396,6 +397,45 @@ fn a_page_that_is_reused_is_an_ordinary_one() {
         assert_eq!(seen.verdicts, [(LAZY_FREE_DIRTY, 2)]);
         prove(machine);
         program.check_all(area);
+    });
+}
+
+/// LAZY-01: `mincore` says of each page whether it is in memory, in the swap cache too; a hole is
+/// an error.
+#[test]
+fn mincore_says_which_pages_are_in_memory() {
+    on(slow(64), |machine| {
+        let (mut program, area, _) = in_flight(machine, 1);
+        let at = area.start;
+        let mut residence = [9];
+        assert_eq!(machine.mm.mincore(program.space, at, &mut residence), Ok(()));
+        assert_eq!(residence, [1], "in the cache, on its way to the device");
+        prove(machine);
+        assert_eq!(program.advise(area, Advice::PageOut), Ok(0), "it is not mapped");
+        program.unmap(at..at + 1).expect("an area");
+    });
+    on(DISK, |machine| {
+        let mut program = Program::new(machine);
+        let area = program.map(200);
+        let (first, second, third) = (area.start, area.start + 1, area.start + 2);
+        program.write(first).expect("alive");
+        program.write(second).expect("alive");
+        program.check(third).expect("alive");
+        program.write(area.start + 150).expect("alive");
+        machine.mm.lru_add_drain_all();
+        chill(&mut program, area.clone());
+        assert_eq!(program.advise(second..third, Advice::PageOut), Ok(1));
+        let mut residence = [9; 200];
+        assert_eq!(machine.mm.mincore(program.space, area.start, &mut residence), Ok(()));
+        let here: Vec<usize> = (0..200).filter(|n| residence[*n] == 1).collect();
+        assert_eq!(here, [0, 2, 150], "written, read, written; the second is in swap");
+        assert!(residence.iter().all(|byte| *byte <= 1));
+        program.unmap(third..third + 1).expect("an area");
+        let hole = SpaceError::BadRange { start: area.start, end: area.end };
+        let mut residence = [9; 200];
+        assert_eq!(machine.mm.mincore(program.space, area.start, &mut residence), Err(hole));
+        assert_eq!(residence, [9; 200]);
+        prove(machine);
     });
 }
 
