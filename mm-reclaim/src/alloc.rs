@@ -187,7 +187,7 @@ impl<'m, E: Env> Alloc<'m, E> {
             }
             let tried = self.reclaim_for(gfp, order, looked_at);
             looked_at = tried.looked_at;
-            self.drain_pcp_if_low(tried.freed);
+            self.drain_if_low(tried.freed);
             // The caller may have been killed in the meantime: it may then use more of the reserve,
             // and must not reclaim any more.
             let flags = self.env.tasks().flags();
@@ -221,9 +221,11 @@ impl<'m, E: Env> Alloc<'m, E> {
         tried
     }
 
-    /// Drains the per-CPU lists if reclaim found nothing.
-    fn drain_pcp_if_low(&self, freed: u64) {
+    /// Drains what CPUs hold if reclaim found nothing: free pages, and batches of pages, which
+    /// reclaim could not free for the batch's reference.
+    fn drain_if_low(&self, freed: u64) {
         if freed == 0 {
+            self.lru.drain_all();
             self.zones.drain_pcp();
         }
     }

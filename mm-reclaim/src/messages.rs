@@ -46,6 +46,9 @@ impl Display for SpaceError {
             Self::Locked { start } => {
                 write!(f, "the area at {:#x} is locked into memory", start.addr())
             }
+            Self::NotAnonymous { start } => {
+                write!(f, "the area at {:#x} maps a file", start.addr())
+            }
             Self::BadRange { start, end } => {
                 let (start, end) = (start.addr(), end.addr());
                 write!(f, "{start:#x}..{end:#x} is no range of mapped user pages")

@@ -58,6 +58,7 @@ const GROUPS: &[Group] = &[
             (PgDeactivate, "moves to an inactive list"),
             (PgActivate, "moves to an active list"),
             (PgRotated, "moves to the end, to go next"),
+            (PgLazyFree, "pages freed lazily"),
             (PgLazyFreed, "lazily freed pages taken"),
         ],
     },

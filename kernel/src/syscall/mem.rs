@@ -13,15 +13,18 @@ use mm_reclaim::units::{PAGE_SIZE, Vpn};
 
 use super::args::{self, MapFlags};
 use super::errno::{EEXIST, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, Errno};
-use crate::arch::usercopy::{Fault, put_words};
+use crate::arch::usercopy::{Fault, copy_to_user, put_words};
 use crate::drivers::timer;
 use crate::{glue, task};
+
+/// Pages that one copy to a program of `mincore` tells about.
+const RESIDENCE_BATCH: usize = 256;
 
 impl From<SpaceError> for Errno {
     fn from(error: SpaceError) -> Self {
         match error {
             SpaceError::Killed => EINTR,
-            SpaceError::Locked { .. } => EINVAL,
+            SpaceError::Locked { .. } | SpaceError::NotAnonymous { .. } => EINVAL,
             _ => ENOMEM,
         }
     }
@@ -148,6 +151,7 @@ pub(super) fn madvise(address: u64, len: u64, advice: u64) -> Result<u64, Errno>
         // Normal, random, sequential, will need, huge pages or not: nothing to do.
         0..=3 | 14 | 15 => Advice::Normal,
         4 => Advice::DontNeed,
+        8 => Advice::Free,
         20 => Advice::Cold,
         21 => Advice::PageOut,
         _ => return Err(EINVAL),
@@ -157,6 +161,24 @@ pub(super) fn madvise(address: u64, len: u64, advice: u64) -> Result<u64, Errno>
         glue::mm().madvise(space()?, range, advice)?;
     }
     if whole { Ok(0) } else { Err(ENOMEM) }
+}
+
+/// Writes a byte for each page of a range: 1 if it is in memory.
+pub(super) fn mincore(address: u64, len: u64, out: u64) -> Result<u64, Errno> {
+    let range = args::pages(address, len, ENOMEM)?;
+    let (space, mut bytes) = (space()?, [0; RESIDENCE_BATCH]);
+    let mut at = range.start;
+    while at < range.end {
+        let count = RESIDENCE_BATCH.min((range.end - at) as usize);
+        glue::mm().mincore(space, at, &mut bytes[..count])?;
+        let to = out.checked_add(u64::from(at - range.start)).ok_or(EFAULT)?;
+        copy_to_user(to, &bytes[..count])?;
+        at = at + count as u32;
+        if task::is_killed() {
+            return Err(EINTR);
+        }
+    }
+    Ok(0)
 }
 
 /// `struct sysinfo`: uptime, three loads, total, free, shared and buffered memory, total and

@@ -32,6 +32,7 @@ fn call(frame: &TrapFrame) -> Result<u64, Errno> {
         226 => mem::mprotect(a0, a1, a2),
         228 => mem::mlock(a0, a1),
         229 => mem::munlock(a0, a1),
+        232 => mem::mincore(a0, a1, a2),
         233 => mem::madvise(a0, a1, a2),
         260 => process::wait4(a0, a1, a2, a3),
         _ => Err(ENOSYS),

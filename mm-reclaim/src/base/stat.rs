@@ -132,6 +132,8 @@ events! {
     WorkingsetRestoreAnon = "workingset_restore_anon",
     /// Refaults of file pages that were active before.
     WorkingsetRestoreFile = "workingset_restore_file",
+    /// Pages that programs freed lazily.
+    PgLazyFree = "pglazyfree",
     /// Lazily freed pages that reclaim freed.
     PgLazyFreed = "pglazyfreed",
     /// Programs killed because memory ran out.

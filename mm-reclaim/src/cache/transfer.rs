@@ -2,15 +2,14 @@
 //!
 //! A write clears dirty and sets write-back under the page lock, and releases the lock before the
 //! device gets the page. A read keeps the lock until its end. An end runs in task context and takes
-//! the lruvec's lock at most.
+//! the lock of a batch at most, and the lruvec's in it.
 //!
 //! Counterpart in Linux: `folio_start_writeback`, `folio_end_writeback`, `folio_end_read`.
 
 use super::Cache;
-use crate::base::stat::VmEvent;
 use crate::block::{Bio, Completion, Direction};
 use crate::env::{BlockDevice, DeviceId, Env};
-use crate::lru::Relocation;
+use crate::lru::Move;
 use crate::page::{Page, PageFlags, PageLock};
 
 impl<'m, E: Env> Cache<'m, E> {
@@ -56,8 +55,7 @@ impl<'m, E: Env> Cache<'m, E> {
         let was = page.end_writeback();
         self.writeback.end(self.map.nr_pages(page));
         if ok && was.contains(PageFlags::RECLAIM) && was.contains(PageFlags::LRU) {
-            let moved = self.lru.of(page).relocate(page, Relocation::InactiveTail);
-            self.events.count(VmEvent::PgRotated, u64::from(moved));
+            self.lru.relocate(page, Move::Rotate);
             // Reclaim's scan was of use: this page can be freed now.
             self.zones.of(page).forget_vain_looks();
         }

@@ -33,13 +33,14 @@ impl<'m, E: Env> Faults<'m, E> {
         }
         let page = self.map.page(mapping.pfn);
         // Taken under the page-table lock, while the entry shows that the page is mapped.
-        let held = {
+        let found = {
             let tables = site.space.tables.lock();
             match tables.as_ref().map(|t| t.get(site.vpn)) {
-                Some(Pte::Present(now)) if now.pfn == mapping.pfn => page.get(),
-                _ => return Ok(self.counted(&site, FaultEnd::Minor)),
+                Some(Pte::Present(now)) if now.pfn == mapping.pfn => Some(page.get()),
+                _ => None,
             }
         };
+        let Some(held) = found else { return Ok(self.counted(&site, FaultEnd::Minor)) };
         if let (true, Backing::File(id)) = (is_shared, site.area.backing) {
             return self.store_to_shared(site, id, held);
         }

@@ -235,9 +235,9 @@ impl<C: Cpu> ShadowNodes<C> {
         if is != was {
             let mut ends = self.list.lock();
             if is {
-                ends.append(nodes, node)
+                ends.append(nodes, node);
             } else {
-                ends.remove(nodes, node)
+                ends.remove(nodes, node);
             }
             self.len.store(ends.len, Ordering::Relaxed);
         }

@@ -27,13 +27,15 @@
 mod batch;
 mod isolate;
 mod pages;
+mod relocate;
 pub(crate) mod turnover;
 pub mod workingset;
 
-pub(crate) use batch::LruBatches;
+pub(crate) use batch::{LruBatches, Move};
 pub use isolate::IsolateMode;
 pub(crate) use isolate::Taken;
 pub(crate) use pages::Lru;
+pub(crate) use relocate::Relocation;
 
 use crate::base::lock_order::LRUVEC;
 use crate::base::sync::{AtomicU32, AtomicU64, Lock, Ordering};
@@ -41,9 +43,7 @@ use crate::base::units::isqrt;
 use crate::env::Cpu;
 use crate::page::list::PageList;
 use crate::page::memmap::MemMap;
-use crate::page::{
-    IsolatedPage, IsolatedPages, ListChoice, LruList, Page, PageFlags, PageRef, PageType,
-};
+use crate::page::{IsolatedPage, IsolatedPages, LruList, Page, PageFlags, PageRef, PageType};
 use crate::zone::{MAX_ZONES, ZoneId};
 
 /// The lists themselves, inside the lruvec's lock.
@@ -191,49 +191,30 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.resize(list, -(self.map.nr_pages(page) as i32));
     }
 
-    /// Moves a listed page to another list, to its head or its tail; false if the page was on no
-    /// list.
-    pub(crate) fn relocate(&self, page: &'m Page, to: Relocation) -> bool {
-        let mut lists = self.lists.lock();
-        if !page.has(PageFlags::LRU) || !to.applies(page.flags()) {
-            return false;
-        }
-        self.unlink(&mut lists, page);
-        page.choose_list(to.choice());
-        let list = page.lru_list();
-        match to {
-            Relocation::InactiveTail => lists.lists[list as usize].push_back(page),
-            _ => lists.lists[list as usize].push_front(page),
-        }
-        self.resize(list, self.map.nr_pages(page) as i32);
-        true
-    }
-
-    /// Isolates those of `pages` that `is_of` says are this lruvec's, and that are on a list: their
-    /// tokens take over the references.
+    /// Isolates those of `pages` that `is_of` says are this lruvec's, and that are on a list for
+    /// pages of type `kind`: their tokens take over the references.
     pub(crate) fn isolate_held(
         &self,
         pages: &mut [Option<PageRef<'m>>],
+        kind: PageType,
         is_of: impl Fn(&Page) -> bool,
     ) -> IsolatedPages<'m> {
-        let (mut out, mut taken) = (IsolatedPages::new(), [0; 2]);
+        let (mut out, mut taken) = (IsolatedPages::new(), 0);
         let mut lists = self.lists.lock();
         for slot in pages {
-            let is_listed =
-                |held: &mut PageRef<'m>| is_of(held.page()) && held.page().has(PageFlags::LRU);
+            let is_listed = |held: &mut PageRef<'m>| {
+                let flags = held.page().flags();
+                flags.contains(PageFlags::LRU) && flags.page_type() == kind && is_of(held.page())
+            };
             let Some(held) = slot.take_if(is_listed) else { continue };
             let page = held.leak();
             self.unlink(&mut lists, page);
             page.enter_isolation();
-            taken[page.flags().page_type() as usize] += self.map.nr_pages(page) as i32;
+            taken += self.map.nr_pages(page) as i32;
             out.push(IsolatedPage::adopt(page));
         }
         drop(lists);
-        for kind in [PageType::Anon, PageType::File] {
-            if taken[kind as usize] > 0 {
-                self.add_isolated(kind, taken[kind as usize]);
-            }
-        }
+        self.add_isolated(kind, taken);
         out
     }
 
@@ -261,44 +242,6 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     pub fn corrupt_counts(&self, list: LruList, size: i32, isolated: i32) {
         self.resize(list, size);
         self.add_isolated(list.page_type().unwrap_or(PageType::Anon), isolated);
-    }
-}
-
-/// Where a listed page is to go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Relocation {
-    /// The head of its active list.
-    Activate,
-    /// The head of its inactive list.
-    Deactivate,
-    /// The tail of its inactive list: reclaim's next victim.
-    InactiveTail,
-    /// The unevictable list.
-    Unevictable,
-    /// From the unevictable list back to the inactive one.
-    Rescue,
-}
-
-impl Relocation {
-    fn applies(self, flags: PageFlags) -> bool {
-        let unevictable = flags.contains(PageFlags::UNEVICTABLE);
-        match self {
-            Self::Activate => !unevictable && !flags.contains(PageFlags::ACTIVE),
-            Self::Deactivate => !unevictable && flags.contains(PageFlags::ACTIVE),
-            Self::InactiveTail => {
-                !unevictable && !flags.intersects(PageFlags::LOCKED | PageFlags::DIRTY)
-            }
-            Self::Unevictable => !unevictable,
-            Self::Rescue => unevictable,
-        }
-    }
-
-    fn choice(self) -> ListChoice {
-        match self {
-            Self::Activate => ListChoice::Active,
-            Self::Unevictable => ListChoice::Unevictable,
-            Self::Deactivate | Self::InactiveTail | Self::Rescue => ListChoice::Inactive,
-        }
     }
 }
 
@@ -350,7 +293,7 @@ impl<'m, C: Cpu> LruSet<'m, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::{TestCpu, descriptors, nth, owned, place};
+    use crate::tests::{TestCpu, owned};
 
     /// LRU-04: the ratio is 1 below 1 GiB, 3 at 1 GiB, 10 at 10 GiB.
     #[test]
@@ -383,33 +326,5 @@ mod tests {
         vec.note_cost(PageType::Anon, 51);
         assert_eq!(vec.costs(), (40, 10));
         assert_eq!(lru.in_zone(ZoneId::Normal).costs(), (0, 0));
-    }
-
-    /// LRU-07: written pages become the next victims, even active ones, unless they are locked,
-    /// dirty or unevictable.
-    #[test]
-    fn only_clean_unlocked_evictable_pages_go_to_the_tail() {
-        for (flags, moves) in [
-            (PageFlags::empty(), true),
-            (PageFlags::ACTIVE, true),
-            (PageFlags::REFERENCED, true),
-            (PageFlags::LOCKED, false),
-            (PageFlags::DIRTY, false),
-            (PageFlags::UNEVICTABLE | PageFlags::MLOCKED, false),
-        ] {
-            let pages = descriptors(3, |_| 0);
-            let map = owned(&pages);
-            let lru = LruSet::<TestCpu>::new(map);
-            pages[1].corrupt_flags(flags);
-            let vec = lru.of(&pages[1]);
-            vec.add_new((0..3).map(|number| nth(map, number)));
-            let before = pages[1].lru_list();
-            assert_eq!(vec.relocate(&pages[1], Relocation::InactiveTail), moves, "{flags:?}");
-            let mut last = None;
-            vec.for_each(LruList::InactiveFile, |page| last = Some(place(map, page)));
-            assert_eq!(last, Some(u32::from(moves)));
-            let after = if moves { LruList::InactiveFile } else { before };
-            assert_eq!(pages[1].lru_list(), after);
-        }
     }
 }

@@ -8,8 +8,8 @@
 //! reclaim has frozen.
 
 use super::turnover::Reading;
-use super::{LruBatches, LruSet, Lruvec, Relocation};
-use crate::base::stat::{VmEvent, VmEvents};
+use super::{LruBatches, LruSet, Lruvec, Move};
+use crate::base::stat::VmEvents;
 use crate::base::sync::{Ordering, Proof};
 use crate::env::Env;
 use crate::page::{FrozenPage, IsolatedPages, Page, PageFlags, PageRef, PageType};
@@ -26,7 +26,7 @@ pub(crate) struct Lru<'m, E: Env> {
 impl<'m, E: Env> Lru<'m, E> {
     /// Empty lists for the pages of `zones`.
     pub(crate) fn new(zones: &'m Zones<'m, E>, events: &'m VmEvents<E::Cpu>) -> Self {
-        Self { zones, set: LruSet::new(zones.map), batches: LruBatches::new(), events }
+        Self { zones, set: LruSet::new(zones.map), batches: LruBatches::new(events), events }
     }
 
     /// The lruvec of a page.
@@ -76,7 +76,13 @@ impl<'m, E: Env> Lru<'m, E> {
         self.batches.add_pinned(&self.set, held, pinned, |page| self.free_unlisted(page));
     }
 
-    /// Empties this CPU's batch (`lru_add_drain`).
+    /// Moves a page of a list, through this CPU's batch; false, and nothing is done, if it is not
+    /// one to be moved. The caller holds a reference, and no lock that comes after a batch's.
+    pub(crate) fn relocate(&self, page: &'m Page, to: Move) -> bool {
+        self.batches.relocate(&self.set, page, to, |page| self.free_unlisted(page))
+    }
+
+    /// Empties this CPU's batches (`lru_add_drain`).
     #[doc(alias = "lru_add_drain")]
     pub(crate) fn drain(&self) {
         self.batches.drain(&self.set, |page| self.free_unlisted(page));
@@ -110,21 +116,21 @@ impl<'m, E: Env> Lru<'m, E> {
     }
 
     /// The page was used other than through a mapping (LRU-03): the first time it is marked, the
-    /// second time it goes to the active list.
+    /// second time it goes to the active list, through this CPU's batch.
     pub(crate) fn mark_page_accessed(&self, held: &PageRef<'m>) {
         let page = held.page();
         let flags = page.flags();
         if !flags.contains(PageFlags::REFERENCED) {
             page.mark_referenced();
         } else if !flags.intersects(PageFlags::ACTIVE | PageFlags::UNEVICTABLE) {
-            if !flags.contains(PageFlags::LRU) {
-                self.drain();
-            }
-            let lruvec = self.of(page);
-            if lruvec.relocate(page, Relocation::Activate) {
+            let goes = match flags.contains(PageFlags::LRU) {
+                true => self.relocate(page, Move::Activate),
+                false => self.batches.activate_new(page),
+            };
+            // One that is isolated, or in another CPU's batch, is activated at its next use.
+            if goes {
                 page.take_referenced();
-                lruvec.age(self.zones.map.nr_pages(page));
-                self.events.count(VmEvent::PgActivate, u64::from(self.zones.map.nr_pages(page)));
+                self.of(page).age(self.zones.map.nr_pages(page));
             }
         }
     }

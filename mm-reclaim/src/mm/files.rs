@@ -9,6 +9,7 @@ use crate::env::{Env, Prot};
 use crate::file::{FileKind, FileRef};
 use crate::filemap::{DirtyState, FileError, PageSink, PageSource, Pattern, ReadAhead, SyncMode};
 use crate::mmap::Place;
+use crate::page::PageRef;
 use crate::space::{AreaFlags, SpaceError, SpaceId};
 
 impl<'m, E: Env> Mm<'m, E> {
@@ -111,6 +112,14 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     // ---- write-back ----
+
+    /// The caller has changed the contents of a page by its frame. Waits for the page's lock.
+    #[doc(alias = "set_page_dirty_lock")]
+    pub fn set_page_dirty(&self, held: &PageRef<'m>) {
+        let lock = self.zones.lock_page_surely(held);
+        self.files.set_page_dirty(held.page());
+        self.zones.unlock(lock);
+    }
 
     /// What an opener of the file knows of its write errors: one that nobody was told is for it.
     pub fn file_errors(&self, file: &FileRef<'m, E::Cpu>) -> Seen {

@@ -128,8 +128,9 @@ impl<'m, E: Env> Mm<'m, E> {
     ///
     /// # Errors
     /// [`SpaceError::Locked`] if the advice would take pages out of an area that is locked into
-    /// memory: the areas before it were advised. [`SpaceError::BadRange`] if the range has
-    /// holes: all that is mapped was advised.
+    /// memory, [`SpaceError::NotAnonymous`] if it is for anonymous memory and an area maps a file:
+    /// the areas before it were advised. [`SpaceError::BadRange`] if the range has holes: all that is
+    /// mapped was advised.
     pub fn madvise(
         &self,
         id: SpaceId,
@@ -137,6 +138,15 @@ impl<'m, E: Env> Mm<'m, E> {
         advice: Advice,
     ) -> Result<u32, SpaceError> {
         self.mmap.madvise(id, range, advice)
+    }
+
+    /// Sets each byte of `out` to 1 if the page at its distance from `start` can be touched without
+    /// a read from a device, else to 0.
+    ///
+    /// # Errors
+    /// If the range has holes; `out` is unchanged then.
+    pub fn mincore(&self, id: SpaceId, start: Vpn, out: &mut [u8]) -> Result<(), SpaceError> {
+        self.mmap.mincore(id, start, out)
     }
 
     /// Runs `f` on the tables of a space, under the page-table lock.

@@ -11,9 +11,9 @@ use crate::boot::plan::{Config, Plan};
 use crate::env::{Env, Prot, TaskFlags};
 use crate::fault::{Access, FaultEnd};
 use crate::mmap::{Advice, Place};
-use crate::page::{Page, PageFlags};
+use crate::page::{LruList, Page, PageFlags};
 use crate::space::AreaFlags;
-use crate::tests::{Asked, TestEnv, TestMm, frames, panic_of, with_mm, with_swap};
+use crate::tests::{Asked, TestCpu, TestEnv, TestMm, frames, panic_of, with_mm, with_swap};
 use crate::zone::gfp::Gfp;
 use crate::zone::{FrameRange, Mark, ZoneId, ZoneLimits};
 
@@ -88,6 +88,27 @@ fn the_lowest_zone_keeps_its_reserve_for_those_who_need_it() {
         assert!(reserve > 0 && dma.free() + dma.pcp_pages() >= dma.mark(Mark::Min) + reserve);
         let served = (0..).map_while(|_| take(Gfp::NOWAIT | Gfp::DMA)).count();
         assert!(served as u32 >= reserve, "{served} of {reserve} pages held back");
+    });
+}
+
+/// BUDY-05, LRU-02: reclaim that freed nothing empties the batches of every CPU: their references
+/// may be what keeps pages in memory.
+#[test]
+fn fruitless_reclaim_empties_the_batches_of_every_cpu() {
+    with_mm(&[frames(0, 1024)], Config::default(), |mm| {
+        let (id, prot) = (mm.create_space().expect("a space"), Prot::READ | Prot::WRITE);
+        let start = mm.mmap(id, Place::Anywhere, 3, prot, AreaFlags::empty()).expect("room");
+        TestCpu::move_to(1);
+        for vpn in [start, start + 1, start + 2] {
+            assert_eq!(mm.handle_fault(id, vpn.addr(), Access::Write), FaultEnd::Minor);
+        }
+        TestCpu::move_to(0);
+        while mm.alloc_pages(Gfp::NOWAIT, Order::ZERO).is_some() {}
+        assert_eq!(mm.lru().total(LruList::InactiveAnon), 0, "they wait in another CPU's batch");
+        // It may find what another CPU had freed; reclaim frees nothing, as there is no swap.
+        let _got = mm.alloc_pages(Gfp::KERNEL | Gfp::NORETRY, Order::ZERO);
+        assert_eq!(mm.event(VmEvent::PgStealDirect), 0);
+        assert_eq!(mm.lru().total(LruList::InactiveAnon), 3);
     });
 }
 

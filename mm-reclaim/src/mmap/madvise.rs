@@ -5,17 +5,18 @@
 //!
 //! Counterpart in Linux: `mm/madvise.c`.
 
+mod lazy_free;
+
 use core::ops::Range;
 
 use super::Mmap;
-use crate::base::stat::VmEvent;
 use crate::base::tlb::TlbBatch;
 use crate::base::units::Vpn;
 use crate::env::{Env, PageTables, Pte};
-use crate::lru::{Lruvec, Relocation};
-use crate::page::{IsolatedPages, Page, PageRef, PageType};
+use crate::lru::{Lruvec, Move};
+use crate::page::{IsolatedPages, Page, PageFlags, PageRef, PageType};
 use crate::reclaim::SWAP_CLUSTER_MAX;
-use crate::space::{AreaFlags, AreaView, SpaceError, SpaceId, SpaceOf};
+use crate::space::{AreaFlags, AreaView, Backing, SpaceError, SpaceId, SpaceOf};
 
 /// Pages handled in one critical section of the page-table lock.
 const BATCH: usize = SWAP_CLUSTER_MAX as usize;
@@ -31,6 +32,9 @@ pub enum Advice {
     Cold,
     /// The contents are not needed any more: the next touch sees zeroes (`MADV_DONTNEED`).
     DontNeed,
+    /// The contents are not needed any more, unless the program stores to them once more
+    /// (`MADV_FREE`).
+    Free,
 }
 
 /// Present pages of a stretch, each with a reference.
@@ -41,13 +45,28 @@ pub(crate) struct Gathered<'m> {
     pub(crate) next: Vpn,
 }
 
+impl<'m> Gathered<'m> {
+    /// No page of a stretch that is followed by `next`.
+    #[inline(always)]
+    fn until(next: Vpn) -> Self {
+        Self { pages: [const { None }; BATCH], len: 0, next }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, held: PageRef<'m>) {
+        self.pages[self.len] = Some(held);
+        self.len += 1;
+    }
+}
+
 impl<'m, E: Env> Mmap<'m, E> {
     /// Follows advice about `range`; returns how many pages it freed or moved.
     ///
     /// # Errors
     /// [`SpaceError::Locked`] if the advice would take pages out of an area that is locked into
-    /// memory: the areas before it were advised. [`SpaceError::BadRange`] if the range has
-    /// holes: all that is mapped was advised.
+    /// memory, [`SpaceError::NotAnonymous`] if it is for anonymous memory and an area maps a file:
+    /// the areas before it were advised. [`SpaceError::BadRange`] if the range has holes: all that is
+    /// mapped was advised.
     pub fn madvise(
         &self,
         id: SpaceId,
@@ -86,6 +105,10 @@ impl<'m, E: Env> Mmap<'m, E> {
             Advice::Normal => 0,
             Advice::PageOut => self.page_out_range(space, part.start..part.end),
             Advice::Cold => self.cold_range(space, part.start..part.end),
+            Advice::Free if part.backing != Backing::Anonymous => {
+                return Err(SpaceError::NotAnonymous { start: part.start });
+            }
+            Advice::Free => self.free_lazily(space, part.start..part.end),
             Advice::DontNeed => {
                 self.rmap.zap_range(space, part);
                 0
@@ -100,7 +123,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         range: Range<Vpn>,
         mut look: impl FnMut(&mut E::Tables, Vpn, &Page) -> bool,
     ) -> Gathered<'m> {
-        let mut out = Gathered { pages: [const { None }; BATCH], len: 0, next: range.end };
+        let mut out = Gathered::until(range.end);
         let mut locked = space.tables.lock();
         let Some(tables) = locked.as_mut() else { return out };
         let mut at = range.start;
@@ -116,8 +139,7 @@ impl<'m, E: Env> Mmap<'m, E> {
             }
             let page = self.map.page(mapping.pfn);
             if look(tables, vpn, page) {
-                out.pages[out.len] = Some(page.get());
-                out.len += 1;
+                out.push(page.get());
             }
         }
         out
@@ -133,7 +155,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         freed
     }
 
-    /// Isolates the pages of a batch lruvec by lruvec and reclaims them.
+    /// Isolates the pages of a batch lruvec by lruvec, each type by itself, and reclaims them.
     fn page_out_batch(&self, batch: &mut Gathered<'m>) -> u32 {
         let pages = &mut batch.pages[..batch.len];
         let mut freed = 0;
@@ -141,25 +163,26 @@ impl<'m, E: Env> Mmap<'m, E> {
             let (lruvec, kind) = (self.lru.of(first.page()), first.page().flags().page_type());
             let mut list = self.isolate_of(lruvec, kind, pages);
             if !list.is_empty() {
-                freed += self.reclaim.reclaim_pages(&mut list, kind, lruvec);
+                freed += self.reclaim.reclaim_pages(&mut list, lruvec, kind);
             }
         }
         freed
     }
 
-    /// Isolates the pages of one type and lruvec, and drops the references to those that are on no list.
+    /// Isolates the pages of one lruvec and type, and drops the references to those that are on no
+    /// list.
     fn isolate_of(
         &self,
         lruvec: &Lruvec<'m, E::Cpu>,
         kind: PageType,
         pages: &mut [Option<PageRef<'m>>],
     ) -> IsolatedPages<'m> {
-        let is_of = |page: &Page| {
-            core::ptr::eq(self.lru.of(page), lruvec) && page.flags().page_type() == kind
-        };
-        let list = lruvec.isolate_held(pages, is_of);
+        let is_of = |page: &Page| core::ptr::eq(self.lru.of(page), lruvec);
+        let list = lruvec.isolate_held(pages, kind, is_of);
         for slot in pages {
-            if let Some(unlisted) = slot.take_if(|held| is_of(held.page())) {
+            let is_left =
+                |held: &mut PageRef<'m>| is_of(held.page()) && !held.page().has(PageFlags::LRU);
+            if let Some(unlisted) = slot.take_if(is_left) {
                 self.lru.put(unlisted);
             }
         }
@@ -179,14 +202,11 @@ impl<'m, E: Env> Mmap<'m, E> {
             at = batch.next;
             for held in batch.pages.into_iter().flatten() {
                 held.page().take_referenced();
-                moved += u32::from(
-                    self.lru.of(held.page()).relocate(held.page(), Relocation::Deactivate),
-                );
+                moved += u32::from(self.lru.relocate(held.page(), Move::Deactivate));
                 self.lru.put(held);
             }
         }
         stale.flush(&self.env);
-        self.events.count(VmEvent::PgDeactivate, u64::from(moved));
         moved
     }
 }

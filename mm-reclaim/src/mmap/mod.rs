@@ -19,6 +19,7 @@ mod fork;
 mod kin;
 mod life;
 mod madvise;
+mod mincore;
 mod mlock;
 
 pub use madvise::Advice;

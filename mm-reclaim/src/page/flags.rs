@@ -38,7 +38,7 @@ bitflags! {
         // The others, ordered so that flags that change together fit an immediate operand.
         /// The contents are valid. (P)
         const UPTODATE = 1 << 12;
-        /// Backed by swap: an anonymous page that is not lazily freed. (P)
+        /// Backed by swap: an anonymous page that is not lazily freed. (L)
         const SWAPBACKED = 1 << 13;
         /// Reclaim wants the page as soon as its write-back ends. (A)
         const RECLAIM = 1 << 14;

@@ -181,6 +181,13 @@ impl Page {
         self.has(PageFlags::RESERVED) && self.refs() > 0
     }
 
+    /// Whether a program has given up the contents (`MADV_FREE`): an anonymous page, which has an
+    /// owner, that is not backed by swap. For the holder of a page that is on a list or isolated.
+    #[inline]
+    pub fn is_lazily_freed(&self) -> bool {
+        !self.flags().intersects(PageFlags::SWAPBACKED | PageFlags::FILE) && self.owner() != 0
+    }
+
     /// The file and offset of the page, if it is in a file's page cache.
     #[inline]
     pub fn file_page(&self) -> Option<FilePage> {

@@ -247,6 +247,18 @@ impl Page {
         self.set(PageFlags::SWAPBACKED);
     }
 
+    /// An anonymous page becomes one whose contents may be dropped. For the holder of the lruvec's
+    /// lock, while the page is on no list: its type is another one from now on.
+    pub(crate) fn mark_lazily_freed(&self) {
+        self.clear(PageFlags::SWAPBACKED.union(PageFlags::REFERENCED));
+    }
+
+    /// A lazily freed page was written to: its contents count again. For the holder of the isolated
+    /// page, whose type is another one from now on.
+    pub(crate) fn take_back_lazily_freed(&self) {
+        self.set(PageFlags::SWAPBACKED);
+    }
+
     /// Enters the swap cache under `entry`, dirty. The holder of the page lock calls this, and
     /// the cache holds a reference from now on.
     #[inline(always)]

@@ -45,8 +45,8 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         stat.reclaimed
     }
 
-    /// Reclaims pages of one type of the lruvec that were isolated one by one, and puts the rest
-    /// back.
+    /// Reclaims pages of the lruvec, all of one type, that were isolated one by one, and puts the
+    /// rest back.
     pub(super) fn shrink_isolated(
         &mut self,
         pages: &mut IsolatedPages<'m>,

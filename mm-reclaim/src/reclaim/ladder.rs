@@ -22,6 +22,8 @@ use super::{
     ActivateReason, BatchStat, CullReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind,
     ScanRequest, Stage, Verdict,
 };
+use crate::base::stat::VmEvent;
+use crate::base::sync::NoPreempt;
 use crate::base::units::FilePage;
 use crate::cache::Busy;
 use crate::env::Env;
@@ -225,17 +227,27 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         Continue(page)
     }
 
-    /// SPL-12: every mapping becomes a swap entry.
+    /// SPL-12: every mapping becomes a swap entry. SPL-10: those of a lazily freed page are dropped.
     fn unmap(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         if !page.page().is_mapped() {
             return Continue(page);
         }
-        match self.reclaim.rmap.try_to_unmap(page.lock(), &mut self.walks) {
+        let (rmap, walks) = (self.reclaim.rmap, &mut self.walks);
+        let end = match page.page().is_lazily_freed() {
+            false => rmap.try_to_unmap(page.lock(), walks),
+            true => rmap.discard_mappings(page.lock(), walks),
+        };
+        match end {
             Unmap::Done => Continue(page),
             Unmap::Locked => self.cull(page, CullReason::LockedMapping),
             Unmap::Failed => {
                 self.stat.unmap_fail += self.nr;
                 self.activate(page, ActivateReason::UnmapFailed)
+            }
+            Unmap::Dirty => {
+                self.stat.unmap_fail += self.nr;
+                self.stat.lazyfree_fail += self.nr;
+                self.activate(page, ActivateReason::LazyFreeDirty)
             }
         }
     }
@@ -264,6 +276,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
                 self.cached -= i32::from(removed.is_ok());
                 removed
             }
+            None if page.page().is_lazily_freed() => return self.free_lazily_freed(page),
             None => return self.keep_for_good(page),
         };
         match removed {
@@ -274,6 +287,22 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
                 Break(Verdict::Keep(page, why_busy(busy)))
             }
         }
+    }
+
+    /// SPL-10: nobody maps the page any more. It is dropped if nobody holds it either; one that was
+    /// dirtied by its holder is kept.
+    fn free_lazily_freed(&mut self, page: LockedPage<'m>) -> Stage<'m, core::convert::Infallible> {
+        let whole = NoPreempt::<E::Cpu>::new();
+        let busy = match page.freeze(1, &whole) {
+            // Tested after the freeze: a page cannot be dirtied without a reference.
+            Ok(frozen) if !frozen.page().has(PageFlags::DIRTY) => {
+                self.reclaim.events.count(VmEvent::PgLazyFreed, u64::from(self.nr));
+                return Break(Verdict::Free(frozen.settle(), FreeReason::LazyFreed));
+            }
+            Ok(frozen) => frozen.thaw(1),
+            Err(busy) => busy,
+        };
+        Break(self.kept(busy, KeepReason::LazyFreeBusy))
     }
 
     /// A page that is in no cache cannot be freed: its contents would be lost.

@@ -13,7 +13,7 @@ use super::{ActivateReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind, S
 use crate::base::stat::VmEvent;
 use crate::base::units::FilePage;
 use crate::env::Env;
-use crate::page::{IsolatedPage, LockedPage, PageFlags, PageLock};
+use crate::page::{IsolatedPage, LockedPage, PageFlags, PageLock, PageType};
 use crate::swap::SwapEntry;
 use crate::zone::ZoneFlags;
 
@@ -58,6 +58,9 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-19, in its order.
     fn may_write(&mut self, page: LockedPage<'m>, flags: PageFlags, clean_only: bool) -> Stage<'m> {
+        if flags.page_type() == PageType::File && page.page().is_lazily_freed() {
+            return self.keep(page, KeepReason::LazyFreeBusy);
+        }
         let is_stored = flags.contains(PageFlags::FILE) && !flags.contains(PageFlags::SWAPBACKED);
         if is_stored && !self.may_write_file(flags) {
             page.page().mark_reclaim();

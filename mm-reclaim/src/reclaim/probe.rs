@@ -8,11 +8,11 @@
 use super::{BatchStat, Reclaim, ScanProgress, ScanRequest};
 use crate::base::units::Pfn;
 use crate::env::Env;
-use crate::page::{IsolatedPages, MOST_ISOLATED};
+use crate::page::{IsolatedPages, MOST_ISOLATED, PageType};
 
 impl<'m, E: Env> Reclaim<'m, E> {
-    /// Isolates those of `frames` that are on a list, judges them in their order, 32 at a
-    /// time, and puts back what is not freed. The frames hold pages of one type and one lruvec.
+    /// Isolates those of `frames` that are on a list, judges them in their order, 32 at a time and
+    /// each type by itself, and puts back what is not freed. The frames are of one lruvec.
     pub(crate) fn probe_pages(
         &self,
         frames: &[Pfn],
@@ -20,17 +20,27 @@ impl<'m, E: Env> Reclaim<'m, E> {
         progress: &mut ScanProgress,
     ) -> BatchStat {
         self.lru.drain_all();
-        let Some(first) = frames.first() else { return BatchStat::default() };
-        let first = self.map.page(*first);
-        let (lruvec, kind) = (self.lru.of(first), first.flags().page_type());
-        let batches = frames.chunks(MOST_ISOLATED).map(|batch| {
-            let mut pages = IsolatedPages::new();
-            let on_lists = batch.iter().map(|pfn| self.map.page(*pfn));
-            on_lists
-                .filter_map(|page| self.lru.of(page).isolate_page(page))
-                .for_each(|p| pages.push(p));
-            self.shrink_isolated(&mut pages, kind, lruvec, request, progress)
+        let batches = PageType::ALL.map(|kind| {
+            let batch = |frames| self.probe_batch(frames, kind, request, progress);
+            frames.chunks(MOST_ISOLATED).map(batch).fold(BatchStat::default(), |a, b| a.plus(&b))
         });
-        batches.fold(BatchStat::default(), |sum, stat| sum.plus(&stat))
+        batches[0].plus(&batches[1])
+    }
+
+    fn probe_batch(
+        &self,
+        frames: &[Pfn],
+        kind: PageType,
+        request: &ScanRequest,
+        progress: &mut ScanProgress,
+    ) -> BatchStat {
+        let of_kind = || {
+            let pages = frames.iter().map(|pfn| self.map.page(*pfn));
+            pages.filter(|page| page.flags().page_type() == kind)
+        };
+        let Some(first) = of_kind().next() else { return BatchStat::default() };
+        let (lruvec, mut pages) = (self.lru.of(first), IsolatedPages::new());
+        of_kind().filter_map(|page| lruvec.isolate_page(page)).for_each(|page| pages.push(page));
+        self.shrink_isolated(&mut pages, lruvec, kind, request, progress)
     }
 }

@@ -99,19 +99,19 @@ impl<'m, E: Env> Reclaim<'m, E> {
     pub(crate) fn reclaim_pages(
         &self,
         pages: &mut IsolatedPages<'m>,
-        kind: PageType,
         lruvec: &Lruvec<'m, E::Cpu>,
+        kind: PageType,
     ) -> u32 {
         let (request, mut progress) = (ScanRequest::proactive(), ScanProgress::default());
-        self.shrink_isolated(pages, kind, lruvec, &request, &mut progress).reclaimed
+        self.shrink_isolated(pages, lruvec, kind, &request, &mut progress).reclaimed
     }
 
     /// A scan of isolated pages with the request and the progress of the caller.
     pub(super) fn shrink_isolated(
         &self,
         pages: &mut IsolatedPages<'m>,
-        kind: PageType,
         lruvec: &Lruvec<'m, E::Cpu>,
+        kind: PageType,
         request: &ScanRequest,
         progress: &mut ScanProgress,
     ) -> BatchStat {

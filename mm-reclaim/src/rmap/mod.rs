@@ -12,6 +12,7 @@
 mod broken_slot;
 mod family;
 mod file;
+mod lazy_free;
 mod mlocked;
 mod zap;
 
@@ -74,6 +75,8 @@ pub enum Unmap {
     Locked,
     /// A mapping could not be replaced; every mapping left is as it was.
     Failed,
+    /// The page was lazily freed, and written to since; every mapping left is as it was.
+    Dirty,
 }
 
 /// Whether a page that is about to be unmapped has a slot in swap.

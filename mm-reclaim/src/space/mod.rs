@@ -74,6 +74,11 @@ pub enum SpaceError {
         /// The first page of the area that is locked.
         start: Vpn,
     },
+    /// Part of the range maps a file, where the advice is for anonymous memory.
+    NotAnonymous {
+        /// The first page of the area that does.
+        start: Vpn,
+    },
     /// The range is empty, wraps, leaves the user's half or contains a hole.
     BadRange {
         /// The first page of the range.

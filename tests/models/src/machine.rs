@@ -378,6 +378,22 @@ impl<'m> Program<'m> {
         assert!(done.is_ok(), "{done:?}");
     }
 
+    /// Gives up the contents of pages.
+    pub fn give_up(self, first: u32, pages: u32) {
+        let range = FIRST + first..FIRST + first + pages;
+        let done = self.machine.mm.madvise(self.space, range, Advice::Free);
+        assert!(done.is_ok(), "{done:?}");
+    }
+
+    /// Checks a page that was given up: it holds what it did, or zero.
+    ///
+    /// # Panics
+    /// If it holds another value.
+    pub fn check_given_up(self, page: u32, value: u64) {
+        let found = self.touch(page, None);
+        assert!(found == value || found == 0, "page {page} of space {:?}: {found}", self.space);
+    }
+
     /// Locks pages into memory, and lets them go again.
     pub fn lock_for_a_moment(self, first: u32, pages: u32) {
         let range = FIRST + first..FIRST + first + pages;

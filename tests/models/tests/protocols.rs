@@ -219,6 +219,31 @@ fn last_reference_against_batch() {
     explore("last_reference_against_batch", &[], || Machine::run(40, Pace::AtOnce, tasks));
 }
 
+/// LRU-02, LAZY-01, SPL-10: reclaim isolates pages that wait in a batch to be moved, while their
+/// program gives their contents up, stores to some of them again, and unmaps others.
+#[test]
+fn move_against_isolate() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let program = machine.program(12);
+        program.store_all(12);
+        machine.mm.lru_add_drain_all();
+        let moves = move |_: Machine<'_>| {
+            program.give_up(0, 8);
+            (0..3).for_each(|page| program.store(page, 7));
+            program.unmap(6, 2);
+            (0..3).for_each(|page| program.check(page, 7));
+            (3..6).for_each(|page| program.check_given_up(page, 100 + u64::from(page)));
+            program.check(11, 111);
+            program.exit();
+        };
+        let drains = |machine: Machine<'_>| {
+            (0..3).for_each(|_| machine.mm.lru_add_drain_all());
+        };
+        vec![task(moves), task(|machine| machine.press(30)), task(drains)]
+    }
+    explore("move_against_isolate", &[], || Machine::run(40, Pace::AtOnce, tasks));
+}
+
 /// RMAP-01: reclaim turns the entries that fork is copying into swap entries.
 #[test]
 fn fork_against_unmap() {
@@ -398,6 +423,8 @@ fn reaper_against_exit() {
         victim.store_all(1);
         victim.page_out(0);
         machine.wait_for_disk();
+        // The disk's CPU holds the written page in a batch.
+        machine.mm.lru_add_drain_all();
         machine.press(40);
         machine.let_die(victim, NAPS);
         machine.hold_up_reaper(PAUSE);

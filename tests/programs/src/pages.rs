@@ -157,6 +157,15 @@ impl Pages {
         }
     }
 
+    /// Gives up the contents of all pages: each holds what it did, or zeroes, until it is written.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn give_up(&mut self) -> Result<(), Errno> {
+        // SAFETY: the words are integers, and the exclusive borrow says that nobody is using them.
+        unsafe { sys::give_up(self.base.as_ptr().cast(), self.count * PAGE_SIZE) }
+    }
+
     /// Writes every page at `version`.
     pub fn write_all(&mut self, version: u64) {
         for page in 0..self.count {

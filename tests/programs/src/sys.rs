@@ -7,6 +7,8 @@ use core::arch::asm;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
+use crate::pages::PAGE_SIZE;
+
 /// A system call's error: the positive `errno` number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(pub usize);
@@ -50,10 +52,12 @@ pub mod number {
     pub const MPROTECT: usize = 226;
     pub const MLOCK: usize = 228;
     pub const MUNLOCK: usize = 229;
+    pub const MINCORE: usize = 232;
     pub const MADVISE: usize = 233;
     pub const WAIT4: usize = 260;
 }
 
+const MADV_FREE: usize = 8;
 const MADV_PAGEOUT: usize = 21;
 const PROT_READ_WRITE: usize = 1 | 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 2 | 0x20;
@@ -148,6 +152,30 @@ pub unsafe fn munmap(at: *mut u8, bytes: usize) -> Result<(), Errno> {
 pub fn page_out(at: *const u8, bytes: usize) -> Result<(), Errno> {
     // SAFETY: the advice changes no byte that the program can see.
     unsafe { call(number::MADVISE, [at as usize, bytes, MADV_PAGEOUT, 0, 0, 0]) }.map(drop)
+}
+
+/// Gives up the contents of memory (`MADV_FREE`): until it is stored to, each page may turn into
+/// zeroes at any moment.
+///
+/// # Safety
+/// Nothing relies on what the memory holds.
+///
+/// # Errors
+/// `EINVAL` for an address that starts no page and for locked memory, `ENOMEM` where nothing is
+/// mapped.
+pub unsafe fn give_up(at: *mut u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's.
+    unsafe { call(number::MADVISE, [at as usize, bytes, MADV_FREE, 0, 0, 0]) }.map(drop)
+}
+
+/// Sets a byte for each page from `at` on: 1 if it is in memory.
+///
+/// # Errors
+/// `EINVAL` for an address that starts no page, `ENOMEM` where nothing is mapped.
+pub fn mincore(at: *const u8, residence: &mut [u8]) -> Result<(), Errno> {
+    let (bytes, out) = (residence.len() * PAGE_SIZE, residence.as_mut_ptr() as usize);
+    // SAFETY: the kernel writes a byte for each page, which are as many as the slice has.
+    unsafe { call(number::MINCORE, [at as usize, bytes, out, 0, 0, 0]) }.map(drop)
 }
 
 /// Brings memory in and keeps it there.

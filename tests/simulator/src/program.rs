@@ -8,7 +8,7 @@
 //! only: if one of its programs is chosen to be killed while the task waits for memory for
 //! another, no task is left to end the victim.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -48,6 +48,9 @@ pub struct Program<'m> {
     pub space: SpaceId,
     /// The number of the last write to each page; pages not in here hold zeroes.
     writes: BTreeMap<u32, u64>,
+    /// Pages whose contents the program gave up, and has not written since: each may have turned
+    /// into zeroes.
+    given_up: BTreeSet<u32>,
     /// A page that was being written when the program died: it may hold anything.
     torn: Option<Vpn>,
 }
@@ -79,7 +82,8 @@ impl<'m> Program<'m> {
     /// As the crate says.
     pub fn try_new(machine: Machine<'m>) -> Result<Self, SpaceError> {
         let space = machine.mm.create_space()?;
-        Ok(Self { machine, space, writes: BTreeMap::new(), torn: None })
+        let (writes, given_up) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { machine, space, writes, given_up, torn: None })
     }
 
     /// Calls the crate as the program: if the program is killed, the call returns early.
@@ -136,20 +140,24 @@ impl<'m> Program<'m> {
     /// As the crate says.
     pub fn advise(&mut self, range: Range<Vpn>, advice: Advice) -> Result<u32, SpaceError> {
         let done = self.call(|mm| mm.madvise(self.space, range.clone(), advice));
-        if advice == Advice::DontNeed {
+        if matches!(advice, Advice::DontNeed | Advice::Free) {
             // Holes are reported after the rest was advised; a locked area ends the call.
             let end = match done {
                 Err(SpaceError::Locked { start }) => start.max(range.start),
                 Err(SpaceError::Killed | SpaceError::NoSuchSpace) => range.start,
                 _ => range.end,
             };
-            self.forget(&(range.start..end));
+            match advice {
+                Advice::Free => self.given_up.extend(range.start.0..end.0),
+                _ => self.forget(&(range.start..end)),
+            }
         }
         done
     }
 
     fn forget(&mut self, range: &Range<Vpn>) {
         self.writes.retain(|vpn, _| !range.contains(&Vpn(*vpn)));
+        self.given_up.retain(|vpn| !range.contains(&Vpn(*vpn)));
     }
 
     /// A child that shares every page until one of the two writes it.
@@ -158,7 +166,8 @@ impl<'m> Program<'m> {
     /// As the crate says.
     pub fn fork(&self) -> Result<Self, SpaceError> {
         let space = self.call(|mm| mm.fork_space(self.space))?;
-        Ok(Self { machine: self.machine, space, writes: self.writes.clone(), torn: self.torn })
+        let (writes, given_up) = (self.writes.clone(), self.given_up.clone());
+        Ok(Self { machine: self.machine, space, writes, given_up, torn: self.torn })
     }
 
     /// Does one access as the program, with all the faults that it takes.
@@ -204,6 +213,7 @@ impl<'m> Program<'m> {
             self.touch(page.addr() + 8 * index as u64, Touch::Store(word(write, index)))?;
         }
         self.torn = None;
+        self.given_up.remove(&page.0);
         self.writes.insert(page.0, write);
         Ok(())
     }
@@ -213,7 +223,8 @@ impl<'m> Program<'m> {
         self.machine.world.sched.is_killed(self.space)
     }
 
-    /// Reads a page and checks that it holds what was last written there.
+    /// Reads a page and checks that it holds what was last written there. One that was given up may
+    /// turn into zeroes at any moment, but not back.
     ///
     /// # Errors
     /// If the program dies of it.
@@ -221,13 +232,16 @@ impl<'m> Program<'m> {
     /// # Panics
     /// If it holds anything else.
     pub fn check(&self, page: Vpn) -> Result<(), Death> {
+        let may_vanish = self.given_up.contains(&page.0);
+        let mut vanished = false;
         for index in SAMPLE {
             let found = self.touch(page.addr() + 8 * index as u64, Touch::Load)?;
             if self.torn == Some(page) {
                 continue;
             }
             let write = self.writes.get(&page.0);
-            let wanted = write.map_or(0, |&write| word(write, index));
+            vanished |= may_vanish && found == 0;
+            let wanted = write.filter(|_| !vanished).map_or(0, |&write| word(write, index));
             assert_eq!(found, wanted, "{page:?} of {:?}, word {index}: {write:?}", self.space);
         }
         Ok(())

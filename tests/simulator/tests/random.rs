@@ -63,7 +63,8 @@ fn step(
             return Ok(());
         }
         990..994 => Advice::PageOut,
-        994..997 => Advice::Cold,
+        994..996 => Advice::Cold,
+        996..998 => Advice::Free,
         _ => Advice::DontNeed,
     };
     match family[at].advise(stretch, advice) {

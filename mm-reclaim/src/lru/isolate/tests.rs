@@ -269,6 +269,7 @@ fn op() -> impl Strategy<Value = Op> {
             Relocation::Activate,
             Relocation::Deactivate,
             Relocation::InactiveTail,
+            Relocation::LazyFree,
             Relocation::Unevictable,
             Relocation::Rescue,
         ][..],
@@ -407,6 +408,7 @@ impl<'m> Driver<'_, 'm> {
             Relocation::InactiveTail => {
                 list != LruList::Unevictable && !was.contains(PageFlags::DIRTY)
             }
+            Relocation::LazyFree => list.page_type() == Some(PageType::Anon),
             Relocation::Unevictable => list != LruList::Unevictable,
             Relocation::Rescue => list == LruList::Unevictable,
         });
@@ -423,6 +425,9 @@ impl<'m> Driver<'_, 'm> {
                 self.model[LruList::Unevictable as usize].push_front(number);
             }
             Relocation::InactiveTail => self.model[kind.inactive() as usize].push_back(number),
+            Relocation::LazyFree => {
+                self.model[LruList::InactiveFile as usize].push_front(number);
+            }
             Relocation::Deactivate | Relocation::Rescue => {
                 self.model[kind.inactive() as usize].push_front(number);
             }

@@ -190,7 +190,7 @@ fn a_split_area_still_leads_to_its_pages() {
             assert_eq!((page(i).owner(), page(i).index()), before[i as usize]);
             let mut hits = Vec::new();
             let mut frames = crate::rmap::FamilyFrames::NONE;
-            mm.rmap.rmap_walk(page(i), &mut frames, |hit| {
+            mm.rmap.rmap_walk(page(i), &mut frames, &mut |hit| {
                 hits.push(hit.vpn);
                 core::ops::ControlFlow::Continue(())
             });

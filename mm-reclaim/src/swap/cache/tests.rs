@@ -163,6 +163,8 @@ fn a_written_page_is_marked_until_it_is_done() {
         assert_eq!((bio.block(), bio.frame()), (entry.slot(), mm.map.pfn(page)));
         mm.complete(bio.complete(Ok(())));
         assert!(!page.flags().intersects(marks | PageFlags::DIRTY));
+        assert_eq!((page.lru_list(), page.refs()), (LruList::ActiveAnon, 3), "it waits in a batch");
+        mm.lru_add_drain_all();
         assert_eq!(page.lru_list(), LruList::InactiveAnon);
         assert_eq!((mm.event(VmEvent::PswpOut), mm.event(VmEvent::PgRotated)), (1, 1));
         assert_eq!(page.refs(), 2);

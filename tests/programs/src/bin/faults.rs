@@ -31,7 +31,7 @@ fn faults(_: &Args) -> i32 {
 fn refused_calls() -> usize {
     let own = Pages::map(2);
     let at = own.span().0 as usize;
-    let bad: [(&str, usize, [usize; 6], Errno); 17] = [
+    let bad: [(&str, usize, [usize; 6], Errno); 20] = [
         ("an unknown call", 9999, [0; 6], ENOSYS),
         ("a huge call number", usize::MAX, [0; 6], ENOSYS),
         ("write from nowhere", number::WRITE, [1, NOWHERE, 8, 0, 0, 0], EFAULT),
@@ -47,6 +47,9 @@ fn refused_calls() -> usize {
         ("mmap of everything", number::MMAP, [0, 1 << 62, 3, 0x22, usize::MAX, 0], ENOMEM),
         ("munmap inside a page", number::MUNMAP, [at + 1, PAGE_SIZE, 0, 0, 0, 0], EINVAL),
         ("madvise inside a page", number::MADVISE, [at + 1, PAGE_SIZE, 21, 0, 0, 0], EINVAL),
+        ("mincore inside a page", number::MINCORE, [at + 1, PAGE_SIZE, at, 0, 0, 0], EINVAL),
+        ("mincore of nothing", number::MINCORE, [0, PAGE_SIZE, at, 0, 0, 0], ENOMEM),
+        ("mincore into code", number::MINCORE, [at, PAGE_SIZE, TEXT, 0, 0, 0], EFAULT),
         ("unknown advice", number::MADVISE, [at, PAGE_SIZE, 9999, 0, 0, 0], EINVAL),
         ("wait without a child", number::WAIT4, [usize::MAX, 0, 0, 0, 0, 0], ECHILD),
     ];

@@ -20,9 +20,9 @@ use crate::random::Random;
 use crate::sys::{Errno, call, number};
 
 /// Calls that the kernel has, those that change memory several times.
-const KNOWN: [usize; 32] = [
+const KNOWN: [usize; 33] = [
     64, 96, 101, 113, 124, 129, 165, 167, 172, 173, 178, 179, 220, 260, 222, 222, 222, 222, 215,
-    215, 215, 226, 226, 226, 228, 228, 229, 233, 233, 233, 224, 225,
+    215, 215, 226, 226, 226, 228, 228, 229, 232, 233, 233, 233, 224, 225,
 ];
 /// What every mapping is here.
 const PRIVATE_ANONYMOUS: usize = 0x22;
@@ -31,7 +31,7 @@ const MANY: [usize; 3] = [1 << 13, 1 << 16, 1 << 24];
 /// Flags of `mmap` that have a meaning here, or none.
 const MAP_FLAGS: [usize; 7] = [0, 0x10, 0x2000, 0x4000, 0x8000, 0x2_0000, 0x10_0000];
 /// Advice that has a meaning, and one that has none.
-const ADVICE: [usize; 7] = [0, 4, 4, 20, 21, 21, 99];
+const ADVICE: [usize; 8] = [0, 4, 4, 8, 20, 21, 21, 99];
 /// Calls that a child of a hostile program makes.
 const CALLS_OF_A_CHILD: usize = 100;
 /// What code and stack are near to, in bytes.
@@ -150,6 +150,7 @@ impl Hostile {
             number::MPROTECT => *args = [at, len, random.below(8), 0, 0, 0],
             number::MADVISE => *args = [at, len, random.of(&ADVICE), 0, 0, 0],
             number::MUNMAP | number::MLOCK | number::MUNLOCK => *args = [at, len, 0, 0, 0, 0],
+            number::MINCORE => *args = [at, len, self.pointers.any(random), 0, 0, 0],
             number::CLOCK_GETTIME | number::GETRUSAGE => {
                 args[0] = random.below(8);
                 args[1] = self.pointers.any(random);

@@ -320,6 +320,14 @@ pub fn chill(program: &mut Program<'_>, range: Range<Vpn>) {
     program.advise(range, Advice::Cold).expect("a range without holes");
 }
 
+/// A program with `count` pages whose contents it has given up.
+pub fn given_up<'m>(machine: Machine<'m>, count: u32) -> (Program<'m>, Range<Vpn>) {
+    let (mut program, area) = hot(machine, count);
+    assert_eq!(program.advise(area.clone(), Advice::Free), Ok(count));
+    machine.mm.lru_add_drain_all();
+    (program, area)
+}
+
 /// A program with one page that is unmapped, dirty and in the swap cache: on its way to the
 /// device when writing was forbidden.
 pub fn half_way<'m>(machine: Machine<'m>) -> (Program<'m>, Range<Vpn>, Pfn) {

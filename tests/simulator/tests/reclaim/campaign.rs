@@ -109,8 +109,8 @@ impl<'m> Actor<'m> {
             450..970 => return self.program.check(page),
             970..980 => {
                 let range = self.stretch();
-                let advice = [Advice::PageOut, Advice::Cold, Advice::DontNeed];
-                let advice = advice[self.rng.below(3) as usize];
+                let advice = [Advice::PageOut, Advice::Cold, Advice::DontNeed, Advice::Free];
+                let advice = advice[self.rng.below(4) as usize];
                 self.program.advise(range, advice).expect("a range without holes");
             }
             980..985 => self.remap()?,

@@ -83,8 +83,8 @@ impl<'m> Life<'m> {
             }
             940..960 => {
                 let range = self.stretch();
-                let advice = [Advice::PageOut, Advice::Cold, Advice::DontNeed];
-                let advice = advice[self.rng.below(3) as usize];
+                let advice = [Advice::PageOut, Advice::Cold, Advice::DontNeed, Advice::Free];
+                let advice = advice[self.rng.below(4) as usize];
                 match self.program.advise(range, advice) {
                     Ok(_) => Ok(()),
                     Err(error) => self.refused(crew, error),

@@ -41,8 +41,9 @@ fn two_uses_activate_a_page() {
         assert_eq!(state(), PageFlags::REFERENCED);
         assert_eq!(on_list(machine, LruList::ActiveAnon), 0);
         machine.mm.mark_page_accessed(&held);
-        assert_eq!(state(), PageFlags::ACTIVE);
+        assert_eq!(state(), PageFlags::empty(), "it waits in a batch");
         assert_eq!(on_list(machine, LruList::ActiveAnon), 1);
+        assert_eq!(state(), PageFlags::ACTIVE);
         assert_eq!(machine.mm.event(VmEvent::PgActivate), 1);
         machine.mm.put_page(held);
         prove(machine);
@@ -118,6 +119,7 @@ fn cold_advice_counts_the_pages_that_it_moved() {
         activate(machine, &mut program, area.start..area.start + 6);
         let moved = program.advise(area.clone(), Advice::Cold);
         assert_eq!((moved, on_list(machine, LruList::ActiveAnon)), (Ok(6), 0));
+        assert_eq!(machine.mm.event(VmEvent::PgDeactivate), 6);
         prove(machine);
         program.check_all(area);
     });
@@ -244,6 +246,7 @@ pub fn activate(
         let held = machine.mm.get_page(pfn).expect("in use");
         (0..2).for_each(|_| machine.mm.mark_page_accessed(&held));
         machine.mm.put_page(held);
+        machine.mm.lru_add_drain_all();
         assert!(has(machine, pfn, PageFlags::ACTIVE));
     }
 }

@@ -16,6 +16,7 @@ mod io_faults;
 mod kswapd;
 mod ladder;
 mod ladder_io;
+mod lazy_free;
 mod life;
 mod long_lives;
 mod lru;

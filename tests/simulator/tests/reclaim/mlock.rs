@@ -220,7 +220,7 @@ fn a_page_that_enters_a_locked_area_is_marked() {
 /// before it was advised, and holes are reported after the rest was.
 #[test]
 fn advice_is_refused_where_memory_is_locked_and_reported_where_there_is_none() {
-    for advice in [Advice::DontNeed, Advice::Cold, Advice::PageOut] {
+    for advice in [Advice::DontNeed, Advice::Cold, Advice::PageOut, Advice::Free] {
         on(DISK, |machine| {
             let (mut program, area) = hot(machine, 12);
             let (middle, end) = (area.start + 4, area.start + 8);
@@ -236,7 +236,7 @@ fn advice_is_refused_where_memory_is_locked_and_reported_where_there_is_none() {
             assert_eq!(holes, Err(SpaceError::BadRange { start: area.start, end: area.end }));
             let resident = machine.mm.space_stat(program.space).resident;
             match advice {
-                Advice::Cold => assert_eq!(resident, 8),
+                Advice::Cold | Advice::Free => assert_eq!(resident, 8),
                 _ => assert_eq!(resident, 0, "{advice:?}: both sides of the hole were advised"),
             }
             let nothing = program.advise(area.start..middle, Advice::Normal);

@@ -173,6 +173,7 @@ fn activate(machine: Machine<'_>, pfn: Pfn) {
     let held = machine.mm.get_page(pfn).expect("in use");
     (0..2).for_each(|_| machine.mm.mark_page_accessed(&held));
     machine.mm.put_page(held);
+    machine.mm.lru_add_drain_all();
     assert!(has(machine, pfn, PageFlags::ACTIVE));
 }
 

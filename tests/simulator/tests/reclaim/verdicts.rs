@@ -16,8 +16,8 @@ use mm_reclaim::zone::ZoneFlags;
 use simulator::{DiskConfig, Machine, Program};
 
 use crate::bench::{
-    HeldLock, HeldPage, anything, chill, cold, direct, direct_round, frame, half_way, hot,
-    in_flight, kswapd, lock_behind_reclaim, look, prove, slot, slow, small, unwanted, without,
+    HeldLock, HeldPage, anything, chill, cold, direct, direct_round, frame, given_up, half_way,
+    hot, in_flight, kswapd, lock_behind_reclaim, look, prove, slot, slow, small, unwanted, without,
 };
 
 /// A page in its state, and what keeps it there until the pass is over.
@@ -80,6 +80,7 @@ fn keep_rows() -> Vec<Row> {
         row(Keep::SlotUnused, DISK, slot_without_user, anything()),
         row(Keep::InFlight, slow(64), cold_page, anything()),
         row(Keep::ExtraReference, DISK, held_elsewhere, anything()),
+        row(Keep::LazyFreeBusy, DISK, given_up_and_held, anything()),
     ]
 }
 
@@ -93,6 +94,7 @@ fn activate_rows() -> Vec<Row> {
         row(Activate::NoSlot, DiskConfig::sync(2), swap_is_full, anything()),
         row(Activate::UnmapFailed, DISK, slot_count_full, anything()),
         row(Activate::WriteFailed, failing, cold_page, anything()),
+        row(Activate::LazyFreeDirty, DISK, given_up_and_written, ScanRequest::proactive()),
     ]
 }
 
@@ -103,6 +105,7 @@ fn other_rows() -> Vec<Row> {
         row(Reason::Cull(Cull::LockedMapping), locked_area_around_unmarked_page),
         row(Reason::Free(Free::Clean), read_back),
         row(Reason::Free(Free::Written), cold_page),
+        row(Reason::Free(Free::LazyFreed), given_up_page),
     ]
 }
 
@@ -113,7 +116,6 @@ const UNREACHABLE: &[(Reason, &str)] = &[
     (Reason::Keep(Keep::LockLost), "needs a second CPU inside an inline completion"),
     (Reason::Keep(Keep::NoMapping), "an anonymous page got a slot on the rung before"),
     (Reason::Keep(Keep::FoundDirty), "needs a second CPU between the write and the freeze"),
-    (Reason::Keep(Keep::LazyFreeBusy), "no page is lazily freed"),
     (Reason::Free(Free::Overdue), "needs 64 pages before it: `ladder.rs` has them"),
     (Reason::Activate(Activate::DirtyFile), "there are no file pages"),
     (
@@ -121,8 +123,6 @@ const UNREACHABLE: &[(Reason, &str)] = &[
         "needs a file system, or a split of the area under the look",
     ),
     (Reason::Activate(Activate::PrivateBusy), "no page has private data"),
-    (Reason::Activate(Activate::LazyFreeDirty), "no page is lazily freed"),
-    (Reason::Free(Free::LazyFreed), "no page is lazily freed"),
     (Reason::Free(Free::Orphan), "only file pages lose their mapping"),
 ];
 
@@ -220,6 +220,26 @@ fn read_back(machine: Machine<'_>) -> Stage<'_> {
     Stage::new(frame(machine, &program, area.start), [program])
 }
 
+fn given_up_page(machine: Machine<'_>) -> Stage<'_> {
+    let (program, area) = given_up(machine, 1);
+    Stage::new(frame(machine, &program, area.start), [program])
+}
+
+fn given_up_and_written(machine: Machine<'_>) -> Stage<'_> {
+    let (mut program, area) = given_up(machine, 1);
+    program.write_all(area.clone());
+    Stage::new(frame(machine, &program, area.start), [program])
+}
+
+/// The program unmapped it; another holder has it.
+fn given_up_and_held(machine: Machine<'_>) -> Stage<'_> {
+    let (mut program, area) = given_up(machine, 1);
+    let frame = frame(machine, &program, area.start);
+    let held = HeldPage::of(machine, frame);
+    program.unmap(area).expect("an area");
+    Stage { held: Some(held), ..Stage::new(frame, [program]) }
+}
+
 fn rows() -> Vec<Row> {
     keep_rows().into_iter().chain(activate_rows()).chain(other_rows()).collect()
 }
@@ -242,7 +262,7 @@ fn check(row: &Row) {
     });
 }
 
-/// OBS-03, SPL-01, SPL-02, SPL-03, SPL-05, SPL-06, SPL-08, SPL-09, SPL-12, SPL-14, SPL-16,
+/// OBS-03, SPL-01, SPL-02, SPL-03, SPL-05, SPL-06, SPL-08, SPL-09, SPL-10, SPL-12, SPL-14, SPL-16,
 /// SPL-19: each reason, and no other, is the result for its state.
 #[test]
 fn each_state_is_answered_with_its_reason() {

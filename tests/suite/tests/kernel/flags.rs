@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     Test::new("flags::an_access_right_after_reclaim_looked_is_seen", || with_space(seen_cold, 0)),
     Test::new("flags::a_read_makes_young_and_not_dirty", || with_space(read_is_clean, 0)),
     Test::new("flags::a_write_to_a_clean_page_makes_dirty", || with_space(write_is_dirty, 0)),
+    Test::new("flags::a_write_to_a_page_that_was_given_up_is_seen", || with_space(given_up, 0)),
     Test::new("flags::faults_keep_the_flags_where_the_processor_does_not", || {
         with_space(who_keeps_them, 0);
     }),
@@ -108,6 +109,26 @@ fn write_is_dirty(_: usize) -> i32 {
         assert!(!entry(vpn).dirty && entry(vpn).prot == READ_WRITE);
         store(vpn);
         assert!(entry(vpn).young && entry(vpn).dirty, "{:?}", entry(vpn));
+    }
+    0
+}
+
+/// SPL-10, RMAP-03: right after the call, with no switch between; and reclaim drops no page that
+/// was written since.
+fn given_up(_: usize) -> i32 {
+    let pages = map(40, READ_WRITE);
+    let each = || (pages.start.0..pages.end.0).map(Vpn);
+    for round in 0..20 {
+        each().for_each(store);
+        let given = mm().madvise(own_space(), pages.clone(), Advice::Free);
+        assert!(given.is_ok_and(|given| given == 40), "{given:?} in round {round}");
+        assert!(each().all(|vpn| !entry(vpn).young && !entry(vpn).dirty), "round {round}");
+        each().step_by(2).for_each(store);
+        assert!(each().step_by(2).all(|vpn| entry(vpn).dirty), "a store of round {round} was lost");
+        mm().madvise(own_space(), pages.clone(), Advice::PageOut).expect("it is mapped");
+        each().step_by(2).for_each(load);
+        let gone = |vpn| mm().with_tables(own_space(), |tables| tables.get(vpn)) == Pte::None;
+        assert!(each().skip(1).step_by(2).all(gone), "round {round}");
     }
     0
 }
