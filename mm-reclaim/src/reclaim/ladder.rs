@@ -27,7 +27,7 @@ use crate::base::sync::NoPreempt;
 use crate::base::units::FilePage;
 use crate::cache::Busy;
 use crate::env::Env;
-use crate::page::{IsolatedPage, LockedPage, PageFlags, PageType};
+use crate::page::{IsolatedPage, LockedPage, Page, PageFlags, PageType};
 use crate::rmap::{References, RmapBatch, Slot, Unmap};
 use crate::zone::gfp::Gfp;
 use crate::zone::{Zone, ZoneFlags};
@@ -90,11 +90,15 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-02: a page of a locked area loses its slot and goes to the unevictable list.
     fn evictable(&mut self, page: LockedPage<'m>) -> Stage<'m> {
-        let of_file = |at: FilePage| self.reclaim.files.at(at.file).is_unevictable();
-        if !page.page().has(PageFlags::MLOCKED) && !page.page().file_page().is_some_and(of_file) {
-            return Continue(page);
-        }
-        self.cull(page, CullReason::Unevictable)
+        let flags = page.page().flags();
+        let is_kept = flags.contains(PageFlags::MLOCKED)
+            || flags.contains(PageFlags::FILE) && self.is_of_unevictable_file(page.page());
+        if is_kept { self.cull(page, CullReason::Unevictable) } else { Continue(page) }
+    }
+
+    #[inline(never)]
+    fn is_of_unevictable_file(&self, page: &Page) -> bool {
+        page.file_page().is_some_and(|at| self.reclaim.files.at(at.file).is_unevictable())
     }
 
     /// SPL-03: without the right to unmap, a mapped page is kept; with it, pages that take
@@ -237,19 +241,21 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
             false => rmap.try_to_unmap(page.lock(), walks),
             true => rmap.discard_mappings(page.lock(), walks),
         };
-        match end {
-            Unmap::Done => Continue(page),
-            Unmap::Locked => self.cull(page, CullReason::LockedMapping),
-            Unmap::Failed => {
-                self.stat.unmap_fail += self.nr;
-                self.activate(page, ActivateReason::UnmapFailed)
-            }
-            Unmap::Dirty => {
-                self.stat.unmap_fail += self.nr;
-                self.stat.lazyfree_fail += self.nr;
-                self.activate(page, ActivateReason::LazyFreeDirty)
-            }
+        if end == Unmap::Done { Continue(page) } else { self.still_mapped(page, end) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn still_mapped(&mut self, page: LockedPage<'m>, end: Unmap) -> Stage<'m> {
+        if end == Unmap::Locked {
+            return self.cull(page, CullReason::LockedMapping);
         }
+        self.stat.unmap_fail += self.nr;
+        if end != Unmap::Dirty {
+            return self.activate(page, ActivateReason::UnmapFailed);
+        }
+        self.stat.lazyfree_fail += self.nr;
+        self.activate(page, ActivateReason::LazyFreeDirty)
     }
 
     /// SPL-15: the store releases what it keeps with the page.
@@ -291,6 +297,8 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
 
     /// SPL-10: nobody maps the page any more. It is dropped if nobody holds it either; one that was
     /// dirtied by its holder is kept.
+    #[cold]
+    #[inline(never)]
     fn free_lazily_freed(&mut self, page: LockedPage<'m>) -> Stage<'m, core::convert::Infallible> {
         let whole = NoPreempt::<E::Cpu>::new();
         let busy = match page.freeze(1, &whole) {

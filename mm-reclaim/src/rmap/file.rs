@@ -11,7 +11,7 @@
 
 use core::ops::{ControlFlow, RangeInclusive};
 
-use super::{FamilyFrames, Hit, Rmap, RmapBatch, Unmap, settled};
+use super::{FamilyFrames, Hit, References, Rmap, RmapBatch, Unmap, settled};
 use crate::base::tlb::TlbBatch;
 use crate::base::units::{FileId, Vpn};
 use crate::env::{Env, Mapping, PageTables, Prot, Pte};
@@ -51,6 +51,17 @@ impl<'m, E: Env> Rmap<'m, E> {
         let areas = self.spaces.areas_of(pool.at_held(handle));
         let index = page.index();
         self.walk_areas(areas.covering(index..=index), areas.proof(), page, visit);
+    }
+
+    /// [`Rmap::page_referenced`], for a page of a file.
+    #[inline(never)]
+    pub(super) fn file_referenced(&self, page: &Page, batch: &mut RmapBatch<'m>) -> References {
+        let mut found = References::default();
+        let RmapBatch { stale, frames } = batch;
+        self.walk_file(page, frames, &mut |mut hit| {
+            self.referenced_one(&mut hit, stale, &mut found)
+        });
+        found
     }
 
     /// Drops every mapping of a page of a file, unless it is locked into memory.

@@ -26,6 +26,8 @@ use crate::page::{Page, PageFlags, PageLock};
 impl<'m, E: Env> Rmap<'m, E> {
     /// Removes every mapping of a lazily freed page, which is isolated and locked. If it was
     /// written to, it is backed by swap again. The translations join `batch`.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn discard_mappings(&self, lock: &PageLock<'m>, batch: &mut RmapBatch<'m>) -> Unmap {
         let page = lock.page();
         let mut end = Unmap::Done;

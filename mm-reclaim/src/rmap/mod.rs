@@ -193,14 +193,12 @@ impl<'m, E: Env> Rmap<'m, E> {
     /// Clears the access flag of every mapping and returns what was found. The translations join
     /// `batch`: once it is flushed, the next access sets the flag again.
     pub(crate) fn page_referenced(&self, page: &Page, batch: &mut RmapBatch<'m>) -> References {
+        if page.has(PageFlags::FILE) {
+            return self.file_referenced(page, batch);
+        }
         let mut found = References::default();
         let RmapBatch { stale, frames } = batch;
-        let visit = |mut hit: Hit<'_, 'm, E>| self.referenced_one(&mut hit, stale, &mut found);
-        if page.has(PageFlags::FILE) {
-            self.walk_file(page, frames, &mut { visit });
-        } else {
-            self.walk_family(page, frames, visit);
-        }
+        self.walk_family(page, frames, |mut hit| self.referenced_one(&mut hit, stale, &mut found));
         found
     }
 

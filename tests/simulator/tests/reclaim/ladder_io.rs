@@ -286,7 +286,11 @@ fn a_clean_page_of_a_file_is_freed_at_once() {
         assert_eq!(seen.verdicts, [(CLEAN, 4)]);
         assert_eq!(machine.world.disks.stat(FILES).writes, writes);
         assert_eq!(file.read(0, 8), Ok(vec![1; 8]));
-        assert_eq!(machine.mm.event(VmEvent::WorkingsetRefaultFile), 4, "read with those behind it");
+        assert_eq!(
+            machine.mm.event(VmEvent::WorkingsetRefaultFile),
+            4,
+            "read with those behind it"
+        );
         drop(file);
         prove(machine);
     });
