@@ -135,6 +135,7 @@ pack_programs() {
 # The machine that boots unless an option or the environment says otherwise.
 memory=256  # MiB of RAM
 swap=512    # MiB of swap, which the kernel carves out of QEMU's memory
+files=0     # MiB for files under /disk, likewise
 cpu=cortex-a72
 cpus=       # 1 on virt; raspi4b has four, of which fewer can be left off
 machine=virt
@@ -199,16 +200,18 @@ board_options() {
             -serial null -serial stdio
     else
         printf '%s\n' -M "$machine${icount:+,dtb-randomness=off}" -cpu "$model" \
-            -smp "${cpus:-1}" -m "$((memory + (swap + 1) / 2 * 2))M" -serial stdio
+            -smp "${cpus:-1}" -m "$((memory + (swap + 1) / 2 * 2 + (files + 1) / 2 * 2))M" -serial stdio
     fi
 }
 
-# The words that every boot has: how the status is reported, how wide the terminal is, where swap
-# is, and on a board whose memory and processors cannot be chosen, how many of them to use.
+# The words that every boot has: how the status is reported, how wide the terminal is, how large swap
+# and files are, and on a board whose memory and processors cannot be chosen, how many of them to use.
 base_bootargs() {
     printf 'semihosting columns=%s' "$columns"
     [[ $swap -eq 0 ]] || printf ' ramdisk=%sM' "$swap"
-    [[ $machine != raspi4b ]] || printf ' mem=%sM maxcpus=%s' "$((memory + swap))" "${cpus:-4}"
+    [[ $files -eq 0 ]] || printf ' files=%sM' "$files"
+    [[ $machine != raspi4b ]] ||
+        printf ' mem=%sM maxcpus=%s' "$((memory + swap + files))" "${cpus:-4}"
 }
 
 # Crates by where they are checked and tested. The kernel's library and the suite's harness

@@ -26,6 +26,18 @@ about_program() {
     fi
 }
 
+# files_of NAME: the MiB for files that a program gets unless the user decides, as its documentation
+# says: a number, or twice the memory.
+files_of() {
+    local line
+    # shellcheck disable=SC2016 # Markdown's backquotes are not a command.
+    line=$(about_program "$1" | grep '^`--files` ') || line=
+    case $line in
+    *twice*) printf '%s' "$((2 * memory))" ;;
+    *) printf '%s' "$(sed -nE 's/.* ([0-9]+)M .*/\1/p;q' <<<"$line" | grep . || printf 0)" ;;
+    esac
+}
+
 # value_of WORD TABLE: its value column in the table; fails if the table does not have the word.
 value_of() {
     local known value

@@ -176,7 +176,7 @@ pub fn describe<'a, T: TableMemory<'a>>(
             return Err(EarlyError::NotInMemory { what, at });
         }
     }
-    carve_ramdisk(memblock, args.ramdisk.size)
+    carve_ramdisk(memblock, args.ramdisk.size, args.files)
 }
 
 /// The page in which a CPU spins, with the code that it runs there, must be in `/memreserve/`.
@@ -198,12 +198,13 @@ fn spin_table(cpu: &CpuNode) -> Option<Result<Region, MemblockError>> {
 /// pieces. Aligned to blocks of the linear map, so that its edges need no smaller mappings.
 fn carve_ramdisk<'a, T: TableMemory<'a>>(
     memblock: &mut Memblock<'a, T>,
-    size: u64,
+    swap: u64,
+    files: u64,
 ) -> Result<Option<Extents>, EarlyError> {
-    if size == 0 {
+    let mut left = whole_blocks(swap).saturating_add(whole_blocks(files));
+    if left == 0 {
         return Ok(None);
     }
-    let mut left = size.checked_next_multiple_of(MEGA_BLOCK).unwrap_or(u64::MAX);
     let mut extents = Extents::new();
     while left > 0 {
         let whole = memblock.find(left, MEGA_BLOCK, Region::ALL, Direction::TopDown);
@@ -213,6 +214,11 @@ fn carve_ramdisk<'a, T: TableMemory<'a>>(
         left -= size;
     }
     Ok(Some(extents))
+}
+
+/// The size of a part of the RAM disk: whole blocks of the linear map.
+pub fn whole_blocks(size: u64) -> u64 {
+    size.checked_next_multiple_of(MEGA_BLOCK).unwrap_or(u64::MAX)
 }
 
 /// The size of the largest free piece of whole blocks, if there is any.

@@ -14,13 +14,12 @@ use core::ptr::NonNull;
 use mm_reclaim::Mm;
 use mm_reclaim::block::{Bio, Completion, IoError};
 use mm_reclaim::env::{
-    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, NoFiles, Pinned, TaskFlags, Tasks, TlbEntry,
-    WaitEnd, WaitKey, WaitMode,
+    Asid, BlockDevice, Clock, Cpu, DeviceId, Env, FileStore, Pinned, Run, StoreError, TaskFlags,
+    Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use mm_reclaim::fault::{Access, FaultEnd};
-use mm_reclaim::gfp::Gfp;
-use mm_reclaim::space::{OpenSpace, SpaceError};
-use mm_reclaim::units::{Nanos, Order, Pfn, SpaceId};
+use mm_reclaim::space::OpenSpace;
+use mm_reclaim::units::{Nanos, Pfn, SpaceId};
 use spin::RelaxStrategy;
 use spin::once::Once;
 
@@ -30,7 +29,7 @@ use crate::arch::lock::Yield;
 use crate::arch::paging::{self, Tables};
 use crate::drivers::timer;
 use crate::task::family::printable;
-use crate::{println, ramdisk, task};
+use crate::{filedisk, println, ramdisk, task};
 
 /// The memory management of this kernel.
 pub type KernelMm = Mm<'static, KernelEnv>;
@@ -103,7 +102,7 @@ impl Env for KernelEnv {
     type Tables = Tables;
     type Tasks = Scheduler;
     type Blocks = Disks;
-    type Files = NoFiles;
+    type Files = FilesOnDisk;
     type Clock = GenericTimer;
 
     #[inline(always)]
@@ -122,8 +121,8 @@ impl Env for KernelEnv {
     }
 
     #[inline(always)]
-    fn files(&self) -> &NoFiles {
-        &NoFiles
+    fn files(&self) -> &FilesOnDisk {
+        &FilesOnDisk
     }
 
     #[inline(always)]
@@ -273,6 +272,36 @@ impl BlockDevice for Disks {
     }
 }
 
+/// The files of [`crate::filedisk`].
+#[derive(Clone, Copy)]
+pub struct FilesOnDisk;
+
+impl FileStore for FilesOnDisk {
+    fn start(&self, run: &mut Run<'_>) {
+        filedisk::start(run, &Disks);
+    }
+
+    fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError> {
+        filedisk::reserve(file, index)
+    }
+
+    fn discard(&self, file: u64, from: u32, pages: u32) {
+        filedisk::discard(file, from, pages);
+    }
+
+    fn evict(&self, file: u64) {
+        filedisk::evict(file);
+    }
+
+    fn is_congested(&self, _file: u64) -> bool {
+        self.is_any_congested()
+    }
+
+    fn is_any_congested(&self) -> bool {
+        ramdisk::is_congested(DeviceId(0))
+    }
+}
+
 /// The generic timer.
 #[derive(Clone, Copy)]
 pub struct GenericTimer;
@@ -281,43 +310,5 @@ impl Clock for GenericTimer {
     #[inline]
     fn now(&self) -> Nanos {
         timer::now()
-    }
-}
-
-/// The services for tasks.
-pub struct ForTasks;
-
-impl task::Services for ForTasks {
-    fn frame(&self) -> Option<Pfn> {
-        mm().alloc_pages(Gfp::KERNEL, Order::ZERO)
-    }
-
-    fn give_frame(&self, frame: Pfn) {
-        mm().free_pages(frame, Order::ZERO);
-    }
-
-    fn fork_space(&self, space: SpaceId) -> Result<SpaceId, SpaceError> {
-        mm().fork_space(space)
-    }
-
-    fn ttbr0(&self, space: SpaceId) -> u64 {
-        mm().with_tables(space, |tables| tables.ttbr0())
-    }
-
-    fn open_space(&self, space: SpaceId) -> Result<NonNull<()>, SpaceError> {
-        Ok(mm().open_space(space)?.into_raw())
-    }
-
-    fn close_space(&self, open: NonNull<()>) {
-        // SAFETY: `open_space` returned it to the task, which closes it once, after its last fault.
-        mm().close_space(unsafe { OpenSpace::from_raw(open) });
-    }
-
-    fn destroy_space(&self, space: SpaceId) -> Result<(), SpaceError> {
-        mm().destroy_space(space)
-    }
-
-    fn send_off(&self) {
-        ramdisk::send_off();
     }
 }

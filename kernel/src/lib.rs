@@ -18,9 +18,10 @@
 //! | devices | `print`, `println`, `try_print`, `drivers` | the machine's devices and firmware |
 //! | last words | `panic` | the end of a kernel that cannot continue |
 //! | tasks | `task` | scheduling, waiting, parents and children |
-//! | swap device | `ramdisk` | where pages are swapped to |
+//! | disk | `ramdisk`, `filedisk` | where pages are swapped to, and where those of files are |
 //! | memory | `glue` | the memory management, and its interface with the tasks |
 //! | machine | `early`, `smp` | this machine's memory and CPUs |
+//! | files | `files` | names, open descriptions, and each task's descriptors |
 //! | programs | `exec` | loading and starting programs |
 //! | people | `monitor` | output for a person |
 //! | calls | `syscall` | the system calls |
@@ -44,6 +45,9 @@ pub mod bootargs;
 pub mod drivers;
 pub mod early;
 pub mod exec;
+pub mod filedisk;
+#[cfg(target_os = "none")]
+pub mod files;
 #[cfg(target_os = "none")]
 pub mod glue;
 pub mod monitor;

@@ -25,13 +25,14 @@ use crate::drivers::gic::{self, Controller};
 use crate::drivers::timer;
 use crate::early::{self, Machine, MappedMemory};
 use crate::exec::{self, ExecError};
+use crate::filedisk::{self, blocks::words_for};
 use crate::glue::{self, KernelEnv, KernelMm};
 use crate::ramdisk::extents::Extents;
 use crate::syscall::hooks;
 use crate::task::TaskId;
 use crate::task::fair::Class;
 use crate::task::family::Which;
-use crate::{monitor, println, ramdisk, smp, task};
+use crate::{files, monitor, println, ramdisk, smp, task};
 
 /// Ranges of memory that the zones can be made of.
 const MAX_RANGES: usize = 64;
@@ -39,10 +40,13 @@ const MAX_RANGES: usize = 64;
 /// The rate of the timer if neither register nor device tree gives it: the Raspberry Pi 4's.
 const LIKELY_RATE: u32 = 54_000_000;
 
-/// The RAM disk's place and the memory for its slots.
+/// The RAM disk's place, how much of it is swap, and the memory for its slots.
 struct SwapSpace {
     place: Extents,
+    swap_blocks: u32,
     slots: &'static mut [MaybeUninit<Slot>],
+    /// The bits of the blocks of files.
+    words: &'static mut [u64],
 }
 
 /// The whole boot, up to a system that can run programs.
@@ -72,7 +76,7 @@ pub fn system(handover: boot::Handover) -> Machine {
     tasks(&machine);
     smp::start_others(&machine);
     if let Some(space) = swap_space {
-        swap(mm, space, &machine.args);
+        disk(mm, space, &machine.args);
     }
     machine
 }
@@ -101,9 +105,13 @@ fn memory_management(
     check_reserve(&machine.args, &ranges[..count]);
     let plan = Plan::new(&ranges[..count], config(machine)).unwrap_or_else(|e| panic!("{e}"));
     let block = take::<u8>(&mut memory, plan.storage_layout::<KernelEnv>());
-    let swap = memory
-        .ramdisk
-        .map(|place| SwapSpace { place, slots: take(&mut memory, slots_layout(place.blocks())) });
+    let swap_blocks = (early::whole_blocks(machine.args.ramdisk.size) / PAGE_SIZE as u64) as u32;
+    let swap = memory.ramdisk.map(|place| SwapSpace {
+        place,
+        swap_blocks,
+        slots: take(&mut memory, slots_layout(swap_blocks)),
+        words: block_words(&mut memory, place.blocks() - swap_blocks),
+    });
     let mm = glue::install(Mm::new(KernelEnv::new(), plan, block));
     if let Some(cluster) = machine.args.page_cluster {
         mm.set_page_cluster(cluster);
@@ -145,8 +153,20 @@ fn slots_layout(blocks: u32) -> Layout {
     Layout::array::<Slot>(KernelMm::swap_words(blocks)).expect("slots that fit the address space")
 }
 
+/// Zeroes for the bits of so many blocks of files.
+fn block_words(memory: &mut MappedMemory, blocks: u32) -> &'static mut [u64] {
+    let layout = Layout::array::<u64>(words_for(blocks)).unwrap_or_else(|e| panic!("{e}"));
+    let words = take::<u64>(memory, layout);
+    words.fill(MaybeUninit::new(0));
+    // SAFETY: all of them were just written.
+    unsafe { words.assume_init_mut() }
+}
+
 /// Memory from memblock, never freed.
 fn take<T>(memory: &mut MappedMemory, layout: Layout) -> &'static mut [MaybeUninit<T>] {
+    if layout.size() == 0 {
+        return &mut [];
+    }
     let size = (layout.size() as u64).next_multiple_of(PAGE_SIZE as u64);
     let align = (layout.align() as u64).max(PAGE_SIZE as u64);
     let at = memory
@@ -175,11 +195,14 @@ fn tasks(machine: &Machine) {
     });
     timer::init(machine.tree.virtual_timer.unwrap_or(27), rate);
     paging::init(mmu::empty_root());
-    task::adopt_boot_task(&glue::ForTasks).unwrap_or_else(|error| panic!("no boot task: {error}"));
+    task::adopt_boot_task(&files::ForTasks).unwrap_or_else(|error| panic!("no boot task: {error}"));
     cpu::irqs_on();
     let kswapd = || -> ! { glue::mm().kswapd() };
     task::spawn_server(Class::Serves, "kswapd0", TaskFlags::KSWAPD, kswapd)
         .unwrap_or_else(|error| panic!("no kswapd: {error}"));
+    let flusher = || -> ! { glue::mm().flusher() };
+    task::spawn_server(Class::Serves, "flusher", TaskFlags::empty(), flusher)
+        .unwrap_or_else(|error| panic!("no flusher: {error}"));
     let reaper = || -> ! { glue::mm().oom_reaper() };
     // Class `First`: tasks wait for the memory that it frees, and it frees it at once.
     task::spawn_server(Class::First, "oom_reaper", TaskFlags::empty(), reaper)
@@ -214,18 +237,26 @@ fn map_registers(Span { base, size }: Span) -> usize {
     mapped.unwrap_or_else(|error| panic!("the interrupt controller at {base:#x}: {error}")).addr()
 }
 
-/// Takes the RAM disk into use.
+/// Takes the RAM disk into use, for swap and for files.
 ///
 /// # Panics
 /// If it cannot be started; if its header is refused, that is reported and swap stays off.
-fn swap(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
-    let SwapSpace { place, slots } = space;
+fn disk(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
+    let SwapSpace { place, swap_blocks, slots, words } = space;
+    let all = place.blocks();
     let server = || -> ! { ramdisk::serve(|completion| glue::mm().complete(completion)) };
     // SAFETY: memblock carved the pieces out for this; they are mapped and have no other user.
-    let (device, blocks) = unsafe { ramdisk::start(place, &args.ramdisk, server) }
+    let device = unsafe { ramdisk::start(place, swap_blocks, &args.ramdisk, server) }
         .unwrap_or_else(|error| panic!("no RAM disk: {error}"));
+    filedisk::init(device, swap_blocks, all - swap_blocks, words);
+    if all > swap_blocks {
+        println!("files: {} blocks of the RAM disk at {place:?}", all - swap_blocks);
+    }
+    if swap_blocks == 0 {
+        return;
+    }
     let header = ramdisk::disk(device).expect("a disk that was started").header();
-    match mm.swapon(device, blocks, &header, slots, 0) {
+    match mm.swapon(device, swap_blocks, &header, slots, 0) {
         Ok(usable) => println!("swap: RAM disk at {place:?}, {usable} slots"),
         Err(error) => println!("swap: refused: {error}"),
     }

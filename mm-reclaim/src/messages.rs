@@ -46,6 +46,9 @@ impl Display for SpaceError {
             Self::Locked { start } => {
                 write!(f, "the area at {:#x} is locked into memory", start.addr())
             }
+            Self::ReadOnly { start } => {
+                write!(f, "the area at {:#x} never becomes writable", start.addr())
+            }
             Self::NotAnonymous { start } => {
                 write!(f, "the area at {:#x} maps a file", start.addr())
             }

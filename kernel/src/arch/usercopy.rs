@@ -11,6 +11,10 @@
 
 use core::arch::global_asm;
 
+use mm_reclaim::units::{PAGE_SIZE, Pfn};
+
+use super::frames;
+
 /// A user address could not be read or written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault;
@@ -56,6 +60,33 @@ pub fn copy_to_user(to: u64, bytes: &[u8]) -> Result<(), Fault> {
     // SAFETY: the source is borrowed; the destination is user memory, whose faults are
     // handled and which the kernel never borrows.
     let failed = unsafe { usercopy_out(to, bytes.as_ptr(), bytes.len()) };
+    if failed == 0 { Ok(()) } else { Err(Fault) }
+}
+
+/// Fills a part of a frame from the user address `from`. The caller owns that part of the frame; other
+/// programs may map it.
+///
+/// # Errors
+/// [`Fault`]; a part may have been filled.
+pub fn frame_from_user(frame: Pfn, offset: usize, from: u64, len: usize) -> Result<(), Fault> {
+    assert!(offset <= PAGE_SIZE && len <= PAGE_SIZE - offset, "{len} bytes at {offset}");
+    let to = frames::frame_address(frame).wrapping_add(offset);
+    // SAFETY: the part lies in the frame, which is RAM in the linear map and lent by the caller; the
+    // source is user memory, whose faults are handled.
+    let failed = unsafe { usercopy_in(to, from, len) };
+    if failed == 0 { Ok(()) } else { Err(Fault) }
+}
+
+/// Writes a part of a frame, which the caller lends, to the user address `to`.
+///
+/// # Errors
+/// [`Fault`]; a part may have been written.
+pub fn frame_to_user(to: u64, frame: Pfn, offset: usize, len: usize) -> Result<(), Fault> {
+    assert!(offset <= PAGE_SIZE && len <= PAGE_SIZE - offset, "{len} bytes at {offset}");
+    let from = frames::frame_address(frame).wrapping_add(offset);
+    // SAFETY: the part lies in the frame, which is RAM in the linear map and lent by the caller; the
+    // destination is user memory, whose faults are handled and which the kernel never borrows.
+    let failed = unsafe { usercopy_out(to, from, len) };
     if failed == 0 { Ok(()) } else { Err(Fault) }
 }
 

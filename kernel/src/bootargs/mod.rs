@@ -63,6 +63,8 @@ pub struct BootArgs<'a> {
     pub init: Option<&'a str>,
     /// `ramdisk=` and `ramdisk.*`
     pub ramdisk: RamdiskArgs,
+    /// `files=`
+    pub files: u64,
     /// `zones=`
     pub zones: Option<ZoneEnds>,
     /// `mem=`
@@ -170,6 +172,7 @@ impl<'a> BootArgs<'a> {
             "maxcpus=" => self.max_cpus = Some(number(value)?),
             "min_free_kbytes=" => self.min_free_kbytes = Some(number(value)?),
             "swappiness=" => self.swappiness = Some(number(value)?),
+            "files=" => self.files = size(value)?,
             "ramdisk=" => self.ramdisk(value)?,
             "ramdisk.fail_read=" => self.ramdisk.fail_read = Some(number(value)?),
             "ramdisk.fail_write=" => self.ramdisk.fail_write = Some(number(value)?),

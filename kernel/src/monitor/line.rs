@@ -1,7 +1,7 @@
 //! The live line: the progress of the program, and where the pages are.
 //!
-//! Its length does not change from one drawing to the next, so that each covers the previous one,
-//! and it is never longer than [`MOST`] columns or the width of the terminal: otherwise it would
+//! Its length does not change from one drawing to the next, so that each covers the previous one, and it
+//! is never longer than [`MOST`] columns or the width of the terminal: otherwise it would
 //! wrap. Fields that do not fit are left out, from the right. Pure.
 
 use core::fmt::{self, Write};
@@ -9,20 +9,28 @@ use core::fmt::{self, Write};
 /// The most columns of the line.
 pub const MOST: usize = 79;
 
-/// What the fields mean. Two lines, printed once before the first drawing.
+/// What the fields mean, printed once before the first drawing.
 pub const LEGEND: &str = "\
 live line, in pages (k: thousands): free; on the inactive and the active list;
-freed by kswapd + by programs that had to wait; swapped out and in";
+freed by kswapd + by programs that had to wait; swapped out and in; and as soon
+as there are files: anonymous; of files, inactive + active; dirty + being
+written back; come back soon after they were freed";
 
 /// What the line shows, in pages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
     /// Free, including those on the per-CPU lists.
     pub free: u64,
-    /// On the inactive lists.
-    pub inactive: u64,
-    /// On the active lists.
-    pub active: u64,
+    /// On the inactive lists: anonymous, and of files.
+    pub inactive: [u64; 2],
+    /// On the active lists, likewise.
+    pub active: [u64; 2],
+    /// Pages of files that are dirty.
+    pub dirty: u64,
+    /// Pages of files that are being written back.
+    pub writeback: u64,
+    /// Pages that came back while their shadow was there.
+    pub refaults: u64,
     /// Freed by kswapd since the boot.
     pub by_kswapd: u64,
     /// Freed by direct reclaim.
@@ -47,17 +55,37 @@ pub struct Line<'a> {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { free, inactive, active, .. } = self.figures;
-        let Figures { by_kswapd, by_direct, swapped_out, swapped_in, .. } = self.figures;
-        let short = Short;
-        let mut fields = Fields { out: f, room: MOST.min(self.columns.saturating_sub(1)) };
+        let width = MOST.min(self.columns.saturating_sub(1));
+        let mut fields = Fields { out: f, room: width, left: width };
         fields.put(format_args!("{:<15.15}", self.progress))?;
-        fields.put(format_args!(" free {}", short(free)))?;
-        fields.put(format_args!(" inact {}", short(inactive)))?;
-        fields.put(format_args!(" act {}", short(active)))?;
-        fields.put(format_args!(" freed {}+{}", short(by_kswapd), short(by_direct)))?;
-        fields.put(format_args!(" out {}", short(swapped_out)))?;
-        fields.put(format_args!(" in {}", short(swapped_in)))
+        fields.put(format_args!(" free {}", Short(self.figures.free)))?;
+        if self.figures.has_files() {
+            self.figures.with_files(&mut fields)?;
+        } else {
+            self.figures.without_files(&mut fields)?;
+        }
+        fields.fill()
+    }
+}
+
+impl Figures {
+    fn has_files(&self) -> bool {
+        self.inactive[1] + self.active[1] > 0
+    }
+
+    fn without_files(&self, fields: &mut Fields<'_, '_>) -> fmt::Result {
+        fields.put(format_args!(" inact {}", Short(self.inactive[0])))?;
+        fields.put(format_args!(" act {}", Short(self.active[0])))?;
+        fields.put(format_args!(" freed {}+{}", Short(self.by_kswapd), Short(self.by_direct)))?;
+        fields.put(format_args!(" out {}", Short(self.swapped_out)))?;
+        fields.put(format_args!(" in {}", Short(self.swapped_in)))
+    }
+
+    fn with_files(&self, fields: &mut Fields<'_, '_>) -> fmt::Result {
+        fields.put(format_args!(" anon {}", Short(self.inactive[0] + self.active[0])))?;
+        fields.put(format_args!(" file {}+{}", Short(self.inactive[1]), Short(self.active[1])))?;
+        fields.put(format_args!(" dirty {}+{}", Short(self.dirty), Short(self.writeback)))?;
+        fields.put(format_args!(" back {}", Short(self.refaults)))
     }
 }
 
@@ -65,6 +93,8 @@ impl fmt::Display for Line<'_> {
 struct Fields<'a, 'f> {
     out: &'a mut fmt::Formatter<'f>,
     room: usize,
+    /// Columns up to the end of the line.
+    left: usize,
 }
 
 impl Fields<'_, '_> {
@@ -76,7 +106,13 @@ impl Fields<'_, '_> {
             return Ok(());
         }
         self.room -= length.0;
+        self.left -= length.0;
         self.out.write_fmt(field)
+    }
+
+    /// Spaces up to the end, so that the line covers whatever was drawn before.
+    fn fill(self) -> fmt::Result {
+        write!(self.out, "{:1$}", "", self.left)
     }
 }
 
@@ -110,8 +146,11 @@ mod tests {
 
     const FIGURES: Figures = Figures {
         free: 559,
-        inactive: 63_317,
-        active: 2,
+        inactive: [63_317, 0],
+        active: [2, 0],
+        dirty: 0,
+        writeback: 0,
+        refaults: 0,
         by_kswapd: 21_344,
         by_direct: 13_970,
         swapped_out: 1_235_327,
@@ -126,17 +165,20 @@ mod tests {
     fn the_line_shows_progress_and_pages() {
         let wanted =
             "write       76% free  559 inact  63k act    2 freed  21k+ 13k out 1.2M in    3";
-        assert_eq!(line(80), wanted);
+        assert_eq!(line(80).trim_end(), wanted);
     }
 
     /// It once reached 133 columns and wrapped at 80, 100 and 130.
     #[test]
     fn the_line_never_exceeds_79_columns_nor_the_terminal() {
         let large = u64::from(u32::MAX) / 8;
-        let figures = Figures {
+        let figures = |files| Figures {
             free: large,
-            inactive: large,
-            active: large,
+            inactive: [large, files],
+            active: [large, files],
+            dirty: large,
+            writeback: large,
+            refaults: large,
             by_kswapd: large,
             by_direct: large,
             swapped_out: large,
@@ -144,28 +186,36 @@ mod tests {
         };
         for columns in 0..200 {
             for progress in ["", "x", "writes fail100%", "a name that is too long"] {
-                let line = Line { progress, figures, columns }.to_string();
-                assert!(line.len() <= 79, "{line}");
-                assert!(line.len() < columns.max(1), "{columns}: {line}");
+                for files in [0, large] {
+                    let line = Line { progress, figures: figures(files), columns }.to_string();
+                    assert_eq!(line.len(), columns.saturating_sub(1).min(79), "{line}");
+                }
             }
         }
-        assert!(LEGEND.lines().all(|line| line.len() <= 79) && LEGEND.lines().count() == 2);
+        assert!(LEGEND.lines().all(|line| line.len() <= 79));
     }
 
-    /// A shorter drawing would leave the end of a longer one on the screen.
+    /// FILE-01: as soon as there are files, the line shows them.
     #[test]
-    fn every_drawing_is_as_long_as_the_one_before() {
-        for columns in [40, 79, 80, 130] {
-            let nothing = Line { progress: "", figures: Figures::default(), columns };
-            assert_eq!(line(columns).len(), nothing.to_string().len(), "{columns}");
-        }
+    fn the_line_shows_files_as_soon_as_there_are_any() {
+        let figures = Figures {
+            inactive: [900, 14_321],
+            active: [70, 3_210],
+            dirty: 440,
+            writeback: 12,
+            refaults: 35_208,
+            ..FIGURES
+        };
+        let said = Line { progress: "stream", figures, columns: 80 }.to_string();
+        let wanted = "stream          free  559 anon  970 file  14k+3210 dirty  440+  12 back  35k";
+        assert_eq!(said.trim_end(), wanted);
     }
 
     #[test]
     fn a_narrow_terminal_gets_whole_fields_only() {
-        assert_eq!(line(41), "write       76% free  559 inact  63k");
+        assert_eq!(line(41).trim_end(), "write       76% free  559 inact  63k");
         assert_eq!(line(16), "write       76%");
-        assert_eq!(line(15), "");
+        assert_eq!(line(15).trim_end(), "");
     }
 
     #[test]

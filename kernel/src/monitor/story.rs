@@ -22,8 +22,8 @@ impl Story<'_> {
         let (all, waited) = ((self.count)(VmEvent::PgFault), (self.count)(VmEvent::PgMajFault));
         write!(out, "In {}.{} s there were {}", tenths / 10, tenths % 10, many(all, "page fault"))?;
         match waited {
-            0 => out.end(", and none of them waited for swap."),
-            _ => out.end(format_args!(", of which {waited} waited for swap.")),
+            0 => out.end(", and none of them waited for a disk."),
+            _ => out.end(format_args!(", of which {waited} waited for a disk.")),
         }
     }
 
@@ -162,7 +162,7 @@ mod tests {
             ],
         );
         let wanted = "\
-In 11.6 s there were 539893 page faults, of which 348591 waited for swap.
+In 11.6 s there were 539893 page faults, of which 348591 waited for a disk.
 Reclaim looked at 903357 pages and freed 413744: 88 % by kswapd, 11 % by
   programs that had to wait.
 410982 pages (1605 MiB) went to swap and 348591 came back; nothing was killed

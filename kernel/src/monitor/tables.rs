@@ -19,7 +19,8 @@ const GROUPS: &[Group] = &[
         title: "faults",
         counters: &[
             (PgFault, "page faults"),
-            (PgMajFault, "those that waited for swap"),
+            (PgMajFault, "those that waited for a disk"),
+            (FaultAround, "file pages mapped besides"),
             (CowCopy, "shared pages copied for a write"),
             (CowReuse, "shared pages that a write could keep"),
         ],
@@ -63,6 +64,17 @@ const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "files",
+        counters: &[
+            (FileCacheHit, "pages that a reader found in the cache"),
+            (FileCacheMiss, "pages that it did not"),
+            (FileRa, "pages read ahead of their use"),
+            (NrDirtied, "pages dirtied"),
+            (NrWritten, "pages written back"),
+            (NrVmscanImmediateReclaim, "dirty ones that reclaim only marked"),
+        ],
+    },
+    Group {
         title: "swap",
         counters: &[
             (PswpOut, "pages written"),
@@ -71,7 +83,6 @@ const GROUPS: &[Group] = &[
             (SwapRaHit, "those that a fault then wanted"),
             (SwapRaMiss, "those that left memory before"),
             (NrVmscanWrite, "writes that reclaim began"),
-            (NrVmscanImmediateReclaim, "dirty file pages only marked"),
             (SwapWriteError, "writes that failed"),
             (SwapReadError, "reads that failed"),
             (SwapBusError, "accesses that failed for that"),
@@ -130,8 +141,8 @@ const REASONS: &[(Reason, &str)] = &[
     (Reason::Activate(ActivateReason::LazyFreeDirty), "lazily freed, then written"),
     (Reason::Cull(CullReason::Unevictable), "found locked into memory"),
     (Reason::Cull(CullReason::LockedMapping), "found locked when it was to go"),
-    (Reason::Free(FreeReason::Clean), "swap holds it already"),
-    (Reason::Free(FreeReason::Written), "was written to swap for this"),
+    (Reason::Free(FreeReason::Clean), "its disk holds it already"),
+    (Reason::Free(FreeReason::Written), "was written for this"),
     (Reason::Free(FreeReason::Overdue), "used lately, as was all before"),
     (Reason::Free(FreeReason::LazyFreed), "the program had given it up"),
     (Reason::Free(FreeReason::Orphan), "had no user any more"),

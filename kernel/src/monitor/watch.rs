@@ -214,10 +214,14 @@ fn draw_once(pid: u32, plain: bool) {
 fn figures(mm: &KernelMm) -> Figures {
     let n = |event| mm.event(event);
     let size = |list| u64::from(mm.lru().total(list));
+    let dirty = mm.dirty_state();
     Figures {
         free: u64::from(mm.total_free()),
-        inactive: size(LruList::InactiveAnon) + size(LruList::InactiveFile),
-        active: size(LruList::ActiveAnon) + size(LruList::ActiveFile),
+        inactive: [size(LruList::InactiveAnon), size(LruList::InactiveFile)],
+        active: [size(LruList::ActiveAnon), size(LruList::ActiveFile)],
+        dirty: dirty.dirty.into(),
+        writeback: dirty.writeback.into(),
+        refaults: n(VmEvent::WorkingsetRefaultAnon) + n(VmEvent::WorkingsetRefaultFile),
         by_kswapd: n(VmEvent::PgStealKswapd),
         by_direct: n(VmEvent::PgStealDirect),
         swapped_out: n(VmEvent::PswpOut),

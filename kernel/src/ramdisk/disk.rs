@@ -39,6 +39,8 @@ static DISK: Once<RamDisk, Yield> = Once::new();
 /// A swap device in memory.
 pub struct RamDisk {
     place: Extents,
+    /// Blocks of swap; those behind are for files.
+    swap_blocks: u32,
     queue: IrqLock<Ring<Bio, QUEUE>>,
     /// Set when the server should check the queue.
     kicked: AtomicBool,
@@ -68,8 +70,9 @@ impl fmt::Display for StartError {
 
 impl core::error::Error for StartError {}
 
-/// Makes the RAM of `place` the RAM disk, formatted with an ordinary swap header, and starts the
-/// task that serves its queue, whose body must call [`serve`]. Returns its number and blocks.
+/// Makes the RAM of `place` the RAM disk, whose first `swap_blocks` blocks are formatted with an
+/// ordinary swap header, and starts the task that serves its queue, whose body must call [`serve`].
+/// Returns its number.
 ///
 /// # Errors
 /// [`StartError`].
@@ -78,15 +81,17 @@ impl core::error::Error for StartError {}
 /// The pieces are RAM in the linear map that is never used for anything else.
 pub unsafe fn start(
     place: Extents,
+    swap_blocks: u32,
     args: &RamdiskArgs,
     server: fn() -> !,
-) -> Result<(DeviceId, u32), StartError> {
+) -> Result<DeviceId, StartError> {
     let blocks = place.blocks();
-    if blocks < 2 {
+    if blocks < 2 || swap_blocks == 1 || swap_blocks > blocks {
         return Err(StartError::BadSize(blocks));
     }
     let disk = DISK.call_once(|| RamDisk {
         place,
+        swap_blocks,
         queue: IrqLock::new(Ring::new()),
         kicked: AtomicBool::new(false),
         knobs: Knobs::new(),
@@ -97,10 +102,12 @@ pub unsafe fn start(
     disk.knobs.set_bandwidth(args.bandwidth_kbps.unwrap_or(0));
     disk.knobs.set_fault(Direction::Read, args.fail_read.unwrap_or(0));
     disk.knobs.set_fault(Direction::Write, args.fail_write.unwrap_or(0));
-    disk.format();
+    if swap_blocks > 0 {
+        disk.format();
+    }
     task::spawn_server(Class::First, "ramdisk", TaskFlags::MEMALLOC, server)
         .map_err(StartError::NoServer)?;
-    Ok((RAM_DISK, blocks))
+    Ok(RAM_DISK)
 }
 
 /// The device with this number.
@@ -173,6 +180,14 @@ pub fn is_congested(device: DeviceId) -> bool {
     disk(device).is_some_and(|d| !d.knobs.direct() && d.queue.lock().is_congested())
 }
 
+/// Fills a block with zeroes, with which no transfer is under way.
+pub fn zero(device: DeviceId, block: u32) {
+    if let Some(PhysAddr(place)) = disk(device).and_then(|disk| disk.place.address(block)) {
+        // SAFETY: the block is one of the device's, and a whole page.
+        unsafe { core::ptr::write_bytes(frames::linear(place), 0, PAGE_SIZE) };
+    }
+}
+
 /// The contents of the blocks are no longer needed. For memory there is nothing to do.
 pub fn discard(device: DeviceId, _first: u32, blocks: u32) {
     if let Some(disk) = disk(device) {
@@ -194,9 +209,9 @@ pub fn serve(complete: impl Fn(Completion)) -> ! {
 }
 
 impl RamDisk {
-    /// Pages of the device, the header's included.
+    /// Pages of swap, the header's included.
     pub fn blocks(&self) -> u32 {
-        self.place.blocks()
+        self.swap_blocks
     }
 
     fn format(&self) {

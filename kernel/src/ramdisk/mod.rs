@@ -1,4 +1,4 @@
-//! The swap device in memory (SWAP-06).
+//! The disk in memory: swap (SWAP-06), and behind it the blocks of files.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -27,7 +27,7 @@ mod disk;
 #[cfg(target_os = "none")]
 pub use disk::{
     RamDisk, StartError, discard, disk, is_congested, is_synchronous, plug, read_now, send_off,
-    serve, start, submit, unplug, write_now,
+    serve, start, submit, unplug, write_now, zero,
 };
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -7,7 +7,7 @@ use core::ops::Range;
 use mm_reclaim::env::Prot;
 use mm_reclaim::units::{PAGE_SIZE, Vpn};
 
-use super::errno::{EBADF, EINVAL, ENOMEM, ENOSYS, Errno};
+use super::errno::{EINVAL, ENOMEM, ENOSYS, EOVERFLOW, Errno};
 
 /// The page after the last user page.
 const END: u64 = 1 << 27;
@@ -110,22 +110,32 @@ pub fn prot(bits: u64) -> Result<Prot, Errno> {
     u8::try_from(bits).ok().and_then(Prot::from_bits).ok_or(EINVAL)
 }
 
-/// The flags of a mapping that this kernel has: anonymous and private.
+/// The flags of a mapping; shared, private, or shared and validated, which is shared here.
 ///
 /// # Errors
-/// `EINVAL` for what Linux refuses too, `EBADF` for a file, since none is ever open, and `ENOSYS`
-/// for what Linux supports but this kernel does not.
+/// `EINVAL` for what Linux refuses too, and `ENOSYS` for what Linux supports but this kernel does
+/// not.
 pub fn map_flags(bits: u64) -> Result<MapFlags, Errno> {
-    let flags = MapFlags::from_bits_truncate(bits);
-    match bits & 0xf {
-        2 => {}
-        1 | 3 => return Err(ENOSYS),
+    const KIND: u64 = 0xf;
+    const SHARED_VALIDATE: u64 = 3;
+    let bits = match bits & KIND {
+        1 | 2 => bits,
+        SHARED_VALIDATE if bits & MapFlags::ANONYMOUS.bits() == 0 => bits & !KIND | 1,
         _ => return Err(EINVAL),
+    };
+    MapFlags::from_bits(bits).ok_or(ENOSYS)
+}
+
+/// The pages of a file that a mapping of `pages` from a byte on shows.
+///
+/// # Errors
+/// `EINVAL` for a misaligned offset, `EOVERFLOW` for pages that no file can have.
+pub fn file_part(offset: u64, pages: u32) -> Result<Range<u32>, Errno> {
+    if !offset.is_multiple_of(PAGE) {
+        return Err(EINVAL);
     }
-    if !flags.contains(MapFlags::ANONYMOUS) {
-        return Err(EBADF);
-    }
-    if MapFlags::from_bits(bits).is_none() { Err(ENOSYS) } else { Ok(flags) }
+    let first = u32::try_from(offset / PAGE).map_err(|_| EOVERFLOW)?;
+    Ok(first..first.checked_add(pages).ok_or(EOVERFLOW)?)
 }
 
 /// Converts a program's seconds and nanoseconds to nanoseconds.
@@ -196,12 +206,23 @@ mod tests {
         assert!(map_flags(0x22).is_ok());
         assert!(map_flags(0x22 | 0x4000 | 0x2_0000 | 0x10 | 0x8000).is_ok());
         assert_eq!(map_flags(0x20), Err(EINVAL));
-        assert_eq!(map_flags(0x21), Err(ENOSYS));
-        assert_eq!(map_flags(0x2), Err(EBADF));
+        assert_eq!(map_flags(0x21), Ok(MapFlags::SHARED | MapFlags::ANONYMOUS));
+        assert_eq!(map_flags(0x2), Ok(MapFlags::PRIVATE));
+        assert_eq!(map_flags(0x3), Ok(MapFlags::SHARED));
+        assert_eq!(map_flags(0x23), Err(EINVAL));
         assert_eq!(map_flags(0x22 | 0x4_0000), Err(ENOSYS));
         assert_eq!(prot(3), Ok(Prot::READ | Prot::WRITE));
         assert_eq!(prot(8), Err(EINVAL));
         assert_eq!(prot(1 << 32), Err(EINVAL));
+    }
+
+    /// FILE-03: a mapping shows pages that a file can have.
+    #[test]
+    fn parts_of_files_are_checked() {
+        assert_eq!(file_part(0x3000, 2), Ok(3..5));
+        assert_eq!(file_part(0x3001, 2), Err(EINVAL));
+        assert_eq!(file_part(u64::from(u32::MAX) * PAGE, 1), Err(EOVERFLOW));
+        assert_eq!(file_part(1 << 60, 1), Err(EOVERFLOW));
     }
 
     /// Times are checked like `nanosleep` checks them, and saturate.

@@ -29,6 +29,8 @@ pub const ECHILD: Errno = Errno(10);
 pub const EAGAIN: Errno = Errno(11);
 /// No memory, or no such range of it.
 pub const ENOMEM: Errno = Errno(12);
+/// Not allowed by the way in which the file was opened.
+pub const EACCES: Errno = Errno(13);
 /// A pointer to memory that is not there.
 pub const EFAULT: Errno = Errno(14);
 /// In use.
@@ -37,5 +39,17 @@ pub const EBUSY: Errno = Errno(16);
 pub const EEXIST: Errno = Errno(17);
 /// An invalid argument.
 pub const EINVAL: Errno = Errno(22);
+/// There are as many files open as there can be.
+pub const ENFILE: Errno = Errno(23);
+/// The file would be too large.
+pub const EFBIG: Errno = Errno(27);
+/// There is no room on the device.
+pub const ENOSPC: Errno = Errno(28);
+/// The name is too long.
+pub const ENAMETOOLONG: Errno = Errno(36);
 /// No such system call, or not this way.
 pub const ENOSYS: Errno = Errno(38);
+/// A value is too large for its type.
+pub const EOVERFLOW: Errno = Errno(75);
+/// The file does not support this.
+pub const EOPNOTSUPP: Errno = Errno(95);

@@ -4,17 +4,18 @@
 
 use core::ops::Range;
 
-use mm_reclaim::Place;
 use mm_reclaim::env::Prot;
 use mm_reclaim::fault::{Access, FaultEnd};
 use mm_reclaim::mmap::Advice;
 use mm_reclaim::space::{AreaFlags, SpaceError, SpaceId, USER_START};
 use mm_reclaim::units::{PAGE_SIZE, Vpn};
+use mm_reclaim::{Pattern, Place};
 
 use super::args::{self, MapFlags};
-use super::errno::{EEXIST, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, Errno};
+use super::errno::{EACCES, EBADF, EEXIST, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, Errno};
 use crate::arch::usercopy::{Fault, copy_to_user, put_words};
 use crate::drivers::timer;
+use crate::files::{self, File, Rights};
 use crate::{glue, task};
 
 /// Pages that one copy to a program of `mincore` tells about.
@@ -24,6 +25,7 @@ impl From<SpaceError> for Errno {
     fn from(error: SpaceError) -> Self {
         match error {
             SpaceError::Killed => EINTR,
+            SpaceError::ReadOnly { .. } => EACCES,
             SpaceError::Locked { .. } | SpaceError::NotAnonymous { .. } => EINVAL,
             _ => ENOMEM,
         }
@@ -41,11 +43,39 @@ fn space() -> Result<SpaceId, Errno> {
     task::current().space().ok_or(EINVAL)
 }
 
+/// What a mapping shows.
+enum Shown {
+    /// Memory of its own.
+    Nothing,
+    /// Pages of a file.
+    Part(File, Range<u32>),
+}
+
+/// A mapping that is to be made.
+struct Request {
+    pages: u32,
+    prot: Prot,
+    flags: AreaFlags,
+    shown: Shown,
+}
+
+impl Request {
+    fn make(&self, space: SpaceId, place: Place) -> Result<Vpn, SpaceError> {
+        match &self.shown {
+            Shown::Nothing => glue::mm().mmap(space, place, self.pages, self.prot, self.flags),
+            Shown::Part(file, part) => {
+                glue::mm().mmap_file(space, place, self.prot, self.flags, file, part.clone())
+            }
+        }
+    }
+}
+
 pub(super) fn mmap(
     address: u64,
     len: u64,
     prot: u64,
     flags: u64,
+    fd: u64,
     offset: u64,
 ) -> Result<u64, Errno> {
     let flags = args::map_flags(flags)?;
@@ -54,24 +84,58 @@ pub(super) fn mmap(
     if !offset.is_multiple_of(PAGE_SIZE as u64) {
         return Err(EINVAL);
     }
-    let area_flags =
-        if flags.contains(MapFlags::LOCKED) { AreaFlags::LOCKED } else { AreaFlags::empty() };
-    let first = place(address, len, pages, prot, flags, area_flags)?;
+    let (mut area_flags, is_shared) = (AreaFlags::empty(), flags.contains(MapFlags::SHARED));
+    area_flags.set(AreaFlags::LOCKED, flags.contains(MapFlags::LOCKED));
+    area_flags.set(AreaFlags::SHARED, is_shared);
+    let shown = match (flags.contains(MapFlags::ANONYMOUS), is_shared) {
+        (true, false) => Shown::Nothing,
+        (true, true) => shared_memory(pages)?,
+        (false, _) => {
+            part_of(fd, prot, is_shared, args::file_part(offset, pages)?, &mut area_flags)?
+        }
+    };
+    let request = Request { pages, prot, flags: area_flags, shown };
+    let made = place(address, len, flags, &request);
+    if let Shown::Part(file, _) = request.shown {
+        files::put(file);
+    }
+    let first = made?;
     if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
         populate(space()?, first..first + pages, prot);
     }
     Ok(first.addr())
 }
 
-/// Finds a place for a mapping and makes it.
-fn place(
-    address: u64,
-    len: u64,
-    pages: u32,
+/// Memory that a process shares with its children: a file in memory without a name.
+fn shared_memory(pages: u32) -> Result<Shown, Errno> {
+    let file = files::create_unnamed()?;
+    if let Err(error) = glue::mm().truncate_file(&file, u64::from(pages) * PAGE_SIZE as u64) {
+        files::put(file);
+        return Err(error.into());
+    }
+    Ok(Shown::Part(file, 0..pages))
+}
+
+/// The pages of the file of a descriptor, if it may be mapped like this.
+fn part_of(
+    fd: u64,
     prot: Prot,
-    flags: MapFlags,
-    area_flags: AreaFlags,
-) -> Result<Vpn, Errno> {
+    is_shared: bool,
+    part: Range<u32>,
+    flags: &mut AreaFlags,
+) -> Result<Shown, Errno> {
+    let (rights, file) = files::view(fd, |open| (open.rights, open.file.get())).ok_or(EBADF)?;
+    let may_write = rights.contains(Rights::WRITE);
+    if !rights.contains(Rights::READ) || is_shared && prot.contains(Prot::WRITE) && !may_write {
+        files::put(file);
+        return Err(EACCES);
+    }
+    flags.set(AreaFlags::READ_ONLY, is_shared && !may_write);
+    Ok(Shown::Part(file, part))
+}
+
+/// Finds a place for a mapping and makes it.
+fn place(address: u64, len: u64, flags: MapFlags, request: &Request) -> Result<Vpn, Errno> {
     let (mm, space) = (glue::mm(), space()?);
     if flags.intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE) {
         let range = args::pages(address, len, ENOMEM)?;
@@ -79,19 +143,18 @@ fn place(
             return Err(EPERM);
         }
         if flags.contains(MapFlags::FIXED_NOREPLACE) {
-            let made = mm.mmap(space, Place::Fixed(range.start), pages, prot, area_flags);
-            return made.map_err(|error| match error {
+            return request.make(space, Place::Fixed(range.start)).map_err(|error| match error {
                 SpaceError::BadRange { .. } => EEXIST,
                 error => error.into(),
             });
         }
         mm.munmap(space, range.clone())?;
-        return Ok(mm.mmap(space, Place::Fixed(range.start), pages, prot, area_flags)?);
+        return Ok(request.make(space, Place::Fixed(range.start))?);
     }
     // An address without MAP_FIXED is a hint; the crate ignores one that it cannot follow.
     let hint = Vpn::of(address / PAGE_SIZE as u64 * PAGE_SIZE as u64);
     let place = hint.filter(|vpn| *vpn >= USER_START).map_or(Place::Anywhere, Place::Hint);
-    Ok(mm.mmap(space, place, pages, prot, area_flags)?)
+    Ok(request.make(space, place)?)
 }
 
 /// Makes pages present, as far as memory allows: the mapping succeeds regardless.
@@ -148,19 +211,52 @@ pub(super) fn munlock(address: u64, len: u64) -> Result<u64, Errno> {
 
 pub(super) fn madvise(address: u64, len: u64, advice: u64) -> Result<u64, Errno> {
     let advice = match advice {
-        // Normal, random, sequential, will need, huge pages or not: nothing to do.
-        0..=3 | 14 | 15 => Advice::Normal,
-        4 => Advice::DontNeed,
-        8 => Advice::Free,
-        20 => Advice::Cold,
-        21 => Advice::PageOut,
+        0 => Advised::Order(Pattern::Normal),
+        1 => Advised::Order(Pattern::Random),
+        2 => Advised::Order(Pattern::Sequential),
+        3 => Advised::WillNeed,
+        4 => Advised::Pages(Advice::DontNeed),
+        8 => Advised::Pages(Advice::Free),
+        // Huge pages or not: there are none.
+        14 | 15 => Advised::Pages(Advice::Normal),
+        20 => Advised::Pages(Advice::Cold),
+        21 => Advised::Pages(Advice::PageOut),
         _ => return Err(EINVAL),
     };
     let (range, whole) = args::advised_pages(address, len)?;
     if !range.is_empty() {
-        glue::mm().madvise(space()?, range, advice)?;
+        let (mm, space) = (glue::mm(), space()?);
+        match advice {
+            Advised::Order(pattern) => mm.advise_pattern(space, range, pattern)?,
+            Advised::WillNeed => mm.will_need(space, range)?,
+            Advised::Pages(advice) => mm.madvise(space, range, advice).map(|_| ())?,
+        }
     }
     if whole { Ok(0) } else { Err(ENOMEM) }
+}
+
+/// What `madvise` is about.
+enum Advised {
+    /// The order in which a program will use its memory.
+    Order(Pattern),
+    /// What it will need soon.
+    WillNeed,
+    /// What becomes of its pages.
+    Pages(Advice),
+}
+
+pub(super) fn msync(address: u64, len: u64, flags: u64) -> Result<u64, Errno> {
+    const ASYNC: u64 = 1;
+    const INVALIDATE: u64 = 2;
+    const SYNC: u64 = 4;
+    if flags & !(ASYNC | INVALIDATE | SYNC) != 0 || flags & ASYNC != 0 && flags & SYNC != 0 {
+        return Err(EINVAL);
+    }
+    let range = args::pages(address, len, ENOMEM)?;
+    if !range.is_empty() {
+        glue::mm().msync(space()?, range, flags & SYNC == 0)??;
+    }
+    Ok(0)
 }
 
 /// Writes a byte for each page of a range: 1 if it is in memory.

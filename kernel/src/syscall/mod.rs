@@ -5,6 +5,7 @@
 //! | `table` | dispatch by number |
 //! | [`errno`] | error numbers |
 //! | [`args`] | ranges and flags, checked: pure, tested on the host |
+//! | `file` | files: opening, reading, writing, their size, their way to the disk |
 //! | `mem` | `mmap` and its relatives, `sysinfo`, `getrusage` |
 //! | `process` | `fork`, `wait4`, `kill`, `exit`, names |
 //! | `io` | `write`, clocks, sleep |
@@ -17,6 +18,8 @@
 pub mod args;
 pub mod errno;
 
+#[cfg(target_os = "none")]
+mod file;
 #[cfg(target_os = "none")]
 pub mod hooks;
 #[cfg(target_os = "none")]

@@ -28,6 +28,8 @@ pub struct Task {
     id: AtomicU16,
     /// The number of plugs that it holds on the block devices.
     pub plugs: AtomicU16,
+    /// A copy from or to its memory fails rather than take a fault: it has a page locked.
+    faults_off: AtomicBool,
     /// The name of its address space as a number; 0 for none, so that an unused entry is all zeroes
     /// and the table takes no room in the image.
     space: AtomicU64,
@@ -59,6 +61,16 @@ pub fn current() -> &'static Task {
     unsafe { &*task }
 }
 
+/// Runs `copy`, in which an access to user memory fails rather than take a fault.
+#[doc(alias = "pagefault_disable")]
+pub fn without_faults<R>(copy: impl FnOnce() -> R) -> R {
+    let task = current();
+    task.faults_off.store(true, Ordering::Relaxed);
+    let done = copy();
+    task.faults_off.store(false, Ordering::Relaxed);
+    done
+}
+
 /// The running task's place.
 #[inline(always)]
 pub fn current_id() -> TaskId {
@@ -78,6 +90,7 @@ impl Task {
             signal: AtomicU8::new(0),
             id: AtomicU16::new(0),
             plugs: AtomicU16::new(0),
+            faults_off: AtomicBool::new(false),
             space: AtomicU64::new(0),
             open: AtomicPtr::new(ptr::null_mut()),
             stack_top: AtomicU64::new(0),
@@ -95,6 +108,11 @@ impl Task {
         self.stack_top.store(0, Ordering::Relaxed);
         self.thread.clear_fp_state();
         self.clear_space();
+    }
+
+    /// Whether it is in [`without_faults`].
+    pub fn has_faults_off(&self) -> bool {
+        self.faults_off.load(Ordering::Relaxed)
     }
 
     /// The task's place in the table.

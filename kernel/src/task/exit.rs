@@ -26,6 +26,7 @@ static INIT_KILLED_FOR_MEMORY: AtomicBool = AtomicBool::new(false);
 pub fn exit(status: i32) -> ! {
     let task = super::current();
     services::send_off(task);
+    services().close_files(task.id());
     leave_space(task);
     let heir = {
         let mut sched = state::lock();

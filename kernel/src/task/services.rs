@@ -10,7 +10,7 @@ use mm_reclaim::space::{SpaceError, SpaceId};
 use mm_reclaim::units::Pfn;
 use spin::once::Once;
 
-use super::Task;
+use super::{Task, TaskId};
 use crate::arch::lock::Yield;
 
 static SERVICES: Once<&'static dyn Services, Yield> = Once::new();
@@ -46,6 +46,12 @@ pub trait Services: Sync {
     /// # Errors
     /// If there is none of that name.
     fn destroy_space(&self, space: SpaceId) -> Result<(), SpaceError>;
+
+    /// Gives a new task the open files of another.
+    fn inherit_files(&self, parent: TaskId, child: TaskId);
+
+    /// Closes the files of a task that ends; may sleep.
+    fn close_files(&self, task: TaskId);
 
     /// Submits the requests to block devices that are held back by plugs.
     fn send_off(&self);

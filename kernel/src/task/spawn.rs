@@ -168,6 +168,7 @@ pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
     };
     context::fork_user_state(&parent.thread, &id.task().thread);
     attach(id, child);
+    services().inherit_files(parent.id(), id);
     let name = super::name_of(parent.id());
     Ok(start(id, Some(parent.id()), &name, false))
 }

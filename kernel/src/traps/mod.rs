@@ -137,7 +137,7 @@ extern "C" fn kernel_exception(far: u64, esr: u64, frame: &mut TrapFrame) {
     if !in_usercopy {
         report::kernel("exception", syndrome, far, frame);
     }
-    if !copy_fault(far, syndrome) {
+    if task::current().has_faults_off() || !copy_fault(far, syndrome) {
         frame.elr = usercopy::fixup();
     }
 }

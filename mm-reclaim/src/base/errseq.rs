@@ -60,6 +60,18 @@ impl WriteError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Seen(u32);
 
+impl Seen {
+    /// As a word, for whoever keeps it without a lock.
+    pub(crate) const fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// The inverse of [`Seen::raw`].
+    pub(crate) const fn of_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+}
+
 /// The errors of a file.
 #[doc(alias = "errseq_t")]
 pub(crate) struct ErrorSeq(AtomicU32);

@@ -6,6 +6,8 @@
 //!
 //! Counterpart in Linux: `read_pages`, `write_cache_pages`, `mapping_set_error`.
 
+use core::ops::Range;
+
 use super::{File, Files, Mark};
 use crate::base::errseq::WriteError;
 use crate::base::gfp::Gfp;
@@ -15,8 +17,13 @@ use crate::block::{Completion, Direction};
 use crate::env::{Env, FileStore, FrameMemory, Run};
 use crate::page::{Page, PageFlags, PageLock};
 
-/// A page of zeroes, for parts of pages.
-pub(crate) static ZEROES: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
+/// Fills the bytes `part` of a frame with zeroes.
+pub(crate) fn zero_part(frames: &impl FrameMemory, frame: Pfn, part: Range<usize>) {
+    static ZEROES: [u8; 256] = [0; 256];
+    for at in part.clone().step_by(ZEROES.len()) {
+        frames.write(frame, at, &ZEROES[..ZEROES.len().min(part.end - at)]);
+    }
+}
 
 /// The most pages of a run.
 pub(crate) const MOST_OF_RUN: usize = 32;
@@ -94,7 +101,7 @@ impl<'m, E: Env> Files<'m, E> {
         let used = size.saturating_sub(start).min(PAGE_SIZE as u64) as usize;
         if used < PAGE_SIZE {
             let frame = self.cache.map.pfn(page);
-            self.env.frames().write(frame, used, &ZEROES[used..]);
+            zero_part(self.env.frames(), frame, used..PAGE_SIZE);
         }
     }
 

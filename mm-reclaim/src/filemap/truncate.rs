@@ -20,9 +20,9 @@ use core::ops::Range;
 use super::window::{Pattern, ReadAhead};
 use super::{FileError, Filemap, Of, split};
 use crate::base::units::{FileId, FilePage, PAGE_SIZE};
-use crate::env::{Env, FileStore, FrameMemory, Tasks};
+use crate::env::{Env, FileStore, Tasks};
 use crate::file::index::{Tree, Want};
-use crate::file::transfer::ZEROES;
+use crate::file::transfer::zero_part;
 use crate::file::{Entry, File, MOST_BYTES};
 use crate::page::{PageFlags, PageLock, PageRef};
 use crate::zone::gfp::Gfp;
@@ -108,7 +108,7 @@ impl<'m, E: Env> Filemap<'m, E> {
             let is_there = held.page().file_page() == Some(at) && held.page().is_uptodate();
             if is_there {
                 let frame = self.map.pfn(held.page());
-                self.env.frames().write(frame, offset, &ZEROES[offset..to]);
+                zero_part(self.env.frames(), frame, offset..to);
                 self.files.set_page_dirty(held.page());
             }
             self.zones.unlock(lock);

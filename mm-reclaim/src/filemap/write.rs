@@ -18,7 +18,7 @@ use super::{FileError, Filemap, Of, split};
 use crate::base::units::{FilePage, PAGE_SIZE, Pfn};
 use crate::env::{Env, FileStore, FrameMemory};
 use crate::file::MOST_BYTES;
-use crate::file::transfer::ZEROES;
+use crate::file::transfer::zero_part;
 use crate::page::{PageLock, PageRef};
 use crate::zone::gfp::Gfp;
 
@@ -232,7 +232,7 @@ impl<'m, E: Env> Filemap<'m, E> {
         if let Ok(lock) = locked {
             if held.page().file_page() == Some(file.page(index)) {
                 let frame = self.map.pfn(held.page());
-                self.env.frames().write(frame, offset, &ZEROES[offset..]);
+                zero_part(self.env.frames(), frame, offset..PAGE_SIZE);
             }
             self.zones.unlock(lock);
             self.lru.put(held);

@@ -88,6 +88,7 @@ fn what_programs_are_told() {
         (&SpaceError::NoMemory, "there is no memory for it"),
         (&SpaceError::TableFull, "there are as many areas or spaces as there may be"),
         (&SpaceError::Locked { start: VPN }, "the area at 0x12000 is locked into memory"),
+        (&SpaceError::ReadOnly { start: VPN }, "the area at 0x12000 never becomes writable"),
         (&SpaceError::NotAnonymous { start: VPN }, "the area at 0x12000 maps a file"),
         (
             &SpaceError::BadRange { start: VPN, end: VPN + 2 },

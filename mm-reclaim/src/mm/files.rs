@@ -113,6 +113,20 @@ impl<'m, E: Env> Mm<'m, E> {
 
     // ---- write-back ----
 
+    /// Writes what a range of a space has of files that it maps shared, and waits, unless `later`.
+    ///
+    /// # Errors
+    /// The space's: the range has a hole; everything else of it was written. Within: a write of a file
+    /// has failed, and this mapping had not reported it.
+    pub fn msync(
+        &self,
+        id: SpaceId,
+        range: Range<Vpn>,
+        later: bool,
+    ) -> Result<Result<(), FileError>, SpaceError> {
+        self.mmap.msync(id, range, later)
+    }
+
     /// The caller has changed the contents of a page by its frame. Waits for the page's lock.
     #[doc(alias = "set_page_dirty_lock")]
     pub fn set_page_dirty(&self, held: &PageRef<'m>) {
@@ -184,6 +198,29 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     // ---- advice ----
+
+    /// A program will use a range of its mappings in this order.
+    ///
+    /// # Errors
+    /// If the range has holes.
+    #[doc(alias("MADV_NORMAL", "MADV_RANDOM", "MADV_SEQUENTIAL"))]
+    pub fn advise_pattern(
+        &self,
+        id: SpaceId,
+        range: Range<Vpn>,
+        pattern: Pattern,
+    ) -> Result<(), SpaceError> {
+        self.mmap.advise_pattern(id, range, pattern)
+    }
+
+    /// Starts reading what a range of a space maps of files.
+    ///
+    /// # Errors
+    /// If there is no such space.
+    #[doc(alias = "MADV_WILLNEED")]
+    pub fn will_need(&self, id: SpaceId, range: Range<Vpn>) -> Result<(), SpaceError> {
+        self.mmap.will_need(id, range)
+    }
 
     /// Starts reading the pages `range` that are not cached.
     ///

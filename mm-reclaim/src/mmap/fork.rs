@@ -47,6 +47,7 @@ impl<'m, E: Env> Mmap<'m, E> {
                 let view = area.view();
                 let flags = view.flags - AreaFlags::LOCKED;
                 let copy = self.new_area(&mut to, child, AreaView { flags, ..view })?;
+                copy.set_seen(area.seen());
                 if let Some(parents) = view.family {
                     self.inherit(area, copy, sibling)?;
                     sibling = Some(Sibling { parents, area: copy });

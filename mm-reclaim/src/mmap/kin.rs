@@ -62,6 +62,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         };
         let view = area.view();
         upper.init(area.space(), view.part(at, view.end));
+        upper.set_seen(area.seen());
         // Until the tree is unlocked, no walk sees that a part is missing.
         let tree = self.spaces.tree_of(area);
         self.spaces.change_bounds(area, Some(upper), |area| area.set_bounds(view.start, at));

@@ -21,6 +21,7 @@ mod life;
 mod madvise;
 mod mincore;
 mod mlock;
+mod msync;
 
 pub use madvise::Advice;
 
@@ -194,17 +195,27 @@ impl<'m, E: Env> Mmap<'m, E> {
     /// faults, but in memory that is locked they do so at once.
     ///
     /// # Errors
-    /// If there is a hole, or splitting an area needs one too many; if the pages of a locked
+    /// If there is a hole, or splitting an area needs one too many; if an area never becomes
+    /// writable, with the rights before it changed; if the pages of a locked
     /// area that becomes writable find no memory, with the rights changed.
     pub fn mprotect(&self, id: SpaceId, range: Range<Vpn>, prot: Prot) -> Result<(), SpaceError> {
-        let mut locked = false;
+        let (mut locked, mut refused) = (false, None);
         self.change_areas(id, range.clone(), |area, space| {
             let view = area.view();
+            if prot.contains(Prot::WRITE) && view.flags.contains(AreaFlags::READ_ONLY) {
+                refused.get_or_insert(view.start);
+            }
+            if refused.is_some() {
+                return;
+            }
             area.set_rights(prot, view.flags);
             locked |=
                 view.flags.contains(AreaFlags::LOCKED) && (prot - view.prot).contains(Prot::WRITE);
             self.restrict_range(space, view.start..view.end, prot);
         })?;
+        if let Some(start) = refused {
+            return Err(SpaceError::ReadOnly { start });
+        }
         if locked { self.populate_locked(id, range) } else { Ok(()) }
     }
 
@@ -281,6 +292,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         area.init(self.spaces.directory.find(id), view);
         if let Some(file) = self.spaces.file_of(area) {
             file.get();
+            area.set_seen(file.errors.sample());
             self.spaces.join_file(area);
         }
         index.insert(area);

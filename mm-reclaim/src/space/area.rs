@@ -19,6 +19,7 @@ use bitflags::bitflags;
 
 use super::tree::UNLINKED;
 use super::{FamilyHandle, SpaceHandle};
+use crate::base::errseq::Seen;
 use crate::base::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::base::units::{FileId, Vpn};
 use crate::env::Prot;
@@ -40,6 +41,9 @@ bitflags! {
         const RAND_READ = 1 << 10;
         /// Pages are used one after the other (`VM_SEQ_READ`).
         const SEQ_READ = 1 << 11;
+        /// It never becomes writable: its file was not opened for that.
+        #[doc(alias = "VM_MAYWRITE")]
+        const READ_ONLY = 1 << 12;
     }
 }
 
@@ -88,6 +92,8 @@ pub struct Area {
     ahead_hits: AtomicU8,
     /// The window of what is read ahead of its file, in two words; hints, too.
     file_ahead: [AtomicU64; 2],
+    /// What it knows of its file's write errors.
+    seen: AtomicU32,
 }
 
 /// What an area remembers of its last swap-in.
@@ -211,7 +217,18 @@ impl Area {
             ahead_pages: AtomicU8::new(0),
             ahead_hits: AtomicU8::new(0),
             file_ahead: [const { AtomicU64::new(0) }; 2],
+            seen: AtomicU32::new(0),
         }
+    }
+
+    /// What it knows of its file's write errors.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen::of_raw(self.seen.load(Ordering::Relaxed))
+    }
+
+    /// Sets [`Area::seen`].
+    pub(crate) fn set_seen(&self, seen: Seen) {
+        self.seen.store(seen.raw(), Ordering::Relaxed);
     }
 
     /// The window of what is read ahead of its file.

@@ -79,6 +79,12 @@ pub enum SpaceError {
         /// The first page of the area that does.
         start: Vpn,
     },
+    /// Part of the range never becomes writable ([`AreaFlags::READ_ONLY`]); what is before it has the
+    /// new rights.
+    ReadOnly {
+        /// The first page of the area that does not.
+        start: Vpn,
+    },
     /// The range is empty, wraps, leaves the user's half or contains a hole.
     BadRange {
         /// The first page of the range.

@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 
 use splitmix::mix;
 
+use crate::sys::files::{Fd, How};
 use crate::sys::{self, Errno};
 use crate::{DAMAGED, println};
 
@@ -62,6 +63,25 @@ impl Pages {
         let base = sys::mmap(count * PAGE_SIZE)?;
         let base = NonNull::new(base.cast()).ok_or(sys::ENOMEM)?;
         Ok(Self { base, count })
+    }
+
+    /// Maps `count` pages of a file from page `first` on. Nobody else changes them while they are
+    /// borrowed.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn of_file(fd: &Fd, how: How, first: usize, count: usize) -> Result<Self, Errno> {
+        let base = fd.map(how, count * PAGE_SIZE, (first * PAGE_SIZE) as u64)?;
+        Ok(Self { base: NonNull::new(base.cast()).ok_or(sys::ENOMEM)?, count })
+    }
+
+    /// Maps `count` pages that children share.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn shared(count: usize) -> Result<Self, Errno> {
+        let base = sys::mmap_shared(count * PAGE_SIZE)?;
+        Ok(Self { base: NonNull::new(base.cast()).ok_or(sys::ENOMEM)?, count })
     }
 
     /// Maps `count` pages or ends the program.
@@ -124,7 +144,12 @@ impl Pages {
 
     /// Fills a page with the words of its number and `version`.
     pub fn write(&mut self, page: usize, version: u64) {
-        let mut value = seed(page, version);
+        self.write_as(page, page, version);
+    }
+
+    /// Fills a page with the words of page `number`.
+    pub fn write_as(&mut self, page: usize, number: usize, version: u64) {
+        let mut value = seed(number, version);
         for word in self.page_mut(page) {
             *word = value;
             value = value.wrapping_add(STEP);
@@ -136,7 +161,15 @@ impl Pages {
     /// # Errors
     /// The first word that differs.
     pub fn check(&self, page: usize, version: u64) -> Result<(), Damage> {
-        let mut expected = seed(page, version);
+        self.check_as(page, page, version)
+    }
+
+    /// Compares the words of a page with those of page `number`.
+    ///
+    /// # Errors
+    /// The first word that differs.
+    pub fn check_as(&self, page: usize, number: usize, version: u64) -> Result<(), Damage> {
+        let mut expected = seed(number, version);
         for (word, &found) in self.page(page).iter().enumerate() {
             if found != expected {
                 return Err(Damage { page, word, expected, found });
@@ -155,6 +188,19 @@ impl Pages {
             Some(word) => Err(Damage { page, word, expected: 0, found: self.page(page)[word] }),
             None => Ok(()),
         }
+    }
+
+    /// The bytes of pages, for system calls.
+    ///
+    /// # Panics
+    /// Beyond the last page.
+    pub fn bytes_mut(&mut self, first: usize, count: usize) -> &mut [u8] {
+        assert!(first + count <= self.count && count > 0);
+        // SAFETY: the pages lie in the mapping that this value owns (checked above).
+        let at = unsafe { self.base.add(first) };
+        // SAFETY: the mapping is readable and writable, every bit pattern is a byte, and the
+        // exclusive borrow of `self` makes this one exclusive.
+        unsafe { core::slice::from_raw_parts_mut(at.as_ptr().cast(), count * PAGE_SIZE) }
     }
 
     /// Gives up the contents of all pages: each holds what it did, or zeroes, until it is written.

@@ -9,6 +9,8 @@ use core::mem::MaybeUninit;
 
 use crate::pages::PAGE_SIZE;
 
+pub mod files;
+
 /// A system call's error: the positive `errno` number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(pub usize);
@@ -27,13 +29,31 @@ pub const EFAULT: Errno = Errno(14);
 pub const EINVAL: Errno = Errno(22);
 /// No such file descriptor.
 pub const EBADF: Errno = Errno(9);
+/// Not allowed by the way in which the file was opened.
+pub const EACCES: Errno = Errno(13);
+/// Exists already.
+pub const EEXIST: Errno = Errno(17);
+/// No room on the device.
+pub const ENOSPC: Errno = Errno(28);
 /// No such system call.
 pub const ENOSYS: Errno = Errno(38);
 
 /// Linux's arm64 system call numbers.
 pub mod number {
     #![expect(missing_docs, reason = "the names are Linux's and say everything")]
+    pub const UNLINKAT: usize = 35;
+    pub const FTRUNCATE: usize = 46;
+    pub const FALLOCATE: usize = 47;
+    pub const OPENAT: usize = 56;
+    pub const CLOSE: usize = 57;
+    pub const LSEEK: usize = 62;
+    pub const READ: usize = 63;
     pub const WRITE: usize = 64;
+    pub const PREAD64: usize = 67;
+    pub const PWRITE64: usize = 68;
+    pub const FSTAT: usize = 80;
+    pub const SYNC: usize = 81;
+    pub const FSYNC: usize = 82;
     pub const EXIT: usize = 93;
     pub const EXIT_GROUP: usize = 94;
     pub const NANOSLEEP: usize = 101;
@@ -44,23 +64,28 @@ pub mod number {
     pub const PRCTL: usize = 167;
     pub const GETPPID: usize = 173;
     pub const SYSINFO: usize = 179;
+    pub const READAHEAD: usize = 213;
     pub const MUNMAP: usize = 215;
     pub const CLONE: usize = 220;
     pub const MMAP: usize = 222;
+    pub const FADVISE64: usize = 223;
     pub const SWAPON: usize = 224;
     pub const SWAPOFF: usize = 225;
     pub const MPROTECT: usize = 226;
+    pub const MSYNC: usize = 227;
     pub const MLOCK: usize = 228;
     pub const MUNLOCK: usize = 229;
     pub const MINCORE: usize = 232;
     pub const MADVISE: usize = 233;
     pub const WAIT4: usize = 260;
+    pub const MEMFD_CREATE: usize = 279;
 }
 
 const MADV_FREE: usize = 8;
 const MADV_PAGEOUT: usize = 21;
 const PROT_READ_WRITE: usize = 1 | 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 2 | 0x20;
+const MAP_SHARED_ANONYMOUS: usize = 1 | 0x20;
 const CLOCK_MONOTONIC: usize = 1;
 /// This kernel's own.
 const PR_SHOW_PROGRESS: usize = 0x7072_6f00;
@@ -129,6 +154,16 @@ pub fn write(fd: usize, bytes: &[u8]) -> Result<usize, Errno> {
 /// `ENOMEM` without room, `EINVAL` for no bytes.
 pub fn mmap(bytes: usize) -> Result<*mut u8, Errno> {
     let args = [0, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0];
+    // SAFETY: without a fixed address a new mapping takes no memory that is in use.
+    unsafe { call(number::MMAP, args) }.map(core::ptr::with_exposed_provenance_mut)
+}
+
+/// New anonymous memory that children share, zeroed.
+///
+/// # Errors
+/// `ENOMEM` without room, `EINVAL` for no bytes.
+pub fn mmap_shared(bytes: usize) -> Result<*mut u8, Errno> {
+    let args = [0, bytes, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, usize::MAX, 0];
     // SAFETY: without a fixed address a new mapping takes no memory that is in use.
     unsafe { call(number::MMAP, args) }.map(core::ptr::with_exposed_provenance_mut)
 }

@@ -1,0 +1,156 @@
+//! Open descriptions, and the descriptors of tasks.
+
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use bitflags::bitflags;
+use mm_reclaim::{Pattern, ReadAhead, Seen};
+
+use super::{File, OpenError, put};
+use crate::arch::lock::IrqLock;
+use crate::task::{self, MAX_TASKS, TaskId};
+
+/// Open descriptions of all tasks: as many as a byte has values, less one.
+const MOST_OPEN: usize = 255;
+/// Descriptors of a task; the first three are the console.
+const MOST_FDS: usize = 19;
+const FIRST_FD: usize = 3;
+
+bitflags! {
+    /// What may be done with a description.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Rights: u8 {
+        /// It may be read.
+        const READ = 1;
+        /// It may be written.
+        const WRITE = 2;
+        /// Each write goes to the end.
+        const APPEND = 4;
+    }
+}
+
+/// An open description.
+pub struct Open {
+    /// The file, with a reference of its own.
+    pub file: File,
+    /// Where the next `read` or `write` begins.
+    pub position: u64,
+    /// What may be done.
+    pub rights: Rights,
+    /// The window of what is read ahead.
+    pub ahead: ReadAhead,
+    /// The order in which it is read.
+    pub pattern: Pattern,
+    /// What it knows of the file's write errors.
+    pub seen: Seen,
+    /// Descriptors that lead here.
+    refs: u16,
+}
+
+impl Open {
+    /// A description of `file`, which takes over the reference.
+    pub fn new(file: File, rights: Rights, seen: Seen) -> Self {
+        let (ahead, pattern) = (ReadAhead::new(), Pattern::Normal);
+        Self { file, position: 0, rights, ahead, pattern, seen, refs: 1 }
+    }
+}
+
+static OPEN: [IrqLock<Option<Open>>; MOST_OPEN] = [const { IrqLock::new(None) }; MOST_OPEN];
+
+/// For each task and descriptor the place in `OPEN` plus one, or 0.
+static FDS: [[AtomicU8; MOST_FDS - FIRST_FD]; MAX_TASKS] =
+    [const { [const { AtomicU8::new(0) }; MOST_FDS - FIRST_FD] }; MAX_TASKS];
+
+fn cell(task: TaskId, fd: u64) -> Option<&'static AtomicU8> {
+    let at = usize::try_from(fd).ok()?.checked_sub(FIRST_FD)?;
+    FDS[task.index()].get(at)
+}
+
+fn place(fd: u64) -> Option<&'static IrqLock<Option<Open>>> {
+    let at = cell(task::current_id(), fd)?.load(Relaxed);
+    OPEN.get(usize::from(at).checked_sub(1)?)
+}
+
+/// Gives the running task the lowest free descriptor for a description.
+///
+/// # Errors
+/// If there is none, or there are as many descriptions as there can be; `open` was dropped.
+pub fn install(open: Open) -> Result<u64, OpenError> {
+    let fds = &FDS[task::current_id().index()];
+    let free = fds.iter().position(|at| at.load(Relaxed) == 0);
+    let mut open = Some(open);
+    if let Some(free) = free {
+        for (at, slot) in OPEN.iter().enumerate() {
+            let mut slot = slot.lock();
+            if slot.is_none() {
+                *slot = open.take();
+                fds[free].store(at as u8 + 1, Relaxed);
+                return Ok((FIRST_FD + free) as u64);
+            }
+        }
+    }
+    if let Some(open) = open {
+        put(open.file);
+    }
+    Err(OpenError::TooMany)
+}
+
+/// What `look` says of a description; `None` if the descriptor is not open.
+pub fn view<R>(fd: u64, look: impl FnOnce(&Open) -> R) -> Option<R> {
+    place(fd)?.lock().as_ref().map(look)
+}
+
+/// Changes a description, if it is still open.
+pub fn update(fd: u64, change: impl FnOnce(&mut Open)) {
+    if let Some(open) = place(fd).map(IrqLock::lock).as_deref_mut().and_then(Option::as_mut) {
+        change(open);
+    }
+}
+
+/// Closes a descriptor of the running task; false if it was not open.
+pub fn close(fd: u64) -> bool {
+    let Some(cell) = cell(task::current_id(), fd) else { return false };
+    let at = cell.swap(0, Relaxed);
+    let is_open = at != 0;
+    if is_open {
+        drop_one(at);
+    }
+    is_open
+}
+
+/// One descriptor less leads to a description; the last closes it.
+fn drop_one(at: u8) {
+    let gone = {
+        let mut slot = OPEN[usize::from(at) - 1].lock();
+        let is_last = slot.as_mut().is_some_and(|open| {
+            open.refs -= 1;
+            open.refs == 0
+        });
+        if is_last { slot.take() } else { None }
+    };
+    if let Some(open) = gone {
+        put(open.file);
+    }
+}
+
+/// Gives a new task the descriptors of another.
+pub fn inherit(parent: TaskId, child: TaskId) {
+    for (from, to) in FDS[parent.index()].iter().zip(&FDS[child.index()]) {
+        let at = from.load(Relaxed);
+        if at != 0
+            && let Some(open) = OPEN[usize::from(at) - 1].lock().as_mut()
+        {
+            open.refs += 1;
+        }
+        to.store(at, Relaxed);
+    }
+}
+
+/// Closes every descriptor of a task that ends.
+pub fn close_all(task: TaskId) {
+    for cell in &FDS[task.index()] {
+        let at = cell.swap(0, Relaxed);
+        if at != 0 {
+            drop_one(at);
+        }
+    }
+}

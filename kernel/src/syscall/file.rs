@@ -1,0 +1,306 @@
+//! Files: opening, reading, writing, their size, and their way to the disk.
+//!
+//! No policy here: descriptors and arguments are looked up and checked, and the memory management is
+//! called with a reference to the file.
+
+use mm_reclaim::file::FileKind;
+use mm_reclaim::units::{PAGE_SIZE, Pfn};
+use mm_reclaim::{FileError, PageSink, PageSource, Pattern};
+
+use super::errno::{
+    EBADF, EEXIST, EFAULT, EFBIG, EINTR, EINVAL, EIO, ENAMETOOLONG, ENFILE, ENOENT, ENOMEM, ENOSPC,
+    Errno,
+};
+use crate::arch::usercopy::{
+    copy_from_user, frame_from_user, frame_to_user, put_words, string_from_user,
+};
+use crate::files::{self, File, Open, OpenError, Rights};
+use crate::{glue, task};
+
+/// The longest path that a program may name.
+const PATH_BYTES: usize = 128;
+/// `openat`: relative to the working directory, which is the root.
+const AT_FDCWD: i32 = -100;
+
+/// The flags of `openat`.
+const O_ACCMODE: u64 = 3;
+const O_CREAT: u64 = 0o100;
+const O_EXCL: u64 = 0o200;
+const O_TRUNC: u64 = 0o1000;
+const O_APPEND: u64 = 0o2000;
+
+impl From<FileError> for Errno {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io => EIO,
+            FileError::NoSpace => ENOSPC,
+            FileError::TooLarge => EFBIG,
+            FileError::BadBuffer => EFAULT,
+            FileError::NoMemory => ENOMEM,
+            FileError::Killed => EINTR,
+        }
+    }
+}
+
+impl From<OpenError> for Errno {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NotFound => ENOENT,
+            OpenError::Exists => EEXIST,
+            OpenError::NameTooLong => ENAMETOOLONG,
+            OpenError::TooMany => ENFILE,
+            OpenError::NoMemory => ENOMEM,
+        }
+    }
+}
+
+/// Runs `call` with a reference to the file of a descriptor.
+pub(super) fn with_file<R>(
+    fd: u64,
+    needs: Rights,
+    call: impl FnOnce(&File) -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    let (rights, file) = files::view(fd, |open| (open.rights, open.file.get())).ok_or(EBADF)?;
+    let done = if rights.contains(needs) { call(&file) } else { Err(EBADF) };
+    files::put(file);
+    done
+}
+
+fn path_from(at: u64, out: &mut [u8; PATH_BYTES]) -> Result<usize, Errno> {
+    let len = string_from_user(out, at)?;
+    if len == PATH_BYTES { Err(ENAMETOOLONG) } else { Ok(len) }
+}
+
+pub(super) fn openat(dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
+    let mut name = [0; PATH_BYTES];
+    let len = path_from(path, &mut name)?;
+    if dir as i32 != AT_FDCWD && name.first() != Some(&b'/') {
+        return Err(EBADF);
+    }
+    let mut rights = match flags & O_ACCMODE {
+        0 => Rights::READ,
+        1 => Rights::WRITE,
+        2 => Rights::READ | Rights::WRITE,
+        _ => return Err(EINVAL),
+    };
+    rights.set(Rights::APPEND, flags & O_APPEND != 0);
+    let file = files::open_name(&name[..len], flags & O_CREAT != 0, flags & O_EXCL != 0)?;
+    if flags & O_TRUNC != 0
+        && rights.contains(Rights::WRITE)
+        && let Err(error) = glue::mm().truncate_file(&file, 0)
+    {
+        files::put(file);
+        return Err(error.into());
+    }
+    let seen = glue::mm().file_errors(&file);
+    Ok(files::install(Open::new(file, rights, seen))?)
+}
+
+pub(super) fn memfd_create(name: u64, flags: u64) -> Result<u64, Errno> {
+    // Close-on-exec has no effect: there is no `execve`.
+    if flags & !1 != 0 {
+        return Err(EINVAL);
+    }
+    path_from(name, &mut [0; PATH_BYTES])?;
+    let file = files::create_unnamed()?;
+    let seen = glue::mm().file_errors(&file);
+    Ok(files::install(Open::new(file, Rights::READ | Rights::WRITE, seen))?)
+}
+
+pub(super) fn unlinkat(_dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
+    let mut name = [0; PATH_BYTES];
+    let len = path_from(path, &mut name)?;
+    if flags != 0 {
+        return Err(EINVAL);
+    }
+    files::unlink(&name[..len])?;
+    Ok(0)
+}
+
+pub(super) fn close(fd: u64) -> Result<u64, Errno> {
+    if files::close(fd) { Ok(0) } else { Err(EBADF) }
+}
+
+/// Takes what is read into a program's buffer.
+struct ToUser(u64);
+
+impl PageSink for ToUser {
+    fn copy(&mut self, to: usize, frame: Pfn, offset: usize, len: usize) -> usize {
+        let is_copied = frame_to_user(self.0.wrapping_add(to as u64), frame, offset, len).is_ok();
+        if is_copied { len } else { 0 }
+    }
+}
+
+/// What a program's buffer has to be written.
+struct FromUser(u64);
+
+impl PageSource for FromUser {
+    fn fault_in(&mut self, from: usize, len: usize) -> bool {
+        let (first, mut byte) = (self.0.wrapping_add(from as u64), [0]);
+        let last = first.wrapping_add(len as u64 - 1);
+        copy_from_user(&mut byte, first).is_ok() && copy_from_user(&mut byte, last).is_ok()
+    }
+
+    fn copy(&mut self, from: usize, frame: Pfn, offset: usize, len: usize) -> usize {
+        let at = self.0.wrapping_add(from as u64);
+        let is_copied = task::without_faults(|| frame_from_user(frame, offset, at, len)).is_ok();
+        if is_copied { len } else { 0 }
+    }
+}
+
+/// A length and a place, checked as Linux checks them: both are signed, and no call moves more than
+/// 2 GiB less a page.
+fn bounds(len: u64, place: Option<u64>) -> Result<usize, Errno> {
+    const MOST: u64 = 0x7fff_f000;
+    if len.cast_signed() < 0 || place.is_some_and(|at| at.cast_signed() < 0) {
+        return Err(EINVAL);
+    }
+    Ok(len.min(MOST) as usize)
+}
+
+/// Reads from a place, or from where the description is, which moves.
+pub(super) fn read(fd: u64, to: u64, len: u64, place: Option<u64>) -> Result<u64, Errno> {
+    let (mut ahead, pattern, at) =
+        files::view(fd, |open| (open.ahead, open.pattern, place.unwrap_or(open.position)))
+            .ok_or(EBADF)?;
+    let done = with_file(fd, Rights::READ, |file| {
+        let len = bounds(len, place)?;
+        Ok(glue::mm().read_file(file, at, len, &mut ahead, pattern, &mut ToUser(to))?)
+    })?;
+    files::update(fd, |open| {
+        open.ahead = ahead;
+        if place.is_none() {
+            open.position = at + done as u64;
+        }
+    });
+    Ok(done as u64)
+}
+
+/// Writes to a place, or to where the description is, which moves.
+pub(super) fn write(fd: u64, from: u64, len: u64, place: Option<u64>) -> Result<u64, Errno> {
+    let (rights, position) = files::view(fd, |open| (open.rights, open.position)).ok_or(EBADF)?;
+    let (done, at) = with_file(fd, Rights::WRITE, |file| {
+        let len = bounds(len, place)?;
+        let end = rights.contains(Rights::APPEND).then(|| file.size());
+        let at = place.or(end).unwrap_or(position);
+        if len == 0 {
+            return Ok((0, at));
+        }
+        Ok((glue::mm().write_file(file, at, len, &mut FromUser(from))?, at))
+    })?;
+    if place.is_none() {
+        files::update(fd, |open| open.position = at + done as u64);
+    }
+    Ok(done as u64)
+}
+
+pub(super) fn lseek(fd: u64, offset: u64, whence: u64) -> Result<u64, Errno> {
+    let (position, size) =
+        files::view(fd, |open| (open.position, open.file.size())).ok_or(EBADF)?;
+    let base = match whence {
+        0 => 0,
+        1 => position,
+        2 => size,
+        _ => return Err(EINVAL),
+    };
+    let at = base.checked_add_signed(offset.cast_signed()).filter(|at| at.cast_signed() >= 0);
+    let at = at.ok_or(EINVAL)?;
+    files::update(fd, |open| open.position = at);
+    Ok(at)
+}
+
+pub(super) fn ftruncate(fd: u64, size: u64) -> Result<u64, Errno> {
+    if size.cast_signed() < 0 {
+        return Err(EINVAL);
+    }
+    let rights = files::view(fd, |open| open.rights).ok_or(EBADF)?;
+    if !rights.contains(Rights::WRITE) {
+        return Err(EINVAL);
+    }
+    with_file(fd, Rights::WRITE, |file| Ok(glue::mm().truncate_file(file, size)?))?;
+    Ok(0)
+}
+
+/// `fallocate`: punching a hole that keeps the size is what there is.
+pub(super) fn fallocate(fd: u64, mode: u64, start: u64, len: u64) -> Result<u64, Errno> {
+    const PUNCH_HOLE: u64 = 2;
+    const KEEP_SIZE: u64 = 1;
+    let end =
+        start.checked_add(len).filter(|end| len > 0 && end.cast_signed() > 0).ok_or(EINVAL)?;
+    if mode != PUNCH_HOLE | KEEP_SIZE {
+        return Err(super::errno::EOPNOTSUPP);
+    }
+    with_file(fd, Rights::WRITE, |file| Ok(glue::mm().punch_hole(file, start, end)?))?;
+    Ok(0)
+}
+
+/// `struct stat`: only what this kernel knows of a file.
+pub(super) fn fstat(fd: u64, out: u64) -> Result<u64, Errno> {
+    const REGULAR: u64 = 0o100_666;
+    with_file(fd, Rights::empty(), |file| {
+        let size = file.size();
+        let device = u64::from(matches!(file.kind(), FileKind::Stored(_)));
+        let number = u64::from(file.id().0);
+        // Mode and links, user and group, share a word each.
+        let head = [device, number, REGULAR | 1 << 32, 0, 0, 0, size, PAGE_SIZE as u64];
+        put_words(out, &head)?;
+        put_words(out + 64, &[size.div_ceil(512), 0, 0, 0, 0, 0, 0, 0])?;
+        Ok(0)
+    })
+}
+
+pub(super) fn fsync(fd: u64) -> Result<u64, Errno> {
+    let mut seen = files::view(fd, |open| open.seen).ok_or(EBADF)?;
+    let done = with_file(fd, Rights::empty(), |file| {
+        Ok(glue::mm().sync_file(file, 0..u32::MAX, &mut seen)?)
+    });
+    files::update(fd, |open| open.seen = seen);
+    done.map(|()| 0)
+}
+
+pub(super) fn sync() -> Result<u64, Errno> {
+    glue::mm().sync_files()?;
+    Ok(0)
+}
+
+pub(super) fn readahead(fd: u64, offset: u64, len: u64) -> Result<u64, Errno> {
+    with_file(fd, Rights::READ, |file| {
+        glue::mm().read_file_ahead(file, pages(offset, len)).map_err(Errno::from)
+    })?;
+    Ok(0)
+}
+
+pub(super) fn fadvise(fd: u64, offset: u64, len: u64, advice: u64) -> Result<u64, Errno> {
+    let pattern = match advice {
+        0 => Some(Pattern::Normal),
+        1 => Some(Pattern::Random),
+        2 => Some(Pattern::Sequential),
+        3..=5 => None,
+        _ => return Err(EINVAL),
+    };
+    if let Some(pattern) = pattern {
+        files::view(fd, |_| ()).ok_or(EBADF)?;
+        files::update(fd, |open| open.pattern = pattern);
+        return Ok(0);
+    }
+    let len = if len == 0 { u64::MAX } else { len };
+    with_file(fd, Rights::empty(), |file| {
+        let range = pages(offset, len);
+        match advice {
+            3 => glue::mm().read_file_ahead(file, range).map_err(Errno::from),
+            4 => {
+                glue::mm().drop_file_pages(file, range);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    })?;
+    Ok(0)
+}
+
+/// The pages of `len` bytes from `offset` on.
+fn pages(offset: u64, len: u64) -> core::ops::Range<u32> {
+    let page = PAGE_SIZE as u64;
+    let clip = |page: u64| u32::try_from(page).unwrap_or(u32::MAX);
+    clip(offset / page)..clip(offset.saturating_add(len).div_ceil(page))
+}
