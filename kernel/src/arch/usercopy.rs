@@ -122,42 +122,76 @@ global_asm!(
     r#"
     .section .text.usercopy, "ax"
 usercopy_start:
-    // x0: to, x1: from (user), x2: length.
+    // x0: to, x1: from (user), x2: length. 64 bytes at a time, then 8, then single ones.
 usercopy_in:
-    subs    x2, x2, #8
+    subs    x2, x2, #64
     b.lo    2f
 1:  ldtr    x3, [x1]
+    ldtr    x4, [x1, #8]
+    ldtr    x5, [x1, #16]
+    ldtr    x6, [x1, #24]
+    ldtr    x7, [x1, #32]
+    ldtr    x8, [x1, #40]
+    ldtr    x9, [x1, #48]
+    ldtr    x10, [x1, #56]
+    stp     x3, x4, [x0], #64
+    stp     x5, x6, [x0, #-48]
+    stp     x7, x8, [x0, #-32]
+    stp     x9, x10, [x0, #-16]
+    add     x1, x1, #64
+    subs    x2, x2, #64
+    b.hs    1b
+2:  adds    x2, x2, #56
+    b.mi    4f
+3:  ldtr    x3, [x1]
     str     x3, [x0], #8
     add     x1, x1, #8
     subs    x2, x2, #8
-    b.hs    1b
-2:  adds    x2, x2, #8
-    b.eq    4f
-3:  ldtrb   w3, [x1]
+    b.pl    3b
+4:  adds    x2, x2, #8
+    b.eq    6f
+5:  ldtrb   w3, [x1]
     strb    w3, [x0], #1
     add     x1, x1, #1
     subs    x2, x2, #1
-    b.ne    3b
-4:  mov     x0, #0
+    b.ne    5b
+6:  mov     x0, #0
     ret
 
     // x0: to (user), x1: from, x2: length.
 usercopy_out:
-    subs    x2, x2, #8
-    b.lo    6f
-5:  ldr     x3, [x1], #8
+    subs    x2, x2, #64
+    b.lo    12f
+11: ldp     x3, x4, [x1], #64
+    ldp     x5, x6, [x1, #-48]
+    ldp     x7, x8, [x1, #-32]
+    ldp     x9, x10, [x1, #-16]
+    sttr    x3, [x0]
+    sttr    x4, [x0, #8]
+    sttr    x5, [x0, #16]
+    sttr    x6, [x0, #24]
+    sttr    x7, [x0, #32]
+    sttr    x8, [x0, #40]
+    sttr    x9, [x0, #48]
+    sttr    x10, [x0, #56]
+    add     x0, x0, #64
+    subs    x2, x2, #64
+    b.hs    11b
+12: adds    x2, x2, #56
+    b.mi    14f
+13: ldr     x3, [x1], #8
     sttr    x3, [x0]
     add     x0, x0, #8
     subs    x2, x2, #8
-    b.hs    5b
-6:  adds    x2, x2, #8
-    b.eq    8f
-7:  ldrb    w3, [x1], #1
+    b.pl    13b
+14: adds    x2, x2, #8
+    b.eq    16f
+15: ldrb    w3, [x1], #1
     sttrb   w3, [x0]
     add     x0, x0, #1
     subs    x2, x2, #1
-    b.ne    7b
-8:  mov     x0, #0
+    b.ne    15b
+16: mov     x0, #0
     ret
 usercopy_end:
 

@@ -9,7 +9,7 @@ use core::sync::atomic::{
 };
 
 use mm_reclaim::block::{Bio, Completion, Direction, IoError};
-use mm_reclaim::env::{DeviceId, TaskFlags, WaitKey, WaitMode};
+use mm_reclaim::env::{DeviceId, FrameMemory, TaskFlags, WaitKey, WaitMode};
 use mm_reclaim::swap::header;
 use mm_reclaim::units::{Nanos, PAGE_SIZE, Pfn, PhysAddr};
 use spin::once::Once;
@@ -18,7 +18,7 @@ use super::Counters;
 use super::extents::Extents;
 use super::knobs::Knobs;
 use super::ring::Ring;
-use crate::arch::frames;
+use crate::arch::frames::{self, LinearFrames};
 use crate::arch::lock::{IrqLock, Yield};
 use crate::bootargs::RamdiskArgs;
 use crate::task::fair::Class;
@@ -182,9 +182,9 @@ pub fn is_congested(device: DeviceId) -> bool {
 
 /// Fills a block with zeroes, with which no transfer is under way.
 pub fn zero(device: DeviceId, block: u32) {
-    if let Some(PhysAddr(place)) = disk(device).and_then(|disk| disk.place.address(block)) {
-        // SAFETY: the block is one of the device's, and a whole page.
-        unsafe { core::ptr::write_bytes(frames::linear(place), 0, PAGE_SIZE) };
+    let place = disk(device).and_then(|disk| disk.place.address(block));
+    if let Some(frame) = place.and_then(Pfn::of) {
+        LinearFrames::new().zero(frame);
     }
 }
 

@@ -23,7 +23,7 @@ use super::{Detour, FaultEnd, Faults, Patience, Site};
 use crate::base::stat::VmEvent;
 use crate::base::units::{FileId, FilePage, Vpn};
 use crate::env::{Env, FileStore, FrameMemory, Mapping, PageTables, Prot, Pte};
-use crate::file::{Entry, FileRef};
+use crate::file::FileRef;
 use crate::filemap::{Cause, Contents, FileError, Pattern, ReadAhead};
 use crate::page::{PageFlags, PageLock, PageRef};
 use crate::space::AreaFlags;
@@ -365,14 +365,17 @@ impl<'m, E: Env> Faults<'m, E> {
         if site.area.flags.contains(AreaFlags::LOCKED) {
             return;
         }
-        let mut locks: [Option<PageLock<'m>>; AROUND as usize] = [const { None }; AROUND as usize];
-        let pages = file.pages();
-        for vpn in (first.0..end.0).map(Vpn).filter(|vpn| *vpn != site.vpn) {
-            let at = file.page(site.area.index_of(vpn));
-            if at.index < pages {
-                locks[(vpn.0 % AROUND) as usize] = self.lock_neighbour(file, at);
-            }
-        }
+        let from = file.page(site.area.index_of(first));
+        let last = site.area.index_of(Vpn(end.0 - 1));
+        let mut found = [const { None }; AROUND as usize];
+        self.files.lookup_range(file, from, file.pages().min(last + 1), |index, held| {
+            let place = (first.0 + (index - from.index)) % AROUND;
+            found[place as usize] = Some((index, held));
+        });
+        let locks = found.map(|found| {
+            let (index, held) = found?;
+            self.lock_neighbour(file.page(index), held)
+        });
         self.map_neighbours(site, &locks);
         for lock in locks.into_iter().flatten() {
             let page = lock.page();
@@ -403,10 +406,8 @@ impl<'m, E: Env> Faults<'m, E> {
         self.events.count(VmEvent::FaultAround, mapped as u64);
     }
 
-    /// A resident page, locked, with a reference that the lock's holder must put.
-    fn lock_neighbour(&self, file: &FileRef<'m, E::Cpu>, at: FilePage) -> Option<PageLock<'m>> {
-        let Entry::Page(_) = self.files.entry(file, at) else { return None };
-        let held = self.files.lookup(file, at)?;
+    /// Locks a neighbour, if it can be mapped; the lock's holder must put the reference.
+    fn lock_neighbour(&self, at: FilePage, held: PageRef<'m>) -> Option<PageLock<'m>> {
         let page = held.page();
         // A marked page is to be missed, so that the next window is read.
         let wants = page.is_uptodate() && !page.has(PageFlags::READAHEAD);

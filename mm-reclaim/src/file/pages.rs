@@ -181,6 +181,28 @@ impl<'m, E: Env> Files<'m, E> {
         self.cache.lookup(&self.store(file, Spare::NONE), at)
     }
 
+    /// Takes a reference to each cached page from `from` to the one before `end`, but not to one that is
+    /// about to leave.
+    #[doc(alias = "filemap_get_folios")]
+    pub(crate) fn lookup_range(
+        &self,
+        file: &File<E::Cpu>,
+        from: FilePage,
+        end: u32,
+        mut found: impl FnMut(u32, PageRef<'m>),
+    ) {
+        self.with_tree(file, from.file, |tree| {
+            let mut at = from.index;
+            while let Some((index, Entry::Page(pfn))) = tree.next(at, end.into(), Want::Page) {
+                // The index has a reference, and gives it up under its lock.
+                if let Some(held) = self.cache.map.page(pfn).get_unless_zero() {
+                    found(index, held);
+                }
+                at = index + 1;
+            }
+        });
+    }
+
     /// Enters a fresh page, whose contents are still to be made, with its lock held; `within` refuses
     /// one behind the end of the file, which only the holder of the inode lock may enter; `can_swap`
     /// as for the swap cache's refaults. What `spare` has left goes back.

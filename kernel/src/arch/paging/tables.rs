@@ -293,6 +293,10 @@ impl PageTables for Tables {
         entry.fetch_and(!pte::ACCESSED, Relaxed) & pte::ACCESSED != 0
     }
 
+    fn sets_young(&self) -> bool {
+        tlb::sets_young()
+    }
+
     fn mark_accessed(&mut self, vpn: Vpn, write: bool) {
         self.entry(vpn).expect("a present entry has a table").mark_accessed(write);
     }

@@ -6,7 +6,7 @@
 //! so. The barriers are outside the loop: one pair per batch.
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use mm_reclaim::env::{Asid, TlbEntry};
 use mm_reclaim::units::PhysAddr;
@@ -20,6 +20,8 @@ const WHOLE_SPACE: usize = 512;
 
 static POOL: IrqLock<AsidPool> = IrqLock::new(AsidPool::new());
 
+/// Whether the CPUs keep the young flag, all of them alike.
+static SETS_YOUNG: AtomicBool = AtomicBool::new(false);
 /// TTBR0 for tasks without an address space: a table of 512 empty entries.
 static EMPTY: AtomicU64 = AtomicU64::new(0);
 
@@ -48,6 +50,7 @@ pub fn init_cpu() -> bool {
     control |= (64 - 39) | 1 << 8 | 1 << 10 | 3 << 12;
     control |= u64::from(sixteen) << 36;
     let flags = features1 & 0xf;
+    SETS_YOUNG.store(flags >= 1, Relaxed);
     control |= u64::from(flags >= 1) << 39 | u64::from(flags >= 2) << 40;
     // SAFETY: it concerns user addresses, which nothing uses yet, and flags that the
     // kernel's own entries have set.
@@ -56,6 +59,12 @@ pub fn init_cpu() -> bool {
              options(nostack));
     }
     sixteen
+}
+
+/// Whether an access sets the young flag without a fault.
+#[inline]
+pub fn sets_young() -> bool {
+    SETS_YOUNG.load(Relaxed)
 }
 
 /// The value of TTBR0 for a task without user memory.

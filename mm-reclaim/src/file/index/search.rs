@@ -63,7 +63,10 @@ impl<C: Cpu> Tree<'_, '_, C> {
             let left = node.marked(mark) & u64::MAX << first;
             return (left != 0).then(|| left.trailing_zeros());
         }
-        (first..SLOTS).find(|slot| node.slot(*slot) != EMPTY)
+        (first..SLOTS).find(|slot| {
+            let word = node.slot(*slot);
+            word != EMPTY && (as_inner(word).is_some() || want.is_met_by(Entry::decode(word)))
+        })
     }
 
     /// How many nodes lie on the way to `at` that do not lie on the way to `before`, the entry before
