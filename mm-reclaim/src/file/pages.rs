@@ -146,6 +146,13 @@ impl<'m, E: Env> Files<'m, E> {
         }
     }
 
+    /// Frees the pools' spare frames.
+    pub(crate) fn trim(&self) {
+        for surplus in [self.pool.trim(), self.nodes.trim()].into_iter().flatten() {
+            self.cache.lru.put(surplus);
+        }
+    }
+
     // ---- nodes ----
 
     /// How many nodes must be added to `spare` before the page can be entered.
