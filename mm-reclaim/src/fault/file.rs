@@ -140,8 +140,9 @@ impl<'m, E: Env> Faults<'m, E> {
                 read.map_err(|error| Waits::End(error.into()))?;
                 match self.files.lookup(file, at) {
                     Some(page) => (page, true),
-                    // Failed at once, or evicted again.
-                    None => return bus_error,
+                    // Evicted again, cut off, or not entered since the index has changed: the access
+                    // is repeated. A page whose read has failed is still there.
+                    None => return Err(Waits::End(FaultEnd::Minor)),
                 }
             }
         };

@@ -5,7 +5,7 @@
 
 use super::{File, FileHandle, FileRef};
 use crate::base::lock_order::FILE_LIST;
-use crate::base::sync::{AtomicBool, Lock, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU32, Lock, Ordering, fence};
 use crate::base::units::FileId;
 use crate::env::Cpu;
 use crate::page::pool::kind::FILE;
@@ -23,10 +23,24 @@ impl Place {
         Self { next: HandleCell::none(), prev: HandleCell::none(), listed: AtomicBool::new(false) }
     }
 
-    /// Whether the file is on the list, at this moment.
+    /// Whether the file is on the list, for a task that has just counted something for which it must
+    /// be. The fence pairs with that of [`is_still_due`].
     pub(crate) fn is_listed(&self) -> bool {
+        fence(Ordering::SeqCst);
         self.listed.load(Ordering::Relaxed)
     }
+
+    /// Says whether the file is on the list; returns what was said before. Under the list's lock.
+    pub(crate) fn say_listed(&self, on: bool) -> bool {
+        self.listed.swap(on, Ordering::Relaxed)
+    }
+}
+
+/// Whether `count` says that a file must be listed, for a task that has just taken it off the list.
+/// Either what is counted now is seen here, or whoever counts it sees the file off the list.
+pub(crate) fn is_still_due(count: &AtomicU32) -> bool {
+    fence(Ordering::SeqCst);
+    count.load(Ordering::Relaxed) > 0
 }
 
 struct Ends {
@@ -53,7 +67,7 @@ impl<C: Cpu> FileList<C> {
     pub(crate) fn append(&self, pool: &FilePool<'_, C>, file: FileHandle) {
         let ends = self.ends.lock();
         let place = (self.place)(pool.at(file));
-        if place.listed.swap(true, Ordering::Relaxed) {
+        if place.say_listed(true) {
             return;
         }
         let last = ends.last.get();
@@ -82,7 +96,7 @@ impl<C: Cpu> FileList<C> {
 
     fn unlink(&self, pool: &FilePool<'_, C>, ends: &Ends, file: FileHandle) {
         let place = (self.place)(pool.at(file));
-        place.listed.store(false, Ordering::Relaxed);
+        place.say_listed(false);
         let (next, prev) = (place.next.get(), place.prev.get());
         match prev {
             Some(prev) => (self.place)(pool.at(prev)).next.put(next),

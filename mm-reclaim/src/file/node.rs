@@ -113,7 +113,8 @@ pub(crate) struct Node {
     /// Slots in use, and those of them that hold shadows.
     used: AtomicU8,
     shadows: AtomicU8,
-    /// It is on the list of nodes with shadows alone.
+    /// It is on the list of nodes with shadows alone. Changes with both locks held, so that either is
+    /// enough to read it.
     listed: AtomicU8,
     /// Neighbours on that list, or the next of a list of spare nodes.
     next: HandleCell<NODE>,
@@ -234,6 +235,7 @@ impl<C: Cpu> ShadowNodes<C> {
         let (is, was) = (found.is_all_shadows(), found.listed.load(Ordering::Relaxed) != 0);
         if is != was {
             let mut ends = self.list.lock();
+            found.listed.store(u8::from(is), Ordering::Relaxed);
             if is {
                 ends.append(nodes, node);
             } else {
@@ -258,7 +260,6 @@ impl<C: Cpu> ShadowNodes<C> {
 impl Ends {
     fn append<C: Cpu>(&mut self, nodes: &Nodes<'_, C>, node: NodeHandle) {
         let (found, last) = (nodes.at(node), self.last.get());
-        found.listed.store(1, Ordering::Relaxed);
         found.next.put(None);
         found.prev.put(last);
         match last {
@@ -272,7 +273,6 @@ impl Ends {
     fn remove<C: Cpu>(&mut self, nodes: &Nodes<'_, C>, node: NodeHandle) {
         let found = nodes.at(node);
         let (next, prev) = (found.next.get(), found.prev.get());
-        found.listed.store(0, Ordering::Relaxed);
         match prev {
             Some(prev) => nodes.at(prev).next.put(next),
             None => self.first.put(next),

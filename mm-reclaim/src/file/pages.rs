@@ -8,9 +8,10 @@
 //! is needed, `filemap` takes it).
 
 use super::index::{NeedsNodes, Spare, Tree, Want};
+use super::list::is_still_due;
 use super::node::{Node, NodeHandle, Nodes};
 use super::{Entry, File, FileKind, FileRef, Files, Mark};
-use crate::base::sync::{Ordering, fence};
+use crate::base::sync::Ordering;
 use crate::base::units::{FileId, FilePage, Pfn};
 use crate::cache::{Busy, NotEntered, Store};
 use crate::env::{Clock, Env, FileStore};
@@ -142,6 +143,13 @@ impl<'m, E: Env> Files<'m, E> {
         });
         debug_assert_eq!(file.nr_dirty.load(Ordering::Relaxed), 0, "dirty pages are gone");
         if let Some(surplus) = self.pool.give(handle) {
+            self.cache.lru.put(surplus);
+        }
+    }
+
+    /// Frees the pools' spare frames.
+    pub(crate) fn trim(&self) {
+        for surplus in [self.pool.trim(), self.nodes.trim()].into_iter().flatten() {
             self.cache.lru.put(surplus);
         }
     }
@@ -303,10 +311,7 @@ impl<'m, E: Env> Files<'m, E> {
     pub(crate) fn take_turn(&self, file: &File<E::Cpu>) -> bool {
         let (files, handle) = (&self.dirty.files, self.pool.handle_of(file));
         files.remove_if(&self.pool, handle, || true);
-        // Pairs with the fence of `list_dirty`: either a page that is dirtied now is seen here, or
-        // the task that dirties it sees the file off the list.
-        fence(Ordering::SeqCst);
-        let is_dirty = file.nr_dirty.load(Ordering::Relaxed) > 0;
+        let is_dirty = is_still_due(&file.nr_dirty);
         if is_dirty {
             files.append(&self.pool, handle);
         }
@@ -315,7 +320,6 @@ impl<'m, E: Env> Files<'m, E> {
 
     /// A file with a dirty page is listed, with the time of the first.
     fn list_dirty(&self, file: &File<E::Cpu>) {
-        fence(Ordering::SeqCst);
         if !file.dirty.is_listed() {
             file.dirtied_when.store(self.env.clock().now().0, Ordering::Relaxed);
             self.dirty.files.append(&self.pool, self.pool.handle_of(file));

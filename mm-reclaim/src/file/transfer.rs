@@ -15,7 +15,7 @@ use crate::base::sync::Ordering;
 use crate::base::units::{FilePage, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::block::{Completion, Direction};
 use crate::env::{Env, FileStore, FrameMemory, Run};
-use crate::page::{Page, PageFlags, PageLock};
+use crate::page::{Page, PageLock};
 
 /// Fills the bytes `part` of a frame with zeroes.
 pub(crate) fn zero_part(frames: &impl FrameMemory, frame: Pfn, part: Range<usize>) {
@@ -179,8 +179,8 @@ impl<'m, E: Env> Files<'m, E> {
             file.nr_writeback.fetch_sub(1, Ordering::Relaxed);
         });
         self.dirty.device(file).note_write_ended();
-        // The page is the last that keeps the file: nothing of it is used from here on.
+        // The page is the last that keeps the file: nothing of it is used from here on, and the page may
+        // leave it at any moment.
         self.cache.end_write(page, ok);
-        debug_assert!(!page.has(PageFlags::FILE) || page.refs() > 1, "lost: {page:?}");
     }
 }

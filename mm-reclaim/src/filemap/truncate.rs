@@ -6,7 +6,8 @@
 //!   the size (under the index's lock: no page behind it is entered any more)
 //!     -> mappings dropped, with private copies
 //!     -> each page: write-back waited for, locked, mappings dropped again, removed
-//!     -> mappings dropped again: a fault had looked at the size before it changed
+//!     -> mappings dropped again, until there are none: a fault had looked at the size before it
+//!        changed, and a fork may copy from an area to one that was visited before
 //!     -> the store forgets what it has
 //! ```
 //!
@@ -141,7 +142,8 @@ impl<'m, E: Env> Filemap<'m, E> {
         self.rmap.unmap_file(file, id, &all, copies == Copies::Dropped);
         self.drop_pages(file, id, range.clone());
         if copies == Copies::Dropped {
-            self.rmap.unmap_file(file, id, &all, true);
+            // What a walk has not found in the parent of a fork, the child did not get.
+            while self.rmap.unmap_file(file, id, &all, true) {}
         }
         if !file.is_shared_memory() {
             self.env.files().discard(file.store(), range.start, range.end - range.start);

@@ -162,9 +162,11 @@ impl<'m, E: Env> Mm<'m, E> {
         self.spaces.stat(id)
     }
 
-    /// Frees the spare frames of the pools of areas, families, links and spaces: at most one each.
+    /// Frees the spare frames of the pools of areas, families, links and spaces, of files and of the
+    /// nodes of their indices: at most one each.
     pub fn trim_tables(&self) {
         self.spaces.trim();
+        self.files.trim();
     }
 
     /// How much the killer prefers or spares a space: -1000 (never) to 1000 (first).

@@ -68,6 +68,12 @@ impl<'m, E: Env> Mm<'m, E> {
         self.files.shadow_nodes()
     }
 
+    /// Frees some of them, as reclaim does when there are too many. For tests, whose memory is small.
+    #[doc(hidden)]
+    pub fn drop_shadow_nodes(&self, nodes: u32) -> u32 {
+        self.files.drop_shadow_nodes(nodes)
+    }
+
     /// The count of a reason.
     pub fn verdict_count(&self, reason: Reason) -> u64 {
         self.reclaim.verdict_count(reason)

@@ -27,6 +27,8 @@ const BATCH: usize = 32;
 struct Dropped<'m> {
     pages: [Option<(&'m Page, bool)>; BATCH],
     len: usize,
+    /// An entry was cleared, of a page or a slot.
+    any: bool,
     stale: TlbBatch,
 }
 
@@ -118,7 +120,7 @@ impl<'m, E: Env> Rmap<'m, E> {
     }
 
     /// Drops every mapping of pages `range` of a file; with `copies` also what private areas have in
-    /// their place. The pages stay in the file's cache.
+    /// their place; true if there was any. The pages stay in the file's cache.
     ///
     /// The file's size or the page's lock keeps new mappings of these pages from being made.
     #[doc(alias = "unmap_mapping_range")]
@@ -128,9 +130,11 @@ impl<'m, E: Env> Rmap<'m, E> {
         id: FileId,
         range: &RangeInclusive<u32>,
         copies: bool,
-    ) {
+    ) -> bool {
+        let mut found = false;
         loop {
-            let mut out = Dropped { pages: [None; BATCH], len: 0, stale: TlbBatch::new() };
+            let stale = TlbBatch::new();
+            let mut out = Dropped { pages: [None; BATCH], len: 0, any: false, stale };
             let areas = self.spaces.areas_of(file);
             for area in areas.covering(range.clone()) {
                 self.drop_in_area(area, id, range, copies, &mut out);
@@ -140,8 +144,9 @@ impl<'m, E: Env> Rmap<'m, E> {
             for (page, was_locked) in out.pages[..out.len].iter().flatten() {
                 self.let_go(page, *was_locked);
             }
+            found |= out.any;
             if out.len < BATCH {
-                return;
+                return found;
             }
         }
     }
@@ -168,6 +173,7 @@ impl<'m, E: Env> Rmap<'m, E> {
             at = vpn + 1;
             if self.is_to_be_dropped(pte, id, copies) {
                 let old = tables.replace(vpn, Pte::None);
+                out.any = true;
                 out.stale.gather(&self.env, tables.asid(), vpn);
                 if let Some(page) = self.dropped_entry(space, old) {
                     out.pages[out.len] = Some((page, locked));

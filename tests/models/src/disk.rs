@@ -1,6 +1,7 @@
-//! The swap device: blocks of one word, transferred at once or by a task of its own.
+//! The device of swap and of files: blocks of one word, transferred at once or by a task of its own.
 //!
-//! Data move at the end of a transfer. Refused, by a panic: a read of a block never written, a
+//! Data move at the end of a transfer; but a page of a file may be stored to while it is written, and
+//! its block gets what the page held when the write began. Refused, by a panic: a read of a block never written, a
 //! write of a freed frame, two transfers of one block or frame, a discard under a transfer. Reads
 //! fail on request.
 
@@ -18,6 +19,9 @@ use crate::world::World;
 pub(crate) const WORK: WaitKey = WaitKey(0xd15c);
 /// What waits for the end of all transfers.
 const IDLE: WaitKey = WaitKey(0xd15d);
+
+/// The first of the blocks that are kept for files.
+pub(crate) const FILE_BLOCKS: u32 = 1 << 16;
 
 /// When a device completes a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +42,8 @@ pub struct Disk {
 struct State {
     blocks: HashMap<u32, u64>,
     waiting: Vec<Bio>,
+    /// What the writes to files that have not ended have taken.
+    taken: HashMap<u32, u64>,
     /// Block and frame of each transfer that has not ended.
     under_way: Vec<(u32, Pfn)>,
     /// The number of reads that will still fail.
@@ -50,6 +56,14 @@ impl Disk {
     /// An empty device.
     pub(crate) fn new(pace: Pace) -> Self {
         Self { pace, state: Mutex::default() }
+    }
+
+    /// The contents of a block are no longer needed.
+    pub(crate) fn forget(&self, block: u32) {
+        let mut state = self.state();
+        let used = state.under_way.iter().find(|(b, _)| *b == block);
+        assert!(used.is_none(), "block {block} is discarded under {used:?}");
+        state.blocks.remove(&block);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -66,7 +80,12 @@ impl State {
             Direction::Read => {
                 assert!(self.blocks.contains_key(&block), "{bio:?} reads what nobody wrote");
             }
-            Direction::Write => drop(world.word(frame)),
+            Direction::Write => {
+                let word = world.word(frame);
+                if block >= FILE_BLOCKS {
+                    self.taken.insert(block, word);
+                }
+            }
         }
         self.under_way.push((block, frame));
     }
@@ -79,7 +98,11 @@ impl State {
                 return Err(IoError);
             }
             Direction::Read => world.fill(bio.frame(), self.blocks[&bio.block()]),
-            Direction::Write => drop(self.blocks.insert(bio.block(), world.word(bio.frame()))),
+            Direction::Write => {
+                let now = world.word(bio.frame());
+                let word = self.taken.remove(&bio.block()).unwrap_or(now);
+                self.blocks.insert(bio.block(), word);
+            }
         }
         Ok(())
     }
@@ -115,6 +138,11 @@ impl World {
     /// The next `reads` reads will fail.
     pub(crate) fn fail_reads(&self, reads: u32) {
         self.disk.state().bad_reads = reads;
+    }
+
+    /// What a block holds, if it was written.
+    pub(crate) fn block(&self, block: u32) -> Option<u64> {
+        self.disk.state().blocks.get(&block).copied()
     }
 
     /// Whether a task reads a block at once.
@@ -200,11 +228,6 @@ impl BlockDevice for World {
     }
 
     fn discard(&self, _device: DeviceId, first: u32, blocks: u32) {
-        let mut state = self.disk.state();
-        for block in first..first + blocks {
-            let used = state.under_way.iter().find(|(b, _)| *b == block);
-            assert!(used.is_none(), "block {block} is discarded under {used:?}");
-            state.blocks.remove(&block);
-        }
+        (first..first + blocks).for_each(|block| self.disk.forget(block));
     }
 }

@@ -11,9 +11,11 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`explore`] | schedules by number, and how many |
-//! | [`machine`] | the machine that runs, and what user programs do on it |
+//! | [`machine`] | the machine that runs |
+//! | [`program`] | what user programs do on it |
+//! | [`files`] | files: a store on the disk, and what programs do with them |
 //! | [`world`] | frames, tables and tasks, as an [`mm_reclaim::env::Env`] |
-//! | [`disk`] | the swap device, and what it refuses |
+//! | [`disk`] | the device of swap and files, and what it refuses |
 //! | `killer` | which task may be killed when memory runs out, and what the reaper meets |
 //! | [`task`] | the state of a task: its CPU, its locks |
 //!
@@ -23,8 +25,10 @@
 
 pub mod disk;
 pub mod explore;
+pub mod files;
 mod killer;
 pub mod machine;
 mod objects;
+pub mod program;
 pub mod task;
 pub mod world;

@@ -4,23 +4,20 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mm_reclaim::env::{DeviceId, Prot, TaskFlags};
-use mm_reclaim::fault::{Access, FaultEnd};
 use mm_reclaim::gfp::Gfp;
-use mm_reclaim::mmap::Advice;
 use mm_reclaim::page::{Page, PageFlags};
 use mm_reclaim::plan::{Config, Plan};
-use mm_reclaim::space::{AreaFlags, SpaceError, SpaceId};
+use mm_reclaim::space::{AreaFlags, SpaceError};
 use mm_reclaim::swap::header;
-use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, Vpn};
+use mm_reclaim::units::{Order, PAGE_SIZE, Pfn};
 use mm_reclaim::zone::{FrameRange, Mark, ZoneId};
 use mm_reclaim::{Mm, Place};
 
 use crate::disk::{Disk, Pace};
+pub use crate::program::{FIRST, Program};
 use crate::task as own;
 use crate::world::{Stopped, World};
 
-/// The first page of every program.
-pub const FIRST: Vpn = Vpn(16);
 /// Blocks of the swap device, its header among them.
 const BLOCKS: u32 = 64;
 /// Frames in addition to those that a model asks for: the zero page, and the crate's objects.
@@ -33,7 +30,14 @@ const PATIENCE: usize = 3000;
 pub struct Machine<'m> {
     /// The crate.
     pub mm: &'m Mm<'m, &'m World>,
-    world: &'m World,
+    pub(crate) world: &'m World,
+}
+
+/// The daemons of a machine beside kswapd and the disk.
+#[derive(Clone, Copy, Default)]
+struct Daemons {
+    reaps: bool,
+    flushes: bool,
 }
 
 /// What one task of a model does.
@@ -56,7 +60,7 @@ impl<'m> Machine<'m> {
         pace: Pace,
         prepare: impl for<'a> FnOnce(Machine<'a>) -> Vec<Body<'a>>,
     ) {
-        Self::run_with(frames, pace, false, prepare);
+        Self::run_with(frames, pace, Daemons::default(), prepare);
     }
 
     /// The same with a reaper.
@@ -68,13 +72,25 @@ impl<'m> Machine<'m> {
         pace: Pace,
         prepare: impl for<'a> FnOnce(Machine<'a>) -> Vec<Body<'a>>,
     ) {
-        Self::run_with(frames, pace, true, prepare);
+        Self::run_with(frames, pace, Daemons { reaps: true, flushes: false }, prepare);
+    }
+
+    /// The same with a flusher, for models with files. Every file must be gone in the end.
+    ///
+    /// # Panics
+    /// If anything is wrong in the end.
+    pub fn run_with_files(
+        frames: u32,
+        pace: Pace,
+        prepare: impl for<'a> FnOnce(Machine<'a>) -> Vec<Body<'a>>,
+    ) {
+        Self::run_with(frames, pace, Daemons { reaps: false, flushes: true }, prepare);
     }
 
     fn run_with(
         frames: u32,
         pace: Pace,
-        reaps: bool,
+        daemons: Daemons,
         prepare: impl for<'a> FnOnce(Machine<'a>) -> Vec<Body<'a>>,
     ) {
         own::forget_all();
@@ -98,8 +114,11 @@ impl<'m> Machine<'m> {
         let free = machine.free_without_programs();
         shuttle::thread::scope(|scope| {
             scope.spawn(move || daemon(TaskFlags::KSWAPD, || machine.mm.kswapd()));
-            if reaps {
+            if daemons.reaps {
                 scope.spawn(move || daemon(TaskFlags::empty(), || machine.mm.oom_reaper()));
+            }
+            if daemons.flushes {
+                scope.spawn(move || daemon(TaskFlags::empty(), || machine.mm.flusher()));
             }
             if pace == Pace::Later {
                 let disk = || world.serve_disk(&|end| machine.mm.complete(end));
@@ -110,6 +129,8 @@ impl<'m> Machine<'m> {
                     tasks.spawn(move || body(machine));
                 }
             });
+            // The flusher may have the last reference to a file, and write it.
+            machine.world.wait_for_evictions();
             // A page of the cache without a user may wait there for reclaim. At first some memory
             // is still on the lists of other CPUs.
             machine.mm.lru_add_drain_all();
@@ -143,20 +164,26 @@ impl<'m> Machine<'m> {
 
     /// A program: an address space with this many pages, none of them touched.
     pub fn program(self, pages: u32) -> Program<'m> {
-        let space = loop {
+        let program = self.bare_program();
+        let rights = Prot::READ | Prot::WRITE;
+        let place = Place::Fixed(FIRST);
+        let area = self.mm.mmap(program.space, place, pages, rights, AreaFlags::empty());
+        assert_eq!(area, Ok(FIRST));
+        program
+    }
+
+    /// A program that maps nothing.
+    pub fn bare_program(self) -> Program<'m> {
+        loop {
             match self.mm.create_space() {
-                Ok(space) => break space,
+                Ok(space) => return Program { machine: self, space },
                 Err(why) => self.out_of_memory(why),
             }
-        };
-        let rights = Prot::READ | Prot::WRITE;
-        let area = self.mm.mmap(space, Place::Fixed(FIRST), pages, rights, AreaFlags::empty());
-        assert_eq!(area, Ok(FIRST));
-        Program { machine: self, space }
+        }
     }
 
     /// The other tasks have all the memory at the moment: they run.
-    fn out_of_memory(self, why: SpaceError) {
+    pub(crate) fn out_of_memory(self, why: SpaceError) {
         assert_eq!(why, SpaceError::NoMemory);
         shuttle::thread::yield_now();
     }
@@ -188,6 +215,13 @@ impl<'m> Machine<'m> {
     /// that the entry names.
     pub fn hold_up_at_device(self, pauses: u32) {
         own::hold_up_at_device(pauses);
+    }
+
+    /// The calling task is held up before one of the next page-table locks that it takes, by chance the
+    /// next or one of the `others` after it.
+    pub fn hold_up_at_tables(self, others: u32) {
+        use shuttle::rand::Rng;
+        own::hold_up_at_tables(shuttle::rand::thread_rng().gen_range(0..=others));
     }
 
     /// The reaper yields this many times before it next takes a page-table lock.
@@ -292,133 +326,5 @@ fn daemon(flags: TaskFlags, body: impl FnOnce()) {
         && !cause.is::<Stopped>()
     {
         resume_unwind(cause);
-    }
-}
-
-/// A user program.
-#[derive(Clone, Copy)]
-pub struct Program<'m> {
-    machine: Machine<'m>,
-    space: SpaceId,
-}
-
-impl<'m> Program<'m> {
-    fn touch(self, page: u32, store: Option<u64>) -> u64 {
-        let (vpn, mm) = (FIRST + page, self.machine.mm);
-        let access = if store.is_some() { Access::Write } else { Access::Read };
-        loop {
-            if let Some(was) = mm.with_tables(self.space, |tables| tables.touch(vpn, store)) {
-                return was;
-            }
-            match mm.handle_fault(self.space, vpn.addr(), access) {
-                // A read that failed is tried again, for as long as reads fail.
-                FaultEnd::Minor | FaultEnd::Major | FaultEnd::BusError => {}
-                // The other tasks have all the memory at the moment.
-                FaultEnd::Killed => shuttle::thread::yield_now(),
-                end => panic!("{vpn:?}: {end:?}"),
-            }
-        }
-    }
-
-    /// One fault of a store that is never done, however it ends.
-    pub fn fault_for_store_once(self, page: u32) {
-        let addr = (FIRST + page).addr();
-        let _end = self.machine.mm.handle_fault(self.space, addr, Access::Write);
-    }
-
-    /// One fault of a load that is never done, however it ends.
-    pub fn fault_for_load_once(self, page: u32) {
-        let addr = (FIRST + page).addr();
-        let _end = self.machine.mm.handle_fault(self.space, addr, Access::Read);
-    }
-
-    /// Maps a page elsewhere and unmaps it again, which changes the areas.
-    pub fn map_for_a_moment(self) {
-        let (at, rights) = (Place::Fixed(FIRST + 40), Prot::READ);
-        let mapped = self.machine.mm.mmap(self.space, at, 1, rights, AreaFlags::empty());
-        if mapped.is_ok() {
-            self.unmap(40, 1);
-        }
-    }
-
-    /// Whether it may still map memory.
-    pub fn is_alive(self) -> bool {
-        let (at, rights) = (Place::Fixed(FIRST + 20), Prot::READ);
-        self.machine.mm.mmap(self.space, at, 1, rights, AreaFlags::empty()).is_ok()
-    }
-
-    /// Stores to a page.
-    pub fn store(self, page: u32, value: u64) {
-        self.touch(page, Some(value));
-    }
-
-    /// Checks what a page holds.
-    ///
-    /// # Panics
-    /// If it holds another value.
-    pub fn check(self, page: u32, value: u64) {
-        assert_eq!(self.touch(page, None), value, "page {page} of space {:?}", self.space);
-    }
-
-    /// Stores different values to pages `0..pages`.
-    pub fn store_all(self, pages: u32) {
-        (0..pages).for_each(|page| self.store(page, 100 + u64::from(page)));
-    }
-
-    /// Checks what [`Program::store_all`] stored.
-    pub fn check_all(self, pages: u32) {
-        (0..pages).for_each(|page| self.check(page, 100 + u64::from(page)));
-    }
-
-    /// Asks for a page to be swapped out, in whatever CPU's batch it waits.
-    pub fn page_out(self, page: u32) {
-        self.machine.mm.lru_add_drain_all();
-        let range = FIRST + page..FIRST + page + 1;
-        let done = self.machine.mm.madvise(self.space, range, Advice::PageOut);
-        assert!(done.is_ok(), "{done:?}");
-    }
-
-    /// Gives up the contents of pages.
-    pub fn give_up(self, first: u32, pages: u32) {
-        let range = FIRST + first..FIRST + first + pages;
-        let done = self.machine.mm.madvise(self.space, range, Advice::Free);
-        assert!(done.is_ok(), "{done:?}");
-    }
-
-    /// Checks a page that was given up: it holds what it did, or zero.
-    ///
-    /// # Panics
-    /// If it holds another value.
-    pub fn check_given_up(self, page: u32, value: u64) {
-        let found = self.touch(page, None);
-        assert!(found == value || found == 0, "page {page} of space {:?}: {found}", self.space);
-    }
-
-    /// Locks pages into memory, and lets them go again.
-    pub fn lock_for_a_moment(self, first: u32, pages: u32) {
-        let range = FIRST + first..FIRST + first + pages;
-        assert_eq!(self.machine.mm.mlock(self.space, range.clone()), Ok(()));
-        assert_eq!(self.machine.mm.munlock(self.space, range), Ok(()));
-    }
-
-    /// Unmaps pages.
-    pub fn unmap(self, first: u32, pages: u32) {
-        let range = FIRST + first..FIRST + first + pages;
-        assert_eq!(self.machine.mm.munmap(self.space, range), Ok(()));
-    }
-
-    /// A child with the same pages.
-    pub fn fork(self) -> Self {
-        loop {
-            match self.machine.mm.fork_space(self.space) {
-                Ok(child) => return Self { space: child, ..self },
-                Err(why) => self.machine.out_of_memory(why),
-            }
-        }
-    }
-
-    /// Ends, with everything it has.
-    pub fn exit(self) {
-        self.machine.mm.destroy_space(self.space).expect("the program's own space");
     }
 }

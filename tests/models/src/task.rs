@@ -20,7 +20,12 @@ pub(crate) struct Own {
     held: HeldLocks,
     /// How often it yields before the device answers it next.
     patience: Cell<u32>,
+    /// After so many page-table locks, if any, it is held up before the next one.
+    tables_left: Cell<Option<u32>>,
 }
+
+/// How often a task yields that is held up before a page-table lock: long enough for others to get far.
+const LONG: u32 = 300;
 
 thread_local! {
     static TASKS: RefCell<Vec<Rc<Own>>> = const { RefCell::new(Vec::new()) };
@@ -35,6 +40,23 @@ pub(crate) fn hold_up_reaper(pauses: u32) {
 /// The calling task yields this many times when it next asks a device what it is.
 pub(crate) fn hold_up_at_device(pauses: u32) {
     own().patience.set(pauses);
+}
+
+/// The calling task yields often before it takes a page-table lock, after `locks` more of them.
+pub(crate) fn hold_up_at_tables(locks: u32) {
+    own().tables_left.set(Some(locks));
+}
+
+/// The calling task is about to take a page-table lock.
+fn pause_at_tables() {
+    let own = own();
+    match own.tables_left.get() {
+        Some(0) => {
+            own.tables_left.set(None);
+            (0..LONG).for_each(|_| shuttle::thread::yield_now());
+        }
+        left => own.tables_left.set(left.map(|left| left - 1)),
+    }
 }
 
 /// The pauses that [`hold_up_at_device`] asked for.
@@ -101,6 +123,9 @@ impl Cpu for ModelCpu {
 
     fn lock_taken(rank: u8) {
         own().held.taken(rank);
+        if rank == TABLES {
+            pause_at_tables();
+        }
         while rank == TABLES && PAUSES.get() > 0 && is_reaper() {
             PAUSES.set(PAUSES.get() - 1);
             shuttle::thread::yield_now();

@@ -10,20 +10,23 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use mm_reclaim::env::{
-    Asid, Clock, EntryAt, Env, FrameMemory, Mapping, NoFiles, NoTable, PageTables, Prot, Pte,
-    TaskFlags, Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
+    Asid, Clock, EntryAt, Env, FrameMemory, Mapping, NoTable, PageTables, Prot, Pte, TaskFlags,
+    Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use mm_reclaim::pass_points;
 use mm_reclaim::units::{Nanos, Pfn, SpaceId, Vpn};
 use shuttle::sync::{Condvar, Mutex};
 
 use crate::disk::Disk;
+use crate::files::Files;
 use crate::killer::Killer;
 use crate::objects::Objects;
 use crate::task::{self, ModelCpu};
 
 /// Entries of an address space's table.
 pub const ENTRIES: usize = 64;
+/// A wait that ends after so long, or later, ends by a wakeup alone: that much time never passes.
+const NEVER: Nanos = Nanos::from_millis(5_000);
 /// Looks of a wait with a time limit until the time is up.
 const LOOKS: usize = 3;
 /// What a freed frame holds.
@@ -40,6 +43,7 @@ pub struct World {
     wakes: Mutex<(HashMap<u64, u32>, bool)>,
     woken: Condvar,
     pub(crate) disk: Disk,
+    pub(crate) files: Files,
     pub(crate) killer: Killer,
     next_asid: AtomicU16,
 }
@@ -60,6 +64,7 @@ impl World {
             wakes: Mutex::new((HashMap::new(), false)),
             woken: Condvar::new(),
             disk,
+            files: Files::default(),
             killer: Killer::default(),
             next_asid: AtomicU16::new(1),
         }
@@ -76,8 +81,8 @@ impl World {
         frame.word.load(Relaxed)
     }
 
-    /// A user program's store.
-    fn store(&self, pfn: Pfn, value: u64) {
+    /// A store to a frame that is in use.
+    pub(crate) fn store(&self, pfn: Pfn, value: u64) {
         assert!(!self.frame(pfn).poisoned.load(Relaxed), "{pfn:?} is written after it was freed");
         self.frame(pfn).word.store(value, Relaxed);
     }
@@ -105,7 +110,7 @@ impl<'w> Env for &'w World {
     type Tables = FlatTables<'w>;
     type Tasks = World;
     type Blocks = World;
-    type Files = NoFiles;
+    type Files = World;
     type Clock = World;
 
     fn frames(&self) -> &World {
@@ -120,8 +125,8 @@ impl<'w> Env for &'w World {
         self
     }
 
-    fn files(&self) -> &NoFiles {
-        &NoFiles
+    fn files(&self) -> &World {
+        self
     }
 
     fn clock(&self) -> &World {
@@ -165,8 +170,11 @@ unsafe impl FrameMemory for World {
         out.iter_mut().zip(word).for_each(|(to, from)| *to = from);
     }
 
-    fn write(&self, _frame: Pfn, _offset: usize, _bytes: &[u8]) {
-        unreachable!("programs here store by their tables");
+    /// What is written from the first byte on is the frame's word; the rest of the frame is not there.
+    fn write(&self, frame: Pfn, offset: usize, bytes: &[u8]) {
+        if let (0, Some(word)) = (offset, bytes.first_chunk()) {
+            self.store(frame, u64::from_le_bytes(*word));
+        }
     }
 }
 
@@ -192,7 +200,8 @@ impl Tasks for World {
     fn wait_until(&self, key: WaitKey, mode: WaitMode, ready: &mut dyn FnMut() -> bool) -> WaitEnd {
         task::assert_may_sleep("a wait");
         let wakes = || self.wakes.lock().expect("no task fails with it");
-        if mode.timeout.is_some() && self.naps_much() {
+        let is_limited = mode.timeout.is_some_and(|time| time < NEVER);
+        if is_limited && self.naps_much() {
             if ready() {
                 return WaitEnd::Ready;
             }
@@ -206,7 +215,7 @@ impl Tasks for World {
             if ready() {
                 return WaitEnd::Ready;
             }
-            if mode.timeout.is_some() {
+            if is_limited {
                 looks += 1;
                 if looks > LOOKS {
                     self.note_nap();

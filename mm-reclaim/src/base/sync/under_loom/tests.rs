@@ -10,10 +10,11 @@ use ::loom::cell::UnsafeCell;
 use ::loom::sync::{Arc, Condvar, Mutex};
 use ::loom::thread;
 
-use crate::base::sync::{AtomicBool, Lock, Ordering, WordLock};
+use crate::base::sync::{AtomicBool, AtomicU32, Lock, Ordering, WordLock};
 use crate::base::units::{Pfn, SpaceId};
 use crate::base::wait::{CallWord, SleepLock};
 use crate::env::{Cpu, DeviceId, TaskFlags, Tasks, WaitEnd, WaitKey, WaitMode};
+use crate::file::list::{Place, is_still_due};
 use crate::page::{Page, PageFlags};
 use crate::swap::map::{Held, SwapDevice, words_for};
 
@@ -369,6 +370,26 @@ fn a_slot_shows_its_page_complete() {
         shared.0.enter_swap_cache(slot);
         shared.1.cache(slot, Pfn(7)).expect("a stored slot");
         reader.join().expect("it ends");
+    });
+}
+
+/// DIRT-01: the flusher, which takes a file off the list of dirty files, and a task that dirties a page
+/// of it: one of them finds that the file must be listed.
+#[test]
+fn a_dirty_file_is_listed() {
+    check(|| {
+        let shared = Arc::new((Place::none(), AtomicU32::new(0)));
+        shared.0.say_listed(true);
+        shared.1.load(Ordering::Relaxed);
+        let other = Arc::clone(&shared);
+        let flusher = thread::spawn(move || {
+            other.0.say_listed(false);
+            is_still_due(&other.1)
+        });
+        shared.1.fetch_add(1, Ordering::Relaxed);
+        let lists = !shared.0.is_listed();
+        let keeps = flusher.join().expect("it ends");
+        assert!(lists || keeps, "nobody lists it");
     });
 }
 
