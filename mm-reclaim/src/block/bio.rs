@@ -37,6 +37,8 @@ pub struct Bio {
     device: DeviceId,
     block: u32,
     frame: Pfn,
+    /// The page carries private data from the end of the transfer on.
+    private: bool,
     for_test: bool,
 }
 
@@ -75,6 +77,16 @@ impl PageIo {
         bio
     }
 
+    /// The page carries private data of the store from the end of this read on, if it succeeds: it is
+    /// not evicted before the store has released that ([`FileStore::release_private`]). Of a write it
+    /// has no effect: another task may be changing the page.
+    ///
+    /// [`FileStore::release_private`]: crate::env::FileStore::release_private
+    #[doc(alias = "folio_attach_private")]
+    pub fn mark_private(&mut self) {
+        self.bio.private = true;
+    }
+
     /// Ends the transfer, which the store has done by itself.
     pub fn complete(self, result: Result<(), IoError>) -> Completion {
         self.bio.complete(result)
@@ -88,12 +100,13 @@ pub struct Completion {
     pub(crate) direction: Direction,
     pub(crate) frame: Pfn,
     pub(crate) result: Result<(), IoError>,
+    pub(crate) private: bool,
     for_test: bool,
 }
 
 impl Bio {
     pub(crate) fn new(direction: Direction, device: DeviceId, block: u32, frame: Pfn) -> Self {
-        Self { direction, device, block, frame, for_test: false }
+        Self { direction, device, block, frame, private: false, for_test: false }
     }
 
     /// A request without an owner, to test a driver before there is any page to write. The frame
@@ -119,7 +132,7 @@ impl Bio {
     /// assert_eq!(ends(Direction::Write, 3), Err(IoError));
     /// ```
     pub fn for_test(direction: Direction, device: DeviceId, block: u32, frame: Pfn) -> Self {
-        Self { direction, device, block, frame, for_test: true }
+        Self { direction, device, block, frame, private: false, for_test: true }
     }
 
     /// The direction of the transfer.
@@ -144,9 +157,9 @@ impl Bio {
 
     /// Ends the transfer.
     pub fn complete(self, result: Result<(), IoError>) -> Completion {
-        let Self { direction, frame, for_test, .. } = self;
+        let Self { direction, frame, private, for_test, .. } = self;
         mem::forget(self);
-        Completion { direction, frame, result, for_test }
+        Completion { direction, frame, result, private, for_test }
     }
 }
 

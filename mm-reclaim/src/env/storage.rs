@@ -143,11 +143,46 @@ pub trait FileStore: Sync {
     #[doc(alias = "evict_inode")]
     fn evict(&self, _file: u64) {}
 
+    /// Whether reclaim may have the page written now: it activates a page of which this is refused.
+    /// Only reclaim asks. The page is locked.
+    #[doc(alias = "AOP_WRITEPAGE_ACTIVATE")]
+    fn may_write(&self, _file: u64, _index: u32) -> bool {
+        true
+    }
+
+    /// A page that carries private data was stored to: all its blocks are dirty, as far as the crate
+    /// knows. Under spin locks, perhaps of a page that is dirty already, and again when a mapping
+    /// that stored to it goes.
+    #[doc(alias = "dirty_folio")]
+    fn dirtied(&self, _file: u64, _index: u32) {}
+
     /// Releases the private data of a page, such as the state of its blocks, if it can: it does not
-    /// wait for more than `gfp` allows. The page is locked and not being written.
+    /// wait for more than `gfp` allows, and refuses while a block is dirty or in use. The page is
+    /// locked and not being written; nothing maps it, unless `gfp` is empty.
     #[doc(alias = "release_folio")]
     fn release_private(&self, _file: u64, _index: u32, _gfp: Gfp) -> bool {
         true
+    }
+
+    /// The page leaves its file for good, and its private data with it, whatever is dirty. Refused if
+    /// the store still uses the frame: then the page stays in memory, of no file, until reclaim meets
+    /// it and the store agrees to [`FileStore::release_orphan`]. The page is locked.
+    #[doc(alias = "invalidate_folio")]
+    fn drop_private(&self, _file: u64, _index: u32, _frame: Pfn) -> bool {
+        true
+    }
+
+    /// Releases the frame of a page that has lost its file, as for
+    /// [`FileStore::release_private`].
+    fn release_orphan(&self, _frame: Pfn, _gfp: Gfp) -> bool {
+        true
+    }
+
+    /// Bytes of memory that the private data of all pages takes: above a tenth of memory reclaim has
+    /// that of pages released which it does not evict.
+    #[doc(alias = "buffer_heads_over_limit")]
+    fn private_memory(&self) -> u64 {
+        0
     }
 
     /// Whether a page that carries private data is dirty, and is being written, where the store knows

@@ -34,6 +34,7 @@ pub(crate) mod index;
 pub(crate) mod list;
 mod node;
 mod pages;
+mod retain;
 pub(crate) mod shadow;
 pub(crate) mod transfer;
 
@@ -156,9 +157,7 @@ impl<C: Cpu> File<C> {
         self.flags.load(Ordering::Relaxed) & UNEVICTABLE != 0
     }
 
-    /// Sets whether reclaim must leave its pages alone (`SHM_LOCK`).
-    #[doc(alias = "mapping_set_unevictable")]
-    pub fn set_unevictable(&self, on: bool) {
+    fn mark_unevictable(&self, on: bool) {
         match on {
             true => self.flags.fetch_or(UNEVICTABLE, Ordering::Relaxed),
             false => self.flags.fetch_and(!UNEVICTABLE, Ordering::Relaxed),

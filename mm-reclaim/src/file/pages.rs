@@ -278,10 +278,14 @@ impl<'m, E: Env> Files<'m, E> {
 
     #[inline(never)]
     fn dirty_stored(&self, page: &Page, at: FilePage) -> bool {
-        if page.has(PageFlags::DIRTY) {
+        let (flags, file) = (page.flags(), self.at(at.file));
+        if flags.contains(PageFlags::PRIVATE) {
+            // Also of a page that is dirty: its blocks may have been written since.
+            self.env.files().dirtied(file.store(), at.index);
+        }
+        if flags.contains(PageFlags::DIRTY) {
             return false;
         }
-        let file = self.at(at.file);
         let fresh = self.with_tree(file, at.file, |tree| {
             let fresh = page.set_dirty();
             if fresh {

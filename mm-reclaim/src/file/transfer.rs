@@ -15,7 +15,8 @@ use crate::base::sync::Ordering;
 use crate::base::units::{FilePage, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::block::{Completion, Direction};
 use crate::env::{Env, FileStore, FrameMemory, Run};
-use crate::page::{Page, PageLock};
+use crate::page::{Page, PageFlags, PageLock};
+use crate::zone::Zone;
 
 /// Fills the bytes `part` of a frame with zeroes.
 pub(crate) fn zero_part(frames: &impl FrameMemory, frame: Pfn, part: Range<usize>) {
@@ -27,6 +28,11 @@ pub(crate) fn zero_part(frames: &impl FrameMemory, frame: Pfn, part: Range<usize
 
 /// The most pages of a run.
 pub(crate) const MOST_OF_RUN: usize = 32;
+
+/// SHRZ-06 on plain numbers: more than a tenth of so many pages.
+fn is_too_much(bytes: u64, pages: u32) -> bool {
+    bytes > u64::from(pages) * PAGE_SIZE as u64 / 10
+}
 
 /// Pages of one file, one after the other, which wait to be submitted together.
 pub(crate) struct Batch {
@@ -78,17 +84,22 @@ impl<'m, E: Env> Files<'m, E> {
         let page = self.cache.map.page(end.frame);
         let Some(at) = page.file_page() else { unreachable!("{page:?} is no file's") };
         let held = page.get();
-        self.ended(end.direction, page, at, end.result.is_ok());
+        self.ended(end, page, at);
         self.cache.lru.put(held);
     }
 
     /// A transfer has ended. The caller holds a reference, as [`Cache::end_write`] requires.
     ///
     /// [`Cache::end_write`]: crate::cache::Cache::end_write
-    pub(crate) fn ended(&self, direction: Direction, page: &'m Page, at: FilePage, ok: bool) {
-        match direction {
+    pub(crate) fn ended(&self, end: &Completion, page: &'m Page, at: FilePage) {
+        let ok = end.result.is_ok();
+        match end.direction {
             Direction::Read => {
                 self.zero_behind_end(self.at(at.file), at, page);
+                if end.private && ok {
+                    // The lock is held, and nobody can have stored to a page that is being read.
+                    page.mark_private();
+                }
                 self.cache.end_read(page, ok);
             }
             Direction::Write => self.end_write(page, at, ok),
@@ -117,15 +128,43 @@ impl<'m, E: Env> Files<'m, E> {
         self.env.files().dirty_writeback(self.at(at.file).store(), at.index)
     }
 
-    /// Releases the private data of a locked page (SPL-15); an orphan has none that is anybody's.
+    /// Whether the store would write the page now (SPL-14).
+    pub(crate) fn may_write(&self, at: FilePage) -> bool {
+        self.env.files().may_write(self.at(at.file).store(), at.index)
+    }
+
+    /// Whether private data takes more than a tenth of memory (SHRZ-06).
+    pub(crate) fn has_too_much_private(&self) -> bool {
+        let bytes = self.env.files().private_memory();
+        bytes > 0 && is_too_much(bytes, self.cache.zones.iter().map(Zone::managed).sum())
+    }
+
+    /// Releases the private data of a locked page that is not being written (SPL-15).
     pub(crate) fn release_private(&self, lock: &PageLock<'m>, gfp: Gfp) -> bool {
-        let is_released = lock.page().file_page().is_none_or(|at| {
-            self.env.files().release_private(self.at(at.file).store(), at.index, gfp)
-        });
+        let (page, store) = (lock.page(), self.env.files());
+        let is_released = match page.file_page() {
+            Some(at) => store.release_private(self.at(at.file).store(), at.index, gfp),
+            None => store.release_orphan(self.cache.map.pfn(page), gfp),
+        };
         if is_released {
-            lock.page().clear_private();
+            page.clear_private();
         }
         is_released
+    }
+
+    /// The page is about to leave its file. If the store still uses it, it becomes an orphan: its
+    /// private data has a reference from now on, which goes when that is released (SPL-15).
+    pub(crate) fn drop_private(&self, at: FilePage, lock: &PageLock<'m>) {
+        let page = lock.page();
+        if !page.has(PageFlags::PRIVATE) {
+            return;
+        }
+        let frame = self.cache.map.pfn(page);
+        if self.env.files().drop_private(self.at(at.file).store(), at.index, frame) {
+            page.clear_private();
+        } else {
+            page.get().leak();
+        }
     }
 
     /// Writes one page, for reclaim: nothing maps it.

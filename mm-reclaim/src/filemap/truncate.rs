@@ -180,18 +180,11 @@ impl<'m, E: Env> Filemap<'m, E> {
             if held.page().is_mapped() {
                 self.rmap.unmap_file(file, at.file, &(at.index..=at.index), false);
             }
-            self.drop_private(&lock);
+            self.files.drop_private(at, &lock);
             self.files.remove(file, at, &lock);
         }
         self.zones.unlock(lock);
         self.lru.put(held);
-    }
-
-    /// The page goes, and with it what the store keeps of it.
-    fn drop_private(&self, lock: &PageLock<'m>) {
-        if lock.page().has(PageFlags::PRIVATE) && !self.files.release_private(lock, Gfp::KERNEL) {
-            lock.page().clear_private();
-        }
     }
 
     /// The lock of a page that is not being written.

@@ -43,7 +43,10 @@ impl Relocation {
                 !unevictable && flags & kind == PageFlags::SWAPBACKED
             }
             Self::Unevictable => !unevictable,
-            Self::Rescue => unevictable,
+            // It may be unevictable for the other of the two reasons.
+            Self::Rescue => {
+                unevictable && !flags.intersects(PageFlags::MLOCKED | PageFlags::RETAINED)
+            }
         }
     }
 

@@ -79,7 +79,7 @@ impl<'m, E: Env> Mm<'m, E> {
         self.writeback.while_ending(|| {
             let held = page.get();
             match page.file_page() {
-                Some(at) => self.files.ended(end.direction, page, at, ok),
+                Some(at) => self.files.ended(&end, page, at),
                 None => self.swap.ended(end.direction, page, ok),
             }
             self.lru.put(held);

@@ -248,6 +248,13 @@ impl<'m, E: Env> Mm<'m, E> {
         self.filemap.drop_page_cache()
     }
 
+    /// Sets whether reclaim must leave the pages of a file alone. One caller at a time for each file.
+    #[doc(alias = "SHM_LOCK")]
+    #[doc(alias = "mapping_set_unevictable")]
+    pub fn set_file_unevictable(&self, file: &FileRef<'m, E::Cpu>, on: bool) {
+        self.files.set_unevictable(file, file.id(), on);
+    }
+
     /// Whether a page is cached and up to date.
     pub fn is_cached(&self, file: &FileRef<'m, E::Cpu>, index: u32) -> bool {
         self.filemap.is_cached(file, index)

@@ -5,7 +5,7 @@ use crate::base::stat::VmEvent;
 use crate::base::sync::Ordering;
 use crate::base::units::Pfn;
 use crate::env::{Env, Shrinker};
-use crate::page::Page;
+use crate::page::{Page, PageFlags};
 use crate::reclaim::references::ReferenceRule;
 use crate::reclaim::{BatchStat, Reason, ScanProgress, ScanRequest, TooManyShrinkers};
 use crate::validate::{Books, Census, Violation};
@@ -102,8 +102,11 @@ impl<'m, E: Env> Mm<'m, E> {
         (self.spaces.families.usage().0, self.spaces.links.usage().0)
     }
 
-    /// The most areas that a walk for the page visits; 0 if it carries no family.
+    /// The most areas that a walk for the page visits; 0 if it carries no family and is in no file.
     pub fn areas_asked(&self, page: &Page) -> usize {
+        if page.has(PageFlags::FILE) {
+            return self.rmap.areas_of_file_page(page);
+        }
         let mut areas = 0;
         self.rmap.with_family(page, |family| areas = family.areas(self.spaces).count());
         areas

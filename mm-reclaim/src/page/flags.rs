@@ -60,6 +60,8 @@ bitflags! {
         const TABLE = 1 << 22;
         /// Read ahead into the swap cache and not yet used. (A)
         const READAHEAD = 1 << 23;
+        /// Its file is unevictable, as reclaim has noticed. (P) to set
+        const RETAINED = 1 << 24;
     }
 }
 
@@ -214,6 +216,8 @@ impl PageFlags {
             Some("in the swap cache without being backed by swap")
         } else if both(Self::SWAPCACHE, Self::FILE) {
             Some("in the swap cache and in a file's at once")
+        } else if self.contains(Self::RETAINED) && !self.contains(Self::FILE) {
+            Some("retained for a file without being in one")
         } else {
             None
         }

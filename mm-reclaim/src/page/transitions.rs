@@ -300,6 +300,11 @@ impl Page {
         self.private.store(0, Ordering::Relaxed);
     }
 
+    /// Its store keeps private data with it. For the holder of the page lock.
+    pub(crate) fn mark_private(&self) {
+        self.set(PageFlags::PRIVATE);
+    }
+
     /// Its private data was released.
     pub(crate) fn clear_private(&self) {
         self.clear(PageFlags::PRIVATE);
@@ -307,7 +312,8 @@ impl Page {
 
     /// Leaves the cache that it is in, whose reference the caller now owns.
     pub(crate) fn leave_cache(&self) {
-        let was = self.clear(PageFlags::SWAPCACHE.union(PageFlags::FILE));
+        let gone = PageFlags::SWAPCACHE.union(PageFlags::FILE).union(PageFlags::RETAINED);
+        let was = self.clear(gone);
         if was.contains(PageFlags::FILE) {
             self.set_owner(0, 0);
         }
@@ -342,6 +348,11 @@ impl Page {
         self.set(PageFlags::RECLAIM);
     }
 
+    /// The page is not to be written for reclaim, after all.
+    pub(crate) fn clear_reclaim(&self) {
+        self.clear(PageFlags::RECLAIM);
+    }
+
     // ---- references seen by reclaim ----
 
     /// Marks the page as seen referenced.
@@ -369,6 +380,13 @@ impl Page {
         was.contains(PageFlags::MLOCKED)
     }
 
+    /// Sets or clears RETAINED; returns what it was. The holder of the page lock sets it.
+    pub(crate) fn set_retained(&self, on: bool) -> bool {
+        let flag = PageFlags::RETAINED;
+        let was = if on { self.set(flag) } else { self.clear(flag) };
+        was.contains(flag)
+    }
+
     // ---- lists: for the holder of the lruvec's lock, or of the isolation token ----
 
     /// Sets the flags that say "on a list".
@@ -393,17 +411,23 @@ impl Page {
         debug_assert!(was & flip == PageFlags::ISOLATED.bits(), "putting back a listed {self:?}");
     }
 
+    /// The page that a token took off its list does not return to one: its last holder frees it.
+    pub(crate) fn end_isolation(&self) {
+        self.clear(PageFlags::ISOLATED | PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
+    }
+
     /// The page leaves its list permanently.
     pub(crate) fn leave_lru(&self) {
         self.clear(PageFlags::LRU | PageFlags::ACTIVE | PageFlags::UNEVICTABLE);
     }
 
-    /// Chooses the list to link the page on, which its flags name from now on. MLOCKED may have
-    /// changed while the page was on no list. For the holder of the lruvec's lock.
+    /// Chooses the list to link the page on, which its flags name from now on. MLOCKED and RETAINED
+    /// may have changed while the page was on no list. For the holder of the lruvec's lock.
     #[inline(always)]
     pub(crate) fn settle_list(&self) -> LruList {
         let flags = self.flags();
-        if flags.intersects(PageFlags::MLOCKED.union(PageFlags::UNEVICTABLE)) {
+        let either = PageFlags::MLOCKED.union(PageFlags::RETAINED).union(PageFlags::UNEVICTABLE);
+        if flags.intersects(either) {
             return self.settle_evictability(flags);
         }
         LruList::of(flags)
@@ -411,10 +435,9 @@ impl Page {
 
     #[cold]
     fn settle_evictability(&self, flags: PageFlags) -> LruList {
-        let (locked, away) = (PageFlags::MLOCKED, PageFlags::UNEVICTABLE);
-        if flags.contains(locked) != flags.contains(away) {
-            let locked = flags.contains(locked);
-            self.choose_list(if locked { ListChoice::Unevictable } else { ListChoice::Inactive });
+        let stays = flags.intersects(PageFlags::MLOCKED.union(PageFlags::RETAINED));
+        if stays != flags.contains(PageFlags::UNEVICTABLE) {
+            self.choose_list(if stays { ListChoice::Unevictable } else { ListChoice::Inactive });
         }
         self.lru_list()
     }

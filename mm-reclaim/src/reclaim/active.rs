@@ -5,8 +5,8 @@
 //! back. Recent use earns another round on the active list for executable file pages only; all
 //! other pages get their chance on the inactive list. Nothing is reclaimed here.
 //!
-//! Left out until such pages exist: stripping private data, and executable file pages
-//! (an anonymous page is never kept for being executable).
+//! Private data that takes more than a tenth of memory is released here too: a page that stays in use
+//! is never evicted, and would keep it.
 
 use super::{Reclaim, Scan};
 use crate::base::stat::VmEvent;
@@ -14,6 +14,7 @@ use crate::env::{Env, Tasks};
 use crate::lru::Taken;
 use crate::page::{IsolatedPage, ListChoice, LruList, PageFlags, PageType};
 use crate::rmap::RmapBatch;
+use crate::zone::gfp::Gfp;
 
 impl<'m, E: Env> Scan<'_, 'm, E> {
     /// Scans up to `want` pages of an active list.
@@ -27,10 +28,14 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         self.zone.note_looked_at(batch.scanned);
         self.progress.looked_at += batch.scanned;
         self.progress.aged += batch.scanned;
+        let strip = self.reclaim.files.has_too_much_private();
         let mut walks = RmapBatch::new();
         let mut looks = Looks::default();
         while let Some(page) = batch.pages.pop() {
             env.tasks().yield_now();
+            if strip {
+                self.strip(&page);
+            }
             let fate = self.active_page(&page, &mut walks, &mut looks);
             self.send(&page, fate, &mut looks);
             batch.pages.keep(page);
@@ -59,6 +64,25 @@ impl<'m, E: Env> Scan<'_, 'm, E> {
         looks.rotated += self.reclaim.map.nr_pages(page.page());
         let is_text = found.exec && flags.page_type() == PageType::File;
         if is_text { Fate::Stay } else { Fate::Deactivate }
+    }
+
+    /// Has the private data of a page released, if its lock is free: nothing waits here, so the store
+    /// gets no rights.
+    #[cold]
+    #[inline(never)]
+    fn strip(&self, page: &IsolatedPage<'m>) {
+        let Reclaim { files, zones, .. } = self.reclaim;
+        let page = page.page();
+        if !page.has(PageFlags::PRIVATE) {
+            return;
+        }
+        if let Some(lock) = page.try_lock() {
+            // Whether it still has a file, and is not being written, is settled by the lock.
+            if page.has(PageFlags::PRIVATE | PageFlags::FILE) && !page.has(PageFlags::WRITEBACK) {
+                files.release_private(&lock, Gfp::empty());
+            }
+            zones.unlock(lock);
+        }
     }
 
     /// Chooses the list that the page is put back on.

@@ -27,7 +27,7 @@ use crate::base::sync::NoPreempt;
 use crate::base::units::FilePage;
 use crate::cache::Busy;
 use crate::env::Env;
-use crate::page::{IsolatedPage, LockedPage, Page, PageFlags, PageType};
+use crate::page::{IsolatedPage, LockedPage, PageFlags, PageType};
 use crate::rmap::{References, RmapBatch, Slot, Unmap};
 use crate::zone::gfp::Gfp;
 use crate::zone::{Zone, ZoneFlags};
@@ -88,17 +88,13 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         }
     }
 
-    /// SPL-02: a page of a locked area loses its slot and goes to the unevictable list.
+    /// SPL-02: a page of a locked area, or of an unevictable file, loses its slot and goes to the
+    /// unevictable list.
     fn evictable(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         let flags = page.page().flags();
         let is_kept = flags.contains(PageFlags::MLOCKED)
-            || flags.contains(PageFlags::FILE) && self.is_of_unevictable_file(page.page());
+            || flags.contains(PageFlags::FILE) && self.reclaim.files.retain(page.lock());
         if is_kept { self.cull(page, CullReason::Unevictable) } else { Continue(page) }
-    }
-
-    #[inline(never)]
-    fn is_of_unevictable_file(&self, page: &Page) -> bool {
-        page.file_page().is_some_and(|at| self.reclaim.files.at(at.file).is_unevictable())
     }
 
     /// SPL-03: without the right to unmap, a mapped page is kept; with it, pages that take
@@ -258,17 +254,6 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         self.activate(page, ActivateReason::LazyFreeDirty)
     }
 
-    /// SPL-15: the store releases what it keeps with the page.
-    pub(super) fn release_private(&mut self, page: LockedPage<'m>) -> Stage<'m> {
-        if !page.page().has(PageFlags::PRIVATE) {
-            return Continue(page);
-        }
-        match self.reclaim.files.release_private(page.lock(), self.request.gfp) {
-            true => Continue(page),
-            false => self.activate(page, ActivateReason::PrivateBusy),
-        }
-    }
-
     /// SPL-16: removes the page from its cache and freezes it, if there are no other references.
     pub(super) fn free(
         &mut self,
@@ -327,7 +312,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         Break(self.kept(page, why))
     }
 
-    fn kept(&self, page: LockedPage<'m>, why: KeepReason) -> Verdict<'m> {
+    pub(super) fn kept(&self, page: LockedPage<'m>, why: KeepReason) -> Verdict<'m> {
         let (page, lock) = page.split();
         self.reclaim.zones.unlock(lock);
         Verdict::Keep(page, why)
@@ -338,7 +323,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         Break(self.activated(page, why))
     }
 
-    fn activated(&mut self, page: LockedPage<'m>, why: ActivateReason) -> Verdict<'m> {
+    pub(super) fn activated(&mut self, page: LockedPage<'m>, why: ActivateReason) -> Verdict<'m> {
         let page_type = page.page().flags().page_type();
         if page.page().has(PageFlags::SWAPCACHE) && self.reclaim.swap.is_full() {
             self.reclaim.swap.try_to_free_swap(page.lock());

@@ -36,6 +36,7 @@ mod scan;
 mod scan_control;
 mod shrink_math;
 mod shrinker;
+mod stored;
 mod throttle;
 pub(crate) mod verdict;
 mod zone;

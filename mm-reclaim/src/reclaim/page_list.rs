@@ -190,6 +190,7 @@ impl<'m, E: Env> Reclaim<'m, E> {
                 fates.freed.push(page);
                 Reason::Free(why)
             }
+            Verdict::Left(why) => Reason::Free(why),
             Verdict::Unmapped(page, terms) => return fates.wait(page, terms),
         };
         fates.counted.add(reason, &self.verdicts);

@@ -8,14 +8,12 @@
 use core::ops::ControlFlow::{Break, Continue};
 
 use super::ladder::Judge;
+use super::stored::is_held_elsewhere;
 use super::verdict::Terms;
-use super::{ActivateReason, FreeReason, KeepReason, May, Reclaim, ReclaimKind, Stage, Verdict};
-use crate::base::stat::VmEvent;
-use crate::base::units::FilePage;
+use super::{ActivateReason, FreeReason, KeepReason, May, Reclaim, Stage, Verdict};
 use crate::env::Env;
 use crate::page::{IsolatedPage, LockedPage, PageFlags, PageLock, PageType};
 use crate::swap::SwapEntry;
-use crate::zone::ZoneFlags;
 
 impl<'m, E: Env> Judge<'_, 'm, E> {
     /// The rest of the ladder, for a page that no CPU can use any more.
@@ -51,25 +49,17 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         if !flags.contains(PageFlags::DIRTY) {
             return Continue((page, reason(FreeReason::Clean)));
         }
-        let page = self.may_write(page, flags, terms == Terms::FreeClean)?;
+        if flags.page_type() == PageType::File {
+            let (page, how) = self.clean_stored(page, flags, terms)?;
+            return Continue((page, reason(how)));
+        }
+        let page = self.may_write(page, flags)?;
         let page = self.pageout(page)?;
         Continue((page, reason(FreeReason::Written)))
     }
 
     /// SPL-19, in its order.
-    fn may_write(&mut self, page: LockedPage<'m>, flags: PageFlags, clean_only: bool) -> Stage<'m> {
-        if flags.page_type() == PageType::File && page.page().is_lazily_freed() {
-            return self.keep(page, KeepReason::LazyFreeBusy);
-        }
-        let is_stored = flags.contains(PageFlags::FILE) && !flags.contains(PageFlags::SWAPBACKED);
-        if is_stored && !self.may_write_file(flags) {
-            page.page().mark_reclaim();
-            self.reclaim.events.count(VmEvent::NrVmscanImmediateReclaim, 1);
-            return self.activate(page, ActivateReason::DirtyFile);
-        }
-        if clean_only {
-            return self.keep(page, KeepReason::ReferencedDirty);
-        }
+    pub(super) fn may_write(&mut self, page: LockedPage<'m>, flags: PageFlags) -> Stage<'m> {
         if !self.request.may_enter(flags.contains(PageFlags::SWAPCACHE)) {
             return self.keep(page, KeepReason::MayNotEnter);
         }
@@ -79,17 +69,10 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         Continue(page)
     }
 
-    /// SPL-13: only kswapd, only in a zone full of dirty pages, only at the second visit.
-    fn may_write_file(&self, flags: PageFlags) -> bool {
-        self.request.kind == ReclaimKind::Kswapd
-            && self.zone.flags().contains(ZoneFlags::DIRTY)
-            && flags.contains(PageFlags::RECLAIM)
-    }
-
-    /// SPL-14: writes the page and checks its state afterwards.
+    /// SPL-14: writes a page that is backed by swap and checks its state afterwards.
     fn pageout(&mut self, page: LockedPage<'m>) -> Stage<'m> {
         if let Some(at) = page.page().file_page() {
-            return self.page_out_of_file(page, at);
+            return self.page_out_of_shared(page, at);
         }
         if !page.page().has(PageFlags::SWAPCACHE) {
             return self.activate(page, ActivateReason::PageoutFailed);
@@ -97,23 +80,13 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
         self.swap_out(page)
     }
 
-    /// A page of a stored file is submitted; one of shared memory gets its slot here.
-    #[cold]
-    #[inline(never)]
-    fn page_out_of_file(&mut self, page: LockedPage<'m>, at: FilePage) -> Stage<'m> {
-        if !page.page().has(PageFlags::SWAPBACKED) {
-            return self.write(page, |reclaim, lock| reclaim.files.writepage(at, lock), |_| false);
-        }
-        if !self.reclaim.swap.add_shared_to_swap(at, page.lock()) {
-            return self.activate(page, ActivateReason::NoSlot);
-        }
-        self.cached += self.nr as i32;
-        self.swap_out(page)
-    }
-
-    /// Writes a page of the swap cache: at once with its lock held, if the device can.
+    /// Writes a page of the swap cache, unless it could not be freed anyway: at once with its lock held,
+    /// if the device can.
     #[inline(always)]
-    fn swap_out(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+    pub(super) fn swap_out(&mut self, page: LockedPage<'m>) -> Stage<'m> {
+        if is_held_elsewhere(page.page()) {
+            return self.keep(page, KeepReason::ExtraReference);
+        }
         let swap = self.reclaim.swap;
         let entry = SwapEntry::from_raw(page.page().private());
         let device = swap.device(entry);
@@ -136,7 +109,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     /// Submits the page; `has_failed` says, of one that is dirty afterwards, whether its store
     /// could not write it.
     #[inline]
-    fn write(
+    pub(super) fn write(
         &mut self,
         page: LockedPage<'m>,
         submit: impl FnOnce(&Reclaim<'m, E>, PageLock<'m>),

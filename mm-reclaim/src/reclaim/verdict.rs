@@ -162,6 +162,8 @@ pub(crate) enum Verdict<'m> {
     Cull(IsolatedPage<'m>, CullReason),
     /// To its zone.
     Free(FrozenPage<'m>, FreeReason),
+    /// To its last holder, who frees it.
+    Left(FreeReason),
     /// Undecided: it is no longer mapped, and waits, locked, for the flush of its batch.
     Unmapped(LockedPage<'m>, Terms),
 }

@@ -55,6 +55,14 @@ impl<'m, E: Env> Rmap<'m, E> {
         self.walk_areas(areas.covering(index..=index), areas.proof(), page, visit);
     }
 
+    /// The areas that a walk for a page of a file visits, if it does not leave the file meanwhile.
+    pub(crate) fn areas_of_file_page(&self, page: &Page) -> usize {
+        let Some(handle) = FileHandle::new(page.owner()) else { return 0 };
+        let areas = self.spaces.areas_of(self.files.pool.at(handle));
+        let index = page.index();
+        areas.covering(index..=index).count()
+    }
+
     /// [`Rmap::page_referenced`], for a page of a file.
     #[inline(never)]
     pub(super) fn file_referenced(&self, page: &Page, batch: &mut RmapBatch<'m>) -> References {

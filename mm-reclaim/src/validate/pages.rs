@@ -142,7 +142,9 @@ impl<'m, E: Env> Books<'_, 'm, E> {
             return Err(Violation::OrphanFilePage { pfn, at });
         }
         let cached = u32::from(flags.intersects(PageFlags::SWAPCACHE | PageFlags::FILE));
-        let holders = u32::from(found) + cached;
+        // Private data keeps a page that its file has lost.
+        let kept = u32::from(flags.contains(PageFlags::PRIVATE) && cached == 0);
+        let holders = u32::from(found) + cached + kept;
         if page.refs() != holders {
             return Err(Violation::WrongRefs { pfn, counts: page.refs(), holders });
         }

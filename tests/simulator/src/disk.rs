@@ -179,6 +179,14 @@ impl Disks {
         disk.stat.broken = 0;
     }
 
+    /// Writes words of a block from outside of the crate, as a file system's journal does.
+    pub(crate) fn patch(&self, device: DeviceId, block: u32, words: Range<usize>, from: &Block) {
+        let mut state = self.state();
+        let fresh = || Box::new([0; WORDS]);
+        let content = state.disk(device).blocks.entry(block).or_insert_with(fresh);
+        content[words.clone()].copy_from_slice(&from[words]);
+    }
+
     /// What a device is like.
     pub fn config(&self, device: DeviceId) -> DiskConfig {
         self.state().disk(device).config.clone()

@@ -9,11 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mm_reclaim::block::{Direction, IoError};
-use mm_reclaim::env::{BlockDevice, DeviceId, FileStore, FrameMemory, Run, StoreError};
+use mm_reclaim::env::{
+    BlockDevice, DeviceId, FileStore, FrameMemory, Run, StoreError, Tasks, WaitEnd, WaitKey,
+    WaitMode,
+};
 use mm_reclaim::file::{FileKind, FileRef};
-use mm_reclaim::units::Pfn;
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::units::{Nanos, Pfn};
 use mm_reclaim::{FileError, PageSink, PageSource, Pattern, ReadAhead, Seen};
 
+use crate::blocks::Blocks;
 use crate::current::SimCpu;
 use crate::machine::Machine;
 use crate::world::World;
@@ -33,16 +38,32 @@ struct Stored {
 pub struct Files(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     files: Vec<Stored>,
     /// Blocks in use, by device.
     used: BTreeSet<(u8, u32)>,
     /// Devices that will never answer again.
     gone: BTreeSet<u8>,
+    /// Private data of pages.
+    pub(crate) blocks: Blocks,
+    /// Reclaim is refused every write.
+    refuses: bool,
+    /// How long the store sleeps after it has started a run of writes.
+    rest: Option<Nanos>,
+}
+
+impl State {
+    /// Where a page lies that is written by the store itself, if it has a place.
+    pub(crate) fn note_written(&mut self, file: u64, index: u32) -> Option<(DeviceId, u32)> {
+        let stored = &mut self.files[file as usize];
+        let (block, written) = stored.blocks.get_mut(&index)?;
+        *written = true;
+        Some((stored.device, *block))
+    }
 }
 
 impl Files {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -70,6 +91,17 @@ impl Files {
         self.state().files[file as usize].evicted
     }
 
+    /// Reclaim is refused every write from now on, or none.
+    pub fn refuse_writes(&self, refuses: bool) {
+        self.state().refuses = refuses;
+    }
+
+    /// The store sleeps after each run of writes, before it returns: a device that answers at once has
+    /// ended them, and other tasks can use the pages.
+    pub fn rest_after_writes(&self, time: Nanos) {
+        self.state().rest = Some(time);
+    }
+
     /// The device answers no more.
     pub fn lose(&self, device: DeviceId) {
         self.state().gone.insert(device.0);
@@ -79,10 +111,16 @@ impl Files {
 impl FileStore for World {
     fn start(&self, run: &mut Run<'_>) {
         let (file, direction) = (run.file(), run.direction());
-        while let Some(page) = run.next() {
+        while let Some(mut page) = run.next() {
             let place = {
                 let mut state = self.files.state();
-                let stored = &mut state.files[file as usize];
+                let State { files, blocks, .. } = &mut *state;
+                match direction {
+                    Direction::Read if blocks.note_read(file, page.index()) => page.mark_private(),
+                    Direction::Read => {}
+                    Direction::Write => blocks.note_write(file, page.index()),
+                }
+                let stored = &mut files[file as usize];
                 assert!(!stored.evicted, "file {file} is evicted, and page {} moves", page.index());
                 let device = stored.device;
                 let block = stored.blocks.get_mut(&page.index());
@@ -106,6 +144,12 @@ impl FileStore for World {
             if let Some(end) = ended {
                 run.end(end);
             }
+        }
+        let rest = self.files.state().rest.filter(|_| direction == Direction::Write);
+        if let Some(time) = rest {
+            let mode = WaitMode { timeout: Some(time), killable: false };
+            let end = self.wait_until(WaitKey(u64::MAX), mode, &mut || false);
+            assert_eq!(end, WaitEnd::TimedOut);
         }
     }
 
@@ -142,6 +186,35 @@ impl FileStore for World {
     fn evict(&self, file: u64) {
         FileStore::discard(self, file, 0, u32::MAX);
         self.files.state().files[file as usize].evicted = true;
+    }
+
+    fn may_write(&self, _file: u64, _index: u32) -> bool {
+        !self.files.state().refuses
+    }
+
+    fn dirtied(&self, file: u64, index: u32) {
+        self.files.state().blocks.note_dirtied(file, index);
+    }
+
+    fn release_private(&self, file: u64, index: u32, gfp: Gfp) -> bool {
+        self.files.state().blocks.release(file, index, gfp)
+    }
+
+    fn drop_private(&self, file: u64, index: u32, frame: Pfn) -> bool {
+        self.files.state().blocks.drop_page(file, index, frame)
+    }
+
+    fn release_orphan(&self, frame: Pfn, gfp: Gfp) -> bool {
+        assert!(!self.arena.is_poisoned(frame), "{frame:?} is in use, and was freed");
+        self.files.state().blocks.release_orphan(frame, gfp)
+    }
+
+    fn dirty_writeback(&self, file: u64, index: u32) -> Option<(bool, bool)> {
+        self.files.state().blocks.state(file, index)
+    }
+
+    fn private_memory(&self) -> u64 {
+        self.files.state().blocks.bytes()
     }
 
     fn device(&self, file: u64) -> DeviceId {

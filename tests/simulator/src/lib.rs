@@ -19,6 +19,7 @@
 #![deny(unsafe_code)]
 
 pub mod arena;
+mod blocks;
 mod cores;
 mod current;
 pub mod disk;

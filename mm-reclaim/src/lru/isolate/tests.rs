@@ -412,11 +412,11 @@ impl<'m> Driver<'_, 'm> {
             Relocation::Unevictable => list != LruList::Unevictable,
             Relocation::Rescue => list == LruList::Unevictable,
         });
-        assert_eq!(self.world.vec.relocate(page, to), moves, "{to:?} of {was:?}");
-        let Some(from) = from.filter(|_| moves) else { return };
-        if matches!(to, Relocation::Unevictable | Relocation::Rescue) {
+        if moves && matches!(to, Relocation::Unevictable | Relocation::Rescue) {
             page.set_mlocked(to == Relocation::Unevictable);
         }
+        assert_eq!(self.world.vec.relocate(page, to), moves, "{to:?} of {was:?}");
+        let Some(from) = from.filter(|_| moves) else { return };
         self.model[from as usize].retain(|n| *n != number);
         let kind = was.page_type();
         match to {

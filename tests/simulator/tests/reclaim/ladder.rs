@@ -241,8 +241,8 @@ fn a_locked_mapping_culls_instead_of_unmapping() {
     });
 }
 
-/// SPL-16: a page with another reference is kept with its cache entry, its contents are used by the
-/// next fault; without the holder it is freed and leaves a shadow.
+/// SPL-14, SPL-16: a page with another reference is kept with its cache entry, and not written; its
+/// contents are used by the next fault; without the holder it is freed and leaves a shadow.
 #[test]
 fn a_page_is_freed_only_when_nobody_else_holds_it() {
     on(DISK, |machine| {
@@ -252,11 +252,12 @@ fn a_page_is_freed_only_when_nobody_else_holds_it() {
         let seen = look(machine, &[frame], anything());
         assert_eq!(seen.verdicts, [(Reason::Keep(Keep::ExtraReference), 1)]);
         assert_eq!(page(machine, frame).refs(), 2, "the holder and the cache");
+        assert_eq!(machine.world.disks.stat(FIRST_DISK).writes, 0, "it could not be freed anyway");
         let entry = slot(machine, &program, area.start);
         assert_eq!(machine.mm.slot_state(entry).held, Held::Page(frame));
         drop(held);
         let seen = look(machine, &[frame], anything());
-        assert_eq!(seen.verdicts, [(Reason::Free(FreeReason::Clean), 1)]);
+        assert_eq!(seen.verdicts, [(WRITTEN, 1)]);
         assert_eq!(page(machine, frame).refs(), 0);
         assert!(matches!(machine.mm.slot_state(entry).held, Held::Shadow(_)));
         prove(machine);
