@@ -180,13 +180,16 @@ pub(super) fn read(fd: u64, to: u64, len: u64, place: Option<u64>) -> Result<u64
 pub(super) fn write(fd: u64, from: u64, len: u64, place: Option<u64>) -> Result<u64, Errno> {
     let (rights, position) = files::view(fd, |open| (open.rights, open.position)).ok_or(EBADF)?;
     let (done, at) = with_file(fd, Rights::WRITE, |file| {
-        let len = bounds(len, place)?;
-        let end = rights.contains(Rights::APPEND).then(|| file.size());
-        let at = place.or(end).unwrap_or(position);
+        let (len, mut source) = (bounds(len, place)?, FromUser(from));
+        let at = place.unwrap_or(position);
         if len == 0 {
             return Ok((0, at));
         }
-        Ok((glue::mm().write_file(file, at, len, &mut FromUser(from))?, at))
+        // As in Linux, a place does not count either then.
+        if rights.contains(Rights::APPEND) {
+            return Ok(glue::mm().append_file(file, len, &mut source)?);
+        }
+        Ok((glue::mm().write_file(file, at, len, &mut source)?, at))
     })?;
     if place.is_none() {
         files::update(fd, |open| open.position = at + done as u64);
@@ -282,6 +285,9 @@ pub(super) fn fadvise(fd: u64, offset: u64, len: u64, advice: u64) -> Result<u64
         files::view(fd, |_| ()).ok_or(EBADF)?;
         files::update(fd, |open| open.pattern = pattern);
         return Ok(0);
+    }
+    if len.cast_signed() < 0 {
+        return Err(EINVAL);
     }
     let len = if len == 0 { u64::MAX } else { len };
     with_file(fd, Rights::empty(), |file| {

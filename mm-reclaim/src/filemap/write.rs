@@ -16,7 +16,7 @@
 use super::window::{Pattern, ReadAhead};
 use super::{FileError, Filemap, Of, split};
 use crate::base::units::{FilePage, PAGE_SIZE, Pfn};
-use crate::env::{Env, FileStore, FrameMemory};
+use crate::env::{Env, FileStore, FrameMemory, TaskFlags, Tasks};
 use crate::file::MOST_BYTES;
 use crate::file::transfer::zero_part;
 use crate::page::{PageLock, PageRef};
@@ -50,7 +50,8 @@ struct Part {
 const MOST_ATTEMPTS: u32 = 64;
 
 impl<'m, E: Env> Filemap<'m, E> {
-    /// Writes `len` bytes of the source from `position` on; returns how many.
+    /// Writes `len` bytes of the source from `position` on, or behind the end if there is none; returns
+    /// how many, and from where on.
     ///
     /// # Errors
     /// If nothing could be written.
@@ -58,15 +59,16 @@ impl<'m, E: Env> Filemap<'m, E> {
     pub(crate) fn write(
         &self,
         file: Of<'_, 'm, E>,
-        position: u64,
+        position: Option<u64>,
         len: usize,
         source: &mut dyn PageSource,
-    ) -> Result<usize, FileError> {
+    ) -> Result<(usize, u64), FileError> {
+        let whole = file.inode.lock(self.env.tasks());
+        let position = position.unwrap_or_else(|| file.size());
         let end = position.checked_add(len as u64).filter(|end| *end <= MOST_BYTES);
         if end.is_none() {
             return Err(FileError::TooLarge);
         }
-        let whole = file.inode.lock(self.env.tasks());
         if position > file.size() {
             self.zero_tail(file, file.size())?;
         }
@@ -83,11 +85,14 @@ impl<'m, E: Env> Filemap<'m, E> {
                 Err(error) => failed = Some(error),
             }
             self.balance_dirty_pages(file);
+            if self.env.tasks().flags().contains(TaskFlags::DYING) {
+                failed = Some(FileError::Killed);
+            }
         }
         drop(whole);
         match failed {
             Some(error) if done == 0 => Err(error),
-            _ => Ok(done),
+            _ => Ok((done, position)),
         }
     }
 

@@ -68,7 +68,22 @@ impl<'m, E: Env> Mm<'m, E> {
         len: usize,
         source: &mut dyn PageSource,
     ) -> Result<usize, FileError> {
-        self.filemap.write(file, position, len, source)
+        self.filemap.write(file, Some(position), len, source).map(|(done, _)| done)
+    }
+
+    /// Like [`Mm::write_file`], behind the end, wherever that is when nobody else writes any more; returns
+    /// also where that was.
+    ///
+    /// # Errors
+    /// If nothing could be written.
+    #[doc(alias = "O_APPEND")]
+    pub fn append_file(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        len: usize,
+        source: &mut dyn PageSource,
+    ) -> Result<(usize, u64), FileError> {
+        self.filemap.write(file, None, len, source)
     }
 
     /// Maps pages `part` of a file, shared ([`AreaFlags::SHARED`]) or private. They may lie behind its

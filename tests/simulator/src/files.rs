@@ -360,6 +360,16 @@ impl<'m> OpenFile<'m> {
         self.machine.mm.write_file(self.file(), position, bytes.len(), &mut given)
     }
 
+    /// Writes bytes behind the end; returns how many, and where that was.
+    ///
+    /// # Errors
+    /// As the crate says.
+    pub fn append(&self, bytes: &[u8]) -> Result<(usize, u64), FileError> {
+        let (world, absent) = (self.machine.world, self.absent);
+        let mut given = Given { world, bytes, absent, copies: 0 };
+        self.machine.mm.append_file(self.file(), bytes.len(), &mut given)
+    }
+
     /// Writes what is dirty, waits, and reports an error once.
     ///
     /// # Errors

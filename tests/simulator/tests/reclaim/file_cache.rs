@@ -206,6 +206,32 @@ fn a_hole_reads_as_zeroes() {
     });
 }
 
+/// FILE-04: what several tasks append at once is there once each, one behind the other.
+#[test]
+fn nothing_appended_is_overwritten() {
+    const TASKS: usize = 4;
+    const RECORDS: usize = 60;
+    const RECORD: usize = 1777;
+    Machine::run(&with_files(DiskConfig::later(256)), |machine| {
+        let mut file = OpenFile::create(machine, DISK);
+        let appender = &file;
+        machine.crowd(TASKS, |_, task| {
+            for record in 0..RECORDS {
+                let bytes = [(task * RECORDS + record) as u8; RECORD];
+                let (done, at) = appender.append(&bytes).expect("room");
+                assert_eq!((done, at % RECORD as u64), (RECORD, 0), "a whole record");
+            }
+        });
+        let found = file.read(0, TASKS * (RECORDS + 1) * RECORD).expect("a disk that works");
+        let mut seen: Vec<_> = found.chunks(RECORD).map(|record| record[0]).collect();
+        assert!(found.chunks(RECORD).all(|record| record.iter().all(|byte| *byte == record[0])));
+        seen.sort_unstable();
+        assert_eq!(seen, (0..(TASKS * RECORDS) as u8).collect::<Vec<_>>());
+        drop(file);
+        machine.validate();
+    });
+}
+
 /// DIRT-03: after a failed write the page is clean and readable; each open description reports the
 /// error once, and one that nobody saw is reported to the next opener.
 #[test]
