@@ -268,7 +268,8 @@ pub(super) fn sync() -> Result<u64, Errno> {
 
 pub(super) fn readahead(fd: u64, offset: u64, len: u64) -> Result<u64, Errno> {
     with_file(fd, Rights::READ, |file| {
-        glue::mm().read_file_ahead(file, pages(offset, len)).map_err(Errno::from)
+        glue::mm().read_file_ahead(file, pages(offset, len));
+        Ok(())
     })?;
     Ok(0)
 }
@@ -293,13 +294,11 @@ pub(super) fn fadvise(fd: u64, offset: u64, len: u64, advice: u64) -> Result<u64
     with_file(fd, Rights::empty(), |file| {
         let range = pages(offset, len);
         match advice {
-            3 => glue::mm().read_file_ahead(file, range).map_err(Errno::from),
-            4 => {
-                glue::mm().drop_file_pages(file, range);
-                Ok(())
-            }
-            _ => Ok(()),
+            3 => glue::mm().read_file_ahead(file, range),
+            4 => _ = glue::mm().drop_file_pages(file, range),
+            _ => {}
         }
+        Ok(())
     })?;
     Ok(0)
 }

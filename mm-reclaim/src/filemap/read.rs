@@ -12,7 +12,9 @@
 //!
 //! Counterpart in Linux: `filemap_read`, `page_cache_ra_unbounded`.
 
-use super::window::{Cause, Pattern, ReadAhead, Run};
+use core::ops::Range;
+
+use super::window::{Cause, MOST, Pattern, ReadAhead, Run};
 use super::{FileError, Filemap, Of, split};
 use crate::base::stat::VmEvent;
 use crate::base::units::{FilePage, PAGE_SIZE, Pfn};
@@ -217,9 +219,17 @@ impl<'m, E: Env> Filemap<'m, E> {
         self.read_range(file, plan.start, plan.pages, plan.mark, needed)
     }
 
+    /// Starts reading what is not cached of the first pages of a range that somebody wants: as many as a
+    /// window has at most, so that no call reads without end. Without memory it reads fewer.
+    #[doc(alias = "force_page_cache_readahead")]
+    pub(crate) fn read_on_advice(&self, file: Of<'_, 'm, E>, range: Range<u32>) {
+        let pages = range.end.saturating_sub(range.start).min(MOST);
+        let _read = self.read_range(file, range.start, pages, None, None);
+    }
+
     /// Starts reading the pages of a range that are not cached; `needed` is the one that the caller
     /// cannot do without.
-    pub(crate) fn read_range(
+    fn read_range(
         &self,
         file: Of<'_, 'm, E>,
         first: u32,

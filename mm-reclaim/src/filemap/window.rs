@@ -30,7 +30,7 @@
 //! Counterpart in Linux: `mm/readahead.c`.
 
 /// The largest window, 128 KiB (`VM_READAHEAD_PAGES`).
-const MOST: u32 = 32;
+pub(super) const MOST: u32 = 32;
 
 /// How a program says that it reads: `posix_fadvise`, `madvise`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

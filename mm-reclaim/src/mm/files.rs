@@ -237,18 +237,10 @@ impl<'m, E: Env> Mm<'m, E> {
         self.mmap.will_need(id, range)
     }
 
-    /// Starts reading the pages `range` that are not cached.
-    ///
-    /// # Errors
-    /// If there is no memory.
+    /// Starts reading the pages at the start of `range` that are not cached, 32 at most.
     #[doc(alias("readahead", "POSIX_FADV_WILLNEED"))]
-    pub fn read_file_ahead(
-        &self,
-        file: &FileRef<'m, E::Cpu>,
-        range: Range<u32>,
-    ) -> Result<(), FileError> {
-        let pages = range.end.saturating_sub(range.start);
-        self.filemap.read_range(file, range.start, pages, None, None)
+    pub fn read_file_ahead(&self, file: &FileRef<'m, E::Cpu>, range: Range<u32>) {
+        self.filemap.read_on_advice(file, range);
     }
 
     /// Drops the pages `range` that nobody uses: clean, not mapped, not locked. Returns how many.

@@ -127,9 +127,7 @@ impl<'m, E: Env> Mmap<'m, E> {
             && let Some(part) = self.next_part(id, at..range.end)?
         {
             at = part.end;
-            let pages = part.pages.end - part.pages.start;
-            // Without memory nothing is read: it is advice.
-            let _read = self.filemap.read_range(&part.file, part.pages.start, pages, None, None);
+            self.filemap.read_on_advice(&part.file, part.pages);
             self.filemap.put_file(part.file);
         }
         Ok(())

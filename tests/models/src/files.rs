@@ -217,7 +217,7 @@ impl<'m> OpenFile<'m> {
     /// Starts to read pages, without waiting for them.
     pub fn read_ahead(&self, first: u32, pages: u32) {
         // Without memory for it nothing is read.
-        let _read = self.machine.mm.read_file_ahead(&self.file, first..first + pages);
+        self.machine.mm.read_file_ahead(&self.file, first..first + pages);
     }
 
     /// Writes a page.
