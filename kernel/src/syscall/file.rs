@@ -1,7 +1,8 @@
 //! Files: opening, reading, writing, their size, and their way to the disk.
 //!
 //! No policy here: descriptors and arguments are looked up and checked, and the memory management is
-//! called with a reference to the file.
+//! called with a reference to the file. Each call is a function of its own, so that none pays for the stack
+//! of another.
 
 use mm_reclaim::file::FileKind;
 use mm_reclaim::units::{PAGE_SIZE, Pfn};
@@ -71,6 +72,7 @@ fn path_from(at: u64, out: &mut [u8; PATH_BYTES]) -> Result<usize, Errno> {
     if len == PATH_BYTES { Err(ENAMETOOLONG) } else { Ok(len) }
 }
 
+#[inline(never)]
 pub(super) fn openat(dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
     let mut name = [0; PATH_BYTES];
     let len = path_from(path, &mut name)?;
@@ -96,6 +98,7 @@ pub(super) fn openat(dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
     Ok(files::install(Open::new(file, rights, seen))?)
 }
 
+#[inline(never)]
 pub(super) fn memfd_create(name: u64, flags: u64) -> Result<u64, Errno> {
     // Close-on-exec has no effect: there is no `execve`.
     if flags & !1 != 0 {
@@ -107,6 +110,7 @@ pub(super) fn memfd_create(name: u64, flags: u64) -> Result<u64, Errno> {
     Ok(files::install(Open::new(file, Rights::READ | Rights::WRITE, seen))?)
 }
 
+#[inline(never)]
 pub(super) fn unlinkat(_dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
     let mut name = [0; PATH_BYTES];
     let len = path_from(path, &mut name)?;
@@ -212,6 +216,7 @@ pub(super) fn lseek(fd: u64, offset: u64, whence: u64) -> Result<u64, Errno> {
     Ok(at)
 }
 
+#[inline(never)]
 pub(super) fn ftruncate(fd: u64, size: u64) -> Result<u64, Errno> {
     if size.cast_signed() < 0 {
         return Err(EINVAL);
@@ -225,6 +230,7 @@ pub(super) fn ftruncate(fd: u64, size: u64) -> Result<u64, Errno> {
 }
 
 /// `fallocate`: punching a hole that keeps the size is what there is.
+#[inline(never)]
 pub(super) fn fallocate(fd: u64, mode: u64, start: u64, len: u64) -> Result<u64, Errno> {
     const PUNCH_HOLE: u64 = 2;
     const KEEP_SIZE: u64 = 1;
@@ -238,6 +244,7 @@ pub(super) fn fallocate(fd: u64, mode: u64, start: u64, len: u64) -> Result<u64,
 }
 
 /// `struct stat`: only what this kernel knows of a file.
+#[inline(never)]
 pub(super) fn fstat(fd: u64, out: u64) -> Result<u64, Errno> {
     const REGULAR: u64 = 0o100_666;
     with_file(fd, Rights::empty(), |file| {
@@ -252,6 +259,7 @@ pub(super) fn fstat(fd: u64, out: u64) -> Result<u64, Errno> {
     })
 }
 
+#[inline(never)]
 pub(super) fn fsync(fd: u64) -> Result<u64, Errno> {
     let mut seen = files::view(fd, |open| open.seen).ok_or(EBADF)?;
     let done = with_file(fd, Rights::empty(), |file| {
@@ -261,11 +269,13 @@ pub(super) fn fsync(fd: u64) -> Result<u64, Errno> {
     done.map(|()| 0)
 }
 
+#[inline(never)]
 pub(super) fn sync() -> Result<u64, Errno> {
     glue::mm().sync_files()?;
     Ok(0)
 }
 
+#[inline(never)]
 pub(super) fn readahead(fd: u64, offset: u64, len: u64) -> Result<u64, Errno> {
     with_file(fd, Rights::READ, |file| {
         glue::mm().read_file_ahead(file, pages(offset, len));
@@ -274,6 +284,7 @@ pub(super) fn readahead(fd: u64, offset: u64, len: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
+#[inline(never)]
 pub(super) fn fadvise(fd: u64, offset: u64, len: u64, advice: u64) -> Result<u64, Errno> {
     let pattern = match advice {
         0 => Some(Pattern::Normal),

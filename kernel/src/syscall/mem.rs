@@ -70,6 +70,7 @@ impl Request {
     }
 }
 
+#[inline(never)]
 pub(super) fn mmap(
     address: u64,
     len: u64,
@@ -175,6 +176,7 @@ fn populate(space: SpaceId, range: Range<Vpn>, prot: Prot) {
     }
 }
 
+#[inline(never)]
 pub(super) fn munmap(address: u64, len: u64) -> Result<u64, Errno> {
     let range = args::pages(address, len, EINVAL)?;
     if range.is_empty() {
@@ -184,6 +186,7 @@ pub(super) fn munmap(address: u64, len: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
+#[inline(never)]
 pub(super) fn mprotect(address: u64, len: u64, prot: u64) -> Result<u64, Errno> {
     let range = args::pages(address, len, ENOMEM)?;
     let prot = args::prot(prot)?;
@@ -193,6 +196,7 @@ pub(super) fn mprotect(address: u64, len: u64, prot: u64) -> Result<u64, Errno> 
     Ok(0)
 }
 
+#[inline(never)]
 pub(super) fn mlock(address: u64, len: u64) -> Result<u64, Errno> {
     let range = args::touched_pages(address, len)?;
     if !range.is_empty() {
@@ -209,6 +213,7 @@ pub(super) fn munlock(address: u64, len: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
+#[inline(never)]
 pub(super) fn madvise(address: u64, len: u64, advice: u64) -> Result<u64, Errno> {
     let advice = match advice {
         0 => Advised::Order(Pattern::Normal),
@@ -245,6 +250,7 @@ enum Advised {
     Pages(Advice),
 }
 
+#[inline(never)]
 pub(super) fn msync(address: u64, len: u64, flags: u64) -> Result<u64, Errno> {
     const ASYNC: u64 = 1;
     const INVALIDATE: u64 = 2;
@@ -260,6 +266,8 @@ pub(super) fn msync(address: u64, len: u64, flags: u64) -> Result<u64, Errno> {
 }
 
 /// Writes a byte for each page of a range: 1 if it is in memory.
+// Its buffer is not for every call's stack.
+#[inline(never)]
 pub(super) fn mincore(address: u64, len: u64, out: u64) -> Result<u64, Errno> {
     let range = args::pages(address, len, ENOMEM)?;
     let (space, mut bytes) = (space()?, [0; RESIDENCE_BATCH]);
@@ -279,6 +287,7 @@ pub(super) fn mincore(address: u64, len: u64, out: u64) -> Result<u64, Errno> {
 
 /// `struct sysinfo`: uptime, three loads, total, free, shared and buffered memory, total and
 /// free swap, the number of processes, two fields for high memory, and the unit, a 32-bit number.
+#[inline(never)]
 pub(super) fn sysinfo(out: u64) -> Result<u64, Errno> {
     let mm = glue::mm();
     let uptime = timer::now().0 / 1_000_000_000;
@@ -294,6 +303,7 @@ pub(super) fn sysinfo(out: u64) -> Result<u64, Errno> {
 
 /// `struct rusage`: two times, and then fourteen numbers, of which the fifth and sixth from
 /// there are the minor and major faults.
+#[inline(never)]
 pub(super) fn getrusage(who: u64, out: u64) -> Result<u64, Errno> {
     let mut words = [0; 18];
     match who as i32 {
