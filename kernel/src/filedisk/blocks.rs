@@ -43,14 +43,14 @@ impl Blocks {
         self.words[(block / 64) as usize] >> (block % 64) & 1 != 0
     }
 
-    /// Takes a free block: the one at `goal`; or the first of a run of `run` free ones, or of half as
+    /// Takes a free block: the one at `goal`; or the first of a run of `run()` free ones, or of half as
     /// many, and so on; or any. A file whose runs grow as it does is in few pieces, also if several
     /// grow at once.
-    pub fn take(&mut self, goal: u32, run: u32) -> Option<u32> {
+    pub fn take(&mut self, goal: u32, run: impl FnOnce() -> u32) -> Option<u32> {
         let goal = goal.min(self.len);
         let at_goal = self.next_free(goal, self.len.min(goal + 1));
         let found = at_goal
-            .or_else(|| self.begin_run(run))
+            .or_else(|| self.begin_run(run()))
             .or_else(|| self.next_free(goal, self.len))
             .or_else(|| self.next_free(0, goal))?;
         self.words[(found / 64) as usize] |= 1 << (found % 64);
@@ -121,15 +121,15 @@ mod tests {
     #[test]
     fn blocks_are_taken_once_near_their_goal() {
         let mut blocks = blocks_of(200);
-        assert_eq!(blocks.take(70, 0), Some(70));
-        assert_eq!(blocks.take(70, 0), Some(71));
-        assert_eq!(blocks.take(199, 0), Some(199));
-        assert_eq!(blocks.take(199, 0), Some(0), "from the start again");
-        let rest: Vec<_> = std::iter::from_fn(|| blocks.take(0, 0)).collect();
-        assert_eq!((rest.len(), blocks.free(), blocks.take(5, 0)), (196, 0, None));
+        assert_eq!(blocks.take(70, || 0), Some(70));
+        assert_eq!(blocks.take(70, || 0), Some(71));
+        assert_eq!(blocks.take(199, || 0), Some(199));
+        assert_eq!(blocks.take(199, || 0), Some(0), "from the start again");
+        let rest: Vec<_> = std::iter::from_fn(|| blocks.take(0, || 0)).collect();
+        assert_eq!((rest.len(), blocks.free(), blocks.take(5, || 0)), (196, 0, None));
         blocks.give(70, 2);
         assert_eq!(
-            (blocks.take(0, 0), blocks.take(0, 0), blocks.take(0, 0)),
+            (blocks.take(0, || 0), blocks.take(0, || 0), blocks.take(0, || 0)),
             (Some(70), Some(71), None)
         );
     }
@@ -138,11 +138,11 @@ mod tests {
     #[test]
     fn files_that_grow_at_once_get_runs() {
         let mut blocks = blocks_of(5 * 64);
-        assert_eq!((blocks.take(0, 64), blocks.take(0, 64)), (Some(0), Some(64)));
-        assert_eq!((blocks.take(1, 64), blocks.take(65, 64)), (Some(1), Some(65)));
-        assert_eq!(blocks.take(64, 500), Some(128), "as long as there is");
-        assert_eq!(blocks.take(129, 64), Some(129));
-        assert_eq!(blocks.take(128, 64), Some(192), "nothing behind that run, so within it");
+        assert_eq!((blocks.take(0, || 64), blocks.take(0, || 64)), (Some(0), Some(64)));
+        assert_eq!((blocks.take(1, || 64), blocks.take(65, || 64)), (Some(1), Some(65)));
+        assert_eq!(blocks.take(64, || 500), Some(128), "as long as there is");
+        assert_eq!(blocks.take(129, || 64), Some(129));
+        assert_eq!(blocks.take(128, || 64), Some(192), "nothing behind that run, so within it");
         assert_eq!(blocks.free(), 5 * 64 - 7);
     }
 

@@ -136,7 +136,7 @@ pub fn reserve(file: u64, page: u32) -> Result<(), StoreError> {
         if place.block(page).is_some() {
             return Ok(None);
         }
-        let block = blocks.take(place.goal(page), place.run()).ok_or(StoreError::NoSpace)?;
+        let block = blocks.take(place.goal(page), || place.run()).ok_or(StoreError::NoSpace)?;
         place.add(page, block).map_err(|_| {
             blocks.give(block, 1);
             StoreError::NoSpace

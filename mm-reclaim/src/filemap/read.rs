@@ -19,7 +19,7 @@ use super::{FileError, Filemap, Of, split};
 use crate::base::stat::VmEvent;
 use crate::base::units::{FilePage, PAGE_SIZE, Pfn};
 use crate::block::Direction;
-use crate::env::Env;
+use crate::env::{Env, TaskFlags, Tasks};
 use crate::file::Entry;
 use crate::file::transfer::Batch;
 use crate::page::{PageLock, PageRef};
@@ -74,7 +74,7 @@ impl<'m, E: Env> Filemap<'m, E> {
             };
             ahead.note_use(index);
             done += took;
-            if took < most {
+            if took < most || self.env.tasks().flags().contains(TaskFlags::DYING) {
                 break;
             }
         }
