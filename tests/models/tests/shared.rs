@@ -3,19 +3,30 @@
 
 use models::disk::Pace;
 use models::explore::explore;
+use models::files::OpenFile;
 use models::machine::{Body, Machine, task};
+use models::program::Program;
+
+/// So many pages of shared memory, which two programs map; each holds 100 and its number.
+fn in_two_programs<'m>(
+    machine: Machine<'m>,
+    pages: u32,
+) -> (OpenFile<'m>, Program<'m>, Program<'m>) {
+    machine.mm.set_page_cluster(0);
+    let file = machine.shared_memory(pages);
+    let (one, other) = (file.map(pages, true), file.map(pages, true));
+    for page in 0..pages {
+        one.try_store(page, 100 + u64::from(page));
+    }
+    machine.mm.lru_add_drain_all();
+    (file, one, other)
+}
 
 /// SHM-01: pages of shared memory are moved to swap while programs fault on them, and back.
 #[test]
 fn shared_swap_out_against_fault() {
     fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
-        machine.mm.set_page_cluster(0);
-        let file = machine.shared_memory(4);
-        let (one, other) = (file.map(4, true), file.map(4, true));
-        for page in 0..4 {
-            one.try_store(page, 100 + u64::from(page));
-        }
-        machine.mm.lru_add_drain_all();
+        let (file, one, other) = in_two_programs(machine, 4);
         machine.press(40);
         file.close();
         let stores = move |_: Machine<'_>| {
@@ -50,13 +61,7 @@ fn shared_swap_out_against_fault() {
 #[test]
 fn shared_swap_out_against_last_put() {
     fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
-        machine.mm.set_page_cluster(0);
-        let file = machine.shared_memory(4);
-        let (one, other) = (file.map(4, true), file.map(4, true));
-        for page in 0..4 {
-            one.try_store(page, 100 + u64::from(page));
-        }
-        machine.mm.lru_add_drain_all();
+        let (file, one, other) = in_two_programs(machine, 4);
         (0..2).for_each(|page| one.page_out(page));
         let cuts = move |_: Machine<'_>| {
             file.set_pages(1);
@@ -85,13 +90,7 @@ fn shared_swap_out_against_last_put() {
 #[test]
 fn shared_memory_against_swapoff() {
     fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
-        machine.mm.set_page_cluster(0);
-        let file = machine.shared_memory(3);
-        let (one, other) = (file.map(3, true), file.map(3, true));
-        for page in 0..3 {
-            one.try_store(page, 100 + u64::from(page));
-        }
-        machine.mm.lru_add_drain_all();
+        let (file, one, other) = in_two_programs(machine, 3);
         (0..3).for_each(|page| one.page_out(page));
         let stores = move |_: Machine<'_>| {
             one.try_store(0, 7);

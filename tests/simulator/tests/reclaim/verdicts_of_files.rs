@@ -3,7 +3,7 @@
 use mm_reclaim::Place;
 use mm_reclaim::env::Prot;
 use mm_reclaim::gfp::Gfp;
-use mm_reclaim::page::{LruList, PageFlags};
+use mm_reclaim::page::{LruList, PageFlags, PageRef};
 use mm_reclaim::reclaim::{
     ActivateReason as Activate, CullReason as Cull, FreeReason as Free, KeepReason as Keep, May,
     Reason, ScanRequest,
@@ -223,11 +223,16 @@ fn marked_in_dirty_zone(machine: Machine<'_>) -> Stage<'_> {
     stage
 }
 
+/// What somebody else does who holds the page for a moment.
+fn with_held<'m>(machine: Machine<'m>, stage: &Stage<'m>, act: impl FnOnce(&PageRef<'m>)) {
+    let held = machine.mm.get_page(stage.frame).expect("a page in use");
+    act(&held);
+    machine.mm.put_page(held);
+}
+
 fn marked_and_referenced(machine: Machine<'_>) -> Stage<'_> {
     let stage = marked_in_dirty_zone(machine);
-    let held = machine.mm.get_page(stage.frame).expect("a page in use");
-    machine.mm.mark_page_accessed(&held);
-    machine.mm.put_page(held);
+    with_held(machine, &stage, |held| machine.mm.mark_page_accessed(held));
     stage
 }
 
@@ -259,9 +264,7 @@ fn truncated_and_held(machine: Machine<'_>) -> Stage<'_> {
 /// Its holder has changed it since.
 fn truncated_and_dirty(machine: Machine<'_>) -> Stage<'_> {
     let stage = truncated_and_held(machine);
-    let held = machine.mm.get_page(stage.frame).expect("a page in use");
-    machine.mm.set_page_dirty(&held);
-    machine.mm.put_page(held);
+    with_held(machine, &stage, |held| machine.mm.set_page_dirty(held));
     stage
 }
 
@@ -319,8 +322,6 @@ fn held_orphan(machine: Machine<'_>) -> Stage<'_> {
 
 fn dirty_orphan(machine: Machine<'_>) -> Stage<'_> {
     let stage = orphan(machine);
-    let held = machine.mm.get_page(stage.frame).expect("a page in use");
-    machine.mm.set_page_dirty(&held);
-    machine.mm.put_page(held);
+    with_held(machine, &stage, |held| machine.mm.set_page_dirty(held));
     stage
 }
