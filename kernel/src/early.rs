@@ -23,7 +23,7 @@ use crate::ramdisk::extents::{Extents, NoExtent};
 #[cfg(target_os = "none")]
 mod steps;
 #[cfg(target_os = "none")]
-pub use steps::{MappedMemory, Memory, read_device_tree};
+pub use steps::{MappedMemory, Memory, machine, read_device_tree};
 
 /// Why a boot cannot continue.
 #[derive(Clone, PartialEq, Eq, Debug)]

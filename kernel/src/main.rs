@@ -6,8 +6,12 @@ boot::entry!(main, kernel::panic::early_trap);
 
 #[cfg(target_os = "none")]
 fn main(handover: boot::Handover) -> ! {
-    let machine = kernel::start::system(handover);
-    kernel::drivers::exit::exit(kernel::start::init(&machine))
+    kernel::start::system(handover, run)
+}
+
+#[cfg(target_os = "none")]
+fn run(machine: &'static kernel::early::Machine) -> ! {
+    kernel::drivers::exit::exit(kernel::start::init(machine))
 }
 
 #[cfg(not(target_os = "none"))]

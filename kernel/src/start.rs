@@ -4,18 +4,24 @@
 //! (`bootmem_init`), free memory to the allocator (`mem_init`), interrupts and tasks, swap, the
 //! first program.
 //!
+//! At its end the boot task moves to a stack like that of any other task, and the boot's large one
+//! becomes programs' memory.
+//!
 //! **Data.** The memory of the crate's tables, taken from memblock permanently. **Owner.** The boot
 //! task. **Lock.** None: one CPU, one task.
 
 use core::alloc::Layout;
 use core::mem::MaybeUninit;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use boot::dtb::{Gic, Span};
+use boot::image;
 use mm_reclaim::env::TaskFlags;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::memblock::{Direction, Region};
 use mm_reclaim::swap::Slot;
-use mm_reclaim::units::{Order, PAGE_SIZE, PhysAddr};
+use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, PhysAddr};
 use mm_reclaim::zone::FrameRange;
 use mm_reclaim::{Config, Mm, Plan};
 
@@ -49,12 +55,55 @@ struct SwapSpace {
     words: &'static mut [u64],
 }
 
-/// The whole boot, up to a system that can run programs.
+/// What a system that can run programs does.
+pub type Body = fn(&'static Machine) -> !;
+
+/// The bytes of the boot's stack that were never used: set before it is given back.
+static SPARE: AtomicU64 = AtomicU64::new(0);
+
+/// The whole boot; then `body`, on a stack of its own. The frames of the stack that the boot ran on
+/// are programs' memory then.
 ///
 /// # Panics
 /// If the machine lacks something that the kernel needs; the message says what.
-pub fn system(handover: boot::Handover) -> Machine {
-    let machine = early::read_device_tree(handover);
+pub fn system(handover: boot::Handover, body: Body) -> ! {
+    build(early::read_device_tree(handover));
+    // SAFETY: this is the boot task. What lies on its stack is not used again: the machine's
+    // description is not there, the memory management was moved to where it stays.
+    let refused = unsafe { task::leave_boot_stack(settled, body as usize) };
+    match refused {
+        Err(error) => panic!("no stack for the first task: {error}"),
+    }
+}
+
+/// The first code on the boot task's own stack.
+extern "C" fn settled(body: usize) -> ! {
+    cpu::irqs_on();
+    SPARE.store(untouched(image::boot_stack()), Relaxed);
+    // SAFETY: the boot task was the only one to run there, and has left it.
+    let frames = unsafe { mmu::unmap_boot_stack() };
+    let [start, end] = [frames.start, frames.end].map(|at| Pfn::of(at).expect("memory"));
+    glue::mm().free_bootmem(FrameRange { start, end });
+    // SAFETY: it is what `system` passed.
+    let body = unsafe { core::mem::transmute::<usize, Body>(body) };
+    body(early::machine())
+}
+
+/// The bytes of a stack that are still zero: below the deepest frame there ever was.
+fn untouched(stack: Range<u64>) -> u64 {
+    let zero = |at: &u64| {
+        // SAFETY: the stack is mapped, and nobody writes to it any more.
+        unsafe { (*at as *const u64).read() == 0 }
+    };
+    8 * stack.step_by(8).take_while(zero).count() as u64
+}
+
+/// The bytes of its stack that the boot did not use.
+pub fn boot_stack_spare() -> u64 {
+    SPARE.load(Relaxed)
+}
+
+fn build(machine: &Machine) {
     println!("{}, {} CPUs", machine.tree.model, machine.tree.cpus.len());
     for word in machine.args.unknown() {
         println!("warning: unknown bootargs word \"{word}\"");
@@ -72,13 +121,12 @@ pub fn system(handover: boot::Handover) -> Machine {
         hooks::allow();
         task::measure_stacks();
     }
-    let (mm, swap_space) = memory_management(&machine, memory);
-    tasks(&machine);
-    smp::start_others(&machine);
+    let (mm, swap_space) = memory_management(machine, memory);
+    tasks(machine);
+    smp::start_others(machine);
     if let Some(space) = swap_space {
         disk(mm, space, &machine.args);
     }
-    machine
 }
 
 /// Makes zones and descriptors, and gives free memory to the page allocator. Memblock is gone

@@ -196,6 +196,19 @@ unsafe extern "C" {
     fn enter_user_task();
 }
 
+/// Leaves the stack that it is called on, for good: calls `body` with `argument` on the stack that
+/// ends at `top`.
+///
+/// # Safety
+/// Interrupts are masked. The other stack is mapped and unused; nothing refers to the present one.
+pub unsafe fn leave_stack(top: u64, body: extern "C" fn(usize) -> !, argument: usize) -> ! {
+    // SAFETY: as the caller promises; `body` does not return.
+    unsafe {
+        asm!("mov sp, {}", "mov x29, xzr", "mov x30, xzr", "br {}",
+             in(reg) top, in(reg) body, in("x0") argument, options(noreturn))
+    }
+}
+
 /// Runs `next` instead of `prev`. Returns, when `prev` runs again, the `left` of the task that ran
 /// just before it: the scheduler's own handle of a task.
 ///

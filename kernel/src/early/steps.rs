@@ -7,6 +7,7 @@ use boot::dtb::Summary;
 use mm_reclaim::memblock::{Direction, Memblock, Region, StaticTables, TableMemory, Unreachable};
 use mm_reclaim::units::{PAGE_SIZE, Pfn, PhysAddr};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
+use spin::once::Once;
 
 use super::{EarlyError, Machine, describe};
 use crate::arch::lock::Yield;
@@ -14,6 +15,9 @@ use crate::arch::mmu::{self, MapError};
 use crate::bootargs::BootArgs;
 use crate::drivers::{console, exit, guess, watchdog};
 use crate::ramdisk::extents::Extents;
+
+/// What the device tree says, from the first step on: it outlives the stack that the boot runs on.
+static MACHINE: Once<Machine, Yield> = Once::new();
 
 /// The initial memory of memblock's tables.
 static TABLES: SpinMutex<StaticTables, Yield> = SpinMutex::new(StaticTables::new());
@@ -24,14 +28,22 @@ static TABLES: SpinMutex<StaticTables, Yield> = SpinMutex::new(StaticTables::new
 /// If there is no usable device tree or command line, it does not return: it prints what is wrong
 /// and ends the run with [`exit::STATUS_CANNOT_BOOT`].
 #[inline(never)] // Its frame of 20 KiB must not stay on the stack during everything that follows.
-pub fn read_device_tree(handover: Handover) -> Machine {
-    match Machine::read(handover) {
+pub fn read_device_tree(handover: Handover) -> &'static Machine {
+    match MACHINE.try_call_once(|| Machine::read(handover)) {
         Ok(machine) => machine,
         Err(error) => {
             console::print_urgently(format_args!("cannot boot: {error}\n"));
             exit::exit(exit::STATUS_CANNOT_BOOT)
         }
     }
+}
+
+/// The machine that was read.
+///
+/// # Panics
+/// Before [`read_device_tree`].
+pub fn machine() -> &'static Machine {
+    MACHINE.get().expect("the device tree is read first")
 }
 
 impl Machine {

@@ -63,8 +63,8 @@ pub use sched::{begin_as, idle, reschedule, timer_interrupt, yield_cpu};
 pub use services::Services;
 #[cfg(target_os = "none")]
 pub use spawn::{
-    SpawnError, adopt_boot_task, adopt_idle_task, fork, idle_of, set_online, spawn_kernel,
-    spawn_kernel_on, spawn_server, spawn_user,
+    SpawnError, adopt_boot_task, adopt_idle_task, fork, idle_of, leave_boot_stack, set_online,
+    spawn_kernel, spawn_kernel_on, spawn_server, spawn_user,
 };
 #[cfg(target_os = "none")]
 pub use stack::{deepest_stack, measure_stacks, own_stack};

@@ -3,6 +3,7 @@
 //! **Data.** A new task's slot and stack, which belong to the creator until it starts the
 //! task. **Lock.** The scheduler lock, to take the slot and to start.
 
+use core::convert::Infallible;
 use core::fmt;
 use core::mem::size_of;
 
@@ -59,6 +60,26 @@ pub fn adopt_boot_task(services: &'static dyn Services) -> Result<(), SpawnError
     let (idle, top) = new_idle_task(0)?;
     idle.task().thread.init_context(Context::kernel(sched::idle, top as usize));
     Ok(())
+}
+
+/// Gives the boot task a stack like any other's, and goes on there with `body` and `argument`,
+/// interrupts masked. The stack that the boot ran on is no task's from then on.
+///
+/// # Errors
+/// Without memory for the stack; the caller goes on where it was.
+///
+/// # Safety
+/// The caller is the boot task, and nothing refers to what lies on its stack.
+pub unsafe fn leave_boot_stack(
+    body: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> Result<Infallible, SpawnError> {
+    let top = stack::new_stack().ok_or(SpawnError::NoStack)?;
+    cpu::irqs_off();
+    super::current().set_stack_top(top);
+    sched::begin_as(0, super::current_id());
+    // SAFETY: the stack was mapped just now, for this task; the caller promises the rest.
+    unsafe { context::leave_stack(top, body, argument) }
 }
 
 /// Makes the idle task of a CPU that is about to start as that task. Returns the end of its stack.

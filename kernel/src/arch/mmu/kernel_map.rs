@@ -229,6 +229,22 @@ pub fn unmap_stack(top: u64) -> [Pfn; 4] {
         .map(|frame| frame.and_then(Pfn::of).expect("a stack in use has its four frames"))
 }
 
+/// Unmaps the stack of the boot. Returns its frames and the one of its guard, which only the linear
+/// map maps from now on.
+///
+/// # Safety
+/// No CPU runs on that stack, and nothing refers to it.
+pub unsafe fn unmap_boot_stack() -> Range<PhysAddr> {
+    let stack = image::boot_stack();
+    let mut map = MAP.lock();
+    let KernelMap { tables, root, image, .. } = &mut *map;
+    for va in stack.clone().step_by(PAGE_SIZE as usize) {
+        table::unmap(tables, *root, va);
+    }
+    let frames = physical(*image, &(stack.start - PAGE_SIZE..stack.end));
+    PhysAddr(frames.start)..PhysAddr(frames.end)
+}
+
 /// What a kernel address translates to.
 pub fn translate(va: u64) -> Option<Translation> {
     if va < LINEAR_BASE {

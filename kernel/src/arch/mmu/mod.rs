@@ -43,5 +43,5 @@ pub use table::{MapError, Translation, most_tables};
 #[cfg(target_os = "none")]
 pub use kernel_map::{
     audit, cut_dtb, empty_root, finish, image_frames, init, map_device, map_dtb, map_ram,
-    map_stack, translate, unmap_stack,
+    map_stack, translate, unmap_boot_stack, unmap_stack,
 };

@@ -7,8 +7,8 @@ use kernel::exec::{self, ExecError};
 use kernel::glue;
 use kernel::task;
 use mm_reclaim::gfp::Gfp;
-use mm_reclaim::page::Page;
-use mm_reclaim::units::{Order, PAGE_SIZE};
+use mm_reclaim::page::{Page, PageFlags};
+use mm_reclaim::units::{Order, PAGE_SIZE, Pfn};
 use suite::Test;
 
 use crate::support::{machine, mm};
@@ -74,20 +74,21 @@ fn first_tasks() {
     assert!(task::count() >= 3, "main, idle and kswapd, but there are {}", task::count());
 }
 
-/// The whole boot ran on it: bytes that are still zero were never used.
+/// The whole boot ran on it, and left it: its frames are memory, and nothing maps them here.
 fn boot_stack() {
     let stack = boot::image::boot_stack();
-    let unused = |at: &u64| {
-        // SAFETY: the stack is mapped; nothing writes below the deepest frame.
-        unsafe { (*at as *const u64).read_volatile() == 0 }
-    };
-    let spare = 8 * stack.clone().step_by(8).take_while(unused).count();
-    kernel::println!(
-        "{} of {} bytes were used",
-        stack.end - stack.start - spare as u64,
-        stack.end - stack.start
-    );
+    let (size, spare) = (stack.end - stack.start, kernel::start::boot_stack_spare());
+    kernel::println!("{} of {size} bytes were used", size - spare);
     assert!(spare >= 32 << 10, "only {spare} bytes are left");
+    let page = PAGE_SIZE as u64;
+    let guard = stack.start - page;
+    for va in (guard..stack.end).step_by(PAGE_SIZE) {
+        assert!(mmu::translate(va).is_none(), "{va:#x} is still mapped");
+        let frame = machine().image.start.0 + (va - boot::image::all().start);
+        let descriptor = mm().memmap().get(Pfn((frame / page) as u32));
+        let reserved = descriptor.is_none_or(|page| page.has(PageFlags::RESERVED));
+        assert!(!reserved, "{frame:#x} is still reserved");
+    }
 }
 
 /// BOOT-03: the fixmap slot outlives the early boot.

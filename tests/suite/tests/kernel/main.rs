@@ -27,7 +27,6 @@ use core::fmt;
 
 use kernel::drivers::exit;
 use kernel::early::Machine;
-use spin::once::Once;
 use suite::{Request, Test};
 
 /// Every test of the image.
@@ -54,22 +53,21 @@ const GROUPS: &[&[Test]] = &[
 /// Tests that run once the device tree was read, and nothing else was done.
 const EARLY: &[Test] = boot_order::EARLY;
 
-/// The machine that a test runs on.
-static MACHINE: Once<Machine> = Once::new();
-
 boot::entry!(start, kernel::panic::early_trap);
 
 fn start(handover: boot::Handover) -> ! {
     let mut buffer = [0; 512];
-    let words = suite::words(&mut buffer);
-    let machine = match Request::parse(words) {
+    match Request::parse(suite::words(&mut buffer)) {
         Ok(Request::Run(name)) if EARLY.iter().all(|test| test.name != name) => {
-            kernel::start::system(handover)
+            kernel::start::system(handover, run)
         }
-        _ => kernel::early::read_device_tree(handover),
-    };
-    MACHINE.call_once(|| machine);
-    exit::exit(suite::main(words, GROUPS, &mut Console) as u8)
+        _ => run(kernel::early::read_device_tree(handover)),
+    }
+}
+
+fn run(_machine: &'static Machine) -> ! {
+    let mut buffer = [0; 512];
+    exit::exit(suite::main(suite::words(&mut buffer), GROUPS, &mut Console) as u8)
 }
 
 /// The kernel's console, as something to write to.

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use kernel::arch::cpu;
 use kernel::arch::lock::IrqLock;
 use kernel::drivers::timer;
-use kernel::early::Machine;
+pub use kernel::early::machine;
 use kernel::glue::{self, KernelMm};
 use kernel::task::family::Which;
 use kernel::task::{self, TaskId, exited_with};
@@ -27,11 +27,6 @@ const HANDED_OVER: WaitKey = WaitKey(0x7375_6974_6500_0001);
 /// The memory management.
 pub fn mm() -> &'static KernelMm {
     glue::mm()
-}
-
-/// The machine that the test runs on.
-pub fn machine() -> &'static Machine {
-    crate::MACHINE.get().expect("the boot leaves the machine there")
 }
 
 /// Sleeps.
