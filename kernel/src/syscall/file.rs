@@ -4,6 +4,8 @@
 //! called with a reference to the file. Each call is a function of its own, so that none pays for the stack
 //! of another.
 
+use core::ops::Range;
+
 use mm_reclaim::file::FileKind;
 use mm_reclaim::units::{PAGE_SIZE, Pfn};
 use mm_reclaim::{FileError, PageSink, PageSource, Pattern};
@@ -121,6 +123,7 @@ pub(super) fn unlinkat(_dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
+#[inline(never)]
 pub(super) fn close(fd: u64) -> Result<u64, Errno> {
     if files::close(fd) { Ok(0) } else { Err(EBADF) }
 }
@@ -163,6 +166,7 @@ fn bounds(len: u64, place: Option<u64>) -> Result<usize, Errno> {
 }
 
 /// Reads from a place, or from where the description is, which moves.
+#[inline(never)]
 pub(super) fn read(fd: u64, to: u64, len: u64, place: Option<u64>) -> Result<u64, Errno> {
     let (mut ahead, pattern, at) =
         files::view(fd, |open| (open.ahead, open.pattern, place.unwrap_or(open.position)))
@@ -181,6 +185,7 @@ pub(super) fn read(fd: u64, to: u64, len: u64, place: Option<u64>) -> Result<u64
 }
 
 /// Writes to a place, or to where the description is, which moves.
+#[inline(never)]
 pub(super) fn write(fd: u64, from: u64, len: u64, place: Option<u64>) -> Result<u64, Errno> {
     let (rights, position) = files::view(fd, |open| (open.rights, open.position)).ok_or(EBADF)?;
     let (done, at) = with_file(fd, Rights::WRITE, |file| {
@@ -201,6 +206,7 @@ pub(super) fn write(fd: u64, from: u64, len: u64, place: Option<u64>) -> Result<
     Ok(done as u64)
 }
 
+#[inline(never)]
 pub(super) fn lseek(fd: u64, offset: u64, whence: u64) -> Result<u64, Errno> {
     let (position, size) =
         files::view(fd, |open| (open.position, open.file.size())).ok_or(EBADF)?;
@@ -261,10 +267,39 @@ pub(super) fn fstat(fd: u64, out: u64) -> Result<u64, Errno> {
 
 #[inline(never)]
 pub(super) fn fsync(fd: u64) -> Result<u64, Errno> {
+    sync_pages(fd, 0..u32::MAX)
+}
+
+/// Who does not wait gets no error either: the description learns of it when it waits.
+#[inline(never)]
+pub(super) fn sync_file_range(fd: u64, offset: u64, len: u64, flags: u64) -> Result<u64, Errno> {
+    const WAIT_BEFORE: u64 = 1;
+    const WRITE: u64 = 2;
+    const WAIT_AFTER: u64 = 4;
+    let end = offset.checked_add(len).ok_or(EINVAL)?;
+    let is_negative = [offset, len, end].iter().any(|n| n.cast_signed() < 0);
+    if flags & !(WAIT_BEFORE | WRITE | WAIT_AFTER) != 0 || is_negative {
+        return Err(EINVAL);
+    }
+    // No length means up to the end.
+    let range = pages(offset, if len == 0 { u64::MAX } else { len });
+    if flags & (WAIT_BEFORE | WAIT_AFTER) != 0 {
+        return sync_pages(fd, range);
+    }
+    with_file(fd, Rights::empty(), |file| {
+        if flags & WRITE != 0 {
+            let mut seen = glue::mm().file_errors(file);
+            let _ = glue::mm().sync_file(file, range, &mut seen);
+        }
+        Ok(0)
+    })
+}
+
+/// Writes pages of an open file, waits, and reports an error that its description has not seen.
+fn sync_pages(fd: u64, range: Range<u32>) -> Result<u64, Errno> {
     let mut seen = files::view(fd, |open| open.seen).ok_or(EBADF)?;
-    let done = with_file(fd, Rights::empty(), |file| {
-        Ok(glue::mm().sync_file(file, 0..u32::MAX, &mut seen)?)
-    });
+    let done =
+        with_file(fd, Rights::empty(), |file| Ok(glue::mm().sync_file(file, range, &mut seen)?));
     files::update(fd, |open| open.seen = seen);
     done.map(|()| 0)
 }
@@ -315,7 +350,7 @@ pub(super) fn fadvise(fd: u64, offset: u64, len: u64, advice: u64) -> Result<u64
 }
 
 /// The pages of `len` bytes from `offset` on.
-fn pages(offset: u64, len: u64) -> core::ops::Range<u32> {
+fn pages(offset: u64, len: u64) -> Range<u32> {
     let page = PAGE_SIZE as u64;
     let clip = |page: u64| u32::try_from(page).unwrap_or(u32::MAX);
     clip(offset / page)..clip(offset.saturating_add(len).div_ceil(page))

@@ -205,6 +205,7 @@ pub(super) fn mlock(address: u64, len: u64) -> Result<u64, Errno> {
     Ok(0)
 }
 
+#[inline(never)]
 pub(super) fn munlock(address: u64, len: u64) -> Result<u64, Errno> {
     let range = args::touched_pages(address, len)?;
     if !range.is_empty() {
@@ -320,6 +321,7 @@ pub(super) fn getrusage(who: u64, out: u64) -> Result<u64, Errno> {
 }
 
 /// Sets how much the out-of-memory killer prefers or spares the caller.
+#[inline(never)]
 pub(super) fn set_oom_score_adj(argument: u64) -> Result<u64, Errno> {
     let adj = i16::try_from(argument.cast_signed()).map_err(|_| EINVAL)?;
     glue::mm().set_oom_score_adj(space()?, adj).map_err(|_| EINVAL)?;

@@ -35,6 +35,7 @@ impl From<SpawnError> for Errno {
     }
 }
 
+#[inline(never)]
 pub(super) fn exit(code: u64) -> ! {
     task::exit(task::exited_with(code as i32))
 }
@@ -56,6 +57,7 @@ pub(super) fn sched_yield() -> Result<u64, Errno> {
 }
 
 /// `clone` as `fork`: a child that shares nothing and sends `SIGCHLD`.
+#[inline(never)]
 pub(super) fn clone(flags: u64, stack: u64, frame: &TrapFrame) -> Result<u64, Errno> {
     if flags != u64::from(signal::SIGCHLD) || stack != 0 {
         return Err(EINVAL);
@@ -63,6 +65,7 @@ pub(super) fn clone(flags: u64, stack: u64, frame: &TrapFrame) -> Result<u64, Er
     Ok(u64::from(task::fork(frame)?))
 }
 
+#[inline(never)]
 pub(super) fn wait4(pid: u64, status: u64, options: u64, usage: u64) -> Result<u64, Errno> {
     if options & !(WNOHANG | WAIT_IGNORED) != 0 {
         return Err(EINVAL);
@@ -89,6 +92,7 @@ pub(super) fn wait4(pid: u64, status: u64, options: u64, usage: u64) -> Result<u
     Ok(u64::from(pid))
 }
 
+#[inline(never)]
 pub(super) fn kill(pid: u64, number: u64) -> Result<u64, Errno> {
     let pid = u32::try_from(pid as i32).map_err(|_| EINVAL)?;
     if pid == 0 || (number != 0 && number != u64::from(signal::SIGKILL)) {
@@ -98,6 +102,7 @@ pub(super) fn kill(pid: u64, number: u64) -> Result<u64, Errno> {
     if found { Ok(0) } else { Err(ESRCH) }
 }
 
+#[inline(never)]
 pub(super) fn prctl(option: u64, argument: u64) -> Result<u64, Errno> {
     match option {
         PR_SET_NAME => set_name(argument),

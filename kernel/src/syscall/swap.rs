@@ -50,6 +50,7 @@ pub(super) fn swapon(path: u64, flags: u64) -> Result<u64, Errno> {
 }
 
 /// Reads every page of a device back into memory.
+#[inline(never)]
 pub(super) fn swapoff(path: u64) -> Result<u64, Errno> {
     glue::mm().swapoff(device_at(path)?)?;
     Ok(0)

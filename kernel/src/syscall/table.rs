@@ -27,6 +27,7 @@ fn call(frame: &TrapFrame) -> Result<u64, Errno> {
         80 => file::fstat(a0, a1),
         81 => file::sync(),
         82 | 83 => file::fsync(a0),
+        84 => file::sync_file_range(a0, a1, a2, a3),
         93 | 94 => process::exit(a0),
         96 | 172 | 178 => process::getpid(),
         101 => io::nanosleep(a0),

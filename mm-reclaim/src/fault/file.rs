@@ -360,6 +360,7 @@ impl<'m, E: Env> Faults<'m, E> {
 
     /// Maps resident neighbours of a page that was just mapped, read-only.
     #[doc(alias = "filemap_map_pages")]
+    #[inline(never)] // Its frame is not for the whole fault, which may reclaim.
     fn fault_around(&self, site: &Site<'m, E>, file: &FileRef<'m, E::Cpu>) {
         let first = Vpn(site.vpn.0 / AROUND * AROUND).max(site.area.start);
         let end = Vpn(site.vpn.0 / AROUND * AROUND + AROUND).min(site.area.end);

@@ -123,9 +123,7 @@ impl<'m, E: Env> Mmap<'m, E> {
     /// If there is no such space.
     pub(crate) fn will_need(&self, id: SpaceId, range: Range<Vpn>) -> Result<(), SpaceError> {
         let mut at = range.start;
-        while at < range.end
-            && let Some(part) = self.next_part(id, at..range.end)?
-        {
+        while let Some(part) = self.next_part(id, at..range.end)? {
             at = part.end;
             self.filemap.read_on_advice(&part.file, part.pages);
             self.filemap.put_file(part.file);

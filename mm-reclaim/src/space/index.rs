@@ -74,9 +74,9 @@ impl<'m> AreaIndex<'m> {
         })
     }
 
-    /// The areas that overlap `range`.
+    /// The areas that overlap `range`: none if it is empty, even within an area.
     pub(crate) fn overlapping(&self, range: Range<Vpn>) -> impl Iterator<Item = &'m Area> + '_ {
-        self.from(range.start).take_while(move |area| area.start() < range.end)
+        self.from(range.start).take_while(move |area| area.start() < range.end && !range.is_empty())
     }
 
     /// The area that ends last of those below `vpn`.

@@ -42,6 +42,8 @@ pub(crate) struct State {
     files: Vec<Stored>,
     /// Blocks in use, by device.
     used: BTreeSet<(u8, u32)>,
+    /// The block that was reserved last, by device: the search for the next begins there.
+    latest: BTreeMap<u8, u32>,
     /// Devices that will never answer again.
     gone: BTreeSet<u8>,
     /// Private data of pages.
@@ -156,15 +158,17 @@ impl FileStore for World {
     fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError> {
         crate::current::assert_no_lock_held("a reservation");
         let mut state = self.files.state();
-        let State { files, used, .. } = &mut *state;
+        let State { files, used, latest, .. } = &mut *state;
         let stored = &mut files[file as usize];
         if stored.blocks.contains_key(&index) {
             return Ok(());
         }
         let device = stored.device;
         let blocks = self.disks.config(device).blocks;
-        let block = (0..blocks).find(|block| !used.contains(&(device.0, *block)));
+        let next = *latest.get(&device.0).unwrap_or(&0);
+        let block = (next..blocks).chain(0..next).find(|at| !used.contains(&(device.0, *at)));
         let block = block.ok_or(StoreError::NoSpace)?;
+        latest.insert(device.0, block);
         used.insert((device.0, block));
         stored.blocks.insert(index, (block, false));
         Ok(())

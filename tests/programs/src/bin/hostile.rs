@@ -11,6 +11,8 @@
 //! | `codes=` | 1 or more | how many run a page of random instructions each (24) |
 //! | `honest=` | 1 or more | the neighbours' memory in percent of RAM (110) |
 //! | `swapoff=` | 0 to 1 | whether swap may be taken away: then the honest must fit into RAM (0) |
+//!
+//! `--files` 16M unless it is given.
 #![no_std]
 #![no_main]
 
@@ -58,10 +60,9 @@ fn hostile(args: &Args) -> i32 {
 
     let honest = Honest::start(number("honest", 110));
     let mut party = Party { honest, seed, started: 0, ends: Ends::default() };
-    let last = party.honest.last();
     let swapoff = number("swapoff", 0) != 0;
     let done = party
-        .each(children, TIME_TO_CALL, is_any, |random| call(random, last, swapoff, calls))
+        .each(children, TIME_TO_CALL, is_any, |random| call(random, swapoff, calls))
         .and_then(|()| party.each(accesses, TIME_TO_CALL, is_fatal, |mut r| wild::access(&mut r)))
         .and_then(|()| party.each(codes, TIME_TO_RUN, is_any, |mut r| wild::code(&mut r)))
         .and_then(|()| party.privileged());
@@ -125,8 +126,8 @@ impl Party {
 }
 
 /// Makes calls; the exit status.
-fn call(random: Random, honest: usize, swapoff: bool, calls: usize) -> i32 {
-    match Hostile::new(random, honest, swapoff).run(calls) {
+fn call(random: Random, swapoff: bool, calls: usize) -> i32 {
+    match Hostile::new(random, swapoff).run(calls) {
         Ok(()) => 0,
         Err(leak) => {
             println!("hostile: the kernel answered with an address of its own: {leak:x?}");

@@ -7,7 +7,8 @@
 //!   instead of them, which every process may do here;
 //! - to exit, which would only end the work early;
 //! - to kill a process of [`super::honest`], as there are no users;
-//! - to sleep for long, and to write much to the console, which would only take time.
+//! - to sleep for long, and to write much to the console, which would only take time;
+//! - to give a file much memory at once, which no kill gives back.
 //!
 //! Calls that take its own code or stack away, and those that let others run, are made
 //! seldom, so that it lives to make more.
@@ -20,9 +21,10 @@ use crate::random::Random;
 use crate::sys::{Errno, call, number};
 
 /// Calls that the kernel has, those that change memory several times.
-const KNOWN: [usize; 33] = [
-    64, 96, 101, 113, 124, 129, 165, 167, 172, 173, 178, 179, 220, 260, 222, 222, 222, 222, 215,
-    215, 215, 226, 226, 226, 228, 228, 229, 232, 233, 233, 233, 224, 225,
+const KNOWN: [usize; 58] = [
+    35, 46, 47, 56, 56, 57, 62, 63, 63, 67, 68, 68, 80, 81, 82, 83, 84, 213, 223, 227, 227, 279,
+    279, 46, 57, 64, 96, 101, 113, 124, 129, 165, 167, 172, 173, 178, 179, 220, 260, 222, 222, 222,
+    222, 215, 215, 215, 226, 226, 226, 228, 228, 229, 232, 233, 233, 233, 224, 225,
 ];
 /// What every mapping is here.
 const PRIVATE_ANONYMOUS: usize = 0x22;
@@ -32,6 +34,8 @@ const MANY: [usize; 3] = [1 << 13, 1 << 16, 1 << 24];
 const MAP_FLAGS: [usize; 7] = [0, 0x10, 0x2000, 0x4000, 0x8000, 0x2_0000, 0x10_0000];
 /// Advice that has a meaning, and one that has none.
 const ADVICE: [usize; 8] = [0, 4, 4, 8, 20, 21, 21, 99];
+/// The honest have no higher numbers. Not a field: a program may have other bytes in its memory soon.
+pub const LAST_HONEST: usize = 8;
 /// Calls that a child of a hostile program makes.
 const CALLS_OF_A_CHILD: usize = 100;
 /// What code and stack are near to, in bytes.
@@ -42,6 +46,18 @@ const WNOHANG: usize = 1;
 const PREFER: usize = 0x4f4f_4d00;
 /// The swap device.
 const SWAP: &CStr = c"/dev/ram0";
+/// The file on the disk.
+pub const PATH: &CStr = c"/disk/hostile";
+const AT_FDCWD: usize = -100_isize as usize;
+/// `O_RDWR | O_CREAT`.
+const CREATE: usize = 0o102;
+/// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`.
+const PUNCH_HOLE: usize = 3;
+/// Descriptors that may be open.
+const MOST_FDS: usize = 12;
+/// Bytes that one call writes to a file: memory in files is nobody's when somebody is killed for
+/// memory.
+const MOST_WRITTEN: usize = 64 * PAGE_SIZE;
 /// The longest sleep, in nanoseconds.
 const MOST_SLEEP: u64 = 2_000_000;
 /// What a child may be: a copy that shares nothing.
@@ -51,8 +67,6 @@ const SIGCHLD: usize = 17;
 pub struct Hostile {
     random: Random,
     pointers: Pointers,
-    /// Processes up to this number are left alone.
-    honest: usize,
     /// It may take swap away.
     swapoff: bool,
     /// Its parent is hostile too.
@@ -73,12 +87,12 @@ pub struct Leak {
 }
 
 impl Hostile {
-    /// A program that leaves the processes up to number `honest` alone, and swap on unless
+    /// A program that leaves the processes up to number [`LAST_HONEST`] alone, and swap on unless
     /// `swapoff` is true.
     #[must_use]
-    pub fn new(random: Random, honest: usize, swapoff: bool) -> Self {
+    pub fn new(random: Random, swapoff: bool) -> Self {
         let pointers = Pointers::new();
-        Self { random, pointers, honest, swapoff, is_child: false, pause: [0; 2] }
+        Self { random, pointers, swapoff, is_child: false, pause: [0; 2] }
     }
 
     /// Makes `calls` calls, if it lives so long.
@@ -146,8 +160,14 @@ impl Hostile {
                 let flags = PRIVATE_ANONYMOUS | random.of(&MAP_FLAGS) | random.of(&MAP_FLAGS);
                 let at = if random.once_in(4) { self.pointers.anywhere(random) } else { at };
                 *args = [at, len, random.below(8), flags, usize::MAX, 0];
+                if random.once_in(2) {
+                    let kind = random.of(&[1, 2, 0x21]);
+                    let offset = random.below(64) * PAGE_SIZE;
+                    args[3] = flags & !PRIVATE_ANONYMOUS | kind;
+                    (args[4], args[5]) = (random.below(MOST_FDS), offset);
+                }
             }
-            number::MPROTECT => *args = [at, len, random.below(8), 0, 0, 0],
+            number::MPROTECT | number::MSYNC => *args = [at, len, random.below(8), 0, 0, 0],
             number::MADVISE => *args = [at, len, random.of(&ADVICE), 0, 0, 0],
             number::MUNMAP | number::MLOCK | number::MUNLOCK => *args = [at, len, 0, 0, 0, 0],
             number::MINCORE => *args = [at, len, self.pointers.any(random), 0, 0, 0],
@@ -166,8 +186,38 @@ impl Hostile {
                 args[2] = random.below(4);
             }
             number::KILL => *args = [random.below(200), random.of(&[0, 9]), 0, 0, 0, 0],
-            _ => {}
+            _ => self.make_likely_of_files(number, args, at, len),
         }
+    }
+
+    /// The same for calls on files.
+    fn make_likely_of_files(
+        &mut self,
+        number: usize,
+        args: &mut [usize; 6],
+        at: usize,
+        len: usize,
+    ) {
+        let random = &mut self.random;
+        let (fd, place) = (random.below(MOST_FDS), random.below(1 << 20));
+        *args = match number {
+            number::OPENAT => [AT_FDCWD, PATH.as_ptr().addr(), CREATE, 0, 0, 0],
+            number::UNLINKAT => [AT_FDCWD, PATH.as_ptr().addr(), 0, 0, 0, 0],
+            number::MEMFD_CREATE => [PATH.as_ptr().addr(), 0, 0, 0, 0, 0],
+            number::READ | number::WRITE | number::PREAD64 | number::PWRITE64 => {
+                [fd, at, len, place, 0, 0]
+            }
+            number::FTRUNCATE => [fd, place, 0, 0, 0, 0],
+            number::FALLOCATE => [fd, PUNCH_HOLE, place, len, 0, 0],
+            number::FADVISE64 => [fd, 0, 0, random.below(7), 0, 0],
+            number::READAHEAD => [fd, 0, len, 0, 0, 0],
+            number::CLOSE
+            | number::FSYNC
+            | number::LSEEK
+            | number::FSTAT
+            | number::SYNC_FILE_RANGE => [fd, args[1], args[2], args[3], args[4], args[5]],
+            _ => return,
+        };
     }
 
     /// Takes out, or makes seldom, what the head of this file names.
@@ -176,14 +226,19 @@ impl Hostile {
             args[0] = self.pointers.mapped(&mut self.random);
             args[1] %= STACK;
         }
+        let near = self.is_near_own(args[1], args[2]);
         let random = &mut self.random;
         match number {
             number::SWAPOFF if !self.swapoff => args[0] = self.pointers.foreign(random),
             number::EXIT | number::EXIT_GROUP => return (number::GETPPID, args),
+            // With other bytes in its own memory it might do what it must not.
+            number::READ | number::PREAD64 if near => {
+                return (number::GETPPID, args);
+            }
             number::NANOSLEEP | number::SCHED_YIELD if !random.once_in(16) => {
                 return (number::GETPPID, args);
             }
-            number::KILL if (args[0] as i32 as usize) <= self.honest => args[0] += self.honest + 1,
+            number::KILL if (args[0] as i32 as usize) <= LAST_HONEST => args[0] += LAST_HONEST + 1,
             // Other memory of its own may hold any time by now.
             number::NANOSLEEP if args[0] >> 39 == 0 => {
                 self.pause[1] = random.number() % MOST_SLEEP;
@@ -193,6 +248,9 @@ impl Hostile {
                 args[1] = self.pointers.foreign(random);
                 args[2] %= PAGE_SIZE;
             }
+            // What it writes to a file stays when it is gone.
+            number::WRITE | number::PWRITE64 => args[2] %= MOST_WRITTEN,
+            number::FALLOCATE => args[3] %= MOST_WRITTEN,
             // A child's child would make them too many.
             number::CLONE if self.is_child || !random.once_in(8) => args[0] |= 1 << 8,
             number::WAIT4 => args[2] |= WNOHANG,
@@ -204,8 +262,13 @@ impl Hostile {
     /// The call changes the memory that this very code runs in.
     fn is_suicide(&self, number: usize, args: [usize; 6]) -> bool {
         let [start, len, ..] = args;
-        let own = [TEXT, (&raw const *self).addr()];
         matches!(number, number::MMAP | number::MUNMAP | number::MPROTECT | number::MADVISE)
-            && own.iter().any(|at| start <= at + STACK && start.saturating_add(len) >= at - STACK)
+            && self.is_near_own(start, len)
+    }
+
+    /// The range is, or comes near to, code or stack of this very program.
+    fn is_near_own(&self, start: usize, len: usize) -> bool {
+        let own = [TEXT, (&raw const *self).addr()];
+        own.iter().any(|at| start <= at + STACK && start.saturating_add(len) >= at - STACK)
     }
 }

@@ -5,10 +5,11 @@
 //! and check every word. They run as long as a process that only sleeps exists; the supervisor
 //! kills it to make them stop.
 
+use super::calls::{LAST_HONEST, PATH};
 use crate::pages::Pages;
 use crate::random::Random;
 use crate::stock::Stock;
-use crate::sys;
+use crate::sys::{self, files::unlink};
 use crate::task::{self, Child, End};
 use crate::{FAILED, Machine, println};
 
@@ -36,14 +37,8 @@ impl Honest {
         });
         let pages = Machine::new().ram * percent / 100 / NEIGHBOURS;
         let neighbours = [(); NEIGHBOURS].map(|()| task::start(|| be_honest(sleeper, pages)));
+        assert!(neighbours.iter().all(|Child(number)| *number <= LAST_HONEST));
         Self { before, sleeper, neighbours }
-    }
-
-    /// The highest number of the processes that must come to no harm; the supervisor has the
-    /// lowest there is.
-    #[must_use]
-    pub fn last(&self) -> usize {
-        self.neighbours.iter().map(|Child(number)| *number).max().unwrap_or(0)
     }
 
     fn is_neighbour(&self, child: Child) -> bool {
@@ -70,6 +65,8 @@ impl Honest {
         }
         // It may be off by now. If it is not, or there is none, nothing changes.
         let _ = sys::swapon(c"/dev/ram0");
+        // What is cached of the file is no loss; it goes with the name.
+        let _ = unlink(PATH);
         wrong + usize::from(!self.before.is_back_soon(true))
     }
 

@@ -147,6 +147,14 @@ impl Fd {
         self.on(number::FSYNC, [0, 0, 0]).map(drop)
     }
 
+    /// The same for a part of the file.
+    ///
+    /// # Errors
+    /// As [`Fd::sync`].
+    pub fn sync_range(&self, start: u64, len: u64, how: usize) -> Result<(), Errno> {
+        self.on(number::SYNC_FILE_RANGE, [start as usize, len as usize, how]).map(drop)
+    }
+
     /// Says how the file will be used: Linux's numbers.
     ///
     /// # Errors
@@ -184,6 +192,11 @@ impl Fd {
         unsafe { call(number, [self.0, a, b, c, 0, 0]) }
     }
 }
+
+/// [`Fd::sync_range`] writes what is dirty, and waits for nothing.
+pub const WRITE_RANGE: usize = 2;
+/// [`Fd::sync_range`] waits for what is being written.
+pub const WAIT_FOR_RANGE: usize = 4;
 
 /// How a file is mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

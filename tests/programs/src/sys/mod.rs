@@ -23,6 +23,8 @@ pub const ECHILD: Errno = Errno(10);
 pub const ENOMEM: Errno = Errno(12);
 /// In use.
 pub const EBUSY: Errno = Errno(16);
+/// A device failed.
+pub const EIO: Errno = Errno(5);
 /// A pointer into memory that the program may not use so.
 pub const EFAULT: Errno = Errno(14);
 /// An argument out of its range.
@@ -54,6 +56,7 @@ pub mod number {
     pub const FSTAT: usize = 80;
     pub const SYNC: usize = 81;
     pub const FSYNC: usize = 82;
+    pub const SYNC_FILE_RANGE: usize = 84;
     pub const EXIT: usize = 93;
     pub const EXIT_GROUP: usize = 94;
     pub const NANOSLEEP: usize = 101;

@@ -15,6 +15,8 @@ mod file_cache;
 mod file_ladder;
 mod file_maps;
 mod file_rmap;
+mod file_sync;
+mod file_trouble;
 mod io_faults;
 mod kswapd;
 mod ladder;
