@@ -233,7 +233,7 @@ impl Tasks for Scheduler {
 pub struct Disks;
 
 impl BlockDevice for Disks {
-    #[inline]
+    #[inline(always)]
     fn submit(&self, bio: Bio) -> Option<Completion> {
         ramdisk::submit(bio)
     }

@@ -116,6 +116,7 @@ impl<'m, C: Cpu> LruBatches<'m, C> {
 
     /// Moves a page of a list, through this CPU's batch; false, and nothing is done, if it is not
     /// one to be moved.
+    #[inline(always)] // The move is a constant.
     pub(crate) fn relocate(
         &self,
         lru: &LruSet<'m, C>,
@@ -175,7 +176,8 @@ impl<'m> CpuBatches<'m> {
         mut freed: impl FnMut(&'m Page),
     ) {
         self.add.drain(lru, &mut freed);
-        for (batch, to) in self.moves.iter_mut().zip(Move::ALL) {
+        let used = self.moves.iter_mut().zip(Move::ALL).filter(|(batch, _)| batch.len > 0);
+        for (batch, to) in used {
             batch.relocate(lru, to, events, &mut freed);
         }
     }

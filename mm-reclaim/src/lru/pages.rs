@@ -78,6 +78,7 @@ impl<'m, E: Env> Lru<'m, E> {
 
     /// Moves a page of a list, through this CPU's batch; false, and nothing is done, if it is not
     /// one to be moved. The caller holds a reference, and no lock that comes after a batch's.
+    #[inline(always)]
     pub(crate) fn relocate(&self, page: &'m Page, to: Move) -> bool {
         self.batches.relocate(&self.set, page, to, |page| self.free_unlisted(page))
     }

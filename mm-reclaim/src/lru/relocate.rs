@@ -83,14 +83,19 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         if !page.has(PageFlags::LRU) || !to.applies(page.flags()) {
             return false;
         }
-        self.unlink(lists, page);
+        let old = page.lru_list();
+        lists.lists[old as usize].remove(page);
         to.describe(page);
         let list = page.lru_list();
         match to {
             Relocation::InactiveTail => lists.lists[list as usize].push_back(page),
             _ => lists.lists[list as usize].push_front(page),
         }
-        self.resize(list, self.map.nr_pages(page) as i32);
+        if list != old {
+            let pages = self.map.nr_pages(page) as i32;
+            self.resize(old, -pages);
+            self.resize(list, pages);
+        }
         true
     }
 

@@ -159,7 +159,7 @@ impl<'m, E: Env> Mm<'m, E> {
     }
 
     /// Isolates those of `frames` that are on a list, reclaims them in their order, and puts back
-    /// what is not freed. The frames are of one zone and hold anonymous pages. For the verdict
+    /// what is not freed. The frames are of one zone. For the verdict
     /// tables of tests.
     #[doc(hidden)]
     pub fn probe_pages(

@@ -138,6 +138,20 @@ fn kswapd_writes_at_the_second_visit() {
     });
 }
 
+/// SPL-13: in a zone that is not flagged nobody writes, at whatever visit.
+#[test]
+fn nobody_writes_in_a_zone_that_is_not_flagged() {
+    with_file_disk(DISK, |machine| {
+        let (file, frames) = dirty_file(machine, 3);
+        for request in [kswapd(), kswapd(), anything()] {
+            assert_eq!(look(machine, &frames, request).verdicts, [(DIRTY_FILE, 3)]);
+        }
+        assert_eq!(machine.world.disks.stat(FILES).writes, 0);
+        drop(file);
+        prove(machine);
+    });
+}
+
 /// SPL-14: what a store refuses is activated without its mark, and written once the store agrees.
 #[test]
 fn a_refused_page_is_activated_without_its_mark() {

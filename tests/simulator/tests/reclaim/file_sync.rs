@@ -50,6 +50,22 @@ fn what_may_be_written_later_is_left() {
     });
 }
 
+/// FILE-03: of a private mapping there is nothing to write, whatever the file has.
+#[test]
+fn a_private_mapping_has_nothing_to_write() {
+    Machine::run(&with_files(DiskConfig::later(64)), |machine| {
+        let file = written(machine, 8);
+        file.write(0, b"dirty").expect("room");
+        let program = Program::new(machine);
+        let area = map(&program, &file, 0..8, AreaFlags::empty());
+        program.touch(area.start.addr() + 4096, Touch::Store(1)).expect("a mapped page");
+        let done = program.call(|mm| mm.msync(program.space, area.clone(), false));
+        assert_eq!((done, machine.mm.dirty_state().dirty), (Ok(Ok(())), 1));
+        drop((program, file));
+        machine.validate();
+    });
+}
+
 /// A hole is an error after everything else was written.
 #[test]
 fn a_hole_is_reported_after_the_rest_was_written() {

@@ -33,7 +33,7 @@ fn assert_limited(machine: Machine<'_>) {
 /// dirty pages stay within the limits, and every byte arrives, whatever the device's speed.
 #[test]
 fn four_writers_beyond_the_hard_limit_pause_briefly() {
-    for micros in [1, 50, 2000] {
+    for micros in [1, 50, 20_000] {
         let config = with_files(taking(micros, WRITERS as u32 * EACH as u32));
         Machine::run(&config, |machine| {
             machine.crowd(WRITERS, |machine, _| {

@@ -338,6 +338,7 @@ fn an_unevictable_page_on_the_active_list_goes_home() {
         lock_behind_reclaim(machine, &program, area.start, pfn);
         direct_round(machine, Gfp::KERNEL);
         assert!(has(machine, pfn, PageFlags::UNEVICTABLE));
+        assert!(!has(machine, pfn, PageFlags::WORKINGSET), "it went by way of the inactive list");
         assert_eq!(on_list(machine, LruList::Unevictable), 1);
         prove(machine);
         chill(&mut program, area.start + 1..area.end);

@@ -20,6 +20,7 @@ mod swap;
 mod tasks;
 mod tlb;
 mod usercopy;
+mod verdicts;
 mod waits;
 mod zones;
 
@@ -44,6 +45,7 @@ const GROUPS: &[&[Test]] = &[
     memory::TESTS,
     stacks::TESTS,
     swap::TESTS,
+    verdicts::TESTS,
     flags::TESTS,
     tlb::TESTS,
     usercopy::TESTS,

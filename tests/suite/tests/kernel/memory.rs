@@ -90,7 +90,11 @@ fn churn() {
 /// Takes every block of an order that is available after one round of reclaim each; the blocks,
 /// chained by their first words, and how many.
 pub fn take_all(order: Order) -> (Option<Pfn>, u32) {
-    let gfp = Gfp::KERNEL | Gfp::NORETRY | Gfp::NOWARN;
+    take_with(Gfp::KERNEL | Gfp::NORETRY | Gfp::NOWARN, order)
+}
+
+/// The same with other rights, which must let the allocation fail.
+pub fn take_with(gfp: Gfp, order: Order) -> (Option<Pfn>, u32) {
     let (mut chain, mut count) = (None, 0);
     while let Some(block) = mm().alloc_pages(gfp, order) {
         let link = chain.map_or(u32::MAX, |Pfn(n)| n);
