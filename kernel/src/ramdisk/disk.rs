@@ -117,7 +117,7 @@ pub fn disk(device: DeviceId) -> Option<&'static RamDisk> {
 }
 
 /// Starts a transfer: see [`mm_reclaim::env::BlockDevice::submit`].
-#[inline]
+#[inline(always)] // A request of swap is not copied on its way.
 pub fn submit(bio: Bio) -> Option<Completion> {
     match disk(bio.device()) {
         Some(disk) if disk.knobs.direct() => Some(disk.transfer(bio)),

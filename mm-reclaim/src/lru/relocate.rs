@@ -79,6 +79,7 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
         self.relocate_listed(&mut self.lists.lock(), page, to)
     }
 
+    #[inline(always)]
     fn relocate_listed(&self, lists: &mut Lists<'m>, page: &'m Page, to: Relocation) -> bool {
         if !page.has(PageFlags::LRU) || !to.applies(page.flags()) {
             return false;
@@ -104,6 +105,23 @@ impl<'m, C: Cpu> Lruvec<'m, C> {
     /// to `moved`. Pages whose last reference it was are returned for the caller to free; they are
     /// on no list.
     pub(super) fn relocate_held(
+        &self,
+        pages: &[Option<&'m Page>],
+        to: Relocation,
+        moved: &mut u32,
+        freed: impl FnMut(&'m Page),
+    ) -> usize {
+        match to {
+            // Each page that a queue has written comes this way.
+            Relocation::InactiveTail => {
+                self.move_held(pages, Relocation::InactiveTail, moved, freed)
+            }
+            to => self.move_held(pages, to, moved, freed),
+        }
+    }
+
+    #[inline(always)] // Once for the frequent move, which is a constant, and once for all others.
+    fn move_held(
         &self,
         pages: &[Option<&'m Page>],
         to: Relocation,

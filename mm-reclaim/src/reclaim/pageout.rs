@@ -122,6 +122,7 @@ impl<'m, E: Env> Judge<'_, 'm, E> {
     }
 
     /// Checks the state of a submitted page.
+    #[inline(always)]
     fn after_write(
         &mut self,
         page: IsolatedPage<'m>,

@@ -1,6 +1,6 @@
-//! A program like a database: a hot set of anonymous memory, files on the disk that are streamed
-//! past it, a hot page used for each page of a file, and partly rewritten; and a table that all of its processes share. Every byte is
-//! checked.
+//! A program like a database: a hot set of anonymous memory; files on the disk that are streamed past
+//! it, a hot page used for each page of a file, and partly rewritten; and a table that all of its
+//! processes share. Every byte is checked.
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |
