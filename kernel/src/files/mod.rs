@@ -9,14 +9,15 @@
 //! goes with its last reference, or with its last mapping. **Owner.** The kernel; a task's descriptors
 //! belong to the task, and to its parent before it runs. **Lock.** One around the names, one for each
 //! description: leaves, held only to copy what is in the table. Calls of the memory management are made
-//! without them, with a reference to the file.
+//! without them, with a reference to the file. Who reads or writes at the position of a description that
+//! several tasks share has that position to himself meanwhile, and the others sleep.
 
 mod names;
 mod open;
 mod services;
 
 pub use names::{create_unnamed, open as open_name, unlink};
-pub use open::{Open, Rights, close, install, update, view};
+pub use open::{Open, Rights, close, hold_position, install, update, view};
 pub use services::ForTasks;
 
 use core::fmt;

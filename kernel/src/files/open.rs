@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use bitflags::bitflags;
+use mm_reclaim::env::{WaitEnd, WaitKey, WaitMode};
 use mm_reclaim::{Pattern, ReadAhead, Seen};
 
 use super::{File, OpenError, put};
@@ -44,13 +45,15 @@ pub struct Open {
     pub seen: Seen,
     /// Descriptors that lead here.
     refs: u16,
+    /// A task reads or writes at the position, and will move it.
+    is_moving: bool,
 }
 
 impl Open {
     /// A description of `file`, which takes over the reference.
     pub fn new(file: File, rights: Rights, seen: Seen) -> Self {
         let (ahead, pattern) = (ReadAhead::new(), Pattern::Normal);
-        Self { file, position: 0, rights, ahead, pattern, seen, refs: 1 }
+        Self { file, position: 0, rights, ahead, pattern, seen, refs: 1, is_moving: false }
     }
 }
 
@@ -104,6 +107,40 @@ pub fn update(fd: u64, change: impl FnOnce(&mut Open)) {
     if let Some(open) = place(fd).map(IrqLock::lock).as_deref_mut().and_then(Option::as_mut) {
         change(open);
     }
+}
+
+/// A position that no other task moves meanwhile.
+pub struct HeldPosition(&'static IrqLock<Option<Open>>);
+
+impl Drop for HeldPosition {
+    fn drop(&mut self) {
+        if let Some(open) = self.0.lock().as_mut() {
+            open.is_moving = false;
+        }
+        task::wake(key_of(self.0));
+    }
+}
+
+fn key_of(place: &'static IrqLock<Option<Open>>) -> WaitKey {
+    WaitKey((&raw const *place).addr() as u64)
+}
+
+/// Has the position of a description to itself, so that tasks that share it read and write one after
+/// the other. `None` for a description that nobody shares, and where there is none.
+#[doc(alias = "f_pos_lock")]
+pub fn hold_position(fd: u64) -> Option<HeldPosition> {
+    let place = place(fd)?;
+    if place.lock().as_ref()?.refs == 1 {
+        return None;
+    }
+    let take = &mut || {
+        let mut open = place.lock();
+        let Some(open) = open.as_mut() else { return true };
+        !core::mem::replace(&mut open.is_moving, true)
+    };
+    // Who has it is at work on the file, or is killed and stops.
+    let _: WaitEnd = task::wait_until(key_of(place), WaitMode::UNTIL_READY, take);
+    Some(HeldPosition(place))
 }
 
 /// Closes a descriptor of the running task; false if it was not open.

@@ -168,6 +168,7 @@ fn bounds(len: u64, place: Option<u64>) -> Result<usize, Errno> {
 /// Reads from a place, or from where the description is, which moves.
 #[inline(never)]
 pub(super) fn read(fd: u64, to: u64, len: u64, place: Option<u64>) -> Result<u64, Errno> {
+    let _held = if place.is_none() { files::hold_position(fd) } else { None };
     let (mut ahead, pattern, at) =
         files::view(fd, |open| (open.ahead, open.pattern, place.unwrap_or(open.position)))
             .ok_or(EBADF)?;
@@ -187,6 +188,7 @@ pub(super) fn read(fd: u64, to: u64, len: u64, place: Option<u64>) -> Result<u64
 /// Writes to a place, or to where the description is, which moves.
 #[inline(never)]
 pub(super) fn write(fd: u64, from: u64, len: u64, place: Option<u64>) -> Result<u64, Errno> {
+    let _held = if place.is_none() { files::hold_position(fd) } else { None };
     let (rights, position) = files::view(fd, |open| (open.rights, open.position)).ok_or(EBADF)?;
     let (done, at) = with_file(fd, Rights::WRITE, |file| {
         let (len, mut source) = (bounds(len, place)?, FromUser(from));
@@ -208,6 +210,7 @@ pub(super) fn write(fd: u64, from: u64, len: u64, place: Option<u64>) -> Result<
 
 #[inline(never)]
 pub(super) fn lseek(fd: u64, offset: u64, whence: u64) -> Result<u64, Errno> {
+    let _held = files::hold_position(fd);
     let (position, size) =
         files::view(fd, |open| (open.position, open.file.size())).ok_or(EBADF)?;
     let base = match whence {

@@ -13,7 +13,7 @@ use core::ffi::CStr;
 use programs::args::Args;
 use programs::pages::{Damage, PAGE_SIZE, Pages};
 use programs::sys::files::{Fd, How, flags, memfd, msync, open, sync, unlink};
-use programs::task::{End, SIGBUS, SIGSEGV, join, start};
+use programs::task::{End, SIGBUS, SIGSEGV, join, join_each, start};
 use programs::{println, sys};
 
 programs::entry!(files);
@@ -25,7 +25,7 @@ type Test = fn(&Place, usize) -> Result<(), Damage>;
 
 fn files(args: &Args) -> i32 {
     let count = args.number("pages", 512);
-    let all: [(&str, Test); 8] = [
+    let all: [(&str, Test); 9] = [
         ("names", names),
         ("read and write", read_and_write),
         ("shared and private mappings", mappings),
@@ -33,6 +33,7 @@ fn files(args: &Args) -> i32 {
         ("an access behind the end", behind_the_end),
         ("writing a mapped page to itself", to_itself),
         ("forked tasks", forked),
+        ("one position for several tasks", one_position),
         ("rights", rights),
     ];
     for place in [&PLACES[0], &PLACES[1]] {
@@ -254,6 +255,40 @@ fn forked(place: &Place, count: usize) -> Result<(), Damage> {
     assert_eq!(fd.read(page.bytes_mut(0, 1)), Ok(PAGE_SIZE), "the description moved");
     unlink(place.path).expect("its name");
     page.check_as(0, 8, 3)
+}
+
+/// What tasks write with a description that they share lies one behind the other, and each byte is
+/// read once.
+fn one_position(place: &Place, _: usize) -> Result<(), Damage> {
+    const TASKS: usize = 4;
+    // All together fewer than 256: one reader may find all of them, and says so by its status.
+    const RECORDS: usize = 60;
+    const RECORD: usize = 5000;
+    let fd = open(place.path, ANEW).expect("a file");
+    let writers: [_; TASKS] = core::array::from_fn(|task| {
+        start(|| {
+            let record = [task as u8 + 1; RECORD];
+            i32::from((0..RECORDS).any(|_| fd.write(&record) != Ok(RECORD)))
+        })
+    });
+    assert_eq!(join_each(writers), [End::Status(0); TASKS]);
+    assert_eq!(fd.size(), Ok((TASKS * RECORDS * RECORD) as u64));
+    fd.seek(0).expect("a place");
+    let readers: [_; TASKS] = core::array::from_fn(|_| {
+        start(|| {
+            let mut record = [0; RECORD];
+            let mut found = 0;
+            while fd.read(&mut record) == Ok(RECORD) {
+                assert!(record.iter().all(|byte| *byte == record[0] && *byte > 0));
+                found += 1;
+            }
+            found
+        })
+    });
+    let found = join_each(readers).map(|end| if let End::Status(found) = end { found } else { 0 });
+    assert_eq!(found.iter().sum::<u32>(), (TASKS * RECORDS) as u32, "records in {found:?}");
+    unlink(place.path).expect("its name");
+    Ok(())
 }
 
 fn rights(place: &Place, _: usize) -> Result<(), Damage> {
