@@ -302,6 +302,10 @@ impl PageTables for SoftTables<'_> {
         self.asid
     }
 
+    fn sets_young(&self) -> bool {
+        self.world.mmu.sets_flags
+    }
+
     fn get(&self, vpn: Vpn) -> Pte {
         self.find(vpn).map_or(Pte::None, |word| decode(word.load(Relaxed)))
     }

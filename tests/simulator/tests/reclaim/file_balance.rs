@@ -138,6 +138,35 @@ fn in_laptop_mode_dirty_files_are_looked_at_in_trouble() {
     });
 }
 
+/// CTRL-05: as long as there is enough that is clean, laptop mode leaves the disk alone: the oldest pages
+/// are dirty, and a round takes those behind them.
+#[test]
+fn in_laptop_mode_dirty_files_are_left_alone_before_trouble() {
+    // A scan looks at six of so many, then at 12, then at 25: enough before there is trouble.
+    const CLEAN: u32 = 26_000;
+    const DIRTY: u32 = 8;
+    let mut config = small(DiskConfig::sync(64));
+    config.hardware.memory = std::iter::once(0..32_768).collect();
+    config.hardware.disks.push(DiskConfig { is_swap: false, ..DiskConfig::sync(CLEAN + DIRTY) });
+    config.mm.swappiness = 0;
+    for laptop in [false, true] {
+        Machine::run(&config, |machine| {
+            machine.mm.set_dirty_ratios(90, 95);
+            let (file, _) = dirty_file(machine, DIRTY);
+            let (clean, _) = clean_file(machine, CLEAN);
+            machine.mm.set_laptop_mode(laptop);
+            let (tally, before) = (Tally::new(machine), machine.world.disks.stat(FILES).writes);
+            direct_round(machine, Gfp::KERNEL);
+            machine.settle();
+            let met = tally.of(machine, DIRTY_FILE) > 0;
+            let wrote = machine.world.disks.stat(FILES).writes > before;
+            assert_eq!((met, wrote), (!laptop, !laptop), "{:?}", tally.since(machine));
+            drop((file, clean));
+            prove(machine);
+        });
+    }
+}
+
 /// SHRZ-07, SHRZ-11: a batch of dirty pages that nobody writes flags the zone and calls the flusher, who
 /// writes as many, whatever the limits say; in balance the flag goes.
 #[test]

@@ -169,6 +169,30 @@ fn a_fault_maps_resident_neighbours() {
     });
 }
 
+/// FILE-02, RMAP-03: a neighbour that nobody touched counts as unused where the processor would say
+/// that it was used; elsewhere it has the benefit of the doubt.
+#[test]
+fn a_neighbour_is_young_only_where_nobody_can_tell() {
+    for sets_flags in [false, true] {
+        let mut config = with_files(DiskConfig::later(64));
+        config.hardware.sets_flags = sets_flags;
+        Machine::run(&config, |machine| {
+            let file = written(machine, 16);
+            let program = Program::new(machine);
+            let area = map(&program, &file, 0..16, AreaFlags::SHARED);
+            program.touch(at(&area, 3), Touch::Load).expect("a mapped page");
+            let is_young = |page| match entry(machine, &program, area.start + page) {
+                Pte::Present(mapping) => mapping.young,
+                other => panic!("page {page} is {other:?}"),
+            };
+            assert!(is_young(3));
+            assert_eq!(is_young(4), !sets_flags);
+            drop((program, file));
+            machine.validate();
+        });
+    }
+}
+
 /// RMAP-01: the mappings of one file in many places are found from each page, whatever is split,
 /// merged, moved apart or forked; reclaim takes pages that any of them maps.
 #[test]
