@@ -59,7 +59,7 @@ impl<'a> Place<'a> {
     /// Where the block of a page should be: behind that of the page before it.
     pub fn goal(&self, page: u32) -> u32 {
         let before = self.list[..self.up_to(page)].last();
-        before.map_or(0, |extent| extent.block + (page - extent.page))
+        before.map_or(0, |extent| extent.block.saturating_add(page - extent.page))
     }
 
     /// How many blocks should be free at a place where a new piece begins: more as the file grows, so
@@ -120,8 +120,15 @@ impl<'a> Place<'a> {
     }
 
     /// The pages from `first` to the one before `end` lose their blocks, which go to `freed`. A hole in
-    /// the middle of an extent makes two of it; without room for that, the blocks stay.
-    pub fn cut(&mut self, first: u32, end: u32, mut freed: impl FnMut(u32, u32)) {
+    /// the middle of an extent makes two of it; without room for that the blocks stay, and go to `kept`:
+    /// they must read as zeroes.
+    pub fn cut(
+        &mut self,
+        first: u32,
+        end: u32,
+        mut freed: impl FnMut(u32, u32),
+        mut kept: impl FnMut(u32, u32),
+    ) {
         let mut at = 0;
         while at < self.len {
             let extent = self.list[at];
@@ -133,6 +140,7 @@ impl<'a> Place<'a> {
             let (head, tail) = (from - extent.page, extent.end() - to);
             let rest = Extent { page: to, block: extent.block + (to - extent.page), len: tail };
             if head > 0 && tail > 0 && self.insert(at + 1, rest).is_err() {
+                kept(extent.block + head, to - from);
                 at += 1;
                 continue;
             }
@@ -186,7 +194,8 @@ mod tests {
                 if below(4) == 0 {
                     let end = page + below(20);
                     let mut freed = Vec::new();
-                    place.cut(page, end, |block, len| freed.extend(block..block + len));
+                    let free = |block, len| freed.extend(block..block + len);
+                    place.cut(page, end, free, |_, _| panic!("there is room for pieces"));
                     let gone: Vec<_> = (page..end).filter_map(|page| model.remove(&page)).collect();
                     assert_eq!(freed, gone);
                 } else if !model.contains_key(&page) {
@@ -200,6 +209,33 @@ mod tests {
                 check(&place, &model);
             }
         }
+    }
+
+    /// A hole for which there is no room leaves the blocks, and names them.
+    #[test]
+    fn a_hole_without_room_keeps_its_blocks() {
+        let mut list = [Extent::default(); 2];
+        let mut place = Place::new(&mut list, 0);
+        for (page, block) in [(0, 10), (1, 11), (2, 12), (4, 20)] {
+            place.add(page, block).expect("room");
+        }
+        let (mut freed, mut kept) = (Vec::new(), Vec::new());
+        place.cut(
+            1,
+            5,
+            |block, len| freed.push((block, len)),
+            |block, len| kept.push((block, len)),
+        );
+        assert_eq!(
+            (&freed[..], &kept[..]),
+            (&[(11, 2), (20, 1)][..], &[][..]),
+            "a tail needs no room"
+        );
+        place.add(1, 11).expect("room");
+        place.add(2, 12).expect("room");
+        place.add(9, 90).expect("room");
+        place.cut(1, 2, |_, _| panic!("a block is free"), |block, len| kept.push((block, len)));
+        assert_eq!((kept, place.block(1)), (vec![(11, 1)], Some(11)));
     }
 
     /// A file of too many pieces is refused a page, and keeps the others.

@@ -154,7 +154,15 @@ pub fn reserve(file: u64, page: u32) -> Result<(), StoreError> {
 pub fn discard(file: u64, first: u32, pages: u32) {
     let mut state = STATE.lock();
     let end = first.saturating_add(pages);
-    state.with_place(file, |place, blocks| place.cut(first, end, |at, len| blocks.give(at, len)));
+    // At most one piece is cut in its middle.
+    let mut kept = 0..0;
+    state.with_place(file, |place, blocks| {
+        place.cut(first, end, |at, len| blocks.give(at, len), |at, len| kept = at..at + len);
+    });
+    let (device, base) = (state.device, state.first);
+    drop(state);
+    // Nobody reads them meanwhile, nor gives the file others: the caller keeps readers and writers away.
+    kept.for_each(|block| ramdisk::zero(device, base + block));
 }
 
 /// A file is gone.

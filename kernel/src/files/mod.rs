@@ -17,7 +17,7 @@ mod open;
 mod services;
 
 pub use names::{create_unnamed, open as open_name, unlink};
-pub use open::{Open, Rights, close, hold_position, install, update, view};
+pub use open::{Open, Rights, check_room, close, hold_position, install, update, view};
 pub use services::ForTasks;
 
 use core::fmt;
@@ -40,6 +40,10 @@ pub enum OpenError {
     NameTooLong,
     /// There are as many files, or open descriptions, as there can be.
     TooMany,
+    /// The task has as many descriptors as it may have.
+    TooManyFds,
+    /// There are as many names as there can be.
+    TooManyNames,
     /// There is no memory.
     NoMemory,
 }
@@ -51,6 +55,8 @@ impl fmt::Display for OpenError {
             Self::Exists => "the file is there already",
             Self::NameTooLong => "the name is too long",
             Self::TooMany => "there are as many files as there can be",
+            Self::TooManyFds => "the task has as many files open as it may have",
+            Self::TooManyNames => "there is no room for another name",
             Self::NoMemory => "there is no memory",
         })
     }

@@ -107,10 +107,10 @@ fn enter(path: &[u8], file: File) -> Result<bool, OpenError> {
             Ok(true)
         }
         other => {
-            let is_full = other.is_none();
+            let is_full = !is_taken && other.is_none();
             drop(names);
             put(file);
-            if is_full { Err(OpenError::TooMany) } else { Ok(false) }
+            if is_full { Err(OpenError::TooManyNames) } else { Ok(false) }
         }
     }
 }

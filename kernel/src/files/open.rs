@@ -64,13 +64,28 @@ static FDS: [[AtomicU8; MOST_FDS - FIRST_FD]; MAX_TASKS] =
     [const { [const { AtomicU8::new(0) }; MOST_FDS - FIRST_FD] }; MAX_TASKS];
 
 fn cell(task: TaskId, fd: u64) -> Option<&'static AtomicU8> {
-    let at = usize::try_from(fd).ok()?.checked_sub(FIRST_FD)?;
+    // A descriptor is an `int`: the upper half of the register does not count.
+    let at = (fd as u32 as usize).checked_sub(FIRST_FD)?;
     FDS[task.index()].get(at)
 }
 
 fn place(fd: u64) -> Option<&'static IrqLock<Option<Open>>> {
     let at = cell(task::current_id(), fd)?.load(Relaxed);
     OPEN.get(usize::from(at).checked_sub(1)?)
+}
+
+/// Whether [`install`] would find room, which another task may take until then.
+///
+/// # Errors
+/// As [`install`].
+pub fn check_room() -> Result<(), OpenError> {
+    if FDS[task::current_id().index()].iter().all(|at| at.load(Relaxed) != 0) {
+        return Err(OpenError::TooManyFds);
+    }
+    match OPEN.iter().any(|slot| slot.lock().is_none()) {
+        true => Ok(()),
+        false => Err(OpenError::TooMany),
+    }
 }
 
 /// Gives the running task the lowest free descriptor for a description.
@@ -94,7 +109,7 @@ pub fn install(open: Open) -> Result<u64, OpenError> {
     if let Some(open) = open {
         put(open.file);
     }
-    Err(OpenError::TooMany)
+    Err(if free.is_none() { OpenError::TooManyFds } else { OpenError::TooMany })
 }
 
 /// What `look` says of a description; `None` if the descriptor is not open.

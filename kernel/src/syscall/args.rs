@@ -118,12 +118,15 @@ pub fn prot(bits: u64) -> Result<Prot, Errno> {
 pub fn map_flags(bits: u64) -> Result<MapFlags, Errno> {
     const KIND: u64 = 0xf;
     const SHARED_VALIDATE: u64 = 3;
+    /// `MAP_DENYWRITE` and `MAP_EXECUTABLE`, which are ignored, and `MAP_NONBLOCK`, which only matters
+    /// together with `MAP_POPULATE`.
+    const IGNORED: u64 = 0x800 | 0x1000 | 0x1_0000;
     let bits = match bits & KIND {
         1 | 2 => bits,
         SHARED_VALIDATE if bits & MapFlags::ANONYMOUS.bits() == 0 => bits & !KIND | 1,
         _ => return Err(EINVAL),
     };
-    MapFlags::from_bits(bits).ok_or(ENOSYS)
+    MapFlags::from_bits(bits & !IGNORED).ok_or(ENOSYS)
 }
 
 /// The pages of a file that a mapping of `pages` from a byte on shows.

@@ -37,10 +37,14 @@ pub const EFAULT: Errno = Errno(14);
 pub const EBUSY: Errno = Errno(16);
 /// Exists already.
 pub const EEXIST: Errno = Errno(17);
+/// No directory.
+pub const ENOTDIR: Errno = Errno(20);
 /// An invalid argument.
 pub const EINVAL: Errno = Errno(22);
 /// There are as many files open as there can be.
 pub const ENFILE: Errno = Errno(23);
+/// The process has as many files open as it may have.
+pub const EMFILE: Errno = Errno(24);
 /// The file would be too large.
 pub const EFBIG: Errno = Errno(27);
 /// There is no room on the device.

@@ -8,11 +8,11 @@ use core::ops::Range;
 
 use mm_reclaim::file::FileKind;
 use mm_reclaim::units::{PAGE_SIZE, Pfn};
-use mm_reclaim::{FileError, PageSink, PageSource, Pattern};
+use mm_reclaim::{FileError, PageSink, PageSource, Pattern, SyncMode};
 
 use super::errno::{
-    EBADF, EEXIST, EFAULT, EFBIG, EINTR, EINVAL, EIO, ENAMETOOLONG, ENFILE, ENOENT, ENOMEM, ENOSPC,
-    Errno,
+    EBADF, EEXIST, EFAULT, EFBIG, EINTR, EINVAL, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOMEM,
+    ENOSPC, ENOTDIR, EOPNOTSUPP, Errno,
 };
 use crate::arch::usercopy::{
     copy_from_user, frame_from_user, frame_to_user, put_words, string_from_user,
@@ -31,6 +31,7 @@ const O_CREAT: u64 = 0o100;
 const O_EXCL: u64 = 0o200;
 const O_TRUNC: u64 = 0o1000;
 const O_APPEND: u64 = 0o2000;
+const O_DIRECTORY: u64 = 0o40000;
 
 impl From<FileError> for Errno {
     fn from(error: FileError) -> Self {
@@ -52,6 +53,8 @@ impl From<OpenError> for Errno {
             OpenError::Exists => EEXIST,
             OpenError::NameTooLong => ENAMETOOLONG,
             OpenError::TooMany => ENFILE,
+            OpenError::TooManyFds => EMFILE,
+            OpenError::TooManyNames => ENOSPC,
             OpenError::NoMemory => ENOMEM,
         }
     }
@@ -79,7 +82,7 @@ pub(super) fn openat(dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
     let mut name = [0; PATH_BYTES];
     let len = path_from(path, &mut name)?;
     if dir as i32 != AT_FDCWD && name.first() != Some(&b'/') {
-        return Err(EBADF);
+        return Err(if files::view(dir, |_| ()).is_some() { ENOTDIR } else { EBADF });
     }
     let mut rights = match flags & O_ACCMODE {
         0 => Rights::READ,
@@ -88,16 +91,23 @@ pub(super) fn openat(dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
         _ => return Err(EINVAL),
     };
     rights.set(Rights::APPEND, flags & O_APPEND != 0);
-    let file = files::open_name(&name[..len], flags & O_CREAT != 0, flags & O_EXCL != 0)?;
-    if flags & O_TRUNC != 0
-        && rights.contains(Rights::WRITE)
-        && let Err(error) = glue::mm().truncate_file(&file, 0)
-    {
-        files::put(file);
-        return Err(error.into());
+    if flags & O_DIRECTORY != 0 {
+        return Err(if flags & O_CREAT != 0 { EINVAL } else { ENOTDIR });
     }
+    // Nothing is made or cut for who gets no descriptor.
+    files::check_room()?;
+    let file = files::open_name(&name[..len], flags & O_CREAT != 0, flags & O_EXCL != 0)?;
     let seen = glue::mm().file_errors(&file);
-    Ok(files::install(Open::new(file, rights, seen))?)
+    let fd = files::install(Open::new(file, rights, seen))?;
+    // As in Linux, whatever the rights of the description are.
+    if flags & O_TRUNC != 0
+        && let Err(error) =
+            with_file(fd, Rights::empty(), |file| Ok(glue::mm().truncate_file(file, 0)?))
+    {
+        files::close(fd);
+        return Err(error);
+    }
+    Ok(fd)
 }
 
 #[inline(never)]
@@ -113,11 +123,19 @@ pub(super) fn memfd_create(name: u64, flags: u64) -> Result<u64, Errno> {
 }
 
 #[inline(never)]
-pub(super) fn unlinkat(_dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
+pub(super) fn unlinkat(dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
+    const REMOVEDIR: u32 = 0x200;
+    if flags as u32 & !REMOVEDIR != 0 {
+        return Err(EINVAL);
+    }
     let mut name = [0; PATH_BYTES];
     let len = path_from(path, &mut name)?;
+    if dir as i32 != AT_FDCWD && name.first() != Some(&b'/') {
+        return Err(if files::view(dir, |_| ()).is_some() { ENOTDIR } else { EBADF });
+    }
     if flags != 0 {
-        return Err(EINVAL);
+        // There are no directories.
+        return Err(ENOTDIR);
     }
     files::unlink(&name[..len])?;
     Ok(0)
@@ -133,19 +151,35 @@ struct ToUser(u64);
 
 impl PageSink for ToUser {
     fn copy(&mut self, to: usize, frame: Pfn, offset: usize, len: usize) -> usize {
-        let is_copied = frame_to_user(self.0.wrapping_add(to as u64), frame, offset, len).is_ok();
-        if is_copied { len } else { 0 }
+        let at = self.0.wrapping_add(to as u64);
+        by_page(at, len, |done, len| {
+            frame_to_user(at.wrapping_add(done as u64), frame, offset + done, len).is_ok()
+        })
     }
+}
+
+/// Copies `len` bytes from or to `at`: all of them, or those of the first of the two pages that they lie
+/// in; returns how many.
+fn by_page(at: u64, len: usize, mut copy: impl FnMut(usize, usize) -> bool) -> usize {
+    if copy(0, len) {
+        return len;
+    }
+    let first = PAGE_SIZE - at as usize % PAGE_SIZE;
+    if first < len && copy(0, first) { first } else { 0 }
 }
 
 /// What a program's buffer has to be written.
 struct FromUser(u64);
 
 impl PageSource for FromUser {
-    fn fault_in(&mut self, from: usize, len: usize) -> bool {
-        let (first, mut byte) = (self.0.wrapping_add(from as u64), [0]);
+    fn fault_in(&mut self, from: usize, len: usize) -> usize {
+        let first = self.0.wrapping_add(from as u64);
+        let is_there = |at| copy_from_user(&mut [0], at).is_ok();
+        if !is_there(first) {
+            return 0;
+        }
         let last = first.wrapping_add(len as u64 - 1);
-        copy_from_user(&mut byte, first).is_ok() && copy_from_user(&mut byte, last).is_ok()
+        if is_there(last) { len } else { len.min(PAGE_SIZE - first as usize % PAGE_SIZE) }
     }
 
     fn copy(&mut self, from: usize, frame: Pfn, offset: usize, len: usize) -> usize {
@@ -241,13 +275,16 @@ pub(super) fn ftruncate(fd: u64, size: u64) -> Result<u64, Errno> {
 /// `fallocate`: punching a hole that keeps the size is what there is.
 #[inline(never)]
 pub(super) fn fallocate(fd: u64, mode: u64, start: u64, len: u64) -> Result<u64, Errno> {
-    const PUNCH_HOLE: u64 = 2;
-    const KEEP_SIZE: u64 = 1;
-    let end =
-        start.checked_add(len).filter(|end| len > 0 && end.cast_signed() > 0).ok_or(EINVAL)?;
-    if mode != PUNCH_HOLE | KEEP_SIZE {
-        return Err(super::errno::EOPNOTSUPP);
+    const PUNCH_HOLE: u32 = 2;
+    const KEEP_SIZE: u32 = 1;
+    files::view(fd, |_| ()).ok_or(EBADF)?;
+    if len == 0 || len.cast_signed() < 0 || start.cast_signed() < 0 {
+        return Err(EINVAL);
     }
+    if mode as u32 != PUNCH_HOLE | KEEP_SIZE {
+        return Err(EOPNOTSUPP);
+    }
+    let end = start.checked_add(len).filter(|end| end.cast_signed() > 0).ok_or(EFBIG)?;
     with_file(fd, Rights::WRITE, |file| Ok(glue::mm().punch_hole(file, start, end)?))?;
     Ok(0)
 }
@@ -279,6 +316,7 @@ pub(super) fn sync_file_range(fd: u64, offset: u64, len: u64, flags: u64) -> Res
     const WAIT_BEFORE: u64 = 1;
     const WRITE: u64 = 2;
     const WAIT_AFTER: u64 = 4;
+    files::view(fd, |_| ()).ok_or(EBADF)?;
     let end = offset.checked_add(len).ok_or(EINVAL)?;
     let is_negative = [offset, len, end].iter().any(|n| n.cast_signed() < 0);
     if flags & !(WAIT_BEFORE | WRITE | WAIT_AFTER) != 0 || is_negative {
@@ -291,8 +329,9 @@ pub(super) fn sync_file_range(fd: u64, offset: u64, len: u64, flags: u64) -> Res
     }
     with_file(fd, Rights::empty(), |file| {
         if flags & WRITE != 0 {
-            let mut seen = glue::mm().file_errors(file);
-            let _ = glue::mm().sync_file(file, range, &mut seen);
+            let most = u32::MAX;
+            let _: Result<u32, FileError> =
+                glue::mm().write_dirty_pages(file, range, most, SyncMode::None);
         }
         Ok(0)
     })
@@ -324,7 +363,11 @@ pub(super) fn readahead(fd: u64, offset: u64, len: u64) -> Result<u64, Errno> {
 
 #[inline(never)]
 pub(super) fn fadvise(fd: u64, offset: u64, len: u64, advice: u64) -> Result<u64, Errno> {
-    let pattern = match advice {
+    files::view(fd, |_| ()).ok_or(EBADF)?;
+    if len.cast_signed() < 0 {
+        return Err(EINVAL);
+    }
+    let pattern = match advice as u32 {
         0 => Some(Pattern::Normal),
         1 => Some(Pattern::Random),
         2 => Some(Pattern::Sequential),
@@ -332,24 +375,28 @@ pub(super) fn fadvise(fd: u64, offset: u64, len: u64, advice: u64) -> Result<u64
         _ => return Err(EINVAL),
     };
     if let Some(pattern) = pattern {
-        files::view(fd, |_| ()).ok_or(EBADF)?;
         files::update(fd, |open| open.pattern = pattern);
         return Ok(0);
     }
-    if len.cast_signed() < 0 {
-        return Err(EINVAL);
-    }
     let len = if len == 0 { u64::MAX } else { len };
     with_file(fd, Rights::empty(), |file| {
-        let range = pages(offset, len);
-        match advice {
-            3 => glue::mm().read_file_ahead(file, range),
-            4 => _ = glue::mm().drop_file_pages(file, range),
+        match advice as u32 {
+            3 => glue::mm().read_file_ahead(file, pages(offset, len)),
+            4 => _ = glue::mm().drop_file_pages(file, whole_pages(offset, len, file.size())),
             _ => {}
         }
         Ok(())
     })?;
     Ok(0)
+}
+
+/// The pages that lie whole in `len` bytes from `offset` on; the last of a file ends with it.
+fn whole_pages(offset: u64, len: u64, size: u64) -> Range<u32> {
+    let page = PAGE_SIZE as u64;
+    let end = offset.saturating_add(len);
+    let clip = |page: u64| u32::try_from(page).unwrap_or(u32::MAX);
+    let last = if end >= size { u64::MAX } else { end / page };
+    clip(offset.div_ceil(page))..clip(last)
 }
 
 /// The pages of `len` bytes from `offset` on.

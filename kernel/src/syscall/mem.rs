@@ -102,7 +102,9 @@ pub(super) fn mmap(
     }
     let first = made?;
     if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
-        populate(space()?, first..first + pages, prot);
+        // A shared mapping is only read: a file gets no block, and no page becomes dirty, for that.
+        let rights = if is_shared { prot - Prot::WRITE } else { prot };
+        populate(space()?, first..first + pages, rights);
     }
     Ok(first.addr())
 }
@@ -182,16 +184,19 @@ pub(super) fn munmap(address: u64, len: u64) -> Result<u64, Errno> {
     if range.is_empty() {
         return Err(EINVAL);
     }
-    glue::mm().munmap(space()?, range)?;
+    // Below the first page that can be mapped nothing is.
+    let range = range.start.max(USER_START)..range.end;
+    if range.start < range.end {
+        glue::mm().munmap(space()?, range)?;
+    }
     Ok(0)
 }
 
 #[inline(never)]
 pub(super) fn mprotect(address: u64, len: u64, prot: u64) -> Result<u64, Errno> {
     let range = args::pages(address, len, ENOMEM)?;
-    let prot = args::prot(prot)?;
     if !range.is_empty() {
-        glue::mm().mprotect(space()?, range, prot)?;
+        glue::mm().mprotect(space()?, range, args::prot(prot)?)?;
     }
     Ok(0)
 }

@@ -105,8 +105,10 @@ impl<'m, E: Env> Cache<'m, E> {
         loop {
             let pfn = store.cached(key)?;
             let Some(found) = self.map.page(pfn).get_unless_zero() else {
-                // Frozen: leaving the cache, or about to be thawed; retry.
-                E::Cpu::relax();
+                // Frozen: about to be thawed; or leaving the cache, and perhaps gone.
+                if store.cached(key) == Some(pfn) {
+                    E::Cpu::relax();
+                }
                 continue;
             };
             if store.cached(key) == Some(pfn) {

@@ -136,7 +136,8 @@ pub trait FileStore: Sync {
     fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError>;
 
     /// The pages `from..` of the file are no longer needed: it was truncated, or a hole was punched.
-    /// None of them is cached, and none becomes so before this returns. It may sleep.
+    /// Read again, they are zeroes. None of them is cached, and none becomes so before this returns. It
+    /// may sleep.
     fn discard(&self, _file: u64, _from: u32, _pages: u32) {}
 
     /// The last reference to the file is gone, and none of its pages is cached. It may sleep.

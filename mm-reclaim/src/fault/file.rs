@@ -137,9 +137,9 @@ impl<'m, E: Env> Faults<'m, E> {
             }
             None => {
                 let read = self.read_around(site, file, at, Cause::Missed);
-                read.map_err(|error| Waits::End(error.into()))?;
+                let is_own = read.map_err(|error| Waits::End(error.into()))?;
                 match self.files.lookup(file, at) {
-                    Some(page) => (page, true),
+                    Some(page) => (page, is_own),
                     // Evicted again, cut off, or not entered since the index has changed: the access
                     // is repeated. A page whose read has failed is still there.
                     None => return Err(Waits::End(FaultEnd::Minor)),
@@ -161,7 +161,7 @@ impl<'m, E: Env> Faults<'m, E> {
         file: &FileRef<'m, E::Cpu>,
         at: FilePage,
         cause: Cause,
-    ) -> Result<(), FileError> {
+    ) -> Result<bool, FileError> {
         let mut ahead = ReadAhead::of_words(site.place.file_ahead());
         let read = self.filemap.read_ahead(file, at.index, 1, &mut ahead, cause, site.pattern());
         ahead.note_use(at.index);
@@ -221,7 +221,10 @@ impl<'m, E: Env> Faults<'m, E> {
         if write && let Err(error) = self.reserve(file, at) {
             return error.into();
         }
-        let Some(lock) = self.lock_of_file(file, at, held) else { return FaultEnd::Minor };
+        let lock = match self.lock_of_file(file, at, held) {
+            Ok(lock) => lock,
+            Err(end) => return end,
+        };
         let prot = match write || file.is_shared_memory() && site.is_shared() {
             true => site.area.prot,
             false => site.area.prot - Prot::WRITE,
@@ -248,21 +251,23 @@ impl<'m, E: Env> Faults<'m, E> {
         }
     }
 
-    /// The lock of a page that is the file's still, and not behind its end; else the access is
-    /// repeated.
+    /// The lock of a page that is the file's still, and not behind its end.
+    ///
+    /// # Errors
+    /// How the fault ends: the access is repeated, or the caller was killed.
     fn lock_of_file(
         &self,
         file: &FileRef<'m, E::Cpu>,
         at: FilePage,
         held: &PageRef<'m>,
-    ) -> Option<PageLock<'m>> {
-        let lock = self.zones.lock_page(held).ok()?;
+    ) -> Result<PageLock<'m>, FaultEnd> {
+        let lock = self.zones.lock_page(held).map_err(|_| FaultEnd::Killed)?;
         let page = held.page();
         if page.file_page() == Some(at) && page.is_uptodate() && at.index < file.pages() {
-            return Some(lock);
+            return Ok(lock);
         }
         self.zones.unlock(lock);
-        None
+        Err(FaultEnd::Minor)
     }
 
     /// Maps a locked page where the entry is empty, or maps it read-only already.
@@ -314,9 +319,12 @@ impl<'m, E: Env> Faults<'m, E> {
         end: FaultEnd,
     ) -> FaultEnd {
         let Some(new) = self.alloc_user_page() else { return FaultEnd::Killed };
-        let Some(lock) = self.lock_of_file(file, at, held) else {
-            self.lru.put(new.into_ref());
-            return FaultEnd::Minor;
+        let lock = match self.lock_of_file(file, at, held) {
+            Ok(lock) => lock,
+            Err(end) => {
+                self.lru.put(new.into_ref());
+                return end;
+            }
         };
         let pfn = self.map.pfn(new.page());
         self.env.frames().copy_shared(pfn, self.map.pfn(held.page()));

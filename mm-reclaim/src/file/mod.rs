@@ -167,6 +167,7 @@ impl<C: Cpu> File<C> {
     /// The number of the file at its store.
     #[inline(always)]
     pub(crate) fn store(&self) -> u64 {
+        debug_assert!(!self.is_shared_memory(), "shared memory has no store");
         self.store.load(Ordering::Relaxed)
     }
 

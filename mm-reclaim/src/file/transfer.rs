@@ -118,9 +118,10 @@ impl<'m, E: Env> Files<'m, E> {
 
     // ---- what a store knows ----
 
-    /// Whether the device that a page lies on is congested.
+    /// Whether the device that a page lies on is congested. Shared memory lies on none.
     pub(crate) fn is_congested(&self, at: FilePage) -> bool {
-        self.env.files().is_congested(self.at(at.file).store())
+        let file = self.at(at.file);
+        !file.is_shared_memory() && self.env.files().is_congested(file.store())
     }
 
     /// What the store says of a page with private data: dirty, under write-back.

@@ -121,30 +121,41 @@ impl<'m, E: Env> Filemap<'m, E> {
         while self.flush_turn(TURN, is_old) > 0 {}
     }
 
-    /// Writes pages of the file that has been dirty longest, if it `is_due` since that time; returns
-    /// how many. If there is nothing to write but what is being written, waits for one write.
+    /// Writes pages of the file that has had its last turn longest ago, of those that are due since they
+    /// became dirty; returns how many. If all that is due is being written, waits for one write.
     fn flush_turn(&self, most: u32, is_due: impl Fn(u64) -> bool) -> u32 {
-        for _ in 0..u32::MAX {
-            let Some(file) = self.files.dirty.files.first(&self.files.pool) else { return 0 };
-            let when = file.dirtied_when.load(Ordering::Relaxed);
-            if !is_due(when) {
-                self.put_file(file);
-                return 0;
-            }
-            let wrote = self.write_dirty(&file, 0..u32::MAX, most, SyncMode::None).unwrap_or(0);
-            let is_clean = self.files.take_turn(&file);
+        let (files, pool) = (&self.files.dirty.files, &self.files.pool);
+        let (mut next, mut is_stuck) = (files.first(pool), false);
+        while let Some(file) = next.take() {
+            let due = is_due(file.dirtied_when.load(Ordering::Relaxed));
+            next = files.after(pool, &file);
+            let wrote = if due { self.flush_file(&file, most) } else { Some(0) };
+            is_stuck |= wrote.is_none();
             self.put_file(file);
-            self.env.tasks().yield_now();
-            if wrote > 0 {
+            if let Some(wrote @ 1..) = wrote {
+                next.into_iter().for_each(|file| self.put_file(file));
                 return wrote;
             }
-            if !is_clean {
-                // Locked, or under write-back and dirty again.
-                let _: WaitEnd = self.files.cache.writeback.wait();
-                return 0;
-            }
+        }
+        if is_stuck {
+            let _: WaitEnd = self.files.cache.writeback.wait();
         }
         0
+    }
+
+    /// Writes pages of a file; how many. It goes behind the others then. `None`, and it keeps its place, if
+    /// it is dirty and nothing could be written: all of it is locked, or under write-back and dirty again.
+    fn flush_file(&self, file: Of<'_, 'm, E>, most: u32) -> Option<u32> {
+        let wrote = self.write_dirty(file, 0..u32::MAX, most, SyncMode::None).unwrap_or(0);
+        self.env.tasks().yield_now();
+        if wrote == 0 && file.nr_dirty.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        if !self.files.take_turn(file) && wrote < most {
+            // What is dirty now became so meanwhile.
+            file.dirtied_when.store(self.env.clock().now().0, Ordering::Relaxed);
+        }
+        Some(wrote)
     }
 
     fn is_over_background(&self) -> bool {

@@ -58,30 +58,33 @@ impl<'m, E: Env> Filemap<'m, E> {
         pattern: Pattern,
         sink: &mut dyn PageSink,
     ) -> Result<usize, FileError> {
-        let mut done = 0;
-        while done < len {
+        let (mut done, mut is_short) = (0, false);
+        while done < len && !is_short {
             let (index, offset) = split(position + done as u64);
             let left = file.size().saturating_sub(position + done as u64);
             let most = (PAGE_SIZE - offset).min(len - done).min(left as usize);
             if most == 0 {
                 break;
             }
-            let wanted = (offset + len - done).div_ceil(PAGE_SIZE) as u32;
+            let rest = left.min((len - done) as u64);
+            let wanted = (offset as u64 + rest).div_ceil(PAGE_SIZE as u64) as u32;
             let took = match self.read_page(file, index, wanted, ahead, pattern) {
                 Ok(page) => self.copy_out(page, done, offset, most, sink),
+                // The file has become shorter: that is its end.
+                Err(FileError::Io) if index >= file.pages() => break,
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             };
             ahead.note_use(index);
             done += took;
-            if took < most || self.env.tasks().flags().contains(TaskFlags::DYING) {
+            is_short = took < most;
+            if self.env.tasks().flags().contains(TaskFlags::DYING) {
                 break;
             }
         }
-        if done == 0 && len > 0 && position < file.size() {
-            Err(FileError::BadBuffer)
-        } else {
-            Ok(done)
+        match done {
+            0 if is_short => Err(FileError::BadBuffer),
+            _ => Ok(done),
         }
     }
 
@@ -131,8 +134,9 @@ impl<'m, E: Env> Filemap<'m, E> {
             let held = match self.files.lookup(file, at) {
                 Some(held) => self.found(file, held, wanted, ahead, pattern),
                 None => {
-                    is_own = true;
-                    self.miss(file, at, wanted, ahead, pattern)?
+                    let (held, entered) = self.miss(file, at, wanted, ahead, pattern)?;
+                    is_own = entered;
+                    held
                 }
             };
             if held.page().is_uptodate() && held.page().file_page() == Some(at) {
@@ -174,8 +178,8 @@ impl<'m, E: Env> Filemap<'m, E> {
         held
     }
 
-    /// The page is not cached: reads it, and others behind it. Returns the page, which another task
-    /// may have read.
+    /// The page is not cached: reads it, and others behind it. Returns the page, and whether it was this
+    /// task that entered it.
     fn miss(
         &self,
         file: Of<'_, 'm, E>,
@@ -183,12 +187,12 @@ impl<'m, E: Env> Filemap<'m, E> {
         wanted: u32,
         ahead: &mut ReadAhead,
         pattern: Pattern,
-    ) -> Result<PageRef<'m>, FileError> {
+    ) -> Result<(PageRef<'m>, bool), FileError> {
         self.events.count(VmEvent::FileCacheMiss, 1);
         loop {
-            self.read_ahead(file, at.index, wanted, ahead, Cause::Missed, pattern)?;
+            let entered = self.read_ahead(file, at.index, wanted, ahead, Cause::Missed, pattern)?;
             if let Some(held) = self.files.lookup(file, at) {
-                return Ok(held);
+                return Ok((held, entered));
             }
             if at.index >= file.pages() {
                 return Err(FileError::Io);
@@ -196,7 +200,7 @@ impl<'m, E: Env> Filemap<'m, E> {
         }
     }
 
-    /// Reads what the reader's window says.
+    /// Reads what the reader's window says; true if the page itself was entered by this call.
     ///
     /// # Errors
     /// If there is no memory for the page itself.
@@ -208,7 +212,7 @@ impl<'m, E: Env> Filemap<'m, E> {
         ahead: &mut ReadAhead,
         cause: Cause,
         pattern: Pattern,
-    ) -> Result<(), FileError> {
+    ) -> Result<bool, FileError> {
         let plan = ahead.plan(index, wanted, cause, pattern, |run, most| {
             self.files.with_tree(file, file.id(), |tree| match run {
                 Run::Before => tree.cached_before(index, most),
@@ -220,15 +224,19 @@ impl<'m, E: Env> Filemap<'m, E> {
     }
 
     /// Starts reading what is not cached of the first pages of a range that somebody wants: as many as a
-    /// window has at most, so that no call reads without end. Without memory it reads fewer.
+    /// window has at most, so that no call reads without end. Without memory it reads fewer. Shared
+    /// memory has no store to read from.
     #[doc(alias = "force_page_cache_readahead")]
     pub(crate) fn read_on_advice(&self, file: Of<'_, 'm, E>, range: Range<u32>) {
+        if file.is_shared_memory() {
+            return;
+        }
         let pages = range.end.saturating_sub(range.start).min(MOST);
         let _read = self.read_range(file, range.start, pages, None, None);
     }
 
     /// Starts reading the pages of a range that are not cached; `needed` is the one that the caller
-    /// cannot do without.
+    /// cannot do without. True if that was entered.
     fn read_range(
         &self,
         file: Of<'_, 'm, E>,
@@ -236,22 +244,27 @@ impl<'m, E: Env> Filemap<'m, E> {
         pages: u32,
         mark: Option<u32>,
         needed: Option<u32>,
-    ) -> Result<(), FileError> {
+    ) -> Result<bool, FileError> {
         let end = first.saturating_add(pages).min(file.pages());
         let whole = file.invalidate.lock_shared(self.env.tasks());
-        let (mut batch, mut done) = (Batch::new(), Ok(()));
+        let (mut batch, mut done) = (Batch::new(), Ok(false));
         for index in first..end {
             let is_needed = needed == Some(index);
             match self.begin_read(file, index, mark == Some(index), is_needed) {
                 Ok(None) => {}
                 Ok(Some(frame)) => {
+                    if is_needed {
+                        done = Ok(true);
+                    }
                     if !batch.takes(index) {
                         self.files.start(Direction::Read, file, &mut batch);
                     }
                     batch.add(index, frame);
                 }
                 Err(error) => {
-                    done = if is_needed { Err(error) } else { Ok(()) };
+                    if is_needed {
+                        done = Err(error);
+                    }
                     break;
                 }
             }

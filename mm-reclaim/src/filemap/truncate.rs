@@ -21,10 +21,10 @@ use core::ops::Range;
 use super::window::{Pattern, ReadAhead};
 use super::{FileError, Filemap, Of, split};
 use crate::base::units::{FileId, FilePage, PAGE_SIZE};
-use crate::env::{Env, FileStore, Tasks};
+use crate::env::{Env, FileStore, StoreError, Tasks};
 use crate::file::index::{Tree, Want};
 use crate::file::transfer::zero_part;
-use crate::file::{Entry, File, MOST_BYTES};
+use crate::file::{Entry, File, FileKind, MOST_BYTES};
 use crate::page::{PageFlags, PageLock, PageRef};
 use crate::zone::gfp::Gfp;
 
@@ -93,8 +93,23 @@ impl<'m, E: Env> Filemap<'m, E> {
         Ok(())
     }
 
+    /// A page behind the end that was made to be written, and was not, goes. The caller holds the inode
+    /// lock.
+    pub(super) fn drop_behind_end(&self, file: Of<'_, 'm, E>, index: u32) {
+        if index >= file.pages() {
+            let no_reads = file.invalidate.lock(self.env.tasks());
+            self.drop_range(file.file(), file.id(), index..index.saturating_add(1), Copies::Kept);
+            drop(no_reads);
+        }
+    }
+
     /// Fills the page at `position` with zeroes from there to byte `to` of the page.
-    fn clear_bytes(&self, file: Of<'_, 'm, E>, position: u64, to: usize) -> Result<(), FileError> {
+    pub(super) fn clear_bytes(
+        &self,
+        file: Of<'_, 'm, E>,
+        position: u64,
+        to: usize,
+    ) -> Result<(), FileError> {
         let (index, offset) = split(position);
         if offset == 0 && to == PAGE_SIZE || offset >= to {
             return Ok(());
@@ -120,7 +135,8 @@ impl<'m, E: Env> Filemap<'m, E> {
         }
     }
 
-    /// The page, which has room at its store; `None` for a hole of shared memory.
+    /// The page, which has room at its store; `None` for a hole of shared memory, and for one that gets
+    /// no room: that was never dirty, and is zeroes already.
     fn page_to_clear(
         &self,
         file: Of<'_, 'm, E>,
@@ -129,7 +145,10 @@ impl<'m, E: Env> Filemap<'m, E> {
         if file.is_shared_memory() {
             return self.find_shared(file, at);
         }
-        self.env.files().reserve(file.store(), at.index)?;
+        match self.env.files().reserve(file.store(), at.index) {
+            Err(StoreError::NoSpace) => return Ok(None),
+            other => other?,
+        }
         self.get_page(file, at.index, 1, &mut ReadAhead::new(), Pattern::Random).map(Some)
     }
 
@@ -203,10 +222,10 @@ impl<'m, E: Env> Filemap<'m, E> {
     pub(crate) fn end_gone_files(&self) {
         while let Some((file, id)) = self.files.next_gone() {
             self.drop_pages(file, id, 0..u32::MAX);
-            let (store, is_stored) = (file.store(), !file.is_shared_memory());
+            let kind = file.kind();
             self.files.end(file);
-            if is_stored {
-                self.env.files().evict(store);
+            if let FileKind::Stored(number) = kind {
+                self.env.files().evict(number);
             }
         }
     }

@@ -146,7 +146,7 @@ impl ReadAhead {
         cached: impl FnOnce(Run, u32) -> u32,
     ) -> Plan {
         let wanted = wanted.max(1);
-        let Some(most) = pattern.most() else { return Plan::new(at, wanted, None) };
+        let Some(most) = pattern.most() else { return Plan::new(at, wanted.min(MOST), None) };
         match cause {
             Cause::Marked if self.mark() == Some(at) => self.advance(at, most),
             Cause::Marked => self.adopt(at, wanted, most, cached(Run::From, most + 1)),

@@ -24,10 +24,10 @@ use crate::zone::gfp::Gfp;
 
 /// Bytes for pages, such as those of a program's buffer.
 pub trait PageSource {
-    /// Makes `len` bytes from the one at `from` on present, as far as it can; false if it cannot for
-    /// the first. It may sleep, and take faults.
+    /// Makes `len` bytes from the one at `from` on present, as far as it can; returns how many of them,
+    /// from the first on, are. It may sleep, and take faults.
     #[doc(alias = "fault_in_readable")]
-    fn fault_in(&mut self, from: usize, len: usize) -> bool;
+    fn fault_in(&mut self, from: usize, len: usize) -> usize;
 
     /// Copies `len` bytes from the one at `from` on into a frame, without taking a fault and without
     /// sleeping; returns how many could be.
@@ -65,10 +65,12 @@ impl<'m, E: Env> Filemap<'m, E> {
     ) -> Result<(usize, u64), FileError> {
         let whole = file.inode.lock(self.env.tasks());
         let position = position.unwrap_or_else(|| file.size());
-        let end = position.checked_add(len as u64).filter(|end| *end <= MOST_BYTES);
-        if end.is_none() {
+        if len > 0 && position >= MOST_BYTES {
             return Err(FileError::TooLarge);
         }
+        // What would be behind the last byte that there can be is not written.
+        let len =
+            len.min(usize::try_from(MOST_BYTES.saturating_sub(position)).unwrap_or(usize::MAX));
         if position > file.size() {
             self.zero_tail(file, file.size())?;
         }
@@ -89,6 +91,9 @@ impl<'m, E: Env> Filemap<'m, E> {
                 failed = Some(FileError::Killed);
             }
         }
+        if failed.is_some() {
+            self.drop_behind_end(file, split(position + done as u64).0);
+        }
         drop(whole);
         match failed {
             Some(error) if done == 0 => Err(error),
@@ -103,9 +108,11 @@ impl<'m, E: Env> Filemap<'m, E> {
         part: Part,
         source: &mut dyn PageSource,
     ) -> Result<usize, FileError> {
-        if !source.fault_in(part.from, part.len) {
+        let present = source.fault_in(part.from, part.len).min(part.len);
+        if present == 0 {
             return Err(FileError::BadBuffer);
         }
+        let part = Part { len: present, ..part };
         let (index, offset) = split(part.position);
         let at = file.page(index);
         if !file.is_shared_memory() {
@@ -231,6 +238,10 @@ impl<'m, E: Env> Filemap<'m, E> {
         let (index, offset) = split(size);
         if offset == 0 {
             return Ok(());
+        }
+        if file.is_shared_memory() {
+            // It may be in swap.
+            return self.clear_bytes(file, size, PAGE_SIZE);
         }
         let Some(held) = self.files.lookup(file, file.page(index)) else { return Ok(()) };
         let locked = self.zones.lock_page(&held);

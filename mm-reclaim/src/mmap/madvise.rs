@@ -12,7 +12,7 @@ use core::ops::Range;
 use super::Mmap;
 use crate::base::tlb::TlbBatch;
 use crate::base::units::Vpn;
-use crate::env::{Env, PageTables, Pte};
+use crate::env::{Env, PageTables, Pte, TaskFlags, Tasks};
 use crate::lru::{Lruvec, Move};
 use crate::page::{IsolatedPages, Page, PageFlags, PageRef, PageType};
 use crate::reclaim::SWAP_CLUSTER_MAX;
@@ -151,6 +151,9 @@ impl<'m, E: Env> Mmap<'m, E> {
             let mut batch = self.gather(space, at..range.end, |_, _, page| page.mapcount() == 1);
             at = batch.next;
             freed += self.page_out_batch(&mut batch);
+            if self.env.tasks().flags().contains(TaskFlags::DYING) {
+                break;
+            }
         }
         freed
     }

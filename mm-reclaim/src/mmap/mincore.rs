@@ -15,6 +15,8 @@ use crate::swap::{NotPresent, SwapEntry};
 
 /// Pages that are looked at in one critical section of the page-table lock.
 const BATCH: usize = 64;
+/// The entry of a page is empty: for a moment in the answer.
+const UNMAPPED: u8 = 2;
 
 impl<'m, E: Env> Mmap<'m, E> {
     /// Sets each byte of `out` to 1 if the page at its distance from `start` can be touched without
@@ -39,17 +41,20 @@ impl<'m, E: Env> Mmap<'m, E> {
             (bytes, rest) = rest.split_at_mut((area.end.min(range.end) - at) as usize);
             for bytes in bytes.chunks_mut(BATCH) {
                 self.residence(space, at, bytes)?;
-                self.add_cached(&area, at, bytes);
+                self.add_unmapped(&area, at, bytes);
                 at = at + bytes.len() as u32;
             }
         }
         Ok(())
     }
 
-    /// Adds the pages of a file that are cached and not mapped here.
-    fn add_cached(&self, area: &AreaView, start: Vpn, out: &mut [u8]) {
-        let Backing::File(id) = area.backing else { return };
-        for (distance, byte) in (0..).zip(out).filter(|(_, byte)| **byte == 0) {
+    /// Of what is not mapped here, what is cached for the file.
+    fn add_unmapped(&self, area: &AreaView, start: Vpn, out: &mut [u8]) {
+        for (distance, byte) in (0..).zip(out).filter(|(_, byte)| **byte == UNMAPPED) {
+            let Backing::File(id) = area.backing else {
+                *byte = 0;
+                continue;
+            };
             let at = FilePage { file: id, index: area.index_of(start + distance) };
             *byte = u8::from(match self.spaces.files.entry(self.spaces.files.at(id), at) {
                 Entry::Empty | Entry::Shadow(_) => false,
@@ -68,14 +73,13 @@ impl<'m, E: Env> Mmap<'m, E> {
         let locked = space.tables.lock();
         let tables = locked.as_ref().ok_or(SpaceError::Killed)?;
         for (distance, byte) in (0..).zip(out) {
-            let is_here = match tables.get(start + distance) {
-                Pte::None => false,
-                Pte::Present(_) => true,
+            *byte = match tables.get(start + distance) {
+                Pte::None => UNMAPPED,
+                Pte::Present(_) => 1,
                 Pte::NotPresent(word) => match NotPresent::decode(word) {
-                    NotPresent::Swap(entry) => self.is_cached(entry),
+                    NotPresent::Swap(entry) => u8::from(self.is_cached(entry)),
                 },
             };
-            *byte = u8::from(is_here);
         }
         Ok(())
     }

@@ -150,8 +150,14 @@ impl<'m, E: Env> Mmap<'m, E> {
     /// Extends an adjacent area that agrees over the new range, which is untouched, so that its
     /// linear indices are free; if both neighbours agree, all three are merged.
     fn extend_neighbour(&self, index: &mut AreaIndex<'m>, new: &AreaView) -> bool {
-        let below = index.below(new.start).filter(|area| area.view().agrees(new));
-        let above = index.from(new.end).next().filter(|area| new.agrees(&area.view()));
+        let seen = match new.backing {
+            Backing::File(id) => Some(self.spaces.files.at(id).errors.sample()),
+            Backing::Anonymous => None,
+        };
+        let agrees = |area: &Area| seen.is_none_or(|seen| area.seen() == seen);
+        let below = index.below(new.start).filter(|area| area.view().agrees(new) && agrees(area));
+        let above =
+            index.from(new.end).next().filter(|area| new.agrees(&area.view()) && agrees(area));
         match (below, above) {
             (Some(below), _) => self.resize_area(below, below.start(), new.end),
             (None, Some(above)) => self.resize_area(above, new.start, above.end()),
@@ -221,6 +227,9 @@ impl<'m, E: Env> Mmap<'m, E> {
 
     /// Splits areas at the ends of `range`, visits each area inside, and merges those that
     /// agree afterwards.
+    ///
+    /// # Errors
+    /// If there is a hole, after the areas before it were visited, as in Linux; else nothing has changed.
     pub(crate) fn change_areas(
         &self,
         id: SpaceId,
@@ -231,15 +240,18 @@ impl<'m, E: Env> Mmap<'m, E> {
         let range = checked_range(range)?;
         let mut index = space.areas.lock(self.env.tasks());
         space.refuse_reaped()?;
-        if !index.covers(range.clone()) {
-            return Err(SpaceError::BadRange { start: range.start, end: range.end });
+        let part = range.start..index.covered(range.clone());
+        if !part.is_empty() {
+            self.isolate_range(&mut index, &part, MAX_MAP_COUNT)?;
+            for area in index.overlapping(part.clone()) {
+                change(area, space);
+            }
+            self.merge_around(&mut index, part.clone());
         }
-        self.isolate_range(&mut index, &range, MAX_MAP_COUNT)?;
-        for area in index.overlapping(range.clone()) {
-            change(area, space);
+        match part.end == range.end {
+            true => Ok(()),
+            false => Err(SpaceError::BadRange { start: range.start, end: range.end }),
         }
-        self.merge_around(&mut index, range);
-        Ok(())
     }
 
     /// Splits areas so that `range` begins and ends at area boundaries, with at most `most`
@@ -314,8 +326,7 @@ impl<'m, E: Env> Mmap<'m, E> {
         loop {
             let next = index.from(low.end()).next();
             let Some(high) = next.filter(|area| area.start() <= range.end) else { return };
-            let agree = low.view().agrees(&high.view());
-            low = if agree { self.merge(index, low, high) } else { high };
+            low = if low.agrees(high) { self.merge(index, low, high) } else { high };
         }
     }
 

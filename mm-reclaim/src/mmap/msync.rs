@@ -46,9 +46,12 @@ impl<'m, E: Env> Mmap<'m, E> {
             at = part.end;
             // Nothing has to be done later: the flusher finds what is dirty (as in Linux).
             if part.is_shared && !later {
-                done = done.and(self.sync_part(id, &part));
+                done = self.sync_part(id, &part);
             }
             self.filemap.put_file(part.file);
+            if done.is_err() {
+                return Ok(done);
+            }
         }
         let space = self.spaces.find(id)?;
         let covers = space.areas.lock_shared(self.env.tasks()).covers(range.clone());
@@ -62,10 +65,16 @@ impl<'m, E: Env> Mmap<'m, E> {
     fn sync_part(&self, id: SpaceId, part: &Part<'m, E>) -> Result<(), FileError> {
         let mut seen = part.seen;
         let done = self.filemap.sync(&part.file, part.pages.clone(), &mut seen);
-        if let Ok(space) = self.spaces.find(id) {
-            let index = space.areas.lock_shared(self.env.tasks());
-            if let Some((area, _)) = index.find(part.start) {
+        if seen != part.seen
+            && let Ok(space) = self.spaces.find(id)
+        {
+            let mut index = space.areas.lock(self.env.tasks());
+            // Another mapping may be there by now.
+            let found = index.find(part.start);
+            let same = Backing::File(part.file.id());
+            if let Some((area, view)) = found.filter(|(_, view)| view.backing == same) {
                 area.set_seen(seen);
+                self.merge_around(&mut index, view.start..view.end);
             }
         }
         done
@@ -120,7 +129,7 @@ impl<'m, E: Env> Mmap<'m, E> {
     /// Starts reading what a range maps of files (`MADV_WILLNEED`).
     ///
     /// # Errors
-    /// If there is no such space.
+    /// If the range has holes, after the rest was asked for.
     pub(crate) fn will_need(&self, id: SpaceId, range: Range<Vpn>) -> Result<(), SpaceError> {
         let mut at = range.start;
         while let Some(part) = self.next_part(id, at..range.end)? {
@@ -128,6 +137,10 @@ impl<'m, E: Env> Mmap<'m, E> {
             self.filemap.read_on_advice(&part.file, part.pages);
             self.filemap.put_file(part.file);
         }
-        Ok(())
+        let index = self.spaces.find(id)?.areas.lock_shared(self.env.tasks());
+        match index.covers(range.clone()) {
+            true => Ok(()),
+            false => Err(SpaceError::BadRange { start: range.start, end: range.end }),
+        }
     }
 }

@@ -171,7 +171,7 @@ impl<'m, E: Env> Rmap<'m, E> {
         let space = self.spaces.of(area);
         let (view, locked) = (area.view(), area.is_locked());
         let first = view.index_of(view.start);
-        let part = |index: u32| Vpn(view.start.0 + index.saturating_sub(first));
+        let part = |index: u32| Vpn(view.start.0.saturating_add(index.saturating_sub(first)));
         let end = Vpn(part(*range.end()).0.saturating_add(1)).min(view.end);
         let (mut at, mut tables) = (part(*range.start()), space.tables.lock());
         let Some(tables) = tables.as_mut() else { return };

@@ -226,6 +226,13 @@ impl Area {
         Seen::of_raw(self.seen.load(Ordering::Relaxed))
     }
 
+    /// Whether this area and `upper` can be merged: as [`AreaView::agrees`], and what they have reported
+    /// of their file's errors is the same.
+    pub(crate) fn agrees(&self, upper: &Self) -> bool {
+        let (lower, view) = (self.view(), upper.view());
+        lower.agrees(&view) && (lower.backing == Backing::Anonymous || self.seen() == upper.seen())
+    }
+
     /// Sets [`Area::seen`].
     pub(crate) fn set_seen(&self, seen: Seen) {
         self.seen.store(seen.raw(), Ordering::Relaxed);

@@ -110,14 +110,19 @@ impl<'m> AreaIndex<'m> {
 
     /// Whether areas cover `range` without a hole.
     pub(crate) fn covers(&self, range: Range<Vpn>) -> bool {
+        self.covered(range.clone()) == range.end
+    }
+
+    /// The end of what areas cover from the start of `range` on without a hole; that of `range` at most.
+    pub(crate) fn covered(&self, range: Range<Vpn>) -> Vpn {
         let mut at = range.start;
         for area in self.overlapping(range.clone()) {
             if area.start() > at {
-                return false;
+                break;
             }
             at = area.end();
         }
-        at >= range.end
+        at.min(range.end)
     }
 
     /// The free range around `range`: from the end of the area below it to the start of the one

@@ -5,7 +5,7 @@ use crate::base::sync::Ordering;
 use crate::base::units::{Pfn, Vpn};
 use crate::env::{Env, PageTables, Prot, Pte};
 use crate::page::PageFlags;
-use crate::space::{Area, AreaFlags, AreaView, Backing, SpaceId, SpaceOf, Tally};
+use crate::space::{Area, AreaFlags, Backing, SpaceId, SpaceOf, Tally};
 use crate::swap::map::Held;
 use crate::swap::{NotPresent, SwapEntry};
 
@@ -48,21 +48,21 @@ impl<'m, E: Env> Books<'_, 'm, E> {
         let index = space.areas.try_lock(self.env.tasks()).ok_or(busy)?;
         let handle = self.spaces.pool.handle_of(space);
         let (mut at, mut found) = (Vpn(0), (0, 0));
-        let mut last: Option<AreaView> = None;
+        let mut last: Option<&Area> = None;
         for area in index.iter() {
             let view = area.view();
             let sound = area.space() == Some(handle) && view.start >= at && view.end > view.start;
             if !sound {
                 return Err(Violation::BadArea { space: id, start: view.start });
             }
-            if last.is_some_and(|last| last.agrees(&view)) {
+            if last.is_some_and(|last| last.agrees(area)) {
                 return Err(Violation::UnmergedAreas { space: id, at: view.start });
             }
             if !self.spaces.trees().audit(area, tally) {
                 return Err(Violation::BadFamily { space: id, start: view.start });
             }
             census.file_areas += u32::from(view.backing != Backing::Anonymous);
-            (at, last) = (view.end, Some(view));
+            (at, last) = (view.end, Some(area));
             let (pages, entries) = self.check_entries(id, space, area)?;
             found = (found.0 + pages, found.1 + entries);
         }

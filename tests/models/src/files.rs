@@ -135,8 +135,8 @@ impl FileStore for World {
 struct Word<'w>(&'w World, u64);
 
 impl PageSource for Word<'_> {
-    fn fault_in(&mut self, _from: usize, _len: usize) -> bool {
-        true
+    fn fault_in(&mut self, _from: usize, len: usize) -> usize {
+        len
     }
 
     fn copy(&mut self, _from: usize, frame: Pfn, _offset: usize, len: usize) -> usize {

@@ -67,13 +67,12 @@ impl Space {
                 self.pages.retain(|vpn, _| !range.contains(vpn));
             }
             Op::Protect(range, prot) => {
-                let whole =
-                    self.pages.range(range.clone()).count() as u32 == range.end - range.start;
+                let hole = |vpn: &u32| !self.pages.contains_key(&Vpn(*vpn));
+                let end = (range.start.0..range.end.0).find(hole).map_or(range.end, Vpn);
                 let got = mm.mprotect(self.id, range.clone(), prot);
-                assert_eq!(got.is_ok(), whole, "{range:?}: {got:?}");
-                if whole {
-                    self.pages.range_mut(range).for_each(|(_, old)| *old = prot);
-                }
+                assert_eq!(got.is_ok(), end == range.end, "{range:?}: {got:?}");
+                // What lies before the first hole has changed.
+                self.pages.range_mut(range.start..end).for_each(|(_, old)| *old = prot);
             }
             Op::Touch(vpn, access) => self.touch(mm, vpn, access),
             Op::Fork | Op::Exit => unreachable!("not of one space"),

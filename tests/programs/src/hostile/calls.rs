@@ -33,7 +33,7 @@ const MANY: [usize; 3] = [1 << 13, 1 << 16, 1 << 24];
 /// Flags of `mmap` that have a meaning here, or none.
 const MAP_FLAGS: [usize; 7] = [0, 0x10, 0x2000, 0x4000, 0x8000, 0x2_0000, 0x10_0000];
 /// Advice that has a meaning, and one that has none.
-const ADVICE: [usize; 8] = [0, 4, 4, 8, 20, 21, 21, 99];
+const ADVICE: [usize; 9] = [0, 3, 4, 4, 8, 20, 21, 21, 99];
 /// The honest have no higher numbers. Not a field: a program may have other bytes in its memory soon.
 pub const LAST_HONEST: usize = 8;
 /// Calls that a child of a hostile program makes.

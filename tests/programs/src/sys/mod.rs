@@ -35,6 +35,10 @@ pub const EBADF: Errno = Errno(9);
 pub const EACCES: Errno = Errno(13);
 /// Exists already.
 pub const EEXIST: Errno = Errno(17);
+/// The process has as many files open as it may have.
+pub const EMFILE: Errno = Errno(24);
+/// No directory.
+pub const ENOTDIR: Errno = Errno(20);
 /// No room on the device.
 pub const ENOSPC: Errno = Errno(28);
 /// No such system call.

@@ -12,6 +12,7 @@ mod crew;
 mod faults;
 mod file_balance;
 mod file_cache;
+mod file_edges;
 mod file_ladder;
 mod file_maps;
 mod file_rmap;

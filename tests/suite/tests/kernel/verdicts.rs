@@ -262,8 +262,8 @@ fn drowning(_: usize) -> i32 {
     direct_round_on_files();
     let is_flagged = mm().zones().any(|zone| zone.flags().contains(ZoneFlags::WRITEBACK));
     assert!(is_flagged, "a whole batch was being written");
-    // The round has marked it, and put it to the active list.
-    expect(Reason::Activate(Activate::ImmediateWriteback), frame_of(&file, 0), kswapd());
+    // The round has marked it, and put it to the active list. It is the last that the disk will write.
+    expect(Reason::Activate(Activate::ImmediateWriteback), frame_of(&file, 39), kswapd());
     speed_up();
     done_with(file);
     0
