@@ -98,17 +98,23 @@ impl<'m, E: Env> Cache<'m, E> {
         Self { env: zones.env, map: zones.map, zones, lru, writeback, turnover, events }
     }
 
+    /// The page was frozen: it is about to be thawed; or it leaves the cache, and is perhaps gone.
+    #[cold]
+    #[inline(never)]
+    fn await_thaw<S: Store>(store: &S, key: S::Key, pfn: Pfn) {
+        if store.cached(key) == Some(pfn) {
+            E::Cpu::relax();
+        }
+    }
+
     /// The page of a piece, if it is cached (`filemap_get_entry`).
     #[doc(alias = "filemap_get_entry")]
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lookup<S: Store>(&self, store: &S, key: S::Key) -> Option<PageRef<'m>> {
         loop {
             let pfn = store.cached(key)?;
             let Some(found) = self.map.page(pfn).get_unless_zero() else {
-                // Frozen: about to be thawed; or leaving the cache, and perhaps gone.
-                if store.cached(key) == Some(pfn) {
-                    E::Cpu::relax();
-                }
+                Self::await_thaw(store, key, pfn);
                 continue;
             };
             if store.cached(key) == Some(pfn) {

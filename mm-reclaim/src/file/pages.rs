@@ -66,7 +66,7 @@ impl<E: Env> Store for IndexOf<'_, '_, E> {
 
 impl<'m, E: Env> Files<'m, E> {
     /// Runs `act` on the index of a file, under its lock.
-    #[inline]
+    #[inline(always)] // Its closure is the caller's.
     pub(crate) fn with_tree<R>(
         &self,
         file: &File<E::Cpu>,
