@@ -21,6 +21,8 @@ pub const ESRCH: Errno = Errno(3);
 pub const EINTR: Errno = Errno(4);
 /// A transfer failed.
 pub const EIO: Errno = Errno(5);
+/// There is nothing at that place.
+pub const ENXIO: Errno = Errno(6);
 /// No such open file.
 pub const EBADF: Errno = Errno(9);
 /// No child.

@@ -12,7 +12,7 @@ use mm_reclaim::{FileError, PageSink, PageSource, Pattern, SyncMode};
 
 use super::errno::{
     EBADF, EEXIST, EFAULT, EFBIG, EINTR, EINVAL, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOMEM,
-    ENOSPC, ENOTDIR, EOPNOTSUPP, Errno,
+    ENOSPC, ENOTDIR, ENXIO, EOPNOTSUPP, Errno,
 };
 use crate::arch::usercopy::{
     copy_from_user, frame_from_user, frame_to_user, put_words, string_from_user,
@@ -32,6 +32,10 @@ const O_EXCL: u64 = 0o200;
 const O_TRUNC: u64 = 0o1000;
 const O_APPEND: u64 = 0o2000;
 const O_DIRECTORY: u64 = 0o40000;
+
+/// The whence of `lseek` for the next byte of data, and of a hole.
+const SEEK_DATA: u32 = 3;
+const SEEK_HOLE: u32 = 4;
 
 impl From<FileError> for Errno {
     fn from(error: FileError) -> Self {
@@ -247,10 +251,14 @@ pub(super) fn lseek(fd: u64, offset: u64, whence: u64) -> Result<u64, Errno> {
     let _held = files::hold_position(fd);
     let (position, size) =
         files::view(fd, |open| (open.position, open.file.size())).ok_or(EBADF)?;
-    let base = match whence {
+    let base = match whence as u32 {
         0 => 0,
         1 => position,
         2 => size,
+        // A file is data up to its end, and a hole from there on.
+        SEEK_DATA | SEEK_HOLE if offset >= size => return Err(ENXIO),
+        SEEK_DATA => 0,
+        SEEK_HOLE => size - offset,
         _ => return Err(EINVAL),
     };
     let at = base.checked_add_signed(offset.cast_signed()).filter(|at| at.cast_signed() >= 0);

@@ -217,6 +217,11 @@ fn refused() {
         assert!(at(&fd, number, args).is_err(), "call {number}");
     }
     assert_eq!(at(&fd, number::FADVISE64, [0, usize::MAX, 2]), Err(sys::EINVAL));
+    fd.write_at(&[1; 10], 0).expect("room");
+    let seek = |offset, whence| at(&fd, number::LSEEK, [offset, whence, 0]);
+    let (data, hole) = (3, 4);
+    assert_eq!((seek(3, data), seek(3, hole)), (Ok(3), Ok(10)));
+    assert_eq!((seek(10, data), seek(10, hole)), (Err(sys::ENXIO), Err(sys::ENXIO)));
     assert_eq!(at(&Fd(fd.0 | 1 << 32), number::FSYNC, [0; 3]), Ok(0), "an `int`");
     core::mem::forget(bad);
     const DIRECTORY: usize = 0o40000;

@@ -35,6 +35,8 @@ pub const EBADF: Errno = Errno(9);
 pub const EACCES: Errno = Errno(13);
 /// Exists already.
 pub const EEXIST: Errno = Errno(17);
+/// There is nothing at that place.
+pub const ENXIO: Errno = Errno(6);
 /// The process has as many files open as it may have.
 pub const EMFILE: Errno = Errno(24);
 /// No directory.
