@@ -156,7 +156,7 @@ impl<D: Disk> Ext2<D> {
         let bits = blocks.start - first..blocks.end - first;
         let cleared = self.disk.change(group.block_bitmap, |map| clear_bits(map, bits))?;
         self.count(at, |group| {
-            group.free_blocks = group.free_blocks.saturating_add(cleared as u16)
+            group.free_blocks = group.free_blocks.saturating_add(cleared as u16);
         })?;
         writer.free_blocks = writer.free_blocks.saturating_add(cleared);
         match cleared == count {

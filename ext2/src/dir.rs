@@ -50,6 +50,8 @@ fn listed_kind(kind: u8) -> u8 {
     KINDS.get(usize::from(kind)).copied().unwrap_or(0)
 }
 
+const DAMAGE: &str = "an entry of a directory";
+
 /// What is found in a block.
 enum Found<T> {
     This(T),
@@ -83,22 +85,16 @@ impl<D: Disk> Ext2<D> {
         let (mut at, end) = (from, self.blocks_of(dir)?);
         while at < end {
             let mapped = self.map(dir.at, at, end - at)?;
-            if let Some(first) = mapped.block {
-                for block in first..first + mapped.len {
-                    match self.disk.look(block, |bytes| look(at, bytes))? {
-                        Found::This(found) => return Ok(Some((found, block))),
-                        Found::Nothing => at += 1,
-                        Found::Damage => {
-                            return Err(Error::Corrupt {
-                                what: "an entry of a directory",
-                                at: block,
-                            });
-                        }
-                    }
+            let first = mapped.block.unwrap_or(0);
+            let there = if mapped.block.is_some() { mapped.len } else { 0 };
+            for block in first..first + there {
+                match self.disk.look(block, |bytes| look(at, bytes))? {
+                    Found::This(found) => return Ok(Some((found, block))),
+                    Found::Nothing => at += 1,
+                    Found::Damage => return Err(Error::Corrupt { what: DAMAGE, at: block }),
                 }
-            } else {
-                at += mapped.len;
             }
+            at += mapped.len - there;
         }
         Ok(None)
     }
