@@ -9,6 +9,7 @@
 
 use core::fmt;
 use core::mem::ManuallyDrop;
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use mm_reclaim::Mm;
@@ -281,8 +282,12 @@ impl FileStore for FilesOnDisk {
         filedisk::start(run, &Disks);
     }
 
-    fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError> {
+    fn reserve(&self, file: u64, index: u32, _part: Range<usize>) -> Result<(), StoreError> {
         filedisk::reserve(file, index)
+    }
+
+    fn is_stored(&self, file: u64, index: u32, _part: Range<usize>) -> Result<bool, StoreError> {
+        Ok(filedisk::has_block(file, index))
     }
 
     fn discard(&self, file: u64, from: u32, pages: u32) {

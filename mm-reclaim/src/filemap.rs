@@ -11,6 +11,7 @@
 //! | `truncate.rs` | truncation, holes, and the end of a file (FILE-05) |
 //! | `writeback.rs` | dirty pages are written; `fsync` (DIRT-03) |
 //! | `flusher.rs` | the task that does so, and who must wait for it (DIRT-01, DIRT-02) |
+//! | `record.rs` | pages that a file system keeps its own records in |
 //! | `shared.rs` | shared memory: pages that swap backs (SHM-01) |
 //! | `window.rs`, `limits.rs` | the policies, pure |
 //!
@@ -20,6 +21,7 @@
 mod flusher;
 mod limits;
 mod read;
+mod record;
 mod shared;
 mod truncate;
 mod window;
@@ -29,6 +31,7 @@ mod writeback;
 pub use flusher::DirtyState;
 pub(crate) use read::Contents;
 pub use read::PageSink;
+pub(crate) use record::Record;
 pub(crate) use window::Cause;
 pub use window::{Pattern, ReadAhead};
 pub use write::PageSource;
@@ -74,6 +77,7 @@ impl From<StoreError> for FileError {
         match error {
             StoreError::NoSpace => Self::NoSpace,
             StoreError::Io => Self::Io,
+            StoreError::TooLarge => Self::TooLarge,
         }
     }
 }

@@ -139,6 +139,7 @@ impl Display for StoreError {
         f.write_str(match self {
             Self::NoSpace => "there is no room for the page",
             Self::Io => "the store could not be read or written",
+            Self::TooLarge => "no file of the store can have the page",
         })
     }
 }

@@ -23,4 +23,4 @@ pub mod place;
 mod store;
 
 #[cfg(target_os = "none")]
-pub use store::{NoRoom, create, discard, evict, free_blocks, init, reserve, start};
+pub use store::{NoRoom, create, discard, evict, free_blocks, has_block, init, reserve, start};

@@ -150,6 +150,11 @@ pub fn reserve(file: u64, page: u32) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether a page has a block.
+pub fn has_block(file: u64, page: u32) -> bool {
+    STATE.lock().with_place(file, |place, _| place.block(page).is_some())
+}
+
 /// Pages of a file are no longer needed.
 pub fn discard(file: u64, first: u32, pages: u32) {
     let mut state = STATE.lock();

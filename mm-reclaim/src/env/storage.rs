@@ -1,8 +1,10 @@
 //! What pages are read from and written to: block devices, and files that lie on them.
 
+use core::ops::Range;
+
 use super::DeviceId;
 use crate::base::gfp::Gfp;
-use crate::base::units::Pfn;
+use crate::base::units::{PAGE_SIZE, Pfn};
 use crate::block::bio::{Bio, Completion, Direction, IoError, PageIo};
 
 /// The block devices that swap is on. A block has the size of a page.
@@ -69,6 +71,8 @@ pub enum StoreError {
     NoSpace,
     /// The store could not be read or written (`EIO`).
     Io,
+    /// No file of the store can have such a page (`EFBIG`).
+    TooLarge,
 }
 
 /// Where the contents of files are, when they are not in memory.
@@ -81,6 +85,7 @@ pub enum StoreError {
 /// One that keeps the pages of a file one after the other on a block device:
 ///
 /// ```
+/// use core::ops::Range;
 /// use mm_reclaim::block::{Bio, Completion, DeviceId, IoError};
 /// use mm_reclaim::env::{FileStore, Run, StoreError};
 ///
@@ -107,7 +112,7 @@ pub enum StoreError {
 ///         }
 ///     }
 ///
-///     fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError> {
+///     fn reserve(&self, file: u64, index: u32, _: Range<usize>) -> Result<(), StoreError> {
 ///         let fits = index < self.files[file as usize].1;
 ///         if fits { Ok(()) } else { Err(StoreError::NoSpace) }
 ///     }
@@ -119,21 +124,49 @@ pub enum StoreError {
 pub trait FileStore: Sync {
     /// Starts the transfers of a run of pages, which it takes from `run` one by one. The end of each
     /// is given to [`Run::end`] before this returns, or to `Mm::complete` later, from another
-    /// context. What is left in the run fails. It may sleep for room in a queue, but must not wait
-    /// for the end of a transfer that needs `Mm::complete`.
+    /// context. What is left in the run fails. It may sleep for room in a queue, and for transfers of
+    /// other files, but must not wait for the end of a transfer of this one. A store that says so by
+    /// [`FileStore::may_write`] is never called from reclaim.
     ///
     /// A page that was never written reads as zeroes ([`Env::frames`](super::Env::frames) fills it).
     #[doc(alias = "readahead")]
     #[doc(alias = "writepages")]
     fn start(&self, run: &mut Run<'_>);
 
-    /// Makes sure that the page can be written later: called before each first store to a page that
-    /// is clean, and for one that is dirty already to no effect. It may sleep. No page is locked.
+    /// Makes sure that bytes `part` of the page can be written later: called before each first store to
+    /// a page that is clean, and for one that is dirty already to no effect. It may sleep. No page is
+    /// locked.
     ///
     /// # Errors
     /// If there is no room, or the store is broken: the page is not dirtied.
     #[doc(alias = "page_mkwrite")]
-    fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError>;
+    fn reserve(&self, file: u64, index: u32, part: Range<usize>) -> Result<(), StoreError>;
+
+    /// Whether the store has a place for any of the bytes `part` of a page: if not, they are zeroes, and
+    /// a page that shall have zeroes there need not be written. By default it makes sure that there is
+    /// one.
+    ///
+    /// # Errors
+    /// If the store is broken.
+    fn is_stored(&self, file: u64, index: u32, part: Range<usize>) -> Result<bool, StoreError> {
+        match self.reserve(file, index, part) {
+            Err(StoreError::NoSpace) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// The bytes that a place for a page consists of, each with or without contents on the device: a
+    /// page, or a power of two that is less.
+    #[doc(alias = "i_blocksize")]
+    fn block_bytes(&self, _file: u64) -> usize {
+        PAGE_SIZE
+    }
+
+    /// The file was made shorter or longer, but not by a write; or a write that would have made it
+    /// longer has failed. It has `size` bytes, and what the store has behind them, in its last page too,
+    /// is no longer needed. It may sleep.
+    #[doc(alias = "truncate")]
+    fn resized(&self, _file: u64, _size: u64) {}
 
     /// The pages `from..` of the file are no longer needed: it was truncated, or a hole was punched.
     /// Read again, they are zeroes. None of them is cached, and none becomes so before this returns. It
@@ -293,7 +326,7 @@ pub struct NoFiles;
 impl FileStore for NoFiles {
     fn start(&self, _run: &mut Run<'_>) {}
 
-    fn reserve(&self, _file: u64, _index: u32) -> Result<(), StoreError> {
+    fn reserve(&self, _file: u64, _index: u32, _part: Range<usize>) -> Result<(), StoreError> {
         Err(StoreError::NoSpace)
     }
 }

@@ -14,14 +14,14 @@
 //! is mapped writable only while it is dirty, so that the next store after write-back is a fault
 //! again. Shared memory is not written back, and is mapped writable at once.
 //!
-//! Locks: the area lock, shared; the page lock; the page-table lock. The store reserves before the
-//! page is locked.
+//! Locks: the area lock, shared; `invalidate`, shared, while the store reserves; the page lock; the
+//! page-table lock. The store reserves before the page is locked.
 //!
 //! Counterpart in Linux: `filemap_fault`, `do_fault`, `filemap_map_pages`, `do_page_mkwrite`.
 
 use super::{Detour, FaultEnd, Faults, Patience, Site};
 use crate::base::stat::VmEvent;
-use crate::base::units::{FileId, FilePage, Vpn};
+use crate::base::units::{FileId, FilePage, PAGE_SHIFT, PAGE_SIZE, Vpn};
 use crate::env::{Env, FileStore, FrameMemory, Mapping, PageTables, Prot, Pte};
 use crate::file::FileRef;
 use crate::filemap::{Cause, Contents, FileError, Pattern, ReadAhead};
@@ -244,11 +244,20 @@ impl<'m, E: Env> Faults<'m, E> {
         done
     }
 
+    /// The store gets ready for all of the page that is in the file. Who makes the file shorter waits for
+    /// that, and then takes the place away: there is none behind the end.
     fn reserve(&self, file: &FileRef<'m, E::Cpu>, at: FilePage) -> Result<(), FileError> {
-        match file.is_shared_memory() {
-            true => Ok(()),
-            false => Ok(self.env.files().reserve(file.store(), at.index)?),
+        if file.is_shared_memory() {
+            return Ok(());
         }
+        let same_size = file.invalidate.lock_shared(self.env.tasks());
+        let start = u64::from(at.index) << PAGE_SHIFT;
+        let done = match file.size().saturating_sub(start).min(PAGE_SIZE as u64) as usize {
+            0 => Err(FileError::Io),
+            bytes => Ok(self.env.files().reserve(file.store(), at.index, 0..bytes)?),
+        };
+        drop(same_size);
+        done
     }
 
     /// The lock of a page that is the file's still, and not behind its end.

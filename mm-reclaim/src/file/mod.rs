@@ -246,6 +246,18 @@ impl<'m, C: Cpu> FileRef<'m, C> {
         self.file
     }
 
+    /// Whether it is the only one: nobody else has one, nor maps the file. Only an answer that the
+    /// caller keeps from changing is worth something: by letting nobody else have one.
+    pub fn is_only(&self) -> bool {
+        self.file.users.load(Ordering::Acquire) == 1
+    }
+
+    /// Whether no page is dirty or being written.
+    pub fn is_clean(&self) -> bool {
+        let none = |count: &AtomicU32| count.load(Ordering::Acquire) == 0;
+        none(&self.file.nr_dirty) && none(&self.file.nr_writeback)
+    }
+
     /// One more reference.
     #[allow(
         clippy::should_implement_trait,

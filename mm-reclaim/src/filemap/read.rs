@@ -237,7 +237,7 @@ impl<'m, E: Env> Filemap<'m, E> {
 
     /// Starts reading the pages of a range that are not cached; `needed` is the one that the caller
     /// cannot do without. True if that was entered.
-    fn read_range(
+    pub(super) fn read_range(
         &self,
         file: Of<'_, 'm, E>,
         first: u32,

@@ -21,7 +21,7 @@ use core::ops::Range;
 use super::window::{Pattern, ReadAhead};
 use super::{FileError, Filemap, Of, split};
 use crate::base::units::{FileId, FilePage, PAGE_SIZE};
-use crate::env::{Env, FileStore, StoreError, Tasks};
+use crate::env::{Env, FileStore, Tasks};
 use crate::file::index::{Tree, Want};
 use crate::file::transfer::zero_part;
 use crate::file::{Entry, File, FileKind, MOST_BYTES};
@@ -44,6 +44,9 @@ impl<'m, E: Env> Filemap<'m, E> {
         if size >= old {
             self.zero_tail(file, old)?;
             file.set_size(size);
+            if !file.is_shared_memory() {
+                self.env.files().resized(file.store(), size);
+            }
             return Ok(());
         }
         self.clear_bytes(file, size, PAGE_SIZE)?;
@@ -51,6 +54,7 @@ impl<'m, E: Env> Filemap<'m, E> {
         let before = file.pages();
         file.set_size(size);
         self.drop_range(file.file(), file.id(), file.pages()..before, Copies::Dropped);
+        self.tell_size(file);
         drop(no_reads);
         drop(whole);
         Ok(())
@@ -96,11 +100,28 @@ impl<'m, E: Env> Filemap<'m, E> {
     /// A page behind the end that was made to be written, and was not, goes. The caller holds the inode
     /// lock.
     pub(super) fn drop_behind_end(&self, file: Of<'_, 'm, E>, index: u32) {
+        let no_reads = file.invalidate.lock(self.env.tasks());
         if index >= file.pages() {
-            let no_reads = file.invalidate.lock(self.env.tasks());
             self.drop_range(file.file(), file.id(), index..index.saturating_add(1), Copies::Kept);
-            drop(no_reads);
         }
+        self.tell_size(file);
+        drop(no_reads);
+    }
+
+    /// The store learns where the file ends. It may be writing what it has behind that in the last page.
+    fn tell_size(&self, file: Of<'_, 'm, E>) {
+        if file.is_shared_memory() {
+            return;
+        }
+        let (size, store) = (file.size(), self.env.files());
+        if split(size).1 > 0
+            && store.block_bytes(file.store()) < PAGE_SIZE
+            && let Some(held) = self.files.lookup(file, file.page(split(size).0))
+        {
+            self.zones.wait_for_writeback_surely(held.page());
+            self.lru.put(held);
+        }
+        store.resized(file.store(), size);
     }
 
     /// Fills the page at `position` with zeroes from there to byte `to` of the page.
@@ -116,7 +137,7 @@ impl<'m, E: Env> Filemap<'m, E> {
         }
         let at = file.page(index);
         loop {
-            let Some(held) = self.page_to_clear(file, at)? else { return Ok(()) };
+            let Some(held) = self.page_to_clear(file, at, offset..to)? else { return Ok(()) };
             let Ok(lock) = self.zones.lock_page(&held) else {
                 self.lru.put(held);
                 return Err(FileError::Killed);
@@ -135,19 +156,18 @@ impl<'m, E: Env> Filemap<'m, E> {
         }
     }
 
-    /// The page, which has room at its store; `None` for a hole of shared memory, and for one that gets
-    /// no room: that was never dirty, and is zeroes already.
+    /// The page, which has a place at its store; `None` for a hole: what was never dirty is zeroes already.
     fn page_to_clear(
         &self,
         file: Of<'_, 'm, E>,
         at: FilePage,
+        part: Range<usize>,
     ) -> Result<Option<PageRef<'m>>, FileError> {
         if file.is_shared_memory() {
             return self.find_shared(file, at);
         }
-        match self.env.files().reserve(file.store(), at.index) {
-            Err(StoreError::NoSpace) => return Ok(None),
-            other => other?,
+        if !self.env.files().is_stored(file.store(), at.index, part)? {
+            return Ok(None);
         }
         self.get_page(file, at.index, 1, &mut ReadAhead::new(), Pattern::Random).map(Some)
     }

@@ -116,7 +116,7 @@ impl<'m, E: Env> Filemap<'m, E> {
         let (index, offset) = split(part.position);
         let at = file.page(index);
         if !file.is_shared_memory() {
-            self.env.files().reserve(file.store(), index)?;
+            self.env.files().reserve(file.store(), index, offset..offset + part.len)?;
         }
         let (lock, held) = self.write_begin(file, at, offset == 0 && part.len == PAGE_SIZE)?;
         let copied = self.write_end(file, at, &lock, part, source);
@@ -180,7 +180,7 @@ impl<'m, E: Env> Filemap<'m, E> {
 
     /// A page that is not read: of zeroes and up to date, or with undefined contents and not. `None`
     /// if another task was first.
-    fn fresh_page(
+    pub(super) fn fresh_page(
         &self,
         file: Of<'_, 'm, E>,
         at: FilePage,
@@ -234,6 +234,7 @@ impl<'m, E: Env> Filemap<'m, E> {
 
     /// Fills the last page of a file of `size` bytes with zeroes behind its end, if it is cached: a
     /// mapping may have stored there.
+    #[doc(alias = "pagecache_isize_extended")]
     pub(crate) fn zero_tail(&self, file: Of<'_, 'm, E>, size: u64) -> Result<(), FileError> {
         let (index, offset) = split(size);
         if offset == 0 {
@@ -249,6 +250,10 @@ impl<'m, E: Env> Filemap<'m, E> {
             if held.page().file_page() == Some(file.page(index)) {
                 let frame = self.map.pfn(held.page());
                 zero_part(self.env.frames(), frame, offset..PAGE_SIZE);
+                // What lies behind the end has no place at the store yet, and gets it at the next store.
+                if self.env.files().block_bytes(file.store()) < PAGE_SIZE {
+                    self.make_clean(&lock);
+                }
             }
             self.zones.unlock(lock);
             self.lru.put(held);

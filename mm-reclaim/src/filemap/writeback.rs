@@ -136,7 +136,7 @@ impl<'m, E: Env> Filemap<'m, E> {
 
     /// Takes the right to store from all mappings of a locked page; whether it is dirty.
     #[doc(alias = "clear_page_dirty_for_io")]
-    fn make_clean(&self, lock: &PageLock<'m>) -> bool {
+    pub(super) fn make_clean(&self, lock: &PageLock<'m>) -> bool {
         let page = lock.page();
         if page.is_mapped() {
             let mut stale = TlbBatch::new();

@@ -103,6 +103,7 @@ fn what_programs_are_told() {
         (&TooManyShrinkers, "there are 8 shrinkers already"),
         (&StoreError::NoSpace, "there is no room for the page"),
         (&StoreError::Io, "the store could not be read or written"),
+        (&StoreError::TooLarge, "no file of the store can have the page"),
         (&FileError::Io, "a page could not be read or written"),
         (&FileError::NoSpace, "there is no room for a page"),
         (&FileError::TooLarge, "the file would be too large"),

@@ -7,7 +7,9 @@ use crate::base::errseq::Seen;
 use crate::base::units::{Pfn, Vpn};
 use crate::env::{Env, Prot};
 use crate::file::{FileKind, FileRef};
-use crate::filemap::{DirtyState, FileError, PageSink, PageSource, Pattern, ReadAhead, SyncMode};
+use crate::filemap::{
+    DirtyState, FileError, PageSink, PageSource, Pattern, ReadAhead, Record, SyncMode,
+};
 use crate::mmap::Place;
 use crate::page::PageRef;
 use crate::space::{AreaFlags, SpaceError, SpaceId};
@@ -124,6 +126,69 @@ impl<'m, E: Env> Mm<'m, E> {
         end: u64,
     ) -> Result<(), FileError> {
         self.filemap.punch_hole(file, start, end)
+    }
+
+    // ---- a file system's records ----
+
+    /// Lends a page of a file to `look`, which must not wait; nobody changes it meanwhile. The file is a
+    /// file system's device, and who works on that must finish: this ends only when the page is there,
+    /// killed or not, and waits for memory as long as it takes.
+    ///
+    /// # Errors
+    /// If it could not be read, or lies behind the end.
+    #[doc(alias = "sb_bread")]
+    pub fn look_at_page(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        index: u32,
+        look: &mut dyn FnMut(Pfn),
+    ) -> Result<(), FileError> {
+        self.filemap.with_record(file, index, Record::Look, look)
+    }
+
+    /// Lends a page to be changed, as [`Mm::look_at_page`]: nobody looks at it meanwhile, and no write of
+    /// it is under way. It is dirty then.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(alias = "mark_buffer_dirty")]
+    pub fn change_page(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        index: u32,
+        change: &mut dyn FnMut(Pfn),
+    ) -> Result<(), FileError> {
+        self.filemap.with_record(file, index, Record::Change, change)
+    }
+
+    /// As [`Mm::change_page`], but nobody needs what the page had before: it is not read. It has either
+    /// that, or zeroes.
+    ///
+    /// # Errors
+    /// If it lies behind the end.
+    #[doc(alias = "sb_getblk")]
+    pub fn begin_page(
+        &self,
+        file: &FileRef<'m, E::Cpu>,
+        index: u32,
+        fill: &mut dyn FnMut(Pfn),
+    ) -> Result<(), FileError> {
+        self.filemap.with_record(file, index, Record::Begin, fill)
+    }
+
+    /// Writes a page if it is dirty, and waits, killed or not.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    #[doc(alias = "sync_dirty_buffer")]
+    pub fn write_page(&self, file: &FileRef<'m, E::Cpu>, index: u32) -> Result<(), FileError> {
+        self.filemap.write_record(file, index)
+    }
+
+    /// Waits until a page is not being written, killed or not.
+    #[doc(alias = "wait_on_buffer")]
+    pub fn wait_for_page_write(&self, file: &FileRef<'m, E::Cpu>, index: u32) {
+        self.filemap.wait_for_record(file, index);
     }
 
     // ---- write-back ----

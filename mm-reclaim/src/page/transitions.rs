@@ -196,6 +196,11 @@ impl Page {
         self.set(PageFlags::ERROR);
     }
 
+    /// What becomes of the next write is all that counts.
+    pub(crate) fn clear_error(&self) {
+        self.clear(PageFlags::ERROR);
+    }
+
     /// The contents were made in memory: they are valid, and a former error is past.
     pub(crate) fn set_uptodate(&self) {
         self.clear(PageFlags::ERROR);

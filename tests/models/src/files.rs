@@ -108,7 +108,7 @@ impl FileStore for World {
         }
     }
 
-    fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError> {
+    fn reserve(&self, file: u64, index: u32, _: core::ops::Range<usize>) -> Result<(), StoreError> {
         task::assert_may_sleep("a reservation");
         let mut state = self.files.state();
         state.assert_there(file);

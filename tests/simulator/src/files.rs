@@ -6,6 +6,7 @@
 //! and nothing that was discarded is written or read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mm_reclaim::block::{Direction, IoError};
@@ -155,7 +156,11 @@ impl FileStore for World {
         }
     }
 
-    fn reserve(&self, file: u64, index: u32) -> Result<(), StoreError> {
+    fn is_stored(&self, file: u64, index: u32, _: Range<usize>) -> Result<bool, StoreError> {
+        Ok(self.files.state().files[file as usize].blocks.contains_key(&index))
+    }
+
+    fn reserve(&self, file: u64, index: u32, _: Range<usize>) -> Result<(), StoreError> {
         crate::current::assert_no_lock_held("a reservation");
         let mut state = self.files.state();
         let State { files, used, latest, .. } = &mut *state;
