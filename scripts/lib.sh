@@ -142,6 +142,10 @@ machine=virt
 icount=
 limit=900   # seconds
 emulation=() # more options for QEMU
+disks=()     # raw images for virtio disks
+# More virtio disks, a line each: QEMU's options for -drive without id and if, such as
+# file=nbd://localhost,format=raw.
+drives=${BOOT_DRIVES:-}
 
 # The width of the terminal that the live line is drawn on; 0 where there is none, and plain lines
 # appear from time to time.
@@ -175,7 +179,7 @@ boot() {
     done
     # One instruction a nanosecond and nothing random: every run is the same.
     [[ -z $icount ]] || counting=(-icount "shift=0,sleep=off")
-    mapfile -t board < <(board_options)
+    mapfile -t board < <(board_options && disk_options)
     timeout --foreground -k 5 "$limit" qemu-system-aarch64 "${board[@]}" "${counting[@]}" \
         "${emulation[@]}" -nodefaults -display none -no-reboot -semihosting-config "$semihosting" \
         -kernel "$image" -initrd "$initrd" -append "$bootargs" </dev/null |
@@ -202,6 +206,24 @@ board_options() {
         printf '%s\n' -M "$machine${icount:+,dtb-randomness=off}" -cpu "$model" \
             -smp "${cpus:-1}" -m "$((memory + (swap + 1) / 2 * 2 + (files + 1) / 2 * 2))M" -serial stdio
     fi
+}
+
+# QEMU's options for the virtio disks, one a line. The kernel finds them in the order of their buses.
+disk_options() {
+    local n=0 disk drive list=()
+    for disk in "${disks[@]}"; do
+        list+=("file=${disk//,/,,},format=raw,cache=writeback,werror=report,rerror=report")
+    done
+    while IFS= read -r drive; do
+        [[ -z $drive ]] || list+=("$drive")
+    done <<<"$drives"
+    ((${#list[@]} > 0)) || return 0
+    printf '%s\n' -global virtio-mmio.force-legacy=false
+    for drive in "${list[@]}"; do
+        printf '%s\n' -drive "$drive,if=none,id=disk$n" \
+            -device "virtio-blk-device,drive=disk$n,bus=virtio-mmio-bus.$n"
+        n=$((n + 1))
+    done
 }
 
 # The words that every boot has: how the status is reported, how wide the terminal is, how large swap

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use boot::dtb::{Conduit, DtbError, Gic, MAX_RANGES, Reserved, Span, Summary, UartKind};
+use boot::dtb::{
+    Conduit, DtbError, Gic, MAX_RANGES, MAX_VIRTIO, Reserved, Span, Summary, UartKind,
+};
 use boot::dtb::{check_address, total_size};
 use trees::boards::{PI_8_GIB, Pi, raspberry_pi_4};
 use trees::builder::Tree;
@@ -44,6 +46,46 @@ fn the_virt_tree_is_read() {
     assert_eq!((summary.physical_timer, summary.virtual_timer), (Some(30), Some(27)));
     assert_eq!(summary.psci, Some(Conduit::Hvc));
     assert_eq!(summary.cpus.len(), 2);
+}
+
+/// `virt` has 32 places for virtio devices; the interrupt of each is a shared one, from INTID 48 on.
+#[test]
+fn the_places_for_virtio_devices_are_found() {
+    for blob in [VIRT_GICV2, VIRT_GICV3] {
+        let places = &Summary::read(blob).unwrap().virtio;
+        assert_eq!(places.len(), MAX_VIRTIO);
+        for (n, place) in (0..).zip(places.iter()) {
+            assert_eq!(place.registers(), span(0x0a00_0000 + 0x200 * n, 0x200));
+            assert_eq!(u64::from(place.interrupt), 48 + n);
+        }
+    }
+    assert!(Summary::read(BOARD).unwrap().virtio.is_empty());
+}
+
+/// A place for a virtio device without a shared interrupt or without registers is left out, and so
+/// are those beyond the capacity; one whose registers are memory is refused.
+#[test]
+fn a_place_for_a_virtio_device_needs_registers_and_a_shared_interrupt() {
+    let found = |base: u32, interrupts: &[u32], count: u32| {
+        let blob = tree(|root| {
+            for n in 0..count {
+                root.node(&format!("virtio_mmio@{n}"), |place| {
+                    place.text("compatible", "virtio,mmio");
+                    place.cells("reg", &[0, base + 0x200 * n, 0x200]);
+                    place.cells("interrupts", interrupts);
+                });
+            }
+        });
+        let read = Summary::read(&blob).map(|summary| summary.virtio.len());
+        read.map_err(|error| error.to_string())
+    };
+    assert_eq!(found(0x1000_0000, &[0, 987, 1], 1), Ok(1));
+    for interrupts in [&[0, 988, 1][..], &[1, 3, 1], &[0, 3], &[]] {
+        assert_eq!(found(0x1000_0000, interrupts, 1), Ok(0), "{interrupts:?}");
+    }
+    assert_eq!(found(0x1000_0000, &[0, 1, 1], 40), Ok(MAX_VIRTIO));
+    let said = found(0x4800_0000, &[0, 1, 1], 1).unwrap_err();
+    assert!(said.contains("virtio device"), "{said}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::arch::lock::Yield;
 use crate::arch::paging::{self, Tables};
 use crate::drivers::timer;
 use crate::task::family::printable;
-use crate::{filedisk, println, ramdisk, task};
+use crate::{disk, filedisk, println, task};
 
 /// The memory management of this kernel.
 pub type KernelMm = Mm<'static, KernelEnv>;
@@ -229,47 +229,47 @@ impl Tasks for Scheduler {
     }
 }
 
-/// The swap devices of [`crate::ramdisk`].
+/// The swap devices of [`crate::disk`].
 #[derive(Clone, Copy)]
 pub struct Disks;
 
 impl BlockDevice for Disks {
     #[inline(always)]
     fn submit(&self, bio: Bio) -> Option<Completion> {
-        ramdisk::submit(bio)
+        disk::submit(bio)
     }
 
     #[inline]
     fn plug(&self) {
-        ramdisk::plug();
+        disk::plug();
     }
 
     #[inline]
     fn unplug(&self) {
-        ramdisk::unplug();
+        disk::unplug();
     }
 
     #[inline]
     fn is_synchronous(&self, device: DeviceId) -> bool {
-        ramdisk::is_synchronous(device)
+        disk::is_synchronous(device)
     }
 
     #[inline]
     fn read_now(&self, device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
-        ramdisk::read_now(device, block, frame)
+        disk::read_now(device, block, frame)
     }
 
     #[inline]
     fn write_now(&self, device: DeviceId, block: u32, frame: Pfn) -> Option<Result<(), IoError>> {
-        ramdisk::write_now(device, block, frame)
+        disk::write_now(device, block, frame)
     }
 
     fn is_congested(&self, device: DeviceId) -> bool {
-        ramdisk::is_congested(device)
+        disk::is_congested(device)
     }
 
     fn discard(&self, device: DeviceId, first: u32, blocks: u32) {
-        ramdisk::discard(device, first, blocks);
+        disk::discard(device, first, blocks);
     }
 }
 
@@ -303,7 +303,7 @@ impl FileStore for FilesOnDisk {
     }
 
     fn is_any_congested(&self) -> bool {
-        ramdisk::is_congested(DeviceId(0))
+        disk::is_congested(DeviceId(0))
     }
 }
 

@@ -18,8 +18,8 @@
 //! | devices | `print`, `println`, `try_print`, `drivers` | the machine's devices and firmware |
 //! | last words | `panic` | the end of a kernel that cannot continue |
 //! | tasks | `task` | scheduling, waiting, parents and children |
-//! | disk | `ramdisk`, `filedisk` | where pages are swapped to, and where those of files are |
-//! | memory | `glue` | the memory management, and its interface with the tasks |
+//! | disk | `ramdisk`, `disk`, `filedisk` | where pages are swapped to, and where those of files are |
+//! | memory | `glue`, `swap` | the memory management, its interface with the tasks, swap on disks |
 //! | machine | `early`, `smp` | this machine's memory and CPUs |
 //! | files | `files` | names, open descriptions, and each task's descriptors |
 //! | programs | `exec` | loading and starting programs |
@@ -30,18 +30,20 @@
 //!
 //! <!-- /layers -->
 //!
-//! Four times a layer has to call one that is above it. Each time it declares what it calls:
+//! Five times a layer has to call one that is above it. Each time it declares what it calls:
 //!
 //! | caller | calls | which is |
 //! | --- | --- | --- |
 //! | the vectors | the exception handlers | symbols of [`traps`], listed in `arch/trap/vectors.rs` |
 //! | the context switch, preemption | the scheduler | the symbols `finish_switch` and `reschedule` of [`task`] |
 //! | tasks | memory for stacks and address spaces, and the disk before a sleep | [`task::Services`], which [`glue`] implements and [`start`] hands over |
-//! | the RAM disk's task | the receiver of completions | a function that [`start`] passes |
+//! | the tasks of the disks | the receiver of completions | functions that [`start`] passes |
+//! | virtio disks | memory for their rings and tables, when they are found | a function that [`start`] passes |
 #![cfg_attr(not(test), no_std)]
 
 pub mod arch;
 pub mod bootargs;
+pub mod disk;
 pub mod drivers;
 pub mod early;
 pub mod exec;
@@ -60,5 +62,7 @@ pub mod task;
 pub mod smp;
 #[cfg(target_os = "none")]
 pub mod start;
+#[cfg(target_os = "none")]
+pub mod swap;
 #[cfg(target_os = "none")]
 pub mod traps;

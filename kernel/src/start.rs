@@ -10,6 +10,8 @@
 //! **Data.** The memory of the crate's tables, taken from memblock permanently. **Owner.** The boot
 //! task. **Lock.** None: one CPU, one task.
 
+mod disks;
+
 use core::alloc::Layout;
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -25,7 +27,8 @@ use mm_reclaim::units::{Order, PAGE_SIZE, Pfn, PhysAddr};
 use mm_reclaim::zone::FrameRange;
 use mm_reclaim::{Config, Mm, Plan};
 
-use crate::arch::{cpu, mmu, paging, trap};
+use crate::arch::mmu::{self, MapError};
+use crate::arch::{cpu, paging, trap};
 use crate::bootargs::BootArgs;
 use crate::drivers::gic::{self, Controller};
 use crate::drivers::timer;
@@ -125,8 +128,9 @@ fn build(machine: &Machine) {
     tasks(machine);
     smp::start_others(machine);
     if let Some(space) = swap_space {
-        disk(mm, space, &machine.args);
+        ram_disk(mm, space, &machine.args);
     }
+    disks::start(&machine.tree.virtio);
 }
 
 /// Makes zones and descriptors, and gives free memory to the page allocator. Memblock is gone
@@ -264,32 +268,39 @@ const REGISTERS: u64 = 8 * 0x4_0000;
 fn map_gic(gic: Gic) -> Controller {
     match gic {
         Gic::V2 { distributor, cpu_interface } => Controller::V2 {
-            distributor: map_registers(distributor),
-            cpu_interface: map_registers(cpu_interface),
+            distributor: map_controller(distributor),
+            cpu_interface: map_controller(cpu_interface),
         },
         Gic::V3 { distributor, redistributors } => Controller::V3 {
-            distributor: map_registers(distributor),
-            redistributors: map_registers(redistributors),
+            distributor: map_controller(distributor),
+            redistributors: map_controller(redistributors),
             bytes: redistributors.size.min(REGISTERS) as usize,
         },
     }
 }
 
-/// Maps registers of the interrupt controller, with frames from the page allocator.
-fn map_registers(Span { base, size }: Span) -> usize {
+/// Maps registers of the interrupt controller.
+fn map_controller(registers: Span) -> usize {
+    let base = registers.base;
+    let mapped = map_registers(registers);
+    mapped.unwrap_or_else(|error| panic!("the interrupt controller at {base:#x}: {error}")).addr()
+}
+
+/// Maps registers, with frames from the page allocator.
+fn map_registers(Span { base, size }: Span) -> Result<*mut u8, MapError> {
     let mm = glue::mm();
     let mut spare = [const { None }; mmu::most_tables(REGISTERS)];
     spare.fill_with(|| mm.alloc_pages(Gfp::KERNEL, Order::ZERO));
     let mapped = mmu::map_device(PhysAddr(base), size.min(REGISTERS), &mut spare);
     spare.into_iter().flatten().for_each(|frame| mm.free_pages(frame, Order::ZERO));
-    mapped.unwrap_or_else(|error| panic!("the interrupt controller at {base:#x}: {error}")).addr()
+    mapped
 }
 
 /// Takes the RAM disk into use, for swap and for files.
 ///
 /// # Panics
 /// If it cannot be started; if its header is refused, that is reported and swap stays off.
-fn disk(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
+fn ram_disk(mm: &'static KernelMm, space: SwapSpace, args: &BootArgs<'_>) {
     let SwapSpace { place, swap_blocks, slots, words } = space;
     let all = place.blocks();
     let server = || -> ! { ramdisk::serve(|completion| glue::mm().complete(completion)) };

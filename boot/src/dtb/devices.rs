@@ -6,15 +6,19 @@ use dtoolkit::fdt::{Fdt, FdtNode};
 use super::bus::Bus;
 use super::node::{Compatible, all_bytes, bytes, enables, value};
 use super::uart::Uarts;
-use super::{Conduit, Gic, Span, Summary};
+use super::{Conduit, Gic, Span, Summary, VirtioPlace};
 
 /// Nodes deeper than this are ignored: it bounds the recursion, and no device that is needed here
 /// is deeper than four levels on known machines.
 const MAX_DEPTH: usize = 8;
 
-/// The interrupt type of a private peripheral interrupt, and the INTID of the first.
+/// The types of a shared and of a private peripheral interrupt, and the INTID of the first of each.
+const SPI: u32 = 0;
+const FIRST_SPI: u32 = 32;
 const PPI: u32 = 1;
 const FIRST_PPI: u32 = 16;
+/// Shared interrupts that a GIC can have.
+const MAX_SPIS: u32 = 988;
 /// The positions of the non-secure physical and of the virtual timer in `interrupts`.
 const PHYSICAL: usize = 1;
 const VIRTUAL: usize = 2;
@@ -68,6 +72,8 @@ impl<'a> Walk<'_, 'a> {
             self.summary.timer_rate = value(node, "clock-frequency").ok().flatten();
         } else if compatible.is_any(&["arm,psci-0.2", "arm,psci-1.0"]) {
             self.summary.psci = conduit(node);
+        } else if compatible.is_any(&["virtio,mmio"]) {
+            self.virtio(node, bus);
         } else {
             self.broadcom(node, compatible, bus);
         }
@@ -85,6 +91,16 @@ impl<'a> Walk<'_, 'a> {
         *block = bus.register(node, 0);
     }
 
+    /// A place without registers of at most 4 GiB, or without an interrupt, is of no use.
+    fn virtio(&mut self, node: &FdtNode<'a>, bus: &Bus<'_, 'a>) {
+        let registers =
+            bus.register(node, 0).map(|Span { base, size }| (base, u32::try_from(size)));
+        if let (Some((base, Ok(size))), Some(interrupt)) = (registers, shared_interrupt(node)) {
+            // Places beyond those that fit are ignored.
+            let _ = self.summary.virtio.push(VirtioPlace { base, size, interrupt });
+        }
+    }
+
     /// The narrowest window of all buses applies.
     fn dma(&mut self, end: Option<u64>) {
         let ends = [self.summary.dma_end, end];
@@ -99,14 +115,25 @@ impl<'a> Walk<'_, 'a> {
     }
 }
 
-/// The INTID of the `index`-th interrupt, written in a GIC's three cells.
+/// The INTID of the `index`-th interrupt, which must be a private one.
 fn timer(node: &FdtNode<'_>, index: usize) -> Option<u32> {
+    let (kind, number) = interrupt(node, index)?;
+    (kind == PPI && number < 16).then(|| number + FIRST_PPI)
+}
+
+/// The INTID of the first interrupt, which must be a shared one.
+fn shared_interrupt(node: &FdtNode<'_>) -> Option<u32> {
+    let (kind, number) = interrupt(node, 0)?;
+    (kind == SPI && number < MAX_SPIS).then(|| number + FIRST_SPI)
+}
+
+/// The type and the number of the `index`-th interrupt, written in a GIC's three cells.
+fn interrupt(node: &FdtNode<'_>, index: usize) -> Option<(u32, u32)> {
     let interrupt = bytes(node, "interrupts")?.chunks_exact(12).nth(index)?;
     let cell = |at: usize| {
         u32::from_be_bytes([interrupt[at], interrupt[at + 1], interrupt[at + 2], interrupt[at + 3]])
     };
-    let number = cell(4);
-    (cell(0) == PPI && number < 16).then(|| number + FIRST_PPI)
+    Some((cell(0), cell(4)))
 }
 
 fn conduit(node: &FdtNode<'_>) -> Option<Conduit> {

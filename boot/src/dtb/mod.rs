@@ -36,6 +36,10 @@ pub const MAX_RANGES: usize = 64;
 /// The most CPUs that a [`Summary`] holds; further ones are ignored.
 pub const MAX_CPUS: usize = 8;
 
+/// The most places for virtio devices that a [`Summary`] holds; further ones are ignored. QEMU's
+/// `virt` has as many.
+pub const MAX_VIRTIO: usize = 32;
+
 /// The first word of a device tree blob.
 const MAGIC: u32 = 0xd00d_feed;
 /// Bytes of its header.
@@ -136,6 +140,22 @@ pub struct CpuNode {
     pub enable: Option<EnableMethod>,
 }
 
+/// A place for a virtio device (`virtio,mmio`): only its registers say whether there is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct VirtioPlace {
+    base: u64,
+    size: u32,
+    /// The interrupt number (INTID).
+    pub interrupt: u32,
+}
+
+impl VirtioPlace {
+    /// The registers.
+    pub const fn registers(self) -> Span {
+        Span { base: self.base, size: self.size as u64 }
+    }
+}
+
 /// Register blocks of the BCM2711, the Raspberry Pi 4's chip.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Bcm2711 {
@@ -184,6 +204,8 @@ pub struct Summary<'a> {
     pub dma_end: Option<u64>,
     /// What only the Raspberry Pi 4's chip has.
     pub bcm2711: Bcm2711,
+    /// The places for virtio devices, in the tree's order.
+    pub virtio: List<VirtioPlace, MAX_VIRTIO>,
     /// How to call PSCI, if there is one.
     pub psci: Option<Conduit>,
     /// The CPUs that are not disabled, in the tree's order.

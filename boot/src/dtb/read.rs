@@ -36,6 +36,7 @@ impl<'a> Summary<'a> {
             timer_rate: None,
             dma_end: None,
             bcm2711: Bcm2711::default(),
+            virtio: List::new(),
             psci: None,
             cpus: cpus::read(&root),
         };
@@ -113,7 +114,8 @@ fn registers(summary: &Summary<'_>, memory: &[Span]) -> Result<(), DtbError<'sta
     let consoles = summary.uarts.iter().map(|uart| ("console", uart.registers));
     let gic = summary.gic.map(Gic::parts).into_iter().flatten();
     let broadcom = summary.bcm2711.parts().into_iter().filter_map(|(what, at)| Some((what, at?)));
-    for (what, at) in consoles.chain(gic).chain(broadcom) {
+    let virtio = summary.virtio.iter().map(|place| ("virtio device", place.registers()));
+    for (what, at) in consoles.chain(gic).chain(broadcom).chain(virtio) {
         let overlaps = |ram: &Span| ram.base < at.end() && at.base < ram.end();
         if !at.base.is_multiple_of(WORD) || memory.iter().any(overlaps) {
             return Err(DtbError::BadRegisters { what, at });

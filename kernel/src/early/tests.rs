@@ -34,6 +34,7 @@ fn machine(bootargs: &'static str) -> Machine {
         timer_rate: None,
         dma_end: None,
         bcm2711: Bcm2711::default(),
+        virtio: List::new(),
         psci: None,
         cpus: List::new(),
     };

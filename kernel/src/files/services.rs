@@ -9,7 +9,7 @@ use mm_reclaim::units::{Order, Pfn, SpaceId};
 use super::open;
 use crate::glue::mm;
 use crate::task::TaskId;
-use crate::{ramdisk, task};
+use crate::{disk, task};
 
 /// The services for tasks.
 pub struct ForTasks;
@@ -53,6 +53,6 @@ impl task::Services for ForTasks {
     }
 
     fn send_off(&self) {
-        ramdisk::send_off();
+        disk::send_off();
     }
 }

@@ -27,6 +27,10 @@ use crate::task::{self, SpawnError};
 /// The capacity of the queue.
 const QUEUE: usize = 128;
 
+/// The unit in which [`transfer_part`] counts, and those of a block.
+const SECTOR: u64 = 512;
+const SECTORS: u64 = PAGE_SIZE as u64 / SECTOR;
+
 /// The number of the one RAM disk.
 const RAM_DISK: DeviceId = DeviceId(0);
 
@@ -195,6 +199,36 @@ pub fn discard(device: DeviceId, _first: u32, blocks: u32) {
     }
 }
 
+/// Transfers sectors of 512 bytes, whole parts of one block, at once: whatever the knobs say.
+///
+/// # Errors
+/// If they are not all in one block of the disk, or not in the frame.
+pub fn transfer_part(
+    direction: Direction,
+    sector: u64,
+    frame: Pfn,
+    offset: u16,
+    bytes: u16,
+) -> Result<(), IoError> {
+    let (offset, bytes) = (usize::from(offset), usize::from(bytes));
+    let at = sector % SECTORS * SECTOR;
+    let block = u32::try_from(sector / SECTORS).map_err(|_| IoError)?;
+    let place = disk(RAM_DISK).and_then(|disk| disk.place.address(block)).ok_or(IoError)?;
+    if at as usize + bytes > PAGE_SIZE || offset + bytes > PAGE_SIZE {
+        return Err(IoError);
+    }
+    let (on_disk, in_frame) =
+        (frames::linear(place.0 + at), frames::frame_address(frame).wrapping_add(offset));
+    let (from, to) = match direction {
+        Direction::Read => (on_disk, in_frame),
+        Direction::Write => (in_frame, on_disk),
+    };
+    // SAFETY: both lie within a page; the block is one of the device's, and the frame is lent until the
+    // return.
+    unsafe { core::ptr::copy_nonoverlapping(from, to, bytes) };
+    Ok(())
+}
+
 /// Serves the queue, in a task of its own, and passes completions on.
 pub fn serve(complete: impl Fn(Completion)) -> ! {
     let disk = DISK.get().expect("the device is made before its task");
@@ -212,6 +246,11 @@ impl RamDisk {
     /// Pages of swap, the header's included.
     pub fn blocks(&self) -> u32 {
         self.swap_blocks
+    }
+
+    /// All its pages, those of swap and those of files.
+    pub fn all_blocks(&self) -> u32 {
+        self.place.blocks()
     }
 
     fn format(&self) {

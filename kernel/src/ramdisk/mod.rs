@@ -27,7 +27,7 @@ mod disk;
 #[cfg(target_os = "none")]
 pub use disk::{
     RamDisk, StartError, discard, disk, is_congested, is_synchronous, plug, read_now, send_off,
-    serve, start, submit, unplug, write_now, zero,
+    serve, start, submit, transfer_part, unplug, write_now, zero,
 };
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -51,6 +51,8 @@ pub const EMFILE: Errno = Errno(24);
 pub const EFBIG: Errno = Errno(27);
 /// There is no room on the device.
 pub const ENOSPC: Errno = Errno(28);
+/// Cannot be written.
+pub const EROFS: Errno = Errno(30);
 /// The name is too long.
 pub const ENAMETOOLONG: Errno = Errno(36);
 /// No such system call, or not this way.

@@ -71,7 +71,7 @@ pub use stack::{deepest_stack, measure_stacks, own_stack};
 #[cfg(target_os = "none")]
 pub use wait::{cond_resched, sleep, sleep_killable, wait_until};
 #[cfg(target_os = "none")]
-pub use wake::wake;
+pub use wake::{wake, wake_from_interrupt};
 
 /// Tasks that can exist at once: five hundred programs, and the kernel's own.
 pub const MAX_TASKS: usize = 520;

@@ -265,9 +265,9 @@ impl Sched {
         if self.state(id) == State::Blocked { self.make_ready(id, by, now) } else { 0 }
     }
 
-    /// Wakes every waiter of `key`, on behalf of `by`; returns their number and the CPUs to poke.
+    /// Wakes every waiter of `key`, on behalf of `by` if it is a task; returns their number and the CPUs to poke.
     /// `now` is in counter ticks.
-    pub fn wake(&mut self, key: u64, by: TaskId, now: u64) -> (u32, Pokes) {
+    pub fn wake(&mut self, key: u64, by: Option<TaskId>, now: u64) -> (u32, Pokes) {
         let (mut woken, mut pokes) = (0, 0);
         let bucket = bucket_of(key);
         let mut at = self.buckets[bucket].first();
@@ -275,7 +275,7 @@ impl Sched {
             at = Queue::after(&self.wait_links, id);
             if self.slots[id.index()].wait.key == key {
                 self.end_wait(id);
-                pokes |= self.wake_one(id, Some(by), now);
+                pokes |= self.wake_one(id, by, now);
                 woken += 1;
             }
         }

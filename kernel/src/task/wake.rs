@@ -43,13 +43,27 @@ pub fn wake(key: WaitKey) {
     }
 }
 
+/// [`wake`] for interrupt handlers: no task is charged for it.
+pub fn wake_from_interrupt(key: WaitKey) {
+    // Pairs with the fence in `begin`, as above.
+    fence(Ordering::SeqCst);
+    if WAITERS[bucket_of(key.0)].load(Ordering::Relaxed) != 0 {
+        wake_waiters_for(key, None);
+    }
+}
+
 #[inline(never)]
 fn wake_waiters(key: WaitKey) {
     cpu::preempt_disable();
-    let (woken, pokes) = state::lock().wake(key.0, super::current_id(), timer::ticks());
+    wake_waiters_for(key, Some(super::current_id()));
+    cpu::preempt_enable();
+}
+
+/// With preemption off or interrupts masked.
+fn wake_waiters_for(key: WaitKey, by: Option<TaskId>) {
+    let (woken, pokes) = state::lock().wake(key.0, by, timer::ticks());
     if woken != 0 {
         WAITERS[bucket_of(key.0)].fetch_sub(woken, Ordering::Relaxed);
         state::poke(pokes);
     }
-    cpu::preempt_enable();
 }

@@ -19,7 +19,7 @@ use crate::arch::trap::{Arrival, NotYet, TrapFrame};
 use crate::arch::{cpu, usercopy};
 use crate::drivers::{gic, timer};
 use crate::task::{self, signal};
-use crate::{glue, syscall};
+use crate::{disk, glue, syscall};
 
 /// A data abort from user mode, with interrupts masked.
 // SAFETY: only the vectors call it, with these arguments; no other item has its name.
@@ -122,7 +122,7 @@ extern "C" fn interrupt() {
         if is_timer {
             task::timer_interrupt();
         }
-        is_timer
+        is_timer || disk::interrupt(id)
     });
 }
 

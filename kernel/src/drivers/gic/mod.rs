@@ -91,6 +91,16 @@ pub fn enable(id: u32) {
     if is_v3() { v3::enable(id) } else { v2::enable(id) }
 }
 
+/// Enables interrupt `id`, a shared one, for the calling CPU. For the boot: the registers that it
+/// changes are those of several interrupts.
+///
+/// # Panics
+/// If there can be no such interrupt.
+pub fn enable_shared(id: u32) {
+    assert!((32..1020).contains(&id), "interrupt {id} is not a shared one");
+    if is_v3() { v3::enable_shared(id) } else { v2::enable_shared(id) }
+}
+
 /// Asks another CPU to look at its run queue.
 pub fn send_reschedule(target: usize) {
     // Earlier stores must be visible to the other CPU first: the request is not a store to memory.

@@ -41,8 +41,8 @@ register_structs! {
         (0x300 => _reserved3),
         (0x380 => icactiver: [ReadWrite<u32>; 32]),
         (0x400 => ipriorityr: [ReadWrite<u32>; 256]),
-        (0x800 => itargetsr: [ReadWrite<u32>; 8]),
-        (0x820 => _reserved2),
+        (0x800 => itargetsr: [ReadWrite<u32>; 256]),
+        (0xc00 => _reserved2),
         (0xf00 => sgir: WriteOnly<u32, SGIR::Register>),
         (0xf04 => _reserved4),
         (0xf10 => cpendsgir: [ReadWrite<u32>; 4]),
@@ -100,7 +100,7 @@ pub(super) fn init_cpu() {
         priority.set(PRIORITY);
     }
     // The first registers are banked and name only the CPU that reads them.
-    let own = dist().itargetsr.iter().map(|r| r.get()).find(|word| *word != 0).unwrap_or(1);
+    let own = dist().itargetsr[..8].iter().map(|r| r.get()).find(|word| *word != 0).unwrap_or(1);
     TARGETS[cpu::this().id.load(Relaxed) as usize].store(own & 0xff, Relaxed);
     interface().pmr.set(LOWEST_PRIORITY);
     interface().bpr.set(0);
@@ -110,6 +110,16 @@ pub(super) fn init_cpu() {
 /// Enables interrupt `id` of this CPU.
 pub(super) fn enable(id: u32) {
     dist().isenabler[id as usize / 32].set(1 << (id % 32));
+}
+
+/// Enables a shared interrupt, for the calling CPU, at the priority of all others.
+pub(super) fn enable_shared(id: u32) {
+    let (word, shift) = (id as usize / 4, 8 * (id % 4));
+    let own = TARGETS[cpu::this().id.load(Relaxed) as usize].load(Relaxed);
+    let targets = &dist().itargetsr[word];
+    targets.set(targets.get() & !(0xff << shift) | own << shift);
+    dist().ipriorityr[word].set(PRIORITY);
+    enable(id);
 }
 
 /// Interrupts another CPU.

@@ -42,12 +42,17 @@ register_structs! {
         (0x000 => ctlr: ReadWrite<u32, DCTLR::Register>),
         (0x004 => typer: ReadOnly<u32>),
         (0x008 => _reserved0),
+        (0x080 => igroupr: [ReadWrite<u32>; 32]),
+        (0x100 => isenabler: [ReadWrite<u32>; 32]),
         (0x180 => icenabler: [ReadWrite<u32>; 32]),
         (0x200 => _reserved1),
         (0x280 => icpendr: [ReadWrite<u32>; 32]),
         (0x300 => _reserved2),
         (0x380 => icactiver: [ReadWrite<u32>; 32]),
-        (0x400 => @END),
+        (0x400 => ipriorityr: [ReadWrite<u32>; 256]),
+        (0x800 => _reserved3),
+        (0x6000 => irouter: [ReadWrite<u64>; 1020]),
+        (0x7fe0 => @END),
     }
 }
 
@@ -179,6 +184,17 @@ pub(super) fn enable(id: u32) {
     let own = OWN[cpu::this().id.load(Relaxed) as usize].load(Relaxed);
     // SAFETY: `init_cpu` stored the address of registers that stay mapped.
     unsafe { &*own }.isenabler0.set(1 << id);
+}
+
+/// Enables a shared interrupt, for the calling CPU, at the priority of all others.
+pub(super) fn enable_shared(id: u32) {
+    // SAFETY: `init` stored the address of registers that stay mapped.
+    let dist = unsafe { &*DISTRIBUTOR.load(Relaxed) };
+    let (word, bit) = (id as usize / 32, 1 << (id % 32));
+    dist.irouter[id as usize].set(cpu::affinity());
+    dist.igroupr[word].set(dist.igroupr[word].get() | bit);
+    dist.ipriorityr[id as usize / 4].set(PRIORITY);
+    dist.isenabler[word].set(bit);
 }
 
 /// Interrupts another CPU.

@@ -62,7 +62,7 @@ impl Machine {
 
     /// The running task wakes `key`; returns the number of woken tasks and the CPUs to poke.
     pub(super) fn wake(&mut self, key: u64) -> (u32, Pokes) {
-        self.sched.wake(key, self.running(), self.now)
+        self.sched.wake(key, Some(self.running()), self.now)
     }
 }
 

@@ -245,7 +245,7 @@ fn a_customer_on_another_cpu_does_not_pay() {
     let kswapd = load.machine.server(Class::Serves, KSWAPD);
     let far = load.machine.sched.create(CPUS - 1, false).unwrap();
     load.machine.sched.start(far, None, load.machine.now);
-    assert_eq!(load.machine.sched.wake(KSWAPD, far, load.machine.now), (1, 1));
+    assert_eq!(load.machine.sched.wake(KSWAPD, Some(far), load.machine.now), (1, 1));
     assert_eq!(load.machine.sched.slots[kswapd.index()].account, kswapd);
 }
 

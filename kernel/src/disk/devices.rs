@@ -1,0 +1,69 @@
+//! The devices by their numbers: the RAM disk is 0, virtio disks and their partitions follow.
+//!
+//! **Data.** A table, to which the boot adds and from which nothing is removed. **Lock.** None.
+
+use mm_reclaim::block::IoError;
+use mm_reclaim::env::DeviceId;
+use spin::once::Once;
+
+use super::SECTOR;
+use super::name::Name;
+use super::virtio::device::Disk;
+use super::virtio::pool::{Op, Transfer};
+use crate::arch::lock::Yield;
+
+/// Devices besides the RAM disk: as many as the memory management can have swap on.
+pub const MOST: usize = 7;
+
+static DEVICES: [Once<Device, Yield>; MOST] = [const { Once::new() }; MOST];
+
+/// A virtio disk, or a partition of one.
+pub struct Device {
+    /// The disk.
+    pub disk: &'static Disk,
+    /// The sector of the disk that it begins with.
+    pub first: u64,
+    /// Its sectors of 512 bytes.
+    pub sectors: u64,
+    /// Its name.
+    pub name: Name,
+}
+
+/// Adds a device; `None` if the table is full.
+pub fn add(device: Device) -> Option<DeviceId> {
+    let free = DEVICES.iter().position(|place| place.get().is_none())?;
+    DEVICES[free].call_once(|| device);
+    Some(DeviceId(free as u8 + 1))
+}
+
+/// The device of this number, unless it is the RAM disk.
+pub fn get(id: DeviceId) -> Option<&'static Device> {
+    DEVICES.get(usize::from(id.0).checked_sub(1)?)?.get()
+}
+
+/// All of them.
+pub fn all() -> impl Iterator<Item = (DeviceId, &'static Device)> {
+    let numbered = (1..).map(DeviceId).zip(&DEVICES);
+    numbered.map_while(|(id, place)| Some((id, place.get()?)))
+}
+
+impl Device {
+    /// A transfer between sectors of the device, from `sector` on, and memory at `address`.
+    ///
+    /// # Errors
+    /// If they are not all on the device, or it cannot be written.
+    pub fn transfer(
+        &self,
+        op: Op,
+        sector: u64,
+        address: usize,
+        bytes: usize,
+    ) -> Result<Transfer, IoError> {
+        let end = sector.checked_add((bytes / SECTOR) as u64).ok_or(IoError)?;
+        let is_allowed = op != Op::Write || !self.disk.traits().is_read_only;
+        if end > self.sectors || bytes == 0 || !bytes.is_multiple_of(SECTOR) || !is_allowed {
+            return Err(IoError);
+        }
+        Ok(Transfer { op, sector: self.first + sector, address, bytes: bytes as u32 })
+    }
+}

@@ -1,0 +1,387 @@
+//! The engine of a virtio disk: its ring, and the requests in flight.
+//!
+//! **Data.** The ring; for each request in flight its chain of transfers, and a [`Record`] in memory
+//! that the device reads and writes. **Owner.** The engine. **Lock.** One around all of it
+//! (`device.rs`), a leaf that masks interrupts.
+//!
+//! **A device is not trusted.** What it writes, in the ring, the status of a request or its registers,
+//! decides only how requests end. An entry of the used ring is believed if it names a request in
+//! flight and no more bytes than that has room for; anything else is [`Trouble`], after which the ring
+//! is not read again. Every loop is bounded by the requests in flight: each turn ends one or stops.
+//! What the device cannot be kept from is writing to memory at all times, as on every machine without an
+//! IOMMU; an honest one stops when it is reset, so that no buffer is given back before that.
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::slice;
+use core::sync::atomic::{Ordering, fence};
+
+use virtio_drivers::queue::VirtQueue;
+use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
+use virtio_drivers::{Error, Hal};
+
+use super::open::Traits;
+use super::pool::{Chain, MOST_CHAINED, Op, Pool, Transfer};
+
+/// Descriptors of the ring.
+pub const QUEUE: usize = 128;
+/// The ring that requests go through.
+pub(super) const RING: u16 = 0;
+/// Requests in flight at once: each takes two descriptors at least.
+const FLIGHTS: usize = QUEUE / 2;
+/// Descriptors of a request besides those of its memory: the head and the status.
+const BESIDES: usize = 2;
+/// How often a device is asked whether its reset is done.
+const RESET_TRIES: u32 = 10_000;
+
+/// No request.
+const NONE: u8 = u8::MAX;
+/// What the status is before the device writes it: no status that there is.
+const NO_STATUS: u8 = 0xff;
+/// The status of a success.
+const STATUS_OK: u8 = 0;
+
+/// The part of a request that is neither its data nor the driver's alone.
+#[repr(C)]
+pub(super) struct Record {
+    kind: u32,
+    reserved: u32,
+    sector: u64,
+    status: u8,
+    unused: [u8; 47],
+}
+
+const _: () = assert!(size_of::<Record>() * FLIGHTS == virtio_drivers::PAGE_SIZE);
+/// Bytes of a record that the device reads: the head of the request.
+const HEAD: usize = 16;
+
+/// Why a device is given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// The used ring names a request that is not in flight.
+    NotInFlight {
+        /// Its descriptor.
+        token: u16,
+    },
+    /// The used ring says that the device wrote more than there was room for.
+    TooLong {
+        /// The bytes that it names.
+        wrote: u32,
+        /// The room.
+        room: u32,
+    },
+    /// The ring refused a request.
+    Ring(Error),
+    /// The device says that it must be reset.
+    NeedsReset,
+    /// A request has not ended.
+    Late {
+        /// What it is.
+        op: Op,
+        /// Its first sector.
+        sector: u64,
+        /// Its bytes.
+        bytes: u32,
+        /// For how long it has been in flight, in milliseconds.
+        millis: u64,
+    },
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInFlight { token } => {
+                write!(f, "it says that request {token} has ended, which is not in flight")
+            }
+            Self::TooLong { wrote, room } => {
+                write!(f, "it says that it wrote {wrote} bytes to a request with room for {room}")
+            }
+            Self::Ring(error) => write!(f, "the ring refused a request: {error}"),
+            Self::NeedsReset => write!(f, "it says that it must be reset"),
+            Self::Late { op, sector, bytes, millis } => {
+                write!(f, "a request has not ended for {millis} ms: ")?;
+                write!(f, "{op:?} of {bytes} bytes at sector {sector}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Trouble {}
+
+/// A request in flight.
+#[derive(Clone, Copy)]
+struct Flight {
+    chain: Chain,
+    /// When it was given to the device, in nanoseconds.
+    since: u64,
+}
+
+/// The buffers of one request, in the order of its descriptors: the head, the data, the status.
+struct Buffers {
+    list: [NonNull<[u8]>; MOST_CHAINED + BESIDES],
+    len: usize,
+    /// How many of them the device only reads.
+    readable: usize,
+}
+
+impl Buffers {
+    const fn none() -> Self {
+        let nothing = NonNull::slice_from_raw_parts(NonNull::dangling(), 0);
+        Self { list: [nothing; MOST_CHAINED + BESIDES], len: 0, readable: 0 }
+    }
+
+    fn push(&mut self, address: usize, bytes: usize) {
+        let start = NonNull::new(address as *mut u8).expect("memory is not at address 0");
+        self.list[self.len] = NonNull::slice_from_raw_parts(start, bytes);
+        self.len += 1;
+    }
+
+    /// Those that the device reads, and those that it writes.
+    ///
+    /// # Safety
+    /// The buffers are the device's, and the driver reads or writes none through these references:
+    /// they only carry addresses.
+    unsafe fn split<'a>(&'a mut self) -> (&'a [&'a [u8]], &'a mut [&'a mut [u8]]) {
+        let (read, written) = self.list[..self.len].split_at_mut(self.readable);
+        // SAFETY: pointers and references to slices have the same layout; the caller's promise.
+        let read = unsafe { slice::from_raw_parts(read.as_ptr().cast(), read.len()) };
+        // SAFETY: as above, and no two buffers overlap: each is a part of a page that was lent.
+        let written =
+            unsafe { slice::from_raw_parts_mut(written.as_mut_ptr().cast(), written.len()) };
+        (read, written)
+    }
+}
+
+/// The engine of a disk; `O` owns a ticket.
+pub struct Engine<H: Hal, T: Transport, O> {
+    queue: VirtQueue<H, QUEUE>,
+    transport: T,
+    traits: Traits,
+    /// The records of all requests, in a page that the device has too.
+    records: NonNull<Record>,
+    pool: Pool<O>,
+    flights: [Flight; FLIGHTS],
+    /// A bit for each flight that is free.
+    free: u64,
+    /// The flight of each first descriptor.
+    by_token: [u8; QUEUE],
+    buffers: Buffers,
+    trouble: Option<Trouble>,
+    /// The device has announced a change: its status must be read.
+    has_news: bool,
+    /// What waited when the ring was last filled did not all find room.
+    has_backlog: bool,
+}
+
+// SAFETY: the pointers are to memory that belongs to the engine alone, or that callers have lent to it
+// until the end of their requests, on whatever CPU it runs.
+unsafe impl<H: Hal, T: Transport + Send, O: Send> Send for Engine<H, T, O> {}
+
+impl<H: Hal, T: Transport, O> Engine<H, T, O> {
+    pub(super) fn new(
+        queue: VirtQueue<H, QUEUE>,
+        transport: T,
+        traits: Traits,
+        records: NonNull<Record>,
+    ) -> Self {
+        Self {
+            queue,
+            transport,
+            traits,
+            records,
+            pool: Pool::new(),
+            flights: [Flight { chain: Chain::EMPTY, since: 0 }; FLIGHTS],
+            free: u64::MAX,
+            by_token: [NONE; QUEUE],
+            buffers: Buffers::none(),
+            trouble: None,
+            has_news: false,
+            has_backlog: false,
+        }
+    }
+
+    /// What the device is like.
+    pub fn traits(&self) -> &Traits {
+        &self.traits
+    }
+
+    /// Whether a ticket with so many transfers can be added.
+    pub fn has_room(&self, transfers: usize) -> bool {
+        self.pool.has_room(transfers)
+    }
+
+    /// Whether more than seven eighths of the room are used.
+    pub fn is_congested(&self) -> bool {
+        self.pool.is_congested()
+    }
+
+    /// Whether transfers wait that [`Engine::dispatch`] could give to the device.
+    pub fn has_waiting(&self) -> bool {
+        self.pool.has_waiting()
+    }
+
+    /// Whether transfers wait only because there was no room in the ring.
+    pub fn has_backlog(&self) -> bool {
+        self.has_backlog
+    }
+
+    /// Whether something was noticed that ends the device.
+    pub fn is_in_trouble(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// Adds a ticket, whose transfers wait for [`Engine::dispatch`].
+    ///
+    /// # Errors
+    /// Returns the owner if there is no room.
+    ///
+    /// # Safety
+    /// The memory of the transfers is lent until the ticket has ended.
+    pub unsafe fn add(&mut self, owner: O, transfers: &[Transfer]) -> Result<(), O> {
+        self.pool.add(owner, transfers)
+    }
+
+    /// Gives waiting transfers to the device, as far as the ring has room. `now` is in nanoseconds.
+    pub fn dispatch(&mut self, now: u64) {
+        let (most, joins) = (self.traits.most_buffers, self.traits.joins);
+        let mut added = false;
+        while self.trouble.is_none() && self.free != 0 {
+            let room = self.queue.available_desc().saturating_sub(BESIDES).min(most);
+            let Some(chain) = self.pool.take(MOST_CHAINED, room, joins) else { break };
+            self.launch(chain, now);
+            added = true;
+        }
+        self.has_backlog = self.pool.has_waiting();
+        // The device must see the requests before this asks whether it wants to be notified of them.
+        fence(Ordering::SeqCst);
+        if added && self.queue.should_notify() {
+            self.transport.notify(RING);
+        }
+    }
+
+    fn launch(&mut self, chain: Chain, since: u64) {
+        let at = self.free.trailing_zeros() as usize;
+        self.free &= self.free - 1;
+        self.flights[at] = Flight { chain, since };
+        self.write_record(at, &chain);
+        self.fill_buffers(at, &chain);
+        // SAFETY: the data is lent until its tickets have ended, which is after `pop_used` or the
+        // reset; the record belongs to the flight for as long.
+        let (read, written) = unsafe { self.buffers.split() };
+        // SAFETY: as above.
+        match unsafe { self.queue.add(read, written) } {
+            Ok(token) => self.by_token[token as usize] = at as u8,
+            Err(error) => self.trouble = Some(Trouble::Ring(error)),
+        }
+    }
+
+    fn write_record(&self, at: usize, chain: &Chain) {
+        let (kind, sector) = match chain.op {
+            Op::Read => (0, chain.sector),
+            Op::Write => (1, chain.sector),
+            Op::Flush => (4, 0),
+        };
+        let record = Record { kind, reserved: 0, sector, status: NO_STATUS, unused: [0; 47] };
+        // SAFETY: there are as many records as flights, in a page of the engine's own; the device does
+        // not have this one, since its flight was free.
+        unsafe { self.records.add(at).write_volatile(record) };
+    }
+
+    fn status(&self, at: usize) -> u8 {
+        // SAFETY: the record is in the engine's page; the device may write to it, so that this is one
+        // volatile access.
+        unsafe { (&raw const (*self.records.add(at).as_ptr()).status).read_volatile() }
+    }
+
+    /// Fills `buffers` with those of a flight.
+    fn fill_buffers(&mut self, at: usize, chain: &Chain) {
+        let Self { buffers, pool, records, traits, .. } = self;
+        let record = records.as_ptr().addr() + at * size_of::<Record>();
+        buffers.len = 0;
+        buffers.push(record, HEAD);
+        pool.stretches(chain, traits.joins, |address, bytes| buffers.push(address, bytes));
+        buffers.readable = if chain.op == Op::Write { buffers.len } else { 1 };
+        buffers.push(record + core::mem::offset_of!(Record, status), 1);
+    }
+
+    /// Acknowledges an interrupt.
+    pub fn acknowledge(&mut self) {
+        let why = self.transport.ack_interrupt();
+        self.has_news |= why.contains(InterruptStatus::DEVICE_CONFIGURATION_INTERRUPT);
+    }
+
+    /// Ends the requests that the device has finished.
+    pub fn collect(&mut self) {
+        if core::mem::take(&mut self.has_news)
+            && self.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET)
+        {
+            self.trouble = self.trouble.or(Some(Trouble::NeedsReset));
+        }
+        while self.trouble.is_none()
+            && let Some(token) = self.queue.peek_used()
+        {
+            match self.by_token.get(token as usize) {
+                Some(&at) if at != NONE => self.finish(token, at as usize),
+                _ => self.trouble = Some(Trouble::NotInFlight { token }),
+            }
+        }
+    }
+
+    fn finish(&mut self, token: u16, at: usize) {
+        let chain = self.flights[at].chain;
+        self.fill_buffers(at, &chain);
+        // SAFETY: as in `launch`.
+        let (read, written) = unsafe { self.buffers.split() };
+        // SAFETY: these are the buffers that were added under this token: neither the chain nor its
+        // transfers change while it is in flight.
+        let wrote = match unsafe { self.queue.pop_used(token, read, written) } {
+            Ok(wrote) => wrote,
+            Err(error) => {
+                self.trouble = Some(Trouble::Ring(error));
+                return;
+            }
+        };
+        let room = 1 + if chain.op == Op::Read { chain.bytes } else { 0 };
+        if wrote > room {
+            self.trouble = Some(Trouble::TooLong { wrote, room });
+        }
+        let failed = wrote > room || self.status(at) != STATUS_OK;
+        self.by_token[token as usize] = NONE;
+        self.free |= 1 << at;
+        self.pool.end(&chain, failed);
+    }
+
+    /// Takes a ticket that has ended: its owner, and whether it failed.
+    pub fn take_ended(&mut self) -> Option<(O, bool)> {
+        self.pool.take_ended()
+    }
+
+    /// What is wrong with the device: what was noticed, or that a request has been in flight for
+    /// longer than `limit`. Both are in nanoseconds.
+    pub fn trouble(&self, now: u64, limit: u64) -> Option<Trouble> {
+        let flying = self.flights.iter().enumerate().filter(|(at, _)| self.free & (1 << at) == 0);
+        let oldest = flying.map(|(_, flight)| flight).min_by_key(|flight| flight.since);
+        let late = oldest.filter(|flight| now.saturating_sub(flight.since) > limit);
+        self.trouble.or(late.map(|Flight { chain, since }| Trouble::Late {
+            op: chain.op,
+            sector: chain.sector,
+            bytes: chain.bytes,
+            millis: (now - since) / 1_000_000,
+        }))
+    }
+
+    /// Resets the device and ends all that it was asked for as failures. Whoever calls this lets
+    /// nothing be added any more. Returns whether the device says that it was reset.
+    pub fn give_up(&mut self, why: Trouble) -> bool {
+        self.trouble = Some(why);
+        self.transport.set_status(DeviceStatus::empty());
+        let status = || self.transport.get_status();
+        let was_reset = (0..RESET_TRIES).any(|_| status() == DeviceStatus::empty());
+        self.pool.fail_waiting();
+        for at in (0..FLIGHTS).filter(|at| self.free & (1 << at) == 0) {
+            self.pool.end(&self.flights[at].chain, true);
+        }
+        self.free = u64::MAX;
+        was_reset
+    }
+}

@@ -1,0 +1,21 @@
+//! Disks of virtio: `virtio-blk` over registers in memory.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`pool`] | the requests that wait or have ended, and which are one: pure, tested on the host |
+//! | [`engine`] | the ring and the requests in flight: tested on the host with a hostile device |
+//! | [`open`] | taking a disk into use |
+//! | `hal` | memory that a device reads and writes |
+//! | `device` | the disks of this machine: submission, interrupts, the task that ends requests |
+//!
+//! The crate `virtio-drivers` has the registers and the ring. Its own driver for disks is not used: it
+//! takes one buffer a request, and trusts the device.
+
+pub mod engine;
+pub mod open;
+pub mod pool;
+
+#[cfg(target_os = "none")]
+pub(super) mod device;
+#[cfg(target_os = "none")]
+mod hal;

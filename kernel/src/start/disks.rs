@@ -1,0 +1,79 @@
+//! The virtio disks: finding them, and taking what `mkswap` has prepared for swap.
+//!
+//! **Data.** None. **Owner.** The boot task. **Lock.** None.
+
+use core::ptr::NonNull;
+
+use boot::dtb::{Span, VirtioPlace};
+use mm_reclaim::env::{DeviceId, TaskFlags};
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::units::PAGE_SIZE;
+
+use super::map_registers;
+use crate::task::fair::Class;
+use crate::{disk, glue, println, swap, task};
+
+/// The priority of swap on a disk: below that of the RAM disk, which is faster.
+const PRIORITY: i16 = -1;
+
+/// Takes all virtio disks into use. What is wrong with one is reported, and it is left out.
+///
+/// # Panics
+/// If there is no task to serve them.
+pub(super) fn start(places: &[VirtioPlace]) {
+    disk::init(|order| glue::mm().alloc_pages(Gfp::KERNEL, order));
+    let mut mapped = None;
+    for place in places {
+        attach(place, &mut mapped);
+    }
+    if !disk::is_any() {
+        return;
+    }
+    let server = || -> ! { disk::serve(|completion| glue::mm().complete(completion)) };
+    task::spawn_server(Class::First, "virtio-blk", TaskFlags::MEMALLOC, server)
+        .unwrap_or_else(|error| panic!("no task to serve the disks: {error}"));
+    disk::devices().filter(|device| *device != DeviceId(0)).for_each(use_for_swap);
+}
+
+/// Takes one disk into use, if there is one. `mapped` is the page of registers that was mapped last,
+/// and where: several places share a page.
+fn attach(place: &VirtioPlace, mapped: &mut Option<(u64, *mut u8)>) {
+    let Span { base, size } = place.registers();
+    let offset = base % PAGE_SIZE as u64;
+    let page = match *mapped {
+        Some((first, page)) if first == base - offset => page,
+        _ => match map_registers(Span { base: base - offset, size: offset + size }) {
+            Ok(page) => page,
+            Err(error) => return println!("virtio device at {base:#x}: not mapped: {error}"),
+        },
+    };
+    // Only one that lies within its page shares it.
+    *mapped = (offset + size <= PAGE_SIZE as u64).then_some((base - offset, page));
+    let registers = NonNull::new(page.wrapping_add(offset as usize)).expect("a mapped address");
+    // SAFETY: these are the registers that the device tree names, mapped just now or with those of the
+    // same page; nothing else drives virtio devices.
+    match unsafe { disk::attach(registers, size as usize, place.interrupt) } {
+        Ok(Some(device)) => describe(device),
+        Ok(None) => {}
+        Err(error) => println!("virtio device at {base:#x}: not used: {error}"),
+    }
+}
+
+fn describe(device: DeviceId) {
+    if let (Some(name), Some(sectors)) = (disk::name(device), disk::sectors(device)) {
+        let kind = if disk::is_read_only(device) { ", read-only" } else { "" };
+        println!("{name}: {} KiB{kind}", sectors / 2);
+    }
+}
+
+fn use_for_swap(device: DeviceId) {
+    let Some(name) = disk::name(device) else { return };
+    match swap::on(device, PRIORITY) {
+        Ok(used) if used.slots + 1 < used.pages => {
+            println!("swap: {name}, {} slots of {} pages", used.slots, used.pages);
+        }
+        Ok(used) => println!("swap: {name}, {} slots", used.slots),
+        Err(error) if error.is_no_swap() => {}
+        Err(error) => println!("swap: {name} refused: {error}"),
+    }
+}
