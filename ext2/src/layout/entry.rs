@@ -33,8 +33,8 @@ impl Entry {
     pub fn parse(block: &[u8], at: usize, has_filetype: bool) -> Option<Self> {
         let head = block.get(at..at + HEAD)?;
         let len = usize::from(u16_at(head, 4));
-        let (name_len, kind) =
-            if has_filetype { (head[6], head[7]) } else { (head[6].max(head[7]), 0) };
+        // Without the feature the last byte may be left from a time with it.
+        let (name_len, kind) = (head[6], if has_filetype { head[7] } else { 0 });
         let entry = Self { at, inode: u32_at(head, 0), len, name_len: usize::from(name_len), kind };
         let is_right = len.is_multiple_of(4)
             && len >= bytes_for(1)
