@@ -22,6 +22,9 @@ const MOUNT_TIME: usize = 44;
 const WRITE_TIME: usize = 48;
 const MOUNTS: usize = 52;
 const STATE: usize = 58;
+const REVISION: usize = 76;
+const FIRST_INODE: usize = 84;
+const INODE_SIZE: usize = 88;
 const RO_COMPAT: usize = 100;
 
 /// The numbers that do not change while it is mounted.
@@ -127,7 +130,7 @@ impl Superblock {
         if magic != MAGIC {
             return Err(MountError::NoMagic(magic));
         }
-        let revision = within("s_rev_level", long(76), 0..=1)?;
+        let revision = within("s_rev_level", long(REVISION), 0..=1)?;
         let feature = |at| if revision == 0 { 0 } else { long(at) };
         if let Some(unknown) = features::unknown_incompat(feature(96)) {
             return Err(MountError::Features(unknown));
@@ -148,7 +151,7 @@ impl Superblock {
         let inodes = within("s_inodes_count", long(0), all..=all)?;
         let (inode_bytes, first_inode) = match revision {
             0 => (128, 11),
-            _ => (u32::from(u16_at(bytes, 88)), long(84)),
+            _ => (u32::from(u16_at(bytes, INODE_SIZE)), long(FIRST_INODE)),
         };
         within("s_inode_size", inode_bytes, 128..=block_bytes)?;
         if !inode_bytes.is_power_of_two() {
@@ -204,6 +207,12 @@ impl Update {
             put_u16(bytes, MOUNTS, mounts);
         }
         if self.has_large_file {
+            if u32_at(bytes, REVISION) == 0 {
+                // The first revision has no features: with what it implies, this is the second.
+                put_u32(bytes, REVISION, 1);
+                put_u32(bytes, FIRST_INODE, 11);
+                put_u16(bytes, INODE_SIZE, 128);
+            }
             let features = u32_at(bytes, RO_COMPAT) | features::LARGE_FILE;
             put_u32(bytes, RO_COMPAT, features);
         }
