@@ -73,6 +73,29 @@ impl<D: Disk> Ext2<D> {
         freed.error.map_or(Ok(()), Err)
     }
 
+    /// The last block of a file, or the first behind it that part of the tree is there for. Where a
+    /// number leads nowhere, it is the first of those that it should lead to.
+    pub(crate) fn last_block(&self, inode: &Inode) -> u32 {
+        let slot = inode.block.iter().rposition(|number| *number != 0).unwrap_or(0) as u32;
+        if slot < DIRECT {
+            return slot;
+        }
+        let (depth, each) = (slot - DIRECT + 1, self.geometry.pointers());
+        let mut first = DIRECT + (1..depth).map(|below| each.pow(below)).sum::<u32>();
+        let mut block = inode.block[slot as usize];
+        for below in (0..depth).rev() {
+            let last = |bytes: &[u8]| {
+                let steps = (0..each).rev().map(|step| (step, u32_at(bytes, 4 * step as usize)));
+                steps.into_iter().find(|(_, number)| *number != 0)
+            };
+            let found = self.checked(block).map(|block| self.disk.look(block, last));
+            let Ok(Ok(Some((step, number)))) = found else { break };
+            first += step * each.pow(below);
+            block = number;
+        }
+        first
+    }
+
     fn cut_direct(
         &self,
         writer: &mut Writer,

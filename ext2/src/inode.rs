@@ -150,13 +150,12 @@ impl<D: Disk> Ext2<D> {
         self.writable()?;
         let mut inode = self.load(at)?;
         if inode.has_blocks(self.geometry.block_bytes()) && inode.block.iter().any(|b| *b != 0) {
-            let blocks = inode.size.div_ceil(self.geometry.block_bytes() as u64);
-            let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
-            if blocks > STEP && inode.sectors / self.geometry.sectors() > STEP {
-                let from = (blocks - 1) / STEP * STEP;
+            // Not by its size: there may be no more than holes for long.
+            let from = self.last_block(&inode) / STEP * STEP;
+            if from > 0 && inode.sectors / self.geometry.sectors() > STEP {
                 self.cut(writer, at, from..u32::MAX)?;
                 inode = self.load(at)?;
-                inode.size = u64::from(from) << self.geometry.block_bits;
+                inode.size = inode.size.min(u64::from(from) << self.geometry.block_bits);
                 self.store(at, &inode)?;
                 return Ok(false);
             }
