@@ -1,0 +1,10 @@
+//! File systems that `mke2fs` makes are read and changed by the crate, and `e2fsck` and `debugfs` look at
+//! what it leaves.
+//!
+//! Needs e2fsprogs. `TEST_LONG=1` runs many more seeds; `EXT2_SEED=n` replays one.
+
+mod choices;
+mod features;
+mod round_trip;
+mod special;
+mod support;
