@@ -19,8 +19,10 @@ use mm_reclaim::env::{
     Tasks, TlbEntry, WaitEnd, WaitKey, WaitMode,
 };
 use mm_reclaim::fault::{Access, FaultEnd};
+use mm_reclaim::file::FileRef;
+use mm_reclaim::gfp::Gfp;
 use mm_reclaim::space::OpenSpace;
-use mm_reclaim::units::{Nanos, Pfn, SpaceId};
+use mm_reclaim::units::{Nanos, PAGE_SIZE, Pfn, SpaceId};
 use spin::RelaxStrategy;
 use spin::once::Once;
 
@@ -69,6 +71,9 @@ pub fn resolve_fault<P: Pinned>(
     // SAFETY: there is the memory management, since it has opened a space.
     unsafe { MM.get_unchecked() }.handle_fault_pinned(&space, addr, access, pinned)
 }
+
+/// A reference to a file.
+pub type File = FileRef<'static, ThisCpu>;
 
 /// The memory management, if it is installed already.
 pub fn try_mm() -> Option<&'static KernelMm> {
@@ -273,37 +278,110 @@ impl BlockDevice for Disks {
     }
 }
 
-/// The files of [`crate::filedisk`].
+/// The store of the file system that is mounted, which is above this module.
+static MOUNTED: Once<&'static dyn FileStore, Yield> = Once::new();
+
+/// Numbers of files from here on belong to the store that is mounted.
+const FIRST_MOUNTED: u64 = 1 << 32;
+
+/// Files whose numbers have more than 32 bits are those of `store` from now on.
+///
+/// # Panics
+/// If there is a store already.
+pub fn mount(store: &'static dyn FileStore) {
+    assert!(!MOUNTED.is_completed(), "a store is mounted already");
+    MOUNTED.call_once(|| store);
+}
+
+/// The files of [`crate::filedisk`], and of the store that is mounted.
 #[derive(Clone, Copy)]
 pub struct FilesOnDisk;
 
+impl FilesOnDisk {
+    /// The store that is mounted, if the file is its.
+    #[inline]
+    fn mounted(file: u64) -> Option<&'static dyn FileStore> {
+        if file < FIRST_MOUNTED { None } else { MOUNTED.get().copied() }
+    }
+}
+
 impl FileStore for FilesOnDisk {
     fn start(&self, run: &mut Run<'_>) {
-        filedisk::start(run, &Disks);
+        match Self::mounted(run.file()) {
+            None => filedisk::start(run, &Disks),
+            Some(store) => store.start(run),
+        }
     }
 
-    fn reserve(&self, file: u64, index: u32, _part: Range<usize>) -> Result<(), StoreError> {
-        filedisk::reserve(file, index)
+    fn reserve(&self, file: u64, index: u32, part: Range<usize>) -> Result<(), StoreError> {
+        match Self::mounted(file) {
+            None => filedisk::reserve(file, index),
+            Some(store) => store.reserve(file, index, part),
+        }
     }
 
-    fn is_stored(&self, file: u64, index: u32, _part: Range<usize>) -> Result<bool, StoreError> {
-        Ok(filedisk::has_block(file, index))
+    fn is_stored(&self, file: u64, index: u32, part: Range<usize>) -> Result<bool, StoreError> {
+        match Self::mounted(file) {
+            None => Ok(filedisk::has_block(file, index)),
+            Some(store) => store.is_stored(file, index, part),
+        }
+    }
+
+    fn block_bytes(&self, file: u64) -> usize {
+        Self::mounted(file).map_or(PAGE_SIZE, |store| store.block_bytes(file))
+    }
+
+    fn resized(&self, file: u64, size: u64) {
+        if let Some(store) = Self::mounted(file) {
+            store.resized(file, size);
+        }
     }
 
     fn discard(&self, file: u64, from: u32, pages: u32) {
-        filedisk::discard(file, from, pages);
+        match Self::mounted(file) {
+            None => filedisk::discard(file, from, pages),
+            Some(store) => store.discard(file, from, pages),
+        }
     }
 
     fn evict(&self, file: u64) {
-        filedisk::evict(file);
+        match Self::mounted(file) {
+            None => filedisk::evict(file),
+            Some(store) => store.evict(file),
+        }
     }
 
-    fn is_congested(&self, _file: u64) -> bool {
-        self.is_any_congested()
+    fn may_write(&self, file: u64, index: u32) -> bool {
+        Self::mounted(file).is_none_or(|store| store.may_write(file, index))
+    }
+
+    fn release_private(&self, file: u64, index: u32, gfp: Gfp) -> bool {
+        Self::mounted(file).is_none_or(|store| store.release_private(file, index, gfp))
+    }
+
+    fn drop_private(&self, file: u64, index: u32, frame: Pfn) -> bool {
+        Self::mounted(file).is_none_or(|store| store.drop_private(file, index, frame))
+    }
+
+    fn dirty_writeback(&self, file: u64, index: u32) -> Option<(bool, bool)> {
+        Self::mounted(file)?.dirty_writeback(file, index)
+    }
+
+    fn device(&self, file: u64) -> DeviceId {
+        Self::mounted(file).map_or(DeviceId(0), |store| store.device(file))
+    }
+
+    fn is_congested(&self, file: u64) -> bool {
+        disk::is_congested(self.device(file))
     }
 
     fn is_any_congested(&self) -> bool {
-        disk::is_congested(DeviceId(0))
+        let mounted = MOUNTED.get().is_some_and(|store| store.is_any_congested());
+        mounted || disk::is_congested(DeviceId(0))
+    }
+
+    fn is_gone(&self, file: u64) -> bool {
+        Self::mounted(file).is_some_and(|store| store.is_gone(file))
     }
 }
 

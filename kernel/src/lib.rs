@@ -21,6 +21,7 @@
 //! | disk | `ramdisk`, `disk`, `filedisk` | where pages are swapped to, and where those of files are |
 //! | memory | `glue`, `swap` | the memory management, its interface with the tasks, swap on disks |
 //! | machine | `early`, `smp` | this machine's memory and CPUs |
+//! | file system | `mount` | ext2 on a disk |
 //! | files | `files` | names, open descriptions, and each task's descriptors |
 //! | programs | `exec` | loading and starting programs |
 //! | people | `monitor` | output for a person |
@@ -53,6 +54,7 @@ pub mod files;
 #[cfg(target_os = "none")]
 pub mod glue;
 pub mod monitor;
+pub mod mount;
 pub mod panic;
 pub mod ramdisk;
 pub mod syscall;

@@ -41,7 +41,7 @@ use crate::syscall::hooks;
 use crate::task::TaskId;
 use crate::task::fair::Class;
 use crate::task::family::Which;
-use crate::{files, monitor, println, ramdisk, smp, task};
+use crate::{files, monitor, mount, println, ramdisk, smp, task};
 
 /// Ranges of memory that the zones can be made of.
 const MAX_RANGES: usize = 64;
@@ -340,6 +340,7 @@ pub fn init(machine: &Machine) -> u8 {
         Ok(pid) => {
             let watch = monitor.watch(pid);
             let status = wait_for(pid);
+            mount::unmount();
             watch.finish(status)
         }
         Err(error) => complain(name, error),

@@ -75,6 +75,7 @@ pub mod zone;
 pub use base::errseq::Seen;
 #[cfg(shuttle)]
 pub use base::sync::{pass, pass_acts, pass_points};
+pub use base::wait::{SleepGuard, SleepLock};
 pub use base::{lock_order, stat, units};
 pub use boot::{memblock, plan};
 pub use fault::SwapOffError;

@@ -2,6 +2,8 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `path` | the walk along a path |
+//! | `tree` | what is done with paths |
 //! | `names` | `/tmp` and `/dev/shm`, in memory alone, and `/disk`, on the RAM disk: flat, without directories |
 //! | `open` | open descriptions, and the descriptors of tasks |
 //!
@@ -14,20 +16,26 @@
 
 mod names;
 mod open;
+mod path;
 mod services;
+mod tree;
 
-pub use names::{create_unnamed, open as open_name, unlink};
+pub use names::create_unnamed;
 pub use open::{Open, Rights, check_room, close, hold_position, install, update, view};
+pub use path::{Bytes, Start};
 pub use services::ForTasks;
+pub use tree::{
+    How, Opened, Source, Stat, inode_of, link, list, make_dir, make_symlink, open, open_unnamed,
+    read_link, rename, space, stat, stat_file, unlink,
+};
 
 use core::fmt;
 
-use mm_reclaim::file::FileRef;
+use mm_reclaim::FileError;
 
-use crate::glue::{self, ThisCpu};
+use crate::glue;
 
-/// A reference to a file.
-pub type File = FileRef<'static, ThisCpu>;
+pub use crate::glue::File;
 
 /// Why a file could not be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +54,39 @@ pub enum OpenError {
     TooManyNames,
     /// There is no memory.
     NoMemory,
+    /// There are too many symbolic links on the way, or one where none may be.
+    Loop,
+    /// The two names are not in one file system.
+    OtherDevice,
+    /// It is in use in a way that forbids this.
+    Busy,
+    /// It is a device, a pipe or a socket.
+    NoDevice,
+    /// That is not possible there.
+    NotSupported,
+    /// The caller was killed.
+    Killed,
+    /// The file system says so.
+    Fs(ext2::Error),
+}
+
+impl From<ext2::Error> for OpenError {
+    fn from(error: ext2::Error) -> Self {
+        match error {
+            ext2::Error::NotFound => Self::NotFound,
+            ext2::Error::Exists => Self::Exists,
+            other => Self::Fs(other),
+        }
+    }
+}
+
+impl From<FileError> for OpenError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Killed => Self::Killed,
+            _ => Self::TooMany,
+        }
+    }
 }
 
 impl fmt::Display for OpenError {
@@ -58,6 +99,13 @@ impl fmt::Display for OpenError {
             Self::TooManyFds => "the task has as many files open as it may have",
             Self::TooManyNames => "there is no room for another name",
             Self::NoMemory => "there is no memory",
+            Self::Loop => "there are too many symbolic links, or one where none may be",
+            Self::OtherDevice => "the names are not in one file system",
+            Self::Busy => "it is in use",
+            Self::NoDevice => "it is a device, a pipe or a socket",
+            Self::NotSupported => "that is not possible there",
+            Self::Killed => "the caller was killed",
+            Self::Fs(error) => return error.fmt(f),
         })
     }
 }

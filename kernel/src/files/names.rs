@@ -1,5 +1,6 @@
 //! The names of files.
 
+use ext2::Exchange;
 use mm_reclaim::file::FileKind;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::Order;
@@ -8,14 +9,14 @@ use super::{File, OpenError, put};
 use crate::arch::lock::IrqLock;
 use crate::{filedisk, glue};
 
-/// Files that have a name.
+/// Files that have a name. Paths have no slash at their start.
 const MOST_NAMES: usize = 128;
 /// Bytes of a name, its path included.
 const NAME_BYTES: usize = 56;
 
 /// Where files in memory are, and where those on the disk are.
-const IN_MEMORY: [&[u8]; 2] = [b"/tmp/", b"/dev/shm/"];
-const ON_DISK: &[u8] = b"/disk/";
+const IN_MEMORY: [&[u8]; 2] = [b"tmp/", b"dev/shm/"];
+const ON_DISK: &[u8] = b"disk/";
 
 struct Name {
     bytes: [u8; NAME_BYTES],
@@ -34,6 +35,7 @@ impl Name {
 static NAMES: IrqLock<[Name; MOST_NAMES]> = IrqLock::new([Name::NONE; MOST_NAMES]);
 
 /// The kind of a file at a path, without its store.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Memory,
     Disk,
@@ -130,6 +132,43 @@ fn create_stored() -> Result<File, OpenError> {
         filedisk::evict(number);
         OpenError::NoMemory
     })
+}
+
+/// Gives a file another name; one that is there goes, unless it must not be there.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn rename(old: &[u8], new: &[u8], exchange: Exchange) -> Result<(), OpenError> {
+    let both = (place_of(old)?, place_of(new)?);
+    if both.0 != both.1 {
+        return Err(OpenError::OtherDevice);
+    }
+    if new.len() > NAME_BYTES {
+        return Err(OpenError::NameTooLong);
+    }
+    let gone = {
+        let mut names = NAMES.lock();
+        let find = |path| names.iter().position(|name| name.is(path));
+        let (at, there) = (find(old).ok_or(OpenError::NotFound)?, find(new));
+        match (exchange, there) {
+            (Exchange::Never, Some(_)) => return Err(OpenError::Exists),
+            (Exchange::Both, None) => return Err(OpenError::NotFound),
+            (Exchange::Both, Some(there)) => {
+                let file = names[at].file.take();
+                names[at].file = core::mem::replace(&mut names[there].file, file);
+                None
+            }
+            (_, Some(there)) if there == at => None,
+            (_, there) => {
+                let gone = there.and_then(|there| names[there].file.take());
+                names[at].bytes[..new.len()].copy_from_slice(new);
+                names[at].len = new.len();
+                gone
+            }
+        }
+    };
+    gone.into_iter().for_each(put);
+    Ok(())
 }
 
 /// Removes a name. The file goes when nobody uses it any more.

@@ -8,6 +8,7 @@ use mm_reclaim::{Pattern, ReadAhead, Seen};
 
 use super::{File, OpenError, put};
 use crate::arch::lock::IrqLock;
+use crate::mount::{self, Mounted};
 use crate::task::{self, MAX_TASKS, TaskId};
 
 /// Open descriptions of all tasks: as many as a byte has values, less one.
@@ -26,6 +27,8 @@ bitflags! {
         const WRITE = 2;
         /// Each write goes to the end.
         const APPEND = 4;
+        /// It is a directory.
+        const DIRECTORY = 8;
     }
 }
 
@@ -41,8 +44,10 @@ pub struct Open {
     pub ahead: ReadAhead,
     /// The order in which it is read.
     pub pattern: Pattern,
-    /// What it knows of the file's write errors.
+    /// What it knows of the write errors of the file.
     pub seen: Seen,
+    /// The same of its file system's records.
+    pub records_seen: Seen,
     /// Descriptors that lead here.
     refs: u16,
     /// A task reads or writes at the position, and will move it.
@@ -53,7 +58,18 @@ impl Open {
     /// A description of `file`, which takes over the reference.
     pub fn new(file: File, rights: Rights, seen: Seen) -> Self {
         let (ahead, pattern) = (ReadAhead::new(), Pattern::Normal);
-        Self { file, position: 0, rights, ahead, pattern, seen, refs: 1, is_moving: false }
+        let records_seen = mount::mounted().map_or_else(Seen::default, Mounted::errors);
+        Self {
+            file,
+            position: 0,
+            rights,
+            ahead,
+            pattern,
+            seen,
+            records_seen,
+            refs: 1,
+            is_moving: false,
+        }
     }
 }
 

@@ -1,17 +1,19 @@
-//! The virtio disks: finding them, and taking what `mkswap` has prepared for swap.
+//! The virtio disks: finding them, taking what `mkswap` has prepared for swap, and mounting the first
+//! ext2.
 //!
 //! **Data.** None. **Owner.** The boot task. **Lock.** None.
 
 use core::ptr::NonNull;
 
 use boot::dtb::{Span, VirtioPlace};
+use ext2::Mode;
 use mm_reclaim::env::{DeviceId, TaskFlags};
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::PAGE_SIZE;
 
 use super::map_registers;
 use crate::task::fair::Class;
-use crate::{disk, glue, println, swap, task};
+use crate::{disk, glue, mount, println, swap, task};
 
 /// The priority of swap on a disk: below that of the RAM disk, which is faster.
 const PRIORITY: i16 = -1;
@@ -32,7 +34,9 @@ pub(super) fn start(places: &[VirtioPlace]) {
     let server = || -> ! { disk::serve(|completion| glue::mm().complete(completion)) };
     task::spawn_server(Class::First, "virtio-blk", TaskFlags::MEMALLOC, server)
         .unwrap_or_else(|error| panic!("no task to serve the disks: {error}"));
-    disk::devices().filter(|device| *device != DeviceId(0)).for_each(use_for_swap);
+    let found = || disk::devices().filter(|device| *device != DeviceId(0));
+    found().for_each(use_for_swap);
+    found().for_each(mount_ext2);
 }
 
 /// Takes one disk into use, if there is one. `mapped` is the page of registers that was mapped last,
@@ -63,6 +67,32 @@ fn describe(device: DeviceId) {
     if let (Some(name), Some(sectors)) = (disk::name(device), disk::sectors(device)) {
         let kind = if disk::is_read_only(device) { ", read-only" } else { "" };
         println!("{name}: {} KiB{kind}", sectors / 2);
+    }
+}
+
+/// Mounts the first ext2 that there is.
+fn mount_ext2(device: DeviceId) {
+    let Some(name) = disk::name(device) else { return };
+    let mounted = match mount::mount(device) {
+        Ok(None) => return,
+        Ok(Some(mounted)) => mounted,
+        Err(error) => return println!("ext2: {name} refused: {error}"),
+    };
+    let space = mounted.fs().space(&mounted.lock());
+    let mode = match mounted.fs().mode() {
+        Mode::Writable => "",
+        Mode::ReadOnly | Mode::Features(_) => ", read-only",
+    };
+    let [blocks, free] = space.blocks;
+    println!(
+        "ext2: {name} at /mnt, {blocks} blocks of {} bytes, {free} free{mode}",
+        space.block_bytes
+    );
+    if let Mode::Features(unknown) = mounted.fs().mode() {
+        println!("ext2: {name} has features that only allow reading: {unknown}");
+    }
+    if !mounted.fs().was_clean() {
+        println!("warning: {name} was not unmounted cleanly: run e2fsck");
     }
 }
 

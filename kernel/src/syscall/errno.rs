@@ -39,8 +39,12 @@ pub const EFAULT: Errno = Errno(14);
 pub const EBUSY: Errno = Errno(16);
 /// Exists already.
 pub const EEXIST: Errno = Errno(17);
+/// The two are on different devices.
+pub const EXDEV: Errno = Errno(18);
 /// No directory.
 pub const ENOTDIR: Errno = Errno(20);
+/// A directory.
+pub const EISDIR: Errno = Errno(21);
 /// An invalid argument.
 pub const EINVAL: Errno = Errno(22);
 /// There are as many files open as there can be.
@@ -53,11 +57,19 @@ pub const EFBIG: Errno = Errno(27);
 pub const ENOSPC: Errno = Errno(28);
 /// Cannot be written.
 pub const EROFS: Errno = Errno(30);
+/// The file has as many names as it can have.
+pub const EMLINK: Errno = Errno(31);
 /// The name is too long.
 pub const ENAMETOOLONG: Errno = Errno(36);
 /// No such system call, or not this way.
 pub const ENOSYS: Errno = Errno(38);
+/// The directory is not empty.
+pub const ENOTEMPTY: Errno = Errno(39);
+/// Too many symbolic links.
+pub const ELOOP: Errno = Errno(40);
 /// A value is too large for its type.
 pub const EOVERFLOW: Errno = Errno(75);
 /// The file does not support this.
 pub const EOPNOTSUPP: Errno = Errno(95);
+/// The file system is damaged.
+pub const EUCLEAN: Errno = Errno(117);

@@ -1,4 +1,4 @@
-//! Files: opening, reading, writing, their size, and their way to the disk.
+//! Open files: reading, writing, their size, and their way to the disk. Paths are [`super::names`]'s.
 //!
 //! No policy here: descriptors and arguments are looked up and checked, and the memory management is
 //! called with a reference to the file. Each call is a function of its own, so that none pays for the stack
@@ -6,32 +6,15 @@
 
 use core::ops::Range;
 
-use mm_reclaim::file::FileKind;
 use mm_reclaim::units::{PAGE_SIZE, Pfn};
 use mm_reclaim::{FileError, PageSink, PageSource, Pattern, SyncMode};
 
 use super::errno::{
-    EBADF, EEXIST, EFAULT, EFBIG, EINTR, EINVAL, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOMEM,
-    ENOSPC, ENOTDIR, ENXIO, EOPNOTSUPP, Errno,
+    EBADF, EFAULT, EFBIG, EINTR, EINVAL, EIO, EISDIR, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP, Errno,
 };
-use crate::arch::usercopy::{
-    copy_from_user, frame_from_user, frame_to_user, put_words, string_from_user,
-};
-use crate::files::{self, File, Open, OpenError, Rights};
-use crate::{glue, task};
-
-/// The longest path that a program may name.
-const PATH_BYTES: usize = 128;
-/// `openat`: relative to the working directory, which is the root.
-const AT_FDCWD: i32 = -100;
-
-/// The flags of `openat`.
-const O_ACCMODE: u64 = 3;
-const O_CREAT: u64 = 0o100;
-const O_EXCL: u64 = 0o200;
-const O_TRUNC: u64 = 0o1000;
-const O_APPEND: u64 = 0o2000;
-const O_DIRECTORY: u64 = 0o40000;
+use crate::arch::usercopy::{copy_from_user, frame_from_user, frame_to_user};
+use crate::files::{self, File, Rights};
+use crate::{glue, mount, task};
 
 /// The whence of `lseek` for the next byte of data, and of a hole.
 const SEEK_DATA: u32 = 3;
@@ -50,20 +33,6 @@ impl From<FileError> for Errno {
     }
 }
 
-impl From<OpenError> for Errno {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::NotFound => ENOENT,
-            OpenError::Exists => EEXIST,
-            OpenError::NameTooLong => ENAMETOOLONG,
-            OpenError::TooMany => ENFILE,
-            OpenError::TooManyFds => EMFILE,
-            OpenError::TooManyNames => ENOSPC,
-            OpenError::NoMemory => ENOMEM,
-        }
-    }
-}
-
 /// Runs `call` with a reference to the file of a descriptor.
 pub(super) fn with_file<R>(
     fd: u64,
@@ -71,78 +40,13 @@ pub(super) fn with_file<R>(
     call: impl FnOnce(&File) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
     let (rights, file) = files::view(fd, |open| (open.rights, open.file.get())).ok_or(EBADF)?;
-    let done = if rights.contains(needs) { call(&file) } else { Err(EBADF) };
+    let done = match rights.contains(needs) {
+        true if rights.contains(Rights::DIRECTORY) && !needs.is_empty() => Err(EISDIR),
+        true => call(&file),
+        false => Err(EBADF),
+    };
     files::put(file);
     done
-}
-
-fn path_from(at: u64, out: &mut [u8; PATH_BYTES]) -> Result<usize, Errno> {
-    let len = string_from_user(out, at)?;
-    if len == PATH_BYTES { Err(ENAMETOOLONG) } else { Ok(len) }
-}
-
-#[inline(never)]
-pub(super) fn openat(dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
-    let mut name = [0; PATH_BYTES];
-    let len = path_from(path, &mut name)?;
-    if dir as i32 != AT_FDCWD && name.first() != Some(&b'/') {
-        return Err(if files::view(dir, |_| ()).is_some() { ENOTDIR } else { EBADF });
-    }
-    let mut rights = match flags & O_ACCMODE {
-        0 => Rights::READ,
-        1 => Rights::WRITE,
-        2 => Rights::READ | Rights::WRITE,
-        _ => return Err(EINVAL),
-    };
-    rights.set(Rights::APPEND, flags & O_APPEND != 0);
-    if flags & O_DIRECTORY != 0 {
-        return Err(if flags & O_CREAT != 0 { EINVAL } else { ENOTDIR });
-    }
-    // Nothing is made or cut for who gets no descriptor.
-    files::check_room()?;
-    let file = files::open_name(&name[..len], flags & O_CREAT != 0, flags & O_EXCL != 0)?;
-    let seen = glue::mm().file_errors(&file);
-    let fd = files::install(Open::new(file, rights, seen))?;
-    // As in Linux, whatever the rights of the description are.
-    if flags & O_TRUNC != 0
-        && let Err(error) =
-            with_file(fd, Rights::empty(), |file| Ok(glue::mm().truncate_file(file, 0)?))
-    {
-        files::close(fd);
-        return Err(error);
-    }
-    Ok(fd)
-}
-
-#[inline(never)]
-pub(super) fn memfd_create(name: u64, flags: u64) -> Result<u64, Errno> {
-    // Close-on-exec has no effect: there is no `execve`.
-    if flags & !1 != 0 {
-        return Err(EINVAL);
-    }
-    path_from(name, &mut [0; PATH_BYTES])?;
-    let file = files::create_unnamed()?;
-    let seen = glue::mm().file_errors(&file);
-    Ok(files::install(Open::new(file, Rights::READ | Rights::WRITE, seen))?)
-}
-
-#[inline(never)]
-pub(super) fn unlinkat(dir: u64, path: u64, flags: u64) -> Result<u64, Errno> {
-    const REMOVEDIR: u32 = 0x200;
-    if flags as u32 & !REMOVEDIR != 0 {
-        return Err(EINVAL);
-    }
-    let mut name = [0; PATH_BYTES];
-    let len = path_from(path, &mut name)?;
-    if dir as i32 != AT_FDCWD && name.first() != Some(&b'/') {
-        return Err(if files::view(dir, |_| ()).is_some() { ENOTDIR } else { EBADF });
-    }
-    if flags != 0 {
-        // There are no directories.
-        return Err(ENOTDIR);
-    }
-    files::unlink(&name[..len])?;
-    Ok(0)
 }
 
 #[inline(never)]
@@ -276,8 +180,18 @@ pub(super) fn ftruncate(fd: u64, size: u64) -> Result<u64, Errno> {
     if !rights.contains(Rights::WRITE) {
         return Err(EINVAL);
     }
-    with_file(fd, Rights::WRITE, |file| Ok(glue::mm().truncate_file(file, size)?))?;
+    with_file(fd, Rights::WRITE, |file| truncate(file, size))?;
     Ok(0)
+}
+
+/// Makes a file shorter or longer, if its store has files that long.
+pub(super) fn truncate(file: &File, size: u64) -> Result<(), Errno> {
+    if files::inode_of(file).is_some()
+        && mount::mounted().is_some_and(|mounted| size > mounted.fs().most_bytes())
+    {
+        return Err(EFBIG);
+    }
+    Ok(glue::mm().truncate_file(file, size)?)
 }
 
 /// `fallocate`: punching a hole that keeps the size is what there is.
@@ -297,25 +211,16 @@ pub(super) fn fallocate(fd: u64, mode: u64, start: u64, len: u64) -> Result<u64,
     Ok(0)
 }
 
-/// `struct stat`: only what this kernel knows of a file.
-#[inline(never)]
-pub(super) fn fstat(fd: u64, out: u64) -> Result<u64, Errno> {
-    const REGULAR: u64 = 0o100_666;
-    with_file(fd, Rights::empty(), |file| {
-        let size = file.size();
-        let device = u64::from(matches!(file.kind(), FileKind::Stored(_)));
-        let number = u64::from(file.id().0);
-        // Mode and links, user and group, share a word each.
-        let head = [device, number, REGULAR | 1 << 32, 0, 0, 0, size, PAGE_SIZE as u64];
-        put_words(out, &head)?;
-        put_words(out + 64, &[size.div_ceil(512), 0, 0, 0, 0, 0, 0, 0])?;
-        Ok(0)
-    })
-}
-
+/// The contents of the file, and everything that its file system keeps of files.
 #[inline(never)]
 pub(super) fn fsync(fd: u64) -> Result<u64, Errno> {
-    sync_pages(fd, 0..u32::MAX)
+    let done = sync_pages(fd, 0..u32::MAX);
+    let (mut seen, inode) =
+        files::view(fd, |open| (open.records_seen, files::inode_of(&open.file))).ok_or(EBADF)?;
+    let Some(mounted) = mount::mounted().filter(|_| inode.is_some()) else { return done };
+    let records = mounted.sync_records(&mut seen);
+    files::update(fd, |open| open.records_seen = seen);
+    done.and_then(|_| Ok(records.map(|()| 0)?))
 }
 
 /// Who does not wait gets no error either: the description learns of it when it waits.
@@ -356,7 +261,7 @@ fn sync_pages(fd: u64, range: Range<u32>) -> Result<u64, Errno> {
 
 #[inline(never)]
 pub(super) fn sync() -> Result<u64, Errno> {
-    glue::mm().sync_files()?;
+    mount::sync()?;
     Ok(0)
 }
 

@@ -5,7 +5,8 @@
 //! | `table` | dispatch by number |
 //! | [`errno`] | error numbers |
 //! | [`args`] | ranges and flags, checked: pure, tested on the host |
-//! | `file` | files: opening, reading, writing, their size, their way to the disk |
+//! | `file` | open files: reading, writing, their size, their way to the disk |
+//! | `names` | paths: opening, making, linking, removing, renaming, what is known |
 //! | `mem` | `mmap` and its relatives, `sysinfo`, `getrusage` |
 //! | `process` | `fork`, `wait4`, `kill`, `exit`, names |
 //! | `io` | `write`, clocks, sleep |
@@ -26,6 +27,8 @@ pub mod hooks;
 mod io;
 #[cfg(target_os = "none")]
 mod mem;
+#[cfg(target_os = "none")]
+mod names;
 #[cfg(target_os = "none")]
 mod process;
 #[cfg(target_os = "none")]

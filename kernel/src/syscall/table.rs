@@ -1,7 +1,7 @@
 //! The dispatch of system calls by number.
 
 use super::errno::{ENOSYS, Errno};
-use super::{file, io, mem, process, swap};
+use super::{file, io, mem, names, process, swap};
 use crate::arch::trap::TrapFrame;
 
 /// Executes the call in the registers and leaves the result in `x0`.
@@ -13,18 +13,26 @@ pub fn dispatch(frame: &mut TrapFrame) {
 fn call(frame: &TrapFrame) -> Result<u64, Errno> {
     let [a0, a1, a2, a3, ..] = frame.x;
     match frame.x[8] {
-        35 => file::unlinkat(a0, a1, a2),
+        34 => names::mkdirat(a0, a1, a2),
+        35 => names::unlinkat(a0, a1, a2),
+        36 => names::symlinkat(a0, a1, a2),
+        37 => names::linkat(a0, a1, a2, a3, frame.x[4]),
+        38 => names::renameat2(a0, a1, a2, a3, 0),
+        44 => names::fstatfs(a0, a1),
         46 => file::ftruncate(a0, a1),
         47 => file::fallocate(a0, a1, a2, a3),
-        56 => file::openat(a0, a1, a2),
+        56 => names::openat(a0, a1, a2, a3),
         57 => file::close(a0),
+        61 => names::getdents64(a0, a1, a2),
         62 => file::lseek(a0, a1, a2),
         63 => file::read(a0, a1, a2, None),
         64 if a0 < 3 => io::write(a0, a1, a2),
         64 => file::write(a0, a1, a2, None),
         67 => file::read(a0, a1, a2, Some(a3)),
         68 => file::write(a0, a1, a2, Some(a3)),
-        80 => file::fstat(a0, a1),
+        78 => names::readlinkat(a0, a1, a2, a3),
+        79 => names::newfstatat(a0, a1, a2, a3),
+        80 => names::fstat(a0, a1),
         81 => file::sync(),
         82 | 83 => file::fsync(a0),
         84 => file::sync_file_range(a0, a1, a2, a3),
@@ -52,7 +60,9 @@ fn call(frame: &TrapFrame) -> Result<u64, Errno> {
         232 => mem::mincore(a0, a1, a2),
         233 => mem::madvise(a0, a1, a2),
         260 => process::wait4(a0, a1, a2, a3),
-        279 => file::memfd_create(a0, a1),
+        276 => names::renameat2(a0, a1, a2, a3, frame.x[4]),
+        279 => names::memfd_create(a0, a1),
+        291 => names::statx(a0, a1, a2, a3, frame.x[4]),
         _ => Err(ENOSYS),
     }
 }

@@ -42,13 +42,13 @@ pub(crate) fn nap<K: Tasks>(tasks: &K, time: Nanos, killable: bool) -> WaitEnd {
 
 /// A sleeping lock around `T` (`mmap_lock`).
 #[doc(alias = "mmap_lock")]
-pub(crate) struct SleepLock<T> {
+pub struct SleepLock<T> {
     inner: ShareLock<T>,
 }
 
 /// Exclusive access to the data of a [`SleepLock`], until it is dropped.
 #[must_use = "the lock is held only while the guard lives"]
-pub(crate) struct SleepGuard<'a, T, K: Tasks> {
+pub struct SleepGuard<'a, T, K: Tasks> {
     inner: Exclusive<'a, T>,
     lock: &'a SleepLock<T>,
     tasks: &'a K,
@@ -63,7 +63,8 @@ pub(crate) struct SharedGuard<'a, T, K: Tasks> {
 }
 
 impl<T> SleepLock<T> {
-    pub(crate) const fn new(value: T) -> Self {
+    /// A lock around `value` that nobody holds.
+    pub const fn new(value: T) -> Self {
         Self { inner: ShareLock::new(value) }
     }
 
@@ -73,7 +74,7 @@ impl<T> SleepLock<T> {
 
     /// Sleeps until the caller holds the lock exclusively.
     #[inline]
-    pub(crate) fn lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> SleepGuard<'a, T, K> {
+    pub fn lock<'a, K: Tasks>(&'a self, tasks: &'a K) -> SleepGuard<'a, T, K> {
         #[cfg(debug_assertions)]
         tasks.might_sleep();
         let inner = self.inner.try_exclusive().unwrap_or_else(|| self.lock_slowly(tasks));

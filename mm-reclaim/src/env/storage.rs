@@ -252,6 +252,7 @@ pub trait FileStore: Sync {
 pub struct Run<'a> {
     direction: Direction,
     file: u64,
+    file_size: u64,
     first: u32,
     frames: &'a [Pfn],
     end: &'a mut dyn FnMut(Completion),
@@ -260,12 +261,12 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     pub(crate) fn new(
         direction: Direction,
-        file: u64,
+        (file, file_size): (u64, u64),
         first: u32,
         frames: &'a [Pfn],
         end: &'a mut dyn FnMut(Completion),
     ) -> Self {
-        Self { direction, file, first, frames, end }
+        Self { direction, file, file_size, first, frames, end }
     }
 
     /// The direction of the transfers.
@@ -276,6 +277,12 @@ impl<'a> Run<'a> {
     /// The file, by its store's number.
     pub fn file(&self) -> u64 {
         self.file
+    }
+
+    /// Bytes of the file. When pages are written it is at least what it was when the last of them was
+    /// marked as being written: who makes the file shorter waits for them.
+    pub fn file_size(&self) -> u64 {
+        self.file_size
     }
 
     /// The first page that is left in the run.

@@ -246,10 +246,16 @@ impl<'m, C: Cpu> FileRef<'m, C> {
         self.file
     }
 
-    /// Whether it is the only one: nobody else has one, nor maps the file. Only an answer that the
-    /// caller keeps from changing is worth something: by letting nobody else have one.
-    pub fn is_only(&self) -> bool {
-        self.file.users.load(Ordering::Acquire) == 1
+    /// How many there are, those of areas that map the file included. It is worth something only if the
+    /// caller keeps others from getting more.
+    #[doc(alias = "i_count")]
+    pub fn refs(&self) -> u32 {
+        self.file.users.load(Ordering::Acquire)
+    }
+
+    /// Whether a page is being written.
+    pub fn is_being_written(&self) -> bool {
+        self.file.nr_writeback.load(Ordering::Acquire) != 0
     }
 
     /// Whether no page is dirty or being written.

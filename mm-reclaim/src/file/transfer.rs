@@ -71,7 +71,8 @@ impl<'m, E: Env> Files<'m, E> {
         }
         let mut ended = |end: Completion| self.ended_now(&end);
         let frames = &batch.frames[..len];
-        let mut run = Run::new(direction, file.store(), batch.first, frames, &mut ended);
+        let of = (file.store(), file.size());
+        let mut run = Run::new(direction, of, batch.first, frames, &mut ended);
         if !self.env.files().is_gone(file.store()) {
             self.env.files().start(&mut run);
         }

@@ -1,6 +1,7 @@
 //! A program like a database: a hot set of anonymous memory; files on the disk that are streamed past
 //! it, a hot page used for each page of a file, and partly rewritten; and a table that all of its
-//! processes share. Every byte is checked.
+//! processes share. Every byte is checked. The files are at `/mnt` if a file system is mounted there, and
+//! stay for a later run, else at `/disk`.
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |
@@ -8,10 +9,13 @@
 //! | `hot=` | 1 or more | pages of the hot sets, all together (RAM / 4) |
 //! | `workers=` | 1 to 8 | processes (4) |
 //! | `passes=` | 1 or more | how often each streams its file (3) |
+//! | `again` | | check the files that an earlier run with the same words has left at `/mnt`, and no more |
 //!
 //! `--files` twice `--memory` unless it is given.
 #![no_std]
 #![no_main]
+
+use core::ffi::CStr;
 
 use programs::args::Args;
 use programs::out::Progress;
@@ -25,8 +29,18 @@ use programs::{Machine, println};
 const CHUNK: usize = 32;
 /// In each pass one page of so many is rewritten.
 const REWRITTEN: usize = 8;
-const PATHS: [&core::ffi::CStr; 8] = [
+const PATHS: [&CStr; 8] = [
     c"/disk/0", c"/disk/1", c"/disk/2", c"/disk/3", c"/disk/4", c"/disk/5", c"/disk/6", c"/disk/7",
+];
+const MOUNTED: [&CStr; 8] = [
+    c"/mnt/mixed.0",
+    c"/mnt/mixed.1",
+    c"/mnt/mixed.2",
+    c"/mnt/mixed.3",
+    c"/mnt/mixed.4",
+    c"/mnt/mixed.5",
+    c"/mnt/mixed.6",
+    c"/mnt/mixed.7",
 ];
 
 programs::entry!(mixed);
@@ -37,13 +51,25 @@ fn mixed(args: &Args) -> i32 {
     let pages = args.number("pages", 2 * ram) / workers;
     let hot = (args.number("hot", ram / 4) / workers).max(1);
     let passes = args.number("passes", 3);
+    let is_mounted = open(c"/mnt", flags::RDONLY | flags::DIRECTORY).is_ok();
+    let paths = if is_mounted { &MOUNTED } else { &PATHS };
+    let again = args.iter().any(|word| word == "again");
     println!("mixed: {workers} processes, each {pages} pages of a file and {hot} hot ones");
     let mut table = Pages::shared(workers).expect("shared memory");
     for number in 0..workers {
-        let work = Work { number, pages, hot, passes };
-        start(|| work.run(&mut table).map_or_else(Damage::report, |()| 0));
+        let work = Work { path: paths[number], number, pages, hot, passes };
+        start(|| {
+            let done = if again { work.check_again() } else { work.run(&mut table) };
+            done.map_or_else(Damage::report, |()| 0)
+        });
     }
     let status = join_all(workers);
+    if again {
+        if status == 0 {
+            println!("mixed: every byte of {} pages is as it was left", workers * pages);
+        }
+        return status;
+    }
     let done = (0..workers).all(|number| table.check(number, passes as u64).is_ok());
     if status == 0 {
         assert!(done, "each process left its mark in the table");
@@ -54,6 +80,7 @@ fn mixed(args: &Args) -> i32 {
 
 /// What one process does.
 struct Work {
+    path: &'static CStr,
     number: usize,
     pages: usize,
     hot: usize,
@@ -62,8 +89,7 @@ struct Work {
 
 impl Work {
     fn run(&self, table: &mut Pages) -> Result<(), Damage> {
-        let fd = open(PATHS[self.number], flags::RDWR | flags::CREAT | flags::TRUNC);
-        let fd = fd.expect("a file");
+        let fd = open(self.path, flags::RDWR | flags::CREAT | flags::TRUNC).expect("a file");
         let (mut hot, mut buffer) = (Pages::map(self.hot), Pages::map(CHUNK));
         let mut random = Random::new(1, self.number);
         hot.write_all(1);
@@ -83,6 +109,21 @@ impl Work {
         }
         fd.sync().expect("a disk that works");
         hot.check_all(1)
+    }
+
+    /// What an earlier run has left is there.
+    fn check_again(&self) -> Result<(), Damage> {
+        let fd = open(self.path, flags::RDONLY).expect("the file of an earlier run");
+        assert_eq!(fd.size(), Ok((self.pages * PAGE_SIZE) as u64), "{:?}", self.path);
+        let mut buffer = Pages::map(CHUNK);
+        self.each_chunk("check", |first, part| {
+            let read = fd.read_at(buffer.bytes_mut(0, part), (first * PAGE_SIZE) as u64);
+            assert_eq!(read, Ok(part * PAGE_SIZE), "at page {first}");
+            (0..part).try_for_each(|at| {
+                let page = first + at;
+                buffer.check_as(at, self.name(page), Self::version(page, self.passes))
+            })
+        })
     }
 
     /// Calls `visit` for each chunk of the file, and shows how far it is.

@@ -22,6 +22,9 @@ pub mod flags {
     pub const EXCL: usize = 0o200;
     pub const TRUNC: usize = 0o1000;
     pub const APPEND: usize = 0o2000;
+    pub const DIRECTORY: usize = 0o4_0000;
+    pub const NOFOLLOW: usize = 0o10_0000;
+    pub const TMPFILE: usize = 0o2000_0000 | DIRECTORY;
 }
 
 /// An open file, closed with the value.

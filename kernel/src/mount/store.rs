@@ -1,0 +1,306 @@
+//! The pages of files on the file system, as the memory management moves them.
+//!
+//! A page consists of one to four blocks, each with a place of its own or none. A block without a place
+//! reads as zeroes; so does one that was reserved and never written. What is written is what has a place
+//! and lies before the end of the file.
+
+use core::ops::Range;
+
+use ext2::{Error, Fresh, InodeAt, Mapped};
+use mm_reclaim::block::{Direction, IoError, PageIo};
+use mm_reclaim::env::{BlockDevice, DeviceId, FileStore, FrameMemory, Run, StoreError};
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::units::{PAGE_SHIFT, PAGE_SIZE, Pfn};
+
+use super::life::{self, Mounted};
+use super::{Number, inodes};
+use crate::arch::frames::LinearFrames;
+use crate::disk::{self, Part};
+use crate::glue::Disks;
+
+fn store_error(error: Error) -> StoreError {
+    match error {
+        Error::NoSpace => StoreError::NoSpace,
+        Error::TooLarge => StoreError::TooLarge,
+        _ => StoreError::Io,
+    }
+}
+
+/// The places of a file's blocks, remembered from one page to the next.
+struct Places {
+    at: InodeAt,
+    first: u32,
+    mapped: Mapped,
+}
+
+impl Mounted {
+    /// Blocks of a page.
+    fn per_page(&self) -> u32 {
+        1 << (PAGE_SHIFT - self.records().block_bits)
+    }
+
+    /// The blocks of a file that bytes `part` of a page lie in.
+    fn blocks(&self, index: u32, part: &Range<usize>) -> Option<Range<u32>> {
+        let (first, bits) = (index.checked_mul(self.per_page())?, self.records().block_bits);
+        let end = part.end.div_ceil(1 << bits) as u32;
+        Some(first + (part.start >> bits) as u32..first.checked_add(end)?)
+    }
+
+    /// The place of a block of a file.
+    fn block(&self, places: &mut Places, block: u32, most: u32) -> Result<Option<u32>, Error> {
+        let behind = block.wrapping_sub(places.first);
+        if behind >= places.mapped.len {
+            places.mapped = self.fs.map(places.at, block, most)?;
+            places.first = block;
+        }
+        let within = block - places.first;
+        Ok(places.mapped.block.map(|first| first + within))
+    }
+
+    fn places(&self, number: u32) -> Result<Places, Error> {
+        let none = Mapped { block: None, len: 0 };
+        Ok(Places { at: self.fs.locate(number)?, first: 0, mapped: none })
+    }
+
+    /// Moves pages of a file.
+    fn move_file(&self, number: u32, run: &mut Run<'_>) {
+        let (direction, size) = (run.direction(), run.file_size());
+        let Ok(mut places) = self.places(number) else { return };
+        if direction == Direction::Write {
+            self.note_size(places.at, size);
+        }
+        while let Some(page) = run.next() {
+            let left = run.len() as u32 + 1;
+            let ended = self.move_page(&mut places, page, direction, size, left);
+            if let Some(end) = ended {
+                run.end(end);
+            }
+        }
+    }
+
+    fn move_page(
+        &self,
+        places: &mut Places,
+        page: PageIo,
+        direction: Direction,
+        size: u64,
+        left: u32,
+    ) -> Option<mm_reclaim::block::Completion> {
+        let mut parts = [Part { sector: 0, offset: 0, bytes: 0 }; 4];
+        let start = u64::from(page.index()) << PAGE_SHIFT;
+        let bytes = size.saturating_sub(start).min(PAGE_SIZE as u64) as usize;
+        let Some(blocks) = self.blocks(page.index(), &(0..bytes)) else {
+            return Some(page.complete(Err(IoError)));
+        };
+        let (records, mut count) = (self.records(), 0);
+        for (place, block) in blocks.enumerate() {
+            let found = match self.block(places, block, left * self.per_page()) {
+                Ok(found) => found,
+                Err(error) => {
+                    self.note(error);
+                    return Some(page.complete(Err(IoError)));
+                }
+            };
+            let Some(found) = found else { continue };
+            let was_fresh = match direction {
+                Direction::Read => records.fresh.get(found),
+                Direction::Write => records.fresh.take(found),
+            };
+            if direction == Direction::Read && was_fresh {
+                continue;
+            }
+            parts[count] = records.part(found, place << records.block_bits);
+            count += 1;
+        }
+        if direction == Direction::Read && count < self.per_page() as usize {
+            LinearFrames::new().zero(page.frame());
+        }
+        match count {
+            0 => Some(page.complete(Ok(()))),
+            _ => disk::submit_parts(page, records.device, &parts[..count]),
+        }
+    }
+
+    /// The inode of a file that is being written learns how long the file is.
+    fn note_size(&self, at: InodeAt, size: u64) {
+        match self.fs.load(at) {
+            Ok(inode) if inode.links > 0 && inode.size != size => {
+                let done = self.fs.set_size(&mut self.lock(), at, size);
+                self.check(done).unwrap_or(());
+            }
+            _ => {}
+        }
+    }
+
+    fn reserve_blocks(&self, number: u32, blocks: Range<u32>) -> Result<(), Error> {
+        let mut places = self.places(number)?;
+        let mut missing = blocks;
+        while !missing.is_empty()
+            && self.block(&mut places, missing.start, missing.len() as u32)?.is_some()
+        {
+            missing.start += 1;
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.lock();
+        for block in missing {
+            if let Fresh::New(new) = self.fs.reserve(&mut writer, places.at, block)? {
+                self.records().fresh.set(new);
+            }
+        }
+        Ok(())
+    }
+
+    fn has_block(&self, number: u32, blocks: Range<u32>) -> Result<bool, Error> {
+        let mut places = self.places(number)?;
+        for block in blocks.clone() {
+            if self.block(&mut places, block, blocks.len() as u32)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes blocks away from a file, some at a time.
+    fn cut(&self, number: u32, blocks: Range<u32>) -> Result<(), Error> {
+        /// Blocks that are taken away while nobody else can change anything.
+        const STEP: u32 = 4096;
+        let at = self.fs.locate(number)?;
+        let used = self.fs.load(at)?.sectors / self.fs.geometry().sectors();
+        if used <= STEP {
+            return self.fs.cut(&mut self.lock(), at, blocks);
+        }
+        let mut from = blocks.start;
+        while from < blocks.end {
+            let end = from.saturating_add(STEP).min(blocks.end);
+            self.fs.cut(&mut self.lock(), at, from..end)?;
+            from = end;
+        }
+        Ok(())
+    }
+
+    fn resize(&self, number: u32, size: u64) -> Result<(), Error> {
+        let at = self.fs.locate(number)?;
+        let bits = self.records().block_bits;
+        let end = size.div_ceil(PAGE_SIZE as u64) << (PAGE_SHIFT - bits);
+        let behind = clip(size.div_ceil(1 << bits))..clip(end);
+        let mut writer = self.lock();
+        self.fs.cut(&mut writer, at, behind)?;
+        if self.fs.load(at)?.size == size {
+            return Ok(());
+        }
+        self.fs.set_size(&mut writer, at, size)
+    }
+}
+
+fn clip(block: u64) -> u32 {
+    u32::try_from(block).unwrap_or(u32::MAX)
+}
+
+/// The store of these files, and of the device.
+pub struct Store;
+
+/// Runs `act` for an inode of the file system.
+fn for_inode<R>(file: u64, act: impl FnOnce(&Mounted, u32) -> R) -> Option<R> {
+    match (Number::of(file), life::mounted()) {
+        (Number::Inode(number), Some(mounted)) => Some(act(mounted, number)),
+        _ => None,
+    }
+}
+
+fn is_device(file: u64) -> bool {
+    Number::of(file) == Number::Device
+}
+
+impl FileStore for Store {
+    fn start(&self, run: &mut Run<'_>) {
+        Disks.plug();
+        match life::records() {
+            Some(records) if is_device(run.file()) => records.start(run),
+            _ => _ = for_inode(run.file(), |mounted, number| mounted.move_file(number, run)),
+        }
+        Disks.unplug();
+    }
+
+    fn reserve(&self, file: u64, index: u32, part: Range<usize>) -> Result<(), StoreError> {
+        for_inode(file, |mounted, number| {
+            let blocks = mounted.blocks(index, &part).ok_or(StoreError::TooLarge)?;
+            mounted.check(mounted.reserve_blocks(number, blocks)).map_err(store_error)
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    fn is_stored(&self, file: u64, index: u32, part: Range<usize>) -> Result<bool, StoreError> {
+        for_inode(file, |mounted, number| {
+            let Some(blocks) = mounted.blocks(index, &part) else { return Ok(false) };
+            mounted.check(mounted.has_block(number, blocks)).map_err(store_error)
+        })
+        .unwrap_or(Ok(true))
+    }
+
+    fn block_bytes(&self, file: u64) -> usize {
+        for_inode(file, |mounted, _| 1 << mounted.records().block_bits).unwrap_or(PAGE_SIZE)
+    }
+
+    fn resized(&self, file: u64, size: u64) {
+        for_inode(file, |mounted, number| {
+            mounted.check(mounted.resize(number, size)).unwrap_or(())
+        });
+    }
+
+    fn discard(&self, file: u64, from: u32, pages: u32) {
+        for_inode(file, |mounted, number| {
+            let per_page = mounted.per_page();
+            let end = from.saturating_add(pages).saturating_mul(per_page);
+            let done = mounted.cut(number, from.saturating_mul(per_page)..end);
+            mounted.check(done).unwrap_or(());
+        });
+    }
+
+    fn evict(&self, file: u64) {
+        for_inode(file, |mounted, number| {
+            mounted.check(mounted.end_if_unlinked(number)).unwrap_or(());
+            inodes::forget(number);
+        });
+    }
+
+    fn may_write(&self, _file: u64, _index: u32) -> bool {
+        // Finding the place of a page may need memory: the flusher does it.
+        false
+    }
+
+    fn release_private(&self, file: u64, index: u32, _gfp: Gfp) -> bool {
+        let records = life::records().filter(|_| is_device(file));
+        records.is_none_or(|records| records.is_clean(index))
+    }
+
+    fn drop_private(&self, file: u64, index: u32, _frame: Pfn) -> bool {
+        if let Some(records) = life::records().filter(|_| is_device(file)) {
+            records.forget_page(index);
+        }
+        true
+    }
+
+    fn dirty_writeback(&self, file: u64, index: u32) -> Option<(bool, bool)> {
+        let records = life::records().filter(|_| is_device(file))?;
+        let is_idle = !records.file.is_being_written() && records.is_clean(index);
+        is_idle.then_some((false, false))
+    }
+
+    fn device(&self, _file: u64) -> DeviceId {
+        life::device()
+    }
+
+    fn is_congested(&self, file: u64) -> bool {
+        disk::is_congested(self.device(file))
+    }
+
+    fn is_any_congested(&self) -> bool {
+        disk::is_congested(self.device(0))
+    }
+
+    fn is_gone(&self, file: u64) -> bool {
+        disk::is_gone(self.device(file))
+    }
+}
