@@ -91,8 +91,8 @@ fn a_journal_does_no_harm_unless_something_is_in_it() {
 }
 
 /// Each call that would change something is refused, and the device is as it was.
-fn assert_read_only(image: Vec<u8>, read_only: bool, model: &Model) -> Mode {
-    let cache = Cache::new(image.clone());
+fn assert_read_only(image: &[u8], read_only: bool, model: &Model) -> Mode {
+    let cache = Cache::new(image.to_vec());
     let superblock = cache.superblock().expect("a superblock");
     let (fs, mut w) = Ext2::mount(&cache, &superblock, read_only).expect("it can be read");
     let numbers = crate::support::verify::assert_same(&fs, model);
@@ -132,9 +132,9 @@ fn assert_read_only(image: Vec<u8>, read_only: bool, model: &Model) -> Mode {
 fn what_may_only_be_read_is_not_changed() {
     let folder = Folder::new();
     let (model, image) = planted(&folder, &[]);
-    assert_eq!(assert_read_only(image, true, &model), Mode::ReadOnly);
+    assert_eq!(assert_read_only(&image, true, &model), Mode::ReadOnly);
     let (model, image) = planted(&Folder::new(), &["-O", "metadata_csum"]);
-    let mode = assert_read_only(image, false, &model);
+    let mode = assert_read_only(&image, false, &model);
     let Mode::Features(unknown) = mode else { panic!("{mode:?}") };
     assert_eq!(unknown.to_string(), "metadata_csum");
 }

@@ -5,6 +5,7 @@
 
 mod choices;
 mod features;
+mod power;
 mod round_trip;
 mod special;
 mod support;

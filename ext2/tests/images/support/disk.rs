@@ -34,6 +34,8 @@ struct State {
     calls: u64,
     /// Chooses when something is written back; never, without.
     writeback: Option<Rng>,
+    /// In how many of a hundred calls.
+    rate: u64,
     events: Option<Vec<Event>>,
 }
 
@@ -60,7 +62,7 @@ impl State {
     fn tick(&mut self) {
         self.calls += 1;
         let Some(mut rng) = self.writeback.take() else { return };
-        if rng.percent(4) {
+        if rng.percent(self.rate) {
             for _ in 0..rng.below(4) + 1 {
                 self.write_any(&mut rng);
             }
@@ -110,6 +112,7 @@ impl Cache {
             now: 0,
             calls: 0,
             writeback: None,
+            rate: 0,
             events: None,
         };
         Self(RefCell::new(state))
@@ -135,8 +138,9 @@ impl Cache {
     }
 
     /// Writes something back now and then, and notes what is written, from now on.
-    pub fn record(&self, rng: Rng) {
+    pub fn record(&self, mut rng: Rng) {
         let mut state = self.state();
+        state.rate = rng.below(10);
         (state.writeback, state.events) = (Some(rng), Some(Vec::new()));
     }
 

@@ -69,6 +69,13 @@ pub fn end(fs: &Fs<'_>, writer: &mut Writer, at: InodeAt) -> Result<(), Error> {
     Ok(())
 }
 
+/// Blocks with contents of a file.
+pub fn blocks(fs: &Fs<'_>, at: InodeAt) -> Vec<u32> {
+    let mut blocks = Vec::new();
+    each_run(fs, at, |_, first, len| blocks.extend(first.into_iter().flat_map(|n| n..n + len)));
+    blocks
+}
+
 /// Visits the runs of a file up to its size: their first index, their first block, and their length.
 fn each_run(fs: &Fs<'_>, at: InodeAt, mut visit: impl FnMut(u32, Option<u32>, u32)) {
     let size = fs.load(at).expect("it is there").size;

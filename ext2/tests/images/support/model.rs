@@ -125,6 +125,11 @@ impl Model {
         }
     }
 
+    /// What a path leads to.
+    pub fn resolve(&self, path: &[Vec<u8>]) -> Option<Id> {
+        path.iter().try_fold(ROOT, |dir, name| self.lookup(dir, name).ok())
+    }
+
     /// Every way to every name: its directory, its name, and what it leads to.
     pub fn all(&self) -> Vec<(Id, Vec<u8>, Id)> {
         let mut all = Vec::new();

@@ -176,8 +176,13 @@ impl Shape {
     }
 }
 
-/// An image with a tree.
+/// An image with a tree, and little room.
 pub fn image(folder: &Folder, model: &Model, shape: &Shape) -> Vec<u8> {
+    roomy_image(folder, model, shape, 0)
+}
+
+/// An image with a tree, of at least so many bytes.
+pub fn roomy_image(folder: &Folder, model: &Model, shape: &Shape, least: usize) -> Vec<u8> {
     let from = folder.sub("tree");
     put(model, ROOT, &from, &mut BTreeMap::new());
     let inodes = (model.nodes.len() as u64 + 24 + shape.spare_inodes).to_string();
@@ -185,7 +190,7 @@ pub fn image(folder: &Folder, model: &Model, shape: &Shape) -> Vec<u8> {
     let mut options = vec!["-b", &block, "-N", &inodes];
     options.extend(shape.options.iter().map(String::as_str));
     let kept: usize = model.nodes.values().map(|node| held(&node.body)).sum();
-    let mut blocks = 64 + (kept / shape.block_bytes) as u64;
+    let mut blocks = 64 + (kept.max(least) / shape.block_bytes) as u64;
     for _ in 0..20 {
         blocks += 64 + shape.spare_blocks.min(blocks / 4);
         if let Some(image) = make_image(folder, Some(&from), &options, blocks) {

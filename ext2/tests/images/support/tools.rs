@@ -114,11 +114,16 @@ pub fn path(path: &Path) -> &str {
     path.to_str().expect("a path in plain letters")
 }
 
+/// Runs `e2fsck` at a time behind all those that the crate has stored.
+pub fn e2fsck(image: &Path, how: &str) -> Output {
+    let mut command = tool("e2fsck");
+    let output = command.env("E2FSCK_TIME", "1700000000").args([how, path(image)]).output();
+    output.expect("e2fsck runs")
+}
+
 /// `e2fsck` finds nothing to complain about.
 pub fn assert_clean(image: &Path) {
-    let mut command = tool("e2fsck");
-    let output = command.env("E2FSCK_TIME", "1700000000").args(["-fn", path(image)]).output();
-    let output = output.expect("e2fsck runs");
+    let output = e2fsck(image, "-fn");
     let said = String::from_utf8_lossy(&output.stdout);
     let is_usual = |line: &str| line.starts_with("Pass ") || line.contains(" files (");
     let has_complained = said.lines().any(|line| !line.trim().is_empty() && !is_usual(line));
