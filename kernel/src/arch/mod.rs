@@ -14,4 +14,6 @@ pub mod cpu;
 #[cfg(target_os = "none")]
 pub mod frames;
 #[cfg(target_os = "none")]
+pub mod growing;
+#[cfg(target_os = "none")]
 pub mod usercopy;

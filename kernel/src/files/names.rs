@@ -3,9 +3,10 @@
 use ext2::Exchange;
 use mm_reclaim::file::FileKind;
 use mm_reclaim::gfp::Gfp;
-use mm_reclaim::units::Order;
+use mm_reclaim::units::{Order, PAGE_SIZE};
 
 use super::{File, OpenError, put};
+use crate::arch::frames::frame_address;
 use crate::arch::lock::IrqLock;
 use crate::{filedisk, glue};
 
@@ -32,7 +33,34 @@ impl Name {
     }
 }
 
-static NAMES: IrqLock<[Name; MOST_NAMES]> = IrqLock::new([Name::NONE; MOST_NAMES]);
+/// The table, which is made with the first name.
+static NAMES: IrqLock<&'static mut [Name]> = IrqLock::new(&mut []);
+
+/// Makes sure that there is a table.
+fn begin() -> Result<(), OpenError> {
+    if !NAMES.lock().is_empty() {
+        return Ok(());
+    }
+    let order = Order::holding((MOST_NAMES * size_of::<Name>()).div_ceil(PAGE_SIZE) as u32);
+    let mm = glue::mm();
+    let frame = order.and_then(|order| mm.alloc_pages(Gfp::KERNEL, order));
+    let frame = frame.ok_or(OpenError::NoMemory)?;
+    let first = frame_address(frame).cast::<Name>();
+    for at in 0..MOST_NAMES {
+        let name = first.wrapping_add(at);
+        // SAFETY: the frames were just allocated, for this; the names fit, and are aligned.
+        unsafe { name.write(Name::NONE) };
+    }
+    let mut names = NAMES.lock();
+    if names.is_empty() {
+        // SAFETY: all of them were just written, and the frames have no other user.
+        *names = unsafe { core::slice::from_raw_parts_mut(first, MOST_NAMES) };
+        return Ok(());
+    }
+    drop(names);
+    mm.free_pages(frame, order.unwrap_or(Order::ZERO));
+    Ok(())
+}
 
 /// The kind of a file at a path, without its store.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,6 +97,7 @@ pub fn open(path: &[u8], create: bool, exclusive: bool) -> Result<File, OpenErro
     if path.len() > NAME_BYTES {
         return Err(OpenError::NameTooLong);
     }
+    begin()?;
     loop {
         if let Some(file) = find(path) {
             if create && exclusive {

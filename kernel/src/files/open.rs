@@ -4,10 +4,14 @@ use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use bitflags::bitflags;
 use mm_reclaim::env::{WaitEnd, WaitKey, WaitMode};
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::units::Order;
 use mm_reclaim::{Pattern, ReadAhead, Seen};
 
 use super::{File, OpenError, put};
+use crate::arch::growing::Growing;
 use crate::arch::lock::IrqLock;
+use crate::glue;
 use crate::mount::{self, Mounted};
 use crate::task::{self, MAX_TASKS, TaskId};
 
@@ -73,7 +77,23 @@ impl Open {
     }
 }
 
-static OPEN: [IrqLock<Option<Open>>; MOST_OPEN] = [const { IrqLock::new(None) }; MOST_OPEN];
+type Slot = IrqLock<Option<Open>>;
+type Table = Growing<Slot, { MOST_OPEN.div_ceil(Growing::<Slot, 1>::PER_FRAME) }>;
+static OPEN: Table = Growing::new();
+
+/// The places of descriptions, as far as the table has grown, and where each is.
+fn slots() -> impl Iterator<Item = (usize, &'static Slot)> {
+    (0..MOST_OPEN).map_while(|at| Some((at, OPEN.get(at)?)))
+}
+
+/// Makes the table one frame longer; false without memory, or if it is as long as it can be.
+fn grow() -> bool {
+    let len = slots().count();
+    let mm = glue::mm();
+    let take = || mm.alloc_pages(Gfp::KERNEL, Order::ZERO);
+    len < MOST_OPEN
+        && OPEN.grow(len, take, |frame| mm.free_pages(frame, Order::ZERO), || IrqLock::new(None))
+}
 
 /// For each task and descriptor the place in `OPEN` plus one, or 0.
 static FDS: [[AtomicU8; MOST_FDS - FIRST_FD]; MAX_TASKS] =
@@ -98,7 +118,7 @@ pub fn check_room() -> Result<(), OpenError> {
     if FDS[task::current_id().index()].iter().all(|at| at.load(Relaxed) != 0) {
         return Err(OpenError::TooManyFds);
     }
-    match OPEN.iter().any(|slot| slot.lock().is_none()) {
+    match slots().any(|(_, slot)| slot.lock().is_none()) || grow() {
         true => Ok(()),
         false => Err(OpenError::TooMany),
     }
@@ -112,14 +132,17 @@ pub fn install(open: Open) -> Result<u64, OpenError> {
     let fds = &FDS[task::current_id().index()];
     let free = fds.iter().position(|at| at.load(Relaxed) == 0);
     let mut open = Some(open);
-    if let Some(free) = free {
-        for (at, slot) in OPEN.iter().enumerate() {
+    while let Some(free) = free {
+        for (at, slot) in slots() {
             let mut slot = slot.lock();
             if slot.is_none() {
                 *slot = open.take();
                 fds[free].store(at as u8 + 1, Relaxed);
                 return Ok((FIRST_FD + free) as u64);
             }
+        }
+        if !grow() {
+            break;
         }
     }
     if let Some(open) = open {
@@ -188,7 +211,8 @@ pub fn close(fd: u64) -> bool {
 /// One descriptor less leads to a description; the last closes it.
 fn drop_one(at: u8) {
     let gone = {
-        let mut slot = OPEN[usize::from(at) - 1].lock();
+        let Some(slot) = OPEN.get(usize::from(at) - 1) else { return };
+        let mut slot = slot.lock();
         let is_last = slot.as_mut().is_some_and(|open| {
             open.refs -= 1;
             open.refs == 0
@@ -205,7 +229,8 @@ pub fn inherit(parent: TaskId, child: TaskId) {
     for (from, to) in FDS[parent.index()].iter().zip(&FDS[child.index()]) {
         let at = from.load(Relaxed);
         if at != 0
-            && let Some(open) = OPEN[usize::from(at) - 1].lock().as_mut()
+            && let Some(slot) = OPEN.get(usize::from(at) - 1)
+            && let Some(open) = slot.lock().as_mut()
         {
             open.refs += 1;
         }

@@ -1,6 +1,6 @@
 //! A task's own data, accessed without a lock.
 //!
-//! **Data.** One [`Task`] for each place of the task table. **Owner.** The task itself, and its
+//! **Data.** One [`Task`] for each place of the task table, a frame full at a time as there are more. **Owner.** The task itself, and its
 //! creator before it runs; for its registers see [`Thread`]. Others only set bits of `flags` and
 //! the number of the killing signal. **Lock.** None.
 
@@ -11,9 +11,11 @@ use mm_reclaim::env::TaskFlags;
 use mm_reclaim::space::SpaceId;
 
 use super::family::NAME_BYTES;
+use super::services::services;
 use super::{MAX_TASKS, TaskId};
 use crate::arch::context::Thread;
 use crate::arch::cpu;
+use crate::arch::growing::Growing;
 use crate::arch::mmu::STACK_SIZE;
 
 /// A task's own data.
@@ -42,13 +44,33 @@ pub struct Task {
     pub thread: Thread,
 }
 
-static TASKS: [Task; MAX_TASKS] = [const { Task::new() }; MAX_TASKS];
+/// Tasks that need no memory but the image's: the boot's, and the first ones.
+const FIRST: usize = 16;
+static FIRST_TASKS: [Task; FIRST] = [const { Task::new() }; FIRST];
+
+type Table = Growing<Task, { MAX_TASKS.div_ceil(Growing::<Task, 1>::PER_FRAME) }>;
+static TASKS: Table = Growing::new();
 
 impl TaskId {
     /// The task's own data.
     #[inline(always)]
     pub fn task(self) -> &'static Task {
-        &TASKS[self.index()]
+        if let Some(first) = FIRST_TASKS.get(self.index()) {
+            return first;
+        }
+        TASKS.get(self.index()).expect("a task that was made")
+    }
+
+    /// Makes room for the task's own data; false without memory.
+    pub(super) fn make_room(self) -> bool {
+        let services = services();
+        self.index() < FIRST
+            || TASKS.grow(
+                self.index(),
+                || services.frame(),
+                |frame| services.give_frame(frame),
+                Task::new,
+            )
     }
 }
 
@@ -57,7 +79,7 @@ impl TaskId {
 pub fn current() -> &'static Task {
     let task = cpu::this().current.load(Ordering::Relaxed).cast::<Task>();
     // SAFETY: only `sched` writes the pointer, first before the CPU has its per-CPU data, and
-    // always a pointer into the static table.
+    // always a pointer to a task, of which none is ever freed.
     unsafe { &*task }
 }
 

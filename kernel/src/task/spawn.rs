@@ -218,6 +218,10 @@ fn create(
 
 /// Resets the task and gives it a stack, whose end is returned. Frees the slot on failure.
 fn prepare(id: TaskId, flags: TaskFlags) -> Result<u64, SpawnError> {
+    if !id.make_room() {
+        state::lock().free(id);
+        return Err(SpawnError::NoStack);
+    }
     let task = id.task();
     task.reset(id, flags);
     let Some(top) = stack::new_stack() else {
