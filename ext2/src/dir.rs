@@ -44,6 +44,12 @@ pub(crate) fn empty_block(block: &mut [u8]) {
     Entry { at: 0, inode: 0, len: block.len(), name_len: 0, kind: 0 }.put(block);
 }
 
+/// Whether a block is as [`empty_block`] has left it.
+fn is_empty_block(block: &[u8]) -> bool {
+    let entry = Entry::parse(block, 0, true);
+    entry.is_some_and(|entry| entry.inode == 0 && entry.len == block.len())
+}
+
 /// `DT_*` of what an entry says.
 fn listed_kind(kind: u8) -> u8 {
     const KINDS: [u8; 8] = [0, 8, 4, 2, 6, 1, 12, 10];
@@ -170,7 +176,10 @@ impl<D: Disk> Ext2<D> {
 
     /// The parent of a directory.
     pub(crate) fn parent(&self, dir: &Dir) -> Result<u32, Error> {
-        let found = self.find(dir, b"..")?;
+        // It is in the first block.
+        let mut first = *dir;
+        first.inode.size = dir.inode.size.min(self.geometry.block_bytes() as u64);
+        let found = self.find(&first, b"..")?;
         found
             .map(|(inode, _)| inode)
             .ok_or(Error::Corrupt { what: "a directory without a parent", at: dir.at.number })
@@ -221,8 +230,15 @@ impl<D: Disk> Ext2<D> {
         if at >= self.geometry.blocks {
             return Err(Error::NoSpace);
         }
-        let (Fresh::New(block) | Fresh::Old(block)) =
-            self.reserve_leaf(writer, dir.at, at, Leaf::Names)?;
+        let block = match self.reserve_leaf(writer, dir.at, at, Leaf::Names)? {
+            Fresh::New(block) => block,
+            // Left by a call that could not store the size; otherwise it may hold anything.
+            Fresh::Old(block) if self.disk.look(block, is_empty_block)? => block,
+            Fresh::Old(block) => {
+                let what = "a block behind the end of a directory";
+                return Err(Error::Corrupt { what, at: block });
+            }
+        };
         dir.inode = self.load(dir.at)?;
         dir.inode.size = u64::from(at + 1) << self.geometry.block_bits;
         self.store(dir.at, &dir.inode)?;

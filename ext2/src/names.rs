@@ -16,8 +16,6 @@ use crate::mount::{Ext2, Writer};
 
 /// The most names of an inode.
 const MOST_LINKS: u16 = 32_000;
-/// The deepest directory: who walks up further walks in a circle.
-const MOST_DEPTH: u32 = 65_536;
 
 /// An inode that has lost a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -326,7 +324,8 @@ impl<D: Disk> Ext2<D> {
     /// Whether a directory is another, or lies below it.
     fn is_below(&self, dir: u32, above: u32) -> Result<bool, Error> {
         let mut at = dir;
-        for _ in 0..MOST_DEPTH {
+        // Whoever walks up further than there are inodes walks in a circle.
+        for _ in 0..self.geometry.inodes {
             if at == above {
                 return Ok(true);
             }
