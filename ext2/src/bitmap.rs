@@ -81,10 +81,14 @@ impl<D: Disk> Ext2<D> {
         })?)
     }
 
-    /// Whether a block belongs to the bookkeeping of its group.
+    /// Whether a block belongs to the bookkeeping of its group, or is the superblock or of the descriptors.
     fn is_system(&self, group: &Group, block: u32) -> bool {
+        let (last_descriptor, _) = self.group_place(self.geometry.groups - 1);
         let table = group.inode_table..group.inode_table + self.geometry.table_blocks();
-        block == group.block_bitmap || block == group.inode_bitmap || table.contains(&block)
+        block <= last_descriptor
+            || block == group.block_bitmap
+            || block == group.inode_bitmap
+            || table.contains(&block)
     }
 
     /// Takes a free block, as near behind `goal` as there is one.

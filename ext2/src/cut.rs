@@ -67,7 +67,8 @@ impl<D: Disk> Ext2<D> {
         }
         self.free_run(writer, &mut freed);
         if freed.all > 0 {
-            inode.sectors = inode.sectors.saturating_sub(freed.all * self.geometry.sectors());
+            inode.sectors =
+                inode.sectors.saturating_sub(freed.all.saturating_mul(self.geometry.sectors()));
             self.store(at, &inode)?;
         }
         freed.error.map_or(Ok(()), Err)

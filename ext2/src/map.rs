@@ -173,7 +173,7 @@ impl<D: Disk> Ext2<D> {
             .iter()
             .rev()
             .find(|number| **number != 0)
-            .map_or(home, |n| n + 1);
+            .map_or(home, |n| n.saturating_add(1));
         let is_leaf = |level| level == way.depth;
         let mut number = inode.block[way.slot];
         if number == 0 {
