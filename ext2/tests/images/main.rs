@@ -4,6 +4,7 @@
 //! Needs e2fsprogs. `TEST_LONG=1` runs many more seeds; `EXT2_SEED=n` replays one.
 
 mod choices;
+mod damage;
 mod features;
 mod power;
 mod round_trip;

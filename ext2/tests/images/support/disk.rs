@@ -77,6 +77,11 @@ impl State {
         }
     }
 
+    fn write_all(&mut self) {
+        let blocks: Vec<u32> = self.dirty.keys().copied().collect();
+        blocks.into_iter().for_each(|block| self.write(block));
+    }
+
     fn flush(&mut self) {
         if let Some(events) = &mut self.events {
             events.push(Event::Flush);
@@ -133,6 +138,11 @@ impl Cache {
             None => &state.stable[start..start + BYTES],
         };
         let superblock = Superblock::parse(place, state.stable.len() as u64)?;
+        if superblock.geometry.block_bytes() != state.block_bytes {
+            // Damage may have said so: then all blocks are others.
+            state.write_all();
+            state.block_bytes = superblock.geometry.block_bytes();
+        }
         state.now = superblock.time;
         Ok(superblock)
     }
@@ -198,8 +208,7 @@ impl Cache {
     /// Writes everything, and returns what is on the device then.
     pub fn image(&self) -> Vec<u8> {
         let mut state = self.state();
-        let blocks: Vec<u32> = state.dirty.keys().copied().collect();
-        blocks.into_iter().for_each(|block| state.write(block));
+        state.write_all();
         state.flush();
         state.stable.to_vec()
     }
