@@ -8,6 +8,10 @@
 //! were then, under each name that it was synced with and that has not been changed since. If it has
 //! only grown since, it begins with them; unless the end of it was a hole: then the block that is there
 //! now, and is shared with what was appended, may not have been written yet, and holds what was in it.
+//!
+//! One case cannot be kept: a file that has grown into blocks of one that was deleted. Until the deletion is
+//! written both may have them on the device. `e2fsck` copies such blocks, and deletes one of the files if
+//! there is no room for that. A file that was not changed never shares its blocks.
 
 use crate::choices::{Menu, step};
 use crate::support::content::Content;
@@ -149,14 +153,18 @@ fn assert_kept(folder: &Folder, left: &[u8], promises: &[Promise], cut: Cut) -> 
         promise.made <= cut.last + 1 && promise.broken.is_none_or(|at| at >= cut.next)
     };
     let due = promises.iter().filter(is_due);
+    let was_full = text(&output).contains("Couldn't clone file");
     for promise in due.clone() {
+        let has_grown = promise.grown.is_some_and(|at| at < cut.next);
+        if was_full && has_grown {
+            continue;
+        }
         let lost = || {
             format!("{cut:?}, synced at {}: {:?}\n{}", promise.made, promise.path, text(&output))
         };
         let number = promise.path.iter().try_fold(ext2::ROOT, |dir, name| fs.lookup(dir, name));
         let number = number.unwrap_or_else(|error| panic!("{error}: {}", lost()));
         let (at, inode) = fs.inode(number).expect("it is in use");
-        let has_grown = promise.grown.is_some_and(|at| at < cut.next);
         let size = promise.content.size;
         assert!(inode.size == size || has_grown && inode.size > size, "{size}: {}", lost());
         let mut content = promise.content.clone();
@@ -179,7 +187,8 @@ fn life(seed: u64, times: usize) -> usize {
     let options = vec!["-g".to_string(), "1024".to_string()];
     let shape = Shape { block_bytes, options, spare_inodes: 60, spare_blocks: 0 };
     let folder = Folder::new();
-    let cache = Cache::new(plant::roomy_image(&folder, &model, &shape, 3 << 20));
+    let least = *rng.pick(&[100 << 10, 400 << 10, 3 << 20]);
+    let cache = Cache::new(plant::roomy_image(&folder, &model, &shape, least));
     let mut life = Life { session: Session::start(&cache, model), cache: &cache, promises: vec![] };
     let mut image = cache.image();
     cache.record(rng.fork());
