@@ -340,6 +340,7 @@ pub fn init(machine: &Machine) -> u8 {
         Ok(pid) => {
             let watch = monitor.watch(pid);
             let status = wait_for(pid);
+            monitor::end_programs();
             mount::unmount();
             watch.finish(status)
         }

@@ -52,8 +52,13 @@ impl<'a> Place<'a> {
 
     /// The block of a page.
     pub fn block(&self, page: u32) -> Option<u32> {
-        let extent = self.list[..self.up_to(page)].last()?;
-        (page < extent.end()).then(|| extent.block + (page - extent.page))
+        let extent = self.extent(page)?;
+        Some(extent.block + (page - extent.page))
+    }
+
+    /// The extent that a page is in.
+    pub fn extent(&self, page: u32) -> Option<Extent> {
+        self.list[..self.up_to(page)].last().copied().filter(|extent| page < extent.end())
     }
 
     /// Where the block of a page should be: behind that of the page before it.

@@ -104,12 +104,18 @@ pub fn create(frame: impl FnOnce() -> Option<Pfn>) -> Result<u64, NoRoom> {
 pub fn start(run: &mut Run<'_>, disk: &impl BlockDevice) {
     let (file, direction) = (run.file(), run.direction());
     disk.plug();
+    // What is being moved keeps its block: the extent of one page is good for the next ones.
+    let (mut device, mut extent) = (DeviceId(0), Extent::default());
     while let Some(page) = run.next() {
-        let (device, block) = {
+        if page.index().wrapping_sub(extent.page) >= extent.len {
             let mut state = STATE.lock();
-            let block = state.with_place(file, |place, _| place.block(page.index()));
-            (state.device, block.map(|block| state.first + block))
-        };
+            let found = state.with_place(file, |place, _| place.extent(page.index()));
+            extent = found.unwrap_or_default();
+            extent.block += state.first;
+            device = state.device;
+        }
+        let behind = page.index().wrapping_sub(extent.page);
+        let block = (behind < extent.len).then(|| extent.block + behind);
         let ended = match (block, direction) {
             (Some(block), _) => disk.submit(page.on(device, block)),
             (None, Direction::Read) => {

@@ -3,14 +3,21 @@
 //! Each call takes the writer of the file system for as long as it walks and acts, so that nothing
 //! changes between. References to files that it loses are put afterwards.
 
+use core::ops::Range;
+
 use ext2::layout::inode::{Inode, Kind, time};
 use ext2::{Error, Exchange, Gone, New};
+use mm_reclaim::SleepGuard;
 use mm_reclaim::file::FileKind;
 use mm_reclaim::units::PAGE_SIZE;
 
 use super::path::{Bytes, End, Last, Start, walk};
 use super::{File, OpenError, names, put};
-use crate::mount::{self, Mounted, Number, make_room, mounted, named_again, open_inode, unlinked};
+use crate::glue::Scheduler;
+use crate::mount::{
+    self, Mounted, Number, is_linkable, make_room, mark_linkable, mounted, named_again, open_inode,
+    unlinked,
+};
 
 /// How something is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,44 +80,48 @@ fn find(
     }
 }
 
-/// Runs `act` on the directory and the name at the end of a path, with the writer held; or `flat` on a
-/// path outside of the file system.
-fn at_name<R>(
-    start: Start,
-    path: &mut Bytes,
-    flat: impl FnOnce(&[u8]) -> Result<R, OpenError>,
-    act: impl FnOnce(&Mounted, &mut ext2::Writer, Place<'_>) -> Result<R, OpenError>,
-) -> Result<R, OpenError> {
-    let mounted = mounted();
-    let mut writer = mounted.map(Mounted::lock);
-    let end = walk(mounted.map(Mounted::fs), start, path, Last::Name)?;
-    match (end, mounted, writer.as_deref_mut()) {
-        (End::Name { dir, name, slash }, Some(mounted), Some(writer)) => {
-            let done = act(mounted, writer, Place { dir, name: &path.get()[name], slash });
-            done.inspect_err(|error| note(mounted, error))
-        }
-        (End::Flat(name), ..) => {
-            drop(writer);
-            flat(&path.get()[name])
-        }
-        // The root, or the mount point.
-        _ => Err(OpenError::Fs(Error::Exists)),
-    }
-}
-
-fn note(mounted: &Mounted, error: &OpenError) {
-    if let OpenError::Fs(error) = error {
-        _ = mounted.check::<()>(Err(*error));
-    }
-}
-
-/// A name in a directory.
-#[derive(Clone, Copy)]
-struct Place<'a> {
+/// A name in a directory, with the right to change that.
+struct At {
+    mounted: &'static Mounted,
+    writer: SleepGuard<'static, ext2::Writer, Scheduler>,
     dir: u32,
-    name: &'a [u8],
+    name: Range<usize>,
     /// It must be a directory.
     slash: bool,
+}
+
+/// Where a name is.
+enum Where {
+    /// In the file system.
+    Inside(At),
+    /// Outside of it: the path as a whole.
+    Outside(Range<usize>),
+}
+
+/// Walks to the directory and the name at the end of a path.
+fn at_name(start: Start, path: &mut Bytes) -> Result<Where, OpenError> {
+    let mounted = mounted();
+    let writer = mounted.map(Mounted::lock);
+    let end = walk(mounted.map(Mounted::fs), start, path, Last::Name)?;
+    match (end, mounted, writer) {
+        (End::Name { dir, name, slash }, Some(mounted), Some(writer)) => {
+            Ok(Where::Inside(At { mounted, writer, dir, name, slash }))
+        }
+        (End::Flat(name), ..) => Ok(Where::Outside(name)),
+        // The root, or the mount point.
+        _ => Err(OpenError::Busy),
+    }
+}
+
+/// The name at the end of a path in the file system; outside of it there are neither directories nor
+/// links.
+fn inside(start: Start, path: &mut Bytes) -> Result<At, OpenError> {
+    match at_name(start, path) {
+        Ok(Where::Inside(at)) => Ok(at),
+        Ok(Where::Outside(_)) => Err(OpenError::Fs(Error::NotPermitted)),
+        Err(OpenError::Busy) => Err(OpenError::Exists),
+        Err(error) => Err(error),
+    }
 }
 
 /// What has lost a name ends, if nobody uses it.
@@ -143,27 +154,30 @@ pub fn open(start: Start, path: &mut Bytes, how: How) -> Result<Opened, OpenErro
     let stays = how.no_follow || how.create && how.exclusive;
     let last = if stays { Last::Stay } else { Last::Follow };
     let found = walk(mounted.map(Mounted::fs), start, path, last)?;
-    let (Some(mounted), Some(writer)) = (mounted, writer.as_deref_mut()) else {
+    let (Some(mounted), Some(right)) = (mounted, writer.as_deref_mut()) else {
         return open_flat(&found, path, how);
     };
-    let is_dir = matches!(found, End::Inode(_, Kind::Directory));
-    let number = match found {
+    let (number, is_dir) = match found {
         End::Inode(..) if how.create && how.exclusive => return Err(OpenError::Exists),
         End::Inode(number, kind) => {
             may_open(mounted, kind, how)?;
-            number
+            (number, kind == Kind::Directory)
         }
         End::Name { dir, name, slash } if how.create => {
             if slash || how.directory {
                 return Err(OpenError::Fs(Error::IsDirectory));
             }
             let new = new_inode(Kind::File, how.mode);
-            mounted.check(mounted.fs().make(writer, dir, &path.get()[name], new))?
+            (mounted.check(mounted.fs().make(right, dir, &path.get()[name], new))?, false)
         }
         End::Name { .. } => return Err(OpenError::NotFound),
         End::Root | End::Flat(_) => return open_flat(&found, path, how),
     };
     let file = mounted.check(open_inode(mounted, number))?;
+    drop(writer);
+    if how.create {
+        mounted.pace();
+    }
     Ok(Opened { file, is_dir })
 }
 
@@ -189,11 +203,16 @@ fn may_open(mounted: &Mounted, kind: Kind, how: How) -> Result<(), OpenError> {
     }
 }
 
-/// Makes a file without a name in the directory at a path (`O_TMPFILE`).
+/// Makes a file without a name in the directory at a path (`O_TMPFILE`); `exclusive`: it never gets one.
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open_unnamed(start: Start, path: &mut Bytes, mode: u16) -> Result<Opened, OpenError> {
+pub fn open_unnamed(
+    start: Start,
+    path: &mut Bytes,
+    mode: u16,
+    exclusive: bool,
+) -> Result<Opened, OpenError> {
     make_room()?;
     let Some(mounted) = mounted() else { return Err(OpenError::NotSupported) };
     let mut writer = mounted.lock();
@@ -205,6 +224,9 @@ pub fn open_unnamed(start: Start, path: &mut Bytes, mode: u16) -> Result<Opened,
     let new = new_inode(Kind::File, mode);
     let number = mounted.check(mounted.fs().make_unnamed(&mut writer, dir, new))?;
     let file = mounted.check(open_inode(mounted, number))?;
+    if !exclusive {
+        mark_linkable(number);
+    }
     Ok(Opened { file, is_dir: false })
 }
 
@@ -213,24 +235,21 @@ pub fn open_unnamed(start: Start, path: &mut Bytes, mode: u16) -> Result<Opened,
 /// # Errors
 /// [`OpenError`].
 pub fn unlink(start: Start, path: &mut Bytes, is_dir: bool) -> Result<(), OpenError> {
-    let flat = |name: &[u8]| match is_dir {
-        true => Err(OpenError::Fs(Error::NotDirectory)),
-        false => names::unlink(name).map(|()| None),
+    let at = match at_name(start, path)? {
+        Where::Inside(at) => at,
+        Where::Outside(_) if is_dir => return Err(OpenError::Fs(Error::NotDirectory)),
+        Where::Outside(name) => return names::unlink(&path.get()[name]),
     };
-    let gone = at_name(start, path, flat, |mounted, _, place| {
-        let done = match is_dir {
-            true => mounted.fs().remove_dir(place.dir, place.name),
-            false if place.slash => Err(Error::NotDirectory),
-            false => mounted.fs().unlink(place.dir, place.name),
-        };
-        Ok(Some(done?))
-    })?;
-    end(gone)
-}
-
-/// Outside of the file system there are no directories and no links.
-fn flat_has_none<R>(_: &[u8]) -> Result<R, OpenError> {
-    Err(OpenError::Fs(Error::NotPermitted))
+    let (fs, name) = (at.mounted.fs(), &path.get()[at.name]);
+    let done = match is_dir {
+        true => fs.remove_dir(at.dir, name),
+        false if at.slash => Err(Error::NotDirectory),
+        false => fs.unlink(at.dir, name),
+    };
+    let gone = at.mounted.check(done)?;
+    drop(at.writer);
+    at.mounted.pace();
+    end(Some(gone))
 }
 
 /// Makes a directory.
@@ -238,11 +257,13 @@ fn flat_has_none<R>(_: &[u8]) -> Result<R, OpenError> {
 /// # Errors
 /// [`OpenError`].
 pub fn make_dir(start: Start, path: &mut Bytes, mode: u16) -> Result<(), OpenError> {
-    at_name(start, path, flat_has_none, |mounted, writer, place| {
-        let new = new_inode(Kind::Directory, mode);
-        mounted.fs().make_dir(writer, place.dir, place.name, new)?;
-        Ok(())
-    })
+    let mut at = inside(start, path)?;
+    let new = new_inode(Kind::Directory, mode);
+    let fs = at.mounted.fs();
+    at.mounted.check(fs.make_dir(&mut at.writer, at.dir, &path.get()[at.name], new))?;
+    drop(at.writer);
+    at.mounted.pace();
+    Ok(())
 }
 
 /// Makes a symbolic link.
@@ -250,13 +271,15 @@ pub fn make_dir(start: Start, path: &mut Bytes, mode: u16) -> Result<(), OpenErr
 /// # Errors
 /// [`OpenError`].
 pub fn make_symlink(target: &Bytes, start: Start, path: &mut Bytes) -> Result<(), OpenError> {
-    at_name(start, path, flat_has_none, |mounted, writer, place| {
-        if place.slash {
-            return Err(OpenError::NotFound);
-        }
-        mounted.fs().make_symlink(writer, place.dir, place.name, target.get(), [0; 2])?;
-        Ok(())
-    })
+    let mut at = inside(start, path)?;
+    if at.slash {
+        return Err(OpenError::NotFound);
+    }
+    let (fs, name) = (at.mounted.fs(), &path.get()[at.name]);
+    at.mounted.check(fs.make_symlink(&mut at.writer, at.dir, name, target.get(), [0; 2]))?;
+    drop(at.writer);
+    at.mounted.pace();
+    Ok(())
 }
 
 /// What gets another name.
@@ -272,32 +295,37 @@ pub enum Source<'a> {
 /// # Errors
 /// [`OpenError`].
 pub fn link(source: Source<'_>, start: Start, path: &mut Bytes) -> Result<(), OpenError> {
-    let flat = |_: &[u8]| Err(OpenError::OtherDevice);
-    at_name(start, path, flat, |mounted, writer, place| {
-        if place.slash {
-            return Err(OpenError::NotFound);
+    let mut at = match at_name(start, path) {
+        Ok(Where::Inside(at)) => at,
+        Ok(Where::Outside(_)) => return Err(OpenError::OtherDevice),
+        Err(OpenError::Busy) => return Err(OpenError::Exists),
+        Err(error) => return Err(error),
+    };
+    if at.slash {
+        return Err(OpenError::NotFound);
+    }
+    let fs = at.mounted.fs();
+    let (number, file) = match source {
+        Source::File(file) => (inode_of(file).ok_or(OpenError::OtherDevice)?, Some(file)),
+        Source::Path(start, path, follow) => {
+            let last = if follow { Last::Follow } else { Last::Stay };
+            match walk(Some(fs), start, path, last)? {
+                End::Inode(number, _) => (number, None),
+                End::Flat(_) => return Err(OpenError::OtherDevice),
+                _ => return Err(OpenError::NotFound),
+            }
         }
-        let number = match &source {
-            Source::File(file) => inode_of(file).ok_or(OpenError::OtherDevice)?,
-            Source::Path(..) => 0,
-        };
-        let number = match source {
-            Source::Path(start, path, follow) => {
-                let last = if follow { Last::Follow } else { Last::Stay };
-                match walk(Some(mounted.fs()), start, path, last)? {
-                    End::Inode(number, _) => number,
-                    End::Flat(_) => return Err(OpenError::OtherDevice),
-                    _ => return Err(OpenError::NotFound),
-                }
-            }
-            Source::File(file) => {
-                mounted.fs().link(writer, number, place.dir, place.name)?;
-                named_again(number, file);
-                return Ok(());
-            }
-        };
-        Ok(mounted.fs().link(writer, number, place.dir, place.name)?)
-    })
+    };
+    if fs.load(fs.locate(number)?)?.links == 0 && !is_linkable(number) {
+        return Err(OpenError::NotFound);
+    }
+    at.mounted.check(fs.link(&mut at.writer, number, at.dir, &path.get()[at.name]))?;
+    if let Some(file) = file {
+        named_again(number, file);
+    }
+    drop(at.writer);
+    at.mounted.pace();
+    Ok(())
 }
 
 /// The inode of a file, if it is one of the file system.
@@ -349,6 +377,9 @@ pub fn rename(
         _ => return Err(OpenError::Busy),
     };
     drop(writer);
+    if let Some(mounted) = mounted {
+        mounted.pace();
+    }
     end(gone)
 }
 
@@ -451,6 +482,9 @@ fn of_inode(mounted: &Mounted, number: u32, inode: &Inode, size: u64) -> Stat {
 pub fn list(number: u32, from: u64, out: &mut [u8]) -> Result<(usize, u64), OpenError> {
     let Some(mounted) = mounted() else { return Err(OpenError::NotFound) };
     let _writer = mounted.lock();
+    if mounted.fs().load(mounted.fs().locate(number)?)?.links == 0 {
+        return Err(OpenError::NotFound);
+    }
     let (mut used, mut is_full) = (0, false);
     let listed = mounted.fs().list(number, from, |name| {
         let len = (DIRENT + name.bytes.len() + 1).next_multiple_of(8);

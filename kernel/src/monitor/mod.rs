@@ -20,4 +20,4 @@ pub mod tables;
 mod watch;
 
 #[cfg(target_os = "none")]
-pub use watch::{Monitor, Watch, prepare, print_zones, set_columns, show_progress};
+pub use watch::{Monitor, Watch, end_programs, prepare, print_zones, set_columns, show_progress};

@@ -130,7 +130,7 @@ impl Watch {
 
 /// Kills the programs that the watched one left behind, on any CPU, so that the machine becomes
 /// quiet.
-fn end_programs() {
+pub fn end_programs() {
     for _ in 0..QUIET_TRIES {
         if task::kill_programs() == 0 {
             return;

@@ -21,18 +21,59 @@ const FRAMES: u32 = 4;
 /// Places in it.
 const PLACES: usize = PAGE_SIZE * FRAMES as usize / size_of::<Place>();
 
+/// What is at a place of the table.
+enum Use {
+    /// Nothing.
+    Free,
+    /// The file of an inode is being made.
+    Coming,
+    /// An inode with a name: the table's reference to its file.
+    Named(File),
+    /// An inode without a name, which its users keep.
+    Unnamed {
+        /// It never had a name, and may get one.
+        is_linkable: bool,
+    },
+}
+
 /// An inode in memory, or a place for one.
 struct Place {
-    /// 0 for a free place.
     number: u32,
     /// When it was used last, on the table's clock.
     used: u32,
-    /// The table's reference; none for an inode without a name.
-    file: Option<File>,
+    what: Use,
 }
 
 impl Place {
-    const FREE: Self = Self { number: 0, used: 0, file: None };
+    const FREE: Self = Self { number: 0, used: 0, what: Use::Free };
+
+    fn is_free(&self) -> bool {
+        matches!(self.what, Use::Free)
+    }
+
+    /// The file of an inode with a name.
+    fn file(&self) -> Option<&File> {
+        match &self.what {
+            Use::Named(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Whether the table's reference is the only one.
+    fn is_unused(&self) -> bool {
+        self.file().is_some_and(|file| file.refs() == 1)
+    }
+
+    /// The reference of an inode with a name, whose place `what` takes; else nothing changes.
+    fn take_file(&mut self, what: Use) -> Option<File> {
+        match core::mem::replace(&mut self.what, what) {
+            Use::Named(file) => Some(file),
+            other => {
+                self.what = other;
+                None
+            }
+        }
+    }
 }
 
 struct Table {
@@ -46,18 +87,21 @@ impl Table {
     fn find(&mut self, number: u32) -> Option<&mut Place> {
         self.clock = self.clock.wrapping_add(1);
         let clock = self.clock;
-        let place = self.places.iter_mut().find(|place| place.number == number)?;
+        let is_it = |place: &&mut Place| place.number == number && !place.is_free();
+        let place = self.places.iter_mut().find(is_it)?;
         place.used = clock;
         Some(place)
     }
 
-    /// The place of a named inode that was used least lately and is only here.
-    fn oldest(&self) -> Option<usize> {
-        let unused = self.places.iter().enumerate().filter(|(_, place)| {
-            place.number != 0 && place.file.as_ref().is_some_and(|file| file.refs() == 1)
-        });
-        let oldest = unused.max_by_key(|(_, place)| self.clock.wrapping_sub(place.used))?;
-        Some(oldest.0)
+    /// The same for an inode without a name.
+    fn find_unnamed(&mut self, number: u32) -> Option<&mut Place> {
+        self.find(number).filter(|place| matches!(place.what, Use::Unnamed { .. }))
+    }
+
+    /// The named inode that was used least lately and is only here.
+    fn oldest(&self) -> Option<&File> {
+        let unused = self.places.iter().filter(|place| place.is_unused());
+        unused.max_by_key(|place| self.clock.wrapping_sub(place.used))?.file()
     }
 }
 
@@ -86,67 +130,71 @@ pub(super) fn begin() -> Result<(), Error> {
 /// # Errors
 /// If it could not be read, or there is no memory or room: [`make_room`] makes some.
 pub fn open_inode(mounted: &Mounted, number: u32) -> Result<File, Error> {
-    {
+    let at = {
         let mut table = TABLE_OF_INODES.lock();
-        if let Some(file) = table.find(number).and_then(|place| place.file.as_ref()) {
-            return Ok(file.get());
+        if let Some(place) = table.find(number) {
+            // One that has lost its last name is not found by a name.
+            return place.file().map(File::get).ok_or(Error::NotFound);
         }
-    }
+        let at = table.places.iter().position(Place::is_free).ok_or(Error::NoSpace)?;
+        table.places[at] = Place { number, used: table.clock, what: Use::Coming };
+        at
+    };
+    let made = make_file(mounted, number);
+    TABLE_OF_INODES.lock().places[at].what = match &made {
+        Ok((file, true)) => Use::Named(file.get()),
+        Ok((_, false)) => Use::Unnamed { is_linkable: false },
+        Err(_) => Use::Free,
+    };
+    made.map(|(file, _)| file)
+}
+
+/// A new file for an inode, and whether that has a name.
+fn make_file(mounted: &Mounted, number: u32) -> Result<(File, bool), Error> {
     let inode = mounted.fs().load(mounted.fs().locate(number)?)?;
     let size = if inode.kind() == Some(Kind::File) { inode.size } else { 0 };
     let kind = FileKind::Stored(Number::Inode(number).as_u64());
     let file = glue::mm().create_file(kind, size).map_err(|_| Error::NoSpace)?;
-    let own = (inode.links > 0).then(|| file.get());
-    let mut table = TABLE_OF_INODES.lock();
-    let clock = table.clock;
-    match table.places.iter_mut().find(|place| place.number == 0) {
-        Some(free) => {
-            *free = Place { number, used: clock, file: own };
-            Ok(file)
-        }
-        None => {
-            drop(table);
-            own.into_iter().chain([file]).for_each(forget_new);
-            Err(Error::NoSpace)
-        }
-    }
-}
-
-/// A file that was just made, and has no page, goes without the writer: it has a name, or its inode
-/// stays without one until `e2fsck` finds it.
-fn forget_new(file: File) {
-    glue::mm().put_file(file);
+    Ok((file, inode.links > 0))
 }
 
 /// The last name of an inode is gone: the table's reference is the caller's, to be put without the
 /// writer. `None` if the inode is not in memory, and ends at once.
 pub fn unlinked(number: u32) -> Option<Option<File>> {
     let mut table = TABLE_OF_INODES.lock();
-    table.find(number).map(|place| place.file.take())
+    table.find(number).map(|place| place.take_file(Use::Unnamed { is_linkable: false }))
 }
 
-/// How long the file of an inode is, if it is in memory.
+/// How long the file of an inode is, if it is in memory and has a name.
 pub fn live_size(number: u32) -> Option<u64> {
-    let mut table = TABLE_OF_INODES.lock();
-    table.find(number)?.file.as_ref().map(|file| file.size())
+    TABLE_OF_INODES.lock().find(number)?.file().map(|file| file.size())
 }
 
-/// An inode that had no name has one again; `file` is the file of a caller.
-pub fn named_again(number: u32, file: &File) {
-    let mut table = TABLE_OF_INODES.lock();
-    if let Some(place) = table.find(number)
-        && place.file.is_none()
-    {
-        place.file = Some(file.get());
+/// An inode was made without a name: it may get one.
+pub fn mark_linkable(number: u32) {
+    if let Some(place) = TABLE_OF_INODES.lock().find_unnamed(number) {
+        place.what = Use::Unnamed { is_linkable: true };
     }
 }
 
-/// The inode is not in memory any more.
-pub(super) fn forget(number: u32) {
-    // One that went for lack of room is free already, and may have come back.
+/// Whether an inode without a name may get one: it never had any.
+pub fn is_linkable(number: u32) -> bool {
     let mut table = TABLE_OF_INODES.lock();
-    let gone = |place: &&mut Place| place.number == number && place.file.is_none();
-    if let Some(place) = table.places.iter_mut().find(gone) {
+    let place = table.find(number);
+    place.is_some_and(|place| matches!(place.what, Use::Unnamed { is_linkable: true }))
+}
+
+/// An inode that had no name has one; `file` is the file of a caller.
+pub fn named_again(number: u32, file: &File) {
+    if let Some(place) = TABLE_OF_INODES.lock().find_unnamed(number) {
+        place.what = Use::Named(file.get());
+    }
+}
+
+/// The file of an inode without a name is gone, and the inode with it. One with a name left the table
+/// before its file went, and may be there again.
+pub(super) fn forget(number: u32) {
+    if let Some(place) = TABLE_OF_INODES.lock().find_unnamed(number) {
         *place = Place::FREE;
     }
 }
@@ -156,19 +204,18 @@ pub(super) fn forget(number: u32) {
 /// # Errors
 /// If every inode is in use, or the caller was killed.
 pub fn make_room() -> Result<(), FileError> {
+    /// As many tasks may open something at once.
+    const ENOUGH: usize = 8;
     loop {
-        let (is_free, oldest) = {
+        let oldest = {
             let table = TABLE_OF_INODES.lock();
-            let is_free =
-                table.places.iter().filter(|place| place.number == 0).take(4).count() == 4;
-            let oldest = if is_free { None } else { table.oldest() };
-            (is_free, oldest.and_then(|at| table.places[at].file.as_ref().map(File::get)))
+            let free = table.places.iter().filter(|place| place.is_free());
+            if table.places.is_empty() || free.take(ENOUGH).count() == ENOUGH {
+                return Ok(());
+            }
+            table.oldest().map(File::get)
         };
-        match oldest {
-            _ if is_free => return Ok(()),
-            None => return Err(FileError::NoMemory),
-            Some(file) => drop_file(file)?,
-        }
+        drop_file(oldest.ok_or(FileError::NoMemory)?)?;
     }
 }
 
@@ -182,13 +229,11 @@ fn drop_file(file: File) -> Result<(), FileError> {
     };
     let own = {
         let mut table = TABLE_OF_INODES.lock();
-        let place = table
-            .places
-            .iter_mut()
-            .find(|place| place.file.as_ref().is_some_and(|other| other.id() == file.id()));
+        let is_it = |place: &&mut Place| place.file().is_some_and(|other| other.id() == file.id());
+        let place = table.places.iter_mut().find(is_it);
         // The table's, and the caller's.
         let unused = place.filter(|_| file.refs() == 2 && file.is_clean());
-        unused.and_then(|place| core::mem::replace(place, Place::FREE).file)
+        unused.and_then(|place| place.take_file(Use::Free))
     };
     own.into_iter().chain([file]).for_each(|file| mm.put_file(file));
     match written {
@@ -199,24 +244,16 @@ fn drop_file(file: File) -> Result<(), FileError> {
 
 /// Drops the files of all inodes that nobody uses; returns how many are in use.
 pub(super) fn drop_all() -> usize {
-    let mut at = 0;
     loop {
-        let next = {
+        let unused = {
             let mut table = TABLE_OF_INODES.lock();
-            let unused = table
-                .places
-                .iter_mut()
-                .skip(at)
-                .position(|place| place.file.as_ref().is_some_and(|file| file.refs() == 1));
-            unused.and_then(|behind| {
-                at += behind;
-                core::mem::replace(&mut table.places[at], Place::FREE).file
-            })
+            let place = table.places.iter_mut().find(|place| place.is_unused());
+            place.and_then(|place| place.take_file(Use::Free))
         };
-        match next {
+        match unused {
             Some(file) => glue::mm().put_file(file),
             None => break,
         }
     }
-    TABLE_OF_INODES.lock().places.iter().filter(|place| place.number != 0).count()
+    TABLE_OF_INODES.lock().places.iter().filter(|place| !place.is_free()).count()
 }

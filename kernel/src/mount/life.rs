@@ -171,6 +171,12 @@ impl Mounted {
         }
     }
 
+    /// The caller has changed records, and holds nothing: it may have to pause, so that they are not
+    /// changed faster than they are written.
+    pub fn pace(&self) {
+        glue::mm().balance_dirty_pages(&self.records().file);
+    }
+
     /// An inode without a name ends, with its blocks.
     ///
     /// # Errors

@@ -40,7 +40,9 @@ mod records;
 mod store;
 
 #[cfg(target_os = "none")]
-pub use inodes::{live_size, make_room, named_again, open_inode, unlinked};
+pub use inodes::{
+    is_linkable, live_size, make_room, mark_linkable, named_again, open_inode, unlinked,
+};
 #[cfg(target_os = "none")]
 pub use life::{Fs, Mounted, Refused, mount, mounted, sync, unmount};
 

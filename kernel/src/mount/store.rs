@@ -126,7 +126,7 @@ impl Mounted {
         match self.fs.load(at) {
             Ok(inode) if inode.links > 0 && inode.size != size => {
                 let done = self.fs.set_size(&mut self.lock(), at, size);
-                self.check(done).unwrap_or(());
+                _ = self.check(done);
             }
             _ => {}
         }
@@ -245,7 +245,7 @@ impl FileStore for Store {
 
     fn resized(&self, file: u64, size: u64) {
         for_inode(file, |mounted, number| {
-            mounted.check(mounted.resize(number, size)).unwrap_or(())
+            _ = mounted.check(mounted.resize(number, size));
         });
     }
 
@@ -254,13 +254,13 @@ impl FileStore for Store {
             let per_page = mounted.per_page();
             let end = from.saturating_add(pages).saturating_mul(per_page);
             let done = mounted.cut(number, from.saturating_mul(per_page)..end);
-            mounted.check(done).unwrap_or(());
+            _ = mounted.check(done);
         });
     }
 
     fn evict(&self, file: u64) {
         for_inode(file, |mounted, number| {
-            mounted.check(mounted.end_if_unlinked(number)).unwrap_or(());
+            _ = mounted.check(mounted.end_if_unlinked(number));
             inodes::forget(number);
         });
     }

@@ -137,7 +137,7 @@ pub(super) fn openat(dir: u64, path: u64, flags: u64, mode: u64) -> Result<u64, 
         mode: made_mode(mode),
     };
     let Opened { file, is_dir } = match has(O_TMPFILE) {
-        true => files::open_unnamed(start, &mut path, how.mode)?,
+        true => files::open_unnamed(start, &mut path, how.mode, how.exclusive)?,
         false => files::open(start, &mut path, how)?,
     };
     rights.set(Rights::DIRECTORY, is_dir);

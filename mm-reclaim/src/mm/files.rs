@@ -191,6 +191,12 @@ impl<'m, E: Env> Mm<'m, E> {
         self.filemap.wait_for_record(file, index);
     }
 
+    /// The caller has dirtied pages of a file by [`Mm::change_page`], and holds no lock: it pauses if too
+    /// many are dirty, as a writer does.
+    pub fn balance_dirty_pages(&self, file: &FileRef<'m, E::Cpu>) {
+        self.filemap.balance_dirty_pages(file);
+    }
+
     // ---- write-back ----
 
     /// Writes what a range of a space has of files that it maps shared, and waits, unless `later`.
