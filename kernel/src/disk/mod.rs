@@ -4,20 +4,25 @@
 //! | --- | --- |
 //! | [`name`] | names: pure |
 //! | [`part`] | parts of a page in different places: pure, tested on the host |
+//! | [`partitions`] | tables of partitions, MBR and GPT: pure, tested on the host |
 //! | [`virtio`] | virtio disks |
 //! | `devices` | which number is which device |
+//! | `scan` | the partitions of a disk as devices |
 //! | `requests` | requests by these numbers |
 //!
 //! **Data.** The table of devices, which only grows, at boot. **Owner.** This module. **Lock.** None.
 
 pub mod name;
 pub mod part;
+pub mod partitions;
 pub mod virtio;
 
 #[cfg(target_os = "none")]
 mod devices;
 #[cfg(target_os = "none")]
 mod requests;
+#[cfg(target_os = "none")]
+mod scan;
 
 pub use part::Part;
 
@@ -39,6 +44,7 @@ mod interface {
     use super::{SECTORS_PER_PAGE, requests};
     use crate::ramdisk;
 
+    pub use super::scan::scan;
     pub use crate::ramdisk::{is_synchronous, read_now, write_now};
     pub use device::{init, interrupt, is_any, serve};
     pub use requests::{
@@ -67,11 +73,11 @@ mod interface {
 
     /// All devices.
     pub fn devices() -> impl Iterator<Item = DeviceId> {
-        let ram = ramdisk::disk(DeviceId(0)).map(|_| DeviceId(0));
-        ram.into_iter().chain(devices::all().map(|(id, _)| id))
+        (0..=devices::MOST as u8).map(DeviceId).filter(|device| name(*device).is_some())
     }
 
     /// The name of a device.
+    #[inline(never)]
     pub fn name(device: DeviceId) -> Option<Name> {
         match ramdisk::disk(device) {
             Some(_) => Some(Name::RAM),

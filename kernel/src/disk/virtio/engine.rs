@@ -242,6 +242,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
     }
 
     /// Gives waiting transfers to the device, as far as the ring has room. `now` is in nanoseconds.
+    #[inline(never)]
     pub fn dispatch(&mut self, now: u64) {
         let (most, joins) = (self.traits.most_buffers, self.traits.joins);
         let mut added = false;
@@ -294,6 +295,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
     }
 
     /// Fills `buffers` with those of a flight.
+    #[inline(never)]
     fn fill_buffers(&mut self, at: usize, chain: &Chain) {
         let Self { buffers, pool, records, traits, .. } = self;
         let record = records.as_ptr().addr() + at * size_of::<Record>();
@@ -311,6 +313,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
     }
 
     /// Ends the requests that the device has finished.
+    #[inline(never)]
     pub fn collect(&mut self) {
         if core::mem::take(&mut self.has_news)
             && self.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET)
@@ -358,6 +361,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
 
     /// What is wrong with the device: what was noticed, or that a request has been in flight for
     /// longer than `limit`. Both are in nanoseconds.
+    #[inline(never)]
     pub fn trouble(&self, now: u64, limit: u64) -> Option<Trouble> {
         let flying = self.flights.iter().enumerate().filter(|(at, _)| self.free & (1 << at) == 0);
         let oldest = flying.map(|(_, flight)| flight).min_by_key(|flight| flight.since);
@@ -372,6 +376,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
 
     /// Resets the device and ends all that it was asked for as failures. Whoever calls this lets
     /// nothing be added any more. Returns whether the device says that it was reset.
+    #[inline(never)]
     pub fn give_up(&mut self, why: Trouble) -> bool {
         self.trouble = Some(why);
         self.transport.set_status(DeviceStatus::empty());

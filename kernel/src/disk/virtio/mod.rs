@@ -19,3 +19,8 @@ pub mod pool;
 pub(super) mod device;
 #[cfg(target_os = "none")]
 mod hal;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -139,6 +139,7 @@ impl<O> Pool<O> {
     ///
     /// # Errors
     /// Returns `owner` if there is no room.
+    #[inline(never)]
     pub fn add(&mut self, owner: O, transfers: &[Transfer]) -> Result<(), O> {
         if transfers.is_empty() || !self.has_room(transfers.len()) {
             return Err(owner);
@@ -161,6 +162,7 @@ impl<O> Pool<O> {
     /// Takes the oldest waiting transfer, and those that can be one request with it: at most
     /// `transfers`, with at most `buffers` stretches of memory. If `joins` is false, each transfer
     /// is a stretch of its own.
+    #[inline(never)]
     pub fn take(&mut self, transfers: usize, buffers: usize, joins: bool) -> Option<Chain> {
         let first = self.first;
         if first == NONE || buffers == 0 {
@@ -238,6 +240,7 @@ impl<O> Pool<O> {
     }
 
     /// The transfers of a chain have ended.
+    #[inline(never)]
     pub fn end(&mut self, chain: &Chain, failed: bool) {
         let mut at = chain.first;
         for _ in 0..chain.count {
@@ -289,3 +292,6 @@ fn take_bit(bits: &mut u128) -> u8 {
     *bits &= *bits - 1;
     at
 }
+
+#[cfg(test)]
+mod tests;
