@@ -169,7 +169,8 @@ pub struct Engine<H: Hal, T: Transport, O> {
     trouble: Option<Trouble>,
     /// The device has announced a change: its status must be read.
     has_news: bool,
-    /// What waited when the ring was last filled did not all find room.
+    /// What waited when the ring was last filled did not all find room, or something is to be tried
+    /// again.
     has_backlog: bool,
 }
 
@@ -220,7 +221,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
         self.pool.has_waiting()
     }
 
-    /// Whether transfers wait only because there was no room in the ring.
+    /// Whether transfers wait because there was no room in the ring, or to be tried again.
     pub fn has_backlog(&self) -> bool {
         self.has_backlog
     }
@@ -247,10 +248,18 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
         let (most, joins) = (self.traits.most_buffers, self.traits.joins);
         let mut added = false;
         while self.trouble.is_none() && self.free != 0 {
+            // Devices put requests together too: such a one is alone in flight.
+            let is_alone = self.pool.is_next_alone();
+            if is_alone && (self.free != u64::MAX || added) {
+                break;
+            }
             let room = self.queue.available_desc().saturating_sub(BESIDES).min(most);
             let Some(chain) = self.pool.take(MOST_CHAINED, room, joins) else { break };
             self.launch(chain, now);
             added = true;
+            if is_alone {
+                break;
+            }
         }
         self.has_backlog = self.pool.has_waiting();
         // The device must see the requests before this asks whether it wants to be notified of them.
@@ -351,7 +360,11 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
         let failed = wrote > room || self.status(at) != STATUS_OK;
         self.by_token[token as usize] = NONE;
         self.free |= 1 << at;
-        self.pool.end(&chain, failed);
+        if failed && self.trouble.is_none() && self.pool.split(&chain) {
+            self.has_backlog = true;
+        } else {
+            self.pool.end(&chain, failed);
+        }
     }
 
     /// Takes a ticket that has ended: its owner, and whether it failed.

@@ -66,6 +66,8 @@ pub(super) struct State {
     pub log: Vec<(u32, u64, usize)>,
     /// The status that requests end with.
     pub answer: Option<u8>,
+    /// A sector with which requests fail.
+    pub bad: Option<u64>,
 }
 
 /// A transport to a device in memory.
@@ -93,6 +95,7 @@ impl Device {
             seen: 0,
             log: Vec::new(),
             answer: Some(0),
+            bad: None,
         })))
     }
 }
@@ -165,7 +168,9 @@ impl State {
             wrote += if kind == 0 { len as u32 } else { 0 };
             (place, bytes) = (place + len, bytes + len);
         }
-        if let Some(answer) = self.answer {
+        let stretch = sector..sector + (bytes / SECTOR) as u64;
+        let is_bad = self.bad.is_some_and(|bad| stretch.contains(&bad));
+        if let Some(answer) = if is_bad { Some(1) } else { self.answer } {
             write(status, answer);
         }
         self.log.push((kind, sector, bytes));

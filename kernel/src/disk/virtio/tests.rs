@@ -115,6 +115,26 @@ fn a_request_fails_unless_the_device_says_that_it_did_not() {
     }
 }
 
+/// A bad sector fails its page, and not those that were asked for together with it.
+#[test]
+fn a_bad_sector_fails_one_page() {
+    let mut machine = Machine::new();
+    machine.device.0.borrow_mut().bad = Some(8 * 5 + 3);
+    (0..8).for_each(|n| machine.ask(Op::Write, n, 8 * n as u64).unwrap());
+    assert_eq!(machine.run(), []);
+    assert!(machine.engine.has_backlog());
+    machine.ask(Op::Write, 8, 8 * 8).unwrap();
+    for n in 0..9 {
+        assert_eq!(machine.run(), [(n, n == 5)], "one at a time");
+    }
+    let expected: Vec<_> = (0..9).map(|n| (1, 8 * n, PAGE)).collect();
+    assert_eq!(machine.device.0.borrow().log[1..], expected);
+    // What comes later is put together again.
+    (0..4).for_each(|n| machine.ask(Op::Write, n, 8 * n as u64).unwrap());
+    assert_eq!(machine.run().len(), 4);
+    assert_eq!(machine.device.0.borrow().log[10..], [(1, 0, 4 * PAGE)]);
+}
+
 #[test]
 fn what_a_ring_must_not_say_is_trouble_with_its_evidence() {
     let mut machine = Machine::new();
