@@ -330,10 +330,9 @@ impl Disk {
         // The lock is not held while a page's owner is notified.
         while let Some((owner, failed)) = { self.lock().take_ended() } {
             any = true;
+            let result = if failed { Err(IoError) } else { Ok(()) };
             match owner {
-                Owner::Page(bio) => {
-                    complete(bio.complete(if failed { Err(IoError) } else { Ok(()) }))
-                }
+                Owner::Page(bio) => complete(bio.complete(result)),
                 Owner::Call(Call(state)) => {
                     // SAFETY: the task waits until the state has changed: see `Call`.
                     unsafe { state.as_ref() }.store(if failed { FAILED } else { DONE }, Release);

@@ -11,17 +11,17 @@
 //! What the device cannot be kept from is writing to memory at all times, as on every machine without an
 //! IOMMU; an honest one stops when it is reset, so that no buffer is given back before that.
 
-use core::fmt;
 use core::ptr::NonNull;
 use core::slice;
 use core::sync::atomic::{Ordering, fence};
 
+use virtio_drivers::Hal;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
-use virtio_drivers::{Error, Hal};
 
 use super::open::Traits;
 use super::pool::{Chain, MOST_CHAINED, Op, Pool, Transfer};
+use super::trouble::Trouble;
 
 /// Descriptors of the ring.
 pub const QUEUE: usize = 128;
@@ -54,59 +54,6 @@ pub(super) struct Record {
 const _: () = assert!(size_of::<Record>() * FLIGHTS == virtio_drivers::PAGE_SIZE);
 /// Bytes of a record that the device reads: the head of the request.
 const HEAD: usize = 16;
-
-/// Why a device is given up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Trouble {
-    /// The used ring names a request that is not in flight.
-    NotInFlight {
-        /// Its descriptor.
-        token: u16,
-    },
-    /// The used ring says that the device wrote more than there was room for.
-    TooLong {
-        /// The bytes that it names.
-        wrote: u32,
-        /// The room.
-        room: u32,
-    },
-    /// The ring refused a request.
-    Ring(Error),
-    /// The device says that it must be reset.
-    NeedsReset,
-    /// A request has not ended.
-    Late {
-        /// What it is.
-        op: Op,
-        /// Its first sector.
-        sector: u64,
-        /// Its bytes.
-        bytes: u32,
-        /// For how long it has been in flight, in milliseconds.
-        millis: u64,
-    },
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotInFlight { token } => {
-                write!(f, "it says that request {token} has ended, which is not in flight")
-            }
-            Self::TooLong { wrote, room } => {
-                write!(f, "it says that it wrote {wrote} bytes to a request with room for {room}")
-            }
-            Self::Ring(error) => write!(f, "the ring refused a request: {error}"),
-            Self::NeedsReset => write!(f, "it says that it must be reset"),
-            Self::Late { op, sector, bytes, millis } => {
-                write!(f, "a request has not ended for {millis} ms: ")?;
-                write!(f, "{op:?} of {bytes} bytes at sector {sector}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for Trouble {}
 
 /// A request in flight.
 #[derive(Clone, Copy)]
@@ -141,7 +88,7 @@ impl Buffers {
     /// # Safety
     /// The buffers are the device's, and the driver reads or writes none through these references:
     /// they only carry addresses.
-    unsafe fn split<'a>(&'a mut self) -> (&'a [&'a [u8]], &'a mut [&'a mut [u8]]) {
+    unsafe fn split(&mut self) -> (&[&[u8]], &mut [&mut [u8]]) {
         let (read, written) = self.list[..self.len].split_at_mut(self.readable);
         // SAFETY: pointers and references to slices have the same layout; the caller's promise.
         let read = unsafe { slice::from_raw_parts(read.as_ptr().cast(), read.len()) };
@@ -292,22 +239,29 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
             Op::Flush => (4, 0),
         };
         let record = Record { kind, reserved: 0, sector, status: NO_STATUS, unused: [0; 47] };
-        // SAFETY: there are as many records as flights, in a page of the engine's own; the device does
-        // not have this one, since its flight was free.
-        unsafe { self.records.add(at).write_volatile(record) };
+        // SAFETY: the device does not have this record, since its flight was free.
+        unsafe { self.record(at).write_volatile(record) };
+    }
+
+    fn record(&self, at: usize) -> NonNull<Record> {
+        debug_assert!(at < FLIGHTS, "there is no flight {at}");
+        // SAFETY: there are as many records as flights, in a page of the engine's own.
+        unsafe { self.records.add(at) }
     }
 
     fn status(&self, at: usize) -> u8 {
-        // SAFETY: the record is in the engine's page; the device may write to it, so that this is one
-        // volatile access.
-        unsafe { (&raw const (*self.records.add(at).as_ptr()).status).read_volatile() }
+        let offset = core::mem::offset_of!(Record, status);
+        // SAFETY: it lies within the record.
+        let status = unsafe { self.record(at).cast::<u8>().add(offset) };
+        // SAFETY: as above; the device may write to it, so that this is one volatile access.
+        unsafe { status.read_volatile() }
     }
 
     /// Fills `buffers` with those of a flight.
     #[inline(never)]
     fn fill_buffers(&mut self, at: usize, chain: &Chain) {
-        let Self { buffers, pool, records, traits, .. } = self;
-        let record = records.as_ptr().addr() + at * size_of::<Record>();
+        let record = self.record(at).addr().get();
+        let Self { buffers, pool, traits, .. } = self;
         buffers.len = 0;
         buffers.push(record, HEAD);
         pool.stretches(chain, traits.joins, |address, bytes| buffers.push(address, bytes));

@@ -4,10 +4,11 @@ use splitmix::SplitMix64;
 use virtio_drivers::Error;
 use virtio_drivers::transport::{DeviceStatus, InterruptStatus};
 
-use super::engine::{Engine, Trouble};
+use super::engine::Engine;
 use super::fake::{Device, TestHal};
 use super::open::OpenError;
 use super::pool::{Op, ROOM, Transfer};
+use super::trouble::Trouble;
 
 const PAGE: usize = 4096;
 const SECTORS: usize = 1024;
