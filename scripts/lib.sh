@@ -178,7 +178,9 @@ boot() {
         semihosting+=",arg=${argument//,/,,}"
     done
     # One instruction a nanosecond and nothing random: every run is the same.
-    [[ -z $icount ]] || counting=(-icount "shift=0,sleep=off")
+    # A virtio disk takes real time: while the machine waits for it, its clock runs with that, and
+    # does not jump to the next interrupt of the timer, or each request would be late.
+    [[ -z $icount ]] || counting=(-icount "shift=0,sleep=$(clock_while_idle)")
     mapfile -t board < <(board_options && disk_options)
     timeout --foreground -k 5 "$limit" qemu-system-aarch64 "${board[@]}" "${counting[@]}" \
         "${emulation[@]}" -nodefaults -display none -no-reboot -semihosting-config "$semihosting" \
@@ -208,18 +210,20 @@ board_options() {
     fi
 }
 
+clock_while_idle() { if [[ ${#disks[@]} -gt 0 || -n $drives ]]; then echo on; else echo off; fi; }
+
 # QEMU's options for the virtio disks, one a line. The kernel finds them in the order of their buses.
 disk_options() {
-    local n=0 disk drive list=()
+    local n=0 disk drive attached=()
     for disk in "${disks[@]}"; do
-        list+=("file=${disk//,/,,},format=raw,cache=writeback,werror=report,rerror=report")
+        attached+=("file=${disk//,/,,},format=raw,cache=writeback,werror=report,rerror=report")
     done
     while IFS= read -r drive; do
-        [[ -z $drive ]] || list+=("$drive")
+        [[ -z $drive ]] || attached+=("$drive")
     done <<<"$drives"
-    ((${#list[@]} > 0)) || return 0
+    ((${#attached[@]} > 0)) || return 0
     printf '%s\n' -global virtio-mmio.force-legacy=false
-    for drive in "${list[@]}"; do
+    for drive in "${attached[@]}"; do
         printf '%s\n' -drive "$drive,if=none,id=disk$n" \
             -device "virtio-blk-device,drive=disk$n,bus=virtio-mmio-bus.$n"
         n=$((n + 1))

@@ -287,6 +287,7 @@ fn map_controller(registers: Span) -> usize {
 }
 
 /// Maps registers, with frames from the page allocator.
+#[inline(never)]
 fn map_registers(Span { base, size }: Span) -> Result<*mut u8, MapError> {
     let mm = glue::mm();
     let mut spare = [const { None }; mmu::most_tables(REGISTERS)];

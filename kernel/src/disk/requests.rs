@@ -130,6 +130,7 @@ pub fn flush(device: DeviceId) -> Result<(), IoError> {
 ///
 /// # Errors
 /// If they cannot be read, are not all on the device, or are more than a page.
+#[inline(never)]
 pub fn read_sectors(
     device: DeviceId,
     sector: u64,

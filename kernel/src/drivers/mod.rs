@@ -11,7 +11,8 @@
 //! | `exit` | how a run ends, by one of these |
 //!
 //! The device tree, which the boot code reads, gives the addresses of devices; each module
-//! describes what it keeps. The RAM disk is no device of the machine: see [`crate::ramdisk`].
+//! describes what it keeps. The RAM disk is no device of the machine, see
+//! [`crate::ramdisk`]; virtio disks are in [`crate::disk`].
 
 pub mod baud;
 

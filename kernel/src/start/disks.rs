@@ -9,7 +9,7 @@ use boot::dtb::{Span, VirtioPlace};
 use ext2::Mode;
 use mm_reclaim::env::{DeviceId, TaskFlags};
 use mm_reclaim::gfp::Gfp;
-use mm_reclaim::units::PAGE_SIZE;
+use mm_reclaim::units::{Order, PAGE_SIZE};
 
 use super::map_registers;
 use crate::task::fair::Class;
@@ -22,6 +22,7 @@ const PRIORITY: i16 = -1;
 ///
 /// # Panics
 /// If there is no task to serve them.
+#[inline(never)]
 pub(super) fn start(places: &[VirtioPlace]) {
     disk::init(|order| glue::mm().alloc_pages(Gfp::KERNEL, order));
     let mut mapped = None;
@@ -34,13 +35,28 @@ pub(super) fn start(places: &[VirtioPlace]) {
     let server = || -> ! { disk::serve(|completion| glue::mm().complete(completion)) };
     task::spawn_server(Class::First, "virtio-blk", TaskFlags::MEMALLOC, server)
         .unwrap_or_else(|error| panic!("no task to serve the disks: {error}"));
-    let found = || disk::devices().filter(|device| *device != DeviceId(0));
-    found().for_each(use_for_swap);
-    found().for_each(mount_ext2);
+    find_partitions();
+    virtio_devices().for_each(use_for_swap);
+    virtio_devices().for_each(mount_ext2);
+}
+
+fn virtio_devices() -> impl Iterator<Item = DeviceId> {
+    disk::devices().filter(|device| *device != DeviceId(0))
+}
+
+fn find_partitions() {
+    let Some(frame) = glue::mm().alloc_pages(Gfp::KERNEL, Order::ZERO) else {
+        return println!("no memory to look for partitions");
+    };
+    // Those that are added meanwhile are partitions.
+    let disks = virtio_devices().count() as u8;
+    (1..=disks).for_each(|number| disk::scan(DeviceId(number), frame));
+    glue::mm().free_pages(frame, Order::ZERO);
 }
 
 /// Takes one disk into use, if there is one. `mapped` is the page of registers that was mapped last,
 /// and where: several places share a page.
+#[inline(never)]
 fn attach(place: &VirtioPlace, mapped: &mut Option<(u64, *mut u8)>) {
     let Span { base, size } = place.registers();
     let offset = base % PAGE_SIZE as u64;
@@ -96,6 +112,7 @@ fn mount_ext2(device: DeviceId) {
     }
 }
 
+#[inline(never)]
 fn use_for_swap(device: DeviceId) {
     let Some(name) = disk::name(device) else { return };
     match swap::on(device, PRIORITY) {

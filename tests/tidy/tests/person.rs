@@ -151,6 +151,32 @@ fn a_value_out_of_range_is_refused_with_the_range() {
 }
 
 #[test]
+fn a_disk_that_qemu_or_the_kernel_cannot_use_is_refused() {
+    let stage = Stage::new("disks");
+    let file = |name: &str, bytes: usize| {
+        let path = stage.folder.join(name);
+        fs::write(&path, vec![0; bytes]).expect("a file");
+        path.to_string_lossy().into_owned()
+    };
+    let absent = stage.folder.join("absent").to_string_lossy().into_owned();
+    let folder = stage.folder.to_string_lossy().into_owned();
+    for (disk, wanted) in [
+        (absent, "no such file"),
+        (folder, "neither a file nor a block device"),
+        (file("empty", 0), "empty"),
+        (file("odd", 1000), "1000 bytes are not whole sectors of 512"),
+    ] {
+        let said = stage.refusal("run", &["--disk", &disk]);
+        assert!(said.contains(wanted) && said.contains(&disk), "{said}");
+    }
+    let good = file("good", 4096);
+    let said = stage.refusal("run", &["--machine", "raspi4b", "--memory", "160M", "--disk", &good]);
+    assert!(said.contains("raspi4b has no virtio"), "{said}");
+    let five = ["--disk", &good].repeat(5);
+    assert!(stage.refusal("run", &five).contains("at most four"));
+}
+
+#[test]
 fn a_program_that_takes_no_words_is_given_none() {
     let said = Stage::new("none").refusal("run", &["--workload", "hog", "--args", "pages=5"]);
     assert!(said.contains("hog takes no words"), "{said}");

@@ -15,16 +15,15 @@
 
 use core::fmt;
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU64,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
 use mm_reclaim::block::{Bio, Completion, IoError};
 use mm_reclaim::env::{WaitKey, WaitMode};
 use mm_reclaim::units::{Nanos, PAGE_SIZE};
-use spin::once::Once;
 use virtio_drivers::transport::mmio::{MmioError, MmioTransport, VirtIOHeader};
 use virtio_drivers::transport::{DeviceType, DeviceTypeError, Transport};
 
@@ -33,7 +32,7 @@ use super::hal::{self, Allocate, KernelHal};
 use super::open::{OpenError, Traits};
 use super::pool::{Op, Transfer};
 use crate::arch::frames;
-use crate::arch::lock::{IrqLock, IrqLockGuard, Yield};
+use crate::arch::lock::{IrqLock, IrqLockGuard};
 use crate::drivers::{gic, timer};
 use crate::{println, task};
 
@@ -49,7 +48,9 @@ const SERVER_KEY: WaitKey = WaitKey(0x7662_0000_0000_0001);
 const ROOM_KEY: WaitKey = WaitKey(0x7662_0000_0000_0002);
 const END_KEY: WaitKey = WaitKey(0x7662_0000_0000_0003);
 
-static DISKS: [Once<&'static Disk, Yield>; MOST_DISKS] = [const { Once::new() }; MOST_DISKS];
+/// The disks, which are never freed; null behind the last.
+static DISKS: [AtomicPtr<Disk>; MOST_DISKS] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; MOST_DISKS];
 /// Set when the server should look at the disks.
 static KICKED: AtomicBool = AtomicBool::new(false);
 /// When the server checks for late requests next, in nanoseconds.
@@ -139,7 +140,7 @@ pub unsafe fn attach(
         Err(error) => return Err(AttachError::Registers(error)),
     };
     let places = DISKS.iter().zip(b'a'..);
-    let free = places.clone().find(|(place, _)| place.get().is_none());
+    let free = places.clone().find(|(place, _)| place.load(Relaxed).is_null());
     let (place, letter) = free.ok_or(AttachError::TooMany)?;
     let memory = memory_of_a_disk().ok_or(AttachError::NoMemory)?;
     let engine = DiskEngine::open(transport).map_err(AttachError::Open)?;
@@ -150,8 +151,9 @@ pub unsafe fn attach(
         letter,
         is_gone: AtomicBool::new(false),
     };
-    let disk: &'static Disk = memory.write(disk);
-    place.call_once(|| disk);
+    let disk = memory.write(disk);
+    // Release pairs with the Acquire of `disks`.
+    place.store(disk, Release);
     gic::enable_shared(interrupt);
     Ok(Some(disk))
 }
@@ -166,13 +168,14 @@ fn memory_of_a_disk() -> Option<&'static mut MaybeUninit<Disk>> {
 
 /// The disks.
 fn disks() -> impl Iterator<Item = &'static Disk> {
-    DISKS.iter().map_while(|place| place.get().copied())
+    // SAFETY: a place has null, or a disk that is never freed.
+    DISKS.iter().map_while(|place| unsafe { place.load(Acquire).as_ref() })
 }
 
 /// Whether there is any.
 #[inline]
 pub fn is_any() -> bool {
-    DISKS[0].is_completed()
+    !DISKS[0].load(Relaxed).is_null()
 }
 
 /// Gives the disks what was held back.
@@ -184,7 +187,7 @@ pub fn send_off() {
 /// An interrupt of this number came. Returns whether it is that of a disk.
 pub fn interrupt(id: u32) -> bool {
     let Some(disk) = disks().find(|disk| disk.interrupt == id) else { return false };
-    disk.engine.lock().acknowledge();
+    disk.lock().acknowledge();
     // Release pairs with the server's Acquire.
     KICKED.store(true, Release);
     task::wake_from_interrupt(SERVER_KEY);
@@ -208,6 +211,11 @@ pub fn serve(complete: impl Fn(Completion)) -> ! {
 }
 
 impl Disk {
+    #[inline(never)]
+    fn lock(&self) -> IrqLockGuard<'_, DiskEngine> {
+        self.engine.lock()
+    }
+
     /// What it is like.
     pub fn traits(&self) -> &Traits {
         &self.traits
@@ -225,7 +233,7 @@ impl Disk {
 
     /// Whether its table is more than seven eighths full.
     pub fn is_congested(&self) -> bool {
-        !self.is_gone() && self.engine.lock().is_congested()
+        !self.is_gone() && self.lock().is_congested()
     }
 
     /// Starts the transfers of a page, whose frame is lent as `bio` says.
@@ -260,7 +268,7 @@ impl Disk {
     /// Returns the owner if the disk is gone.
     fn enqueue(&self, mut owner: Owner, transfers: &[Transfer]) -> Result<(), Owner> {
         loop {
-            let mut engine = self.engine.lock();
+            let mut engine = self.lock();
             if self.is_gone() {
                 return Err(owner);
             }
@@ -281,19 +289,19 @@ impl Disk {
 
     fn wait_for_room(&self, transfers: usize) {
         let _ = task::wait_until(ROOM_KEY, WaitMode::UNTIL_READY, &mut || {
-            self.is_gone() || self.engine.lock().has_room(transfers)
+            self.is_gone() || self.lock().has_room(transfers)
         });
     }
 
     fn send_off(&self) {
-        let mut engine = self.engine.lock();
+        let mut engine = self.lock();
         if engine.has_waiting() {
             give(&mut engine);
         }
     }
 
     fn serve(&self, complete: &impl Fn(Completion), limit: Nanos) {
-        let mut engine = self.engine.lock();
+        let mut engine = self.lock();
         engine.collect();
         if engine.has_backlog() {
             give(&mut engine);
@@ -320,12 +328,11 @@ impl Disk {
     fn pass_on(&self, complete: &impl Fn(Completion)) {
         let mut any = false;
         // The lock is not held while a page's owner is notified.
-        while let Some((owner, failed)) = { self.engine.lock().take_ended() } {
+        while let Some((owner, failed)) = { self.lock().take_ended() } {
             any = true;
+            let result = if failed { Err(IoError) } else { Ok(()) };
             match owner {
-                Owner::Page(bio) => {
-                    complete(bio.complete(if failed { Err(IoError) } else { Ok(()) }))
-                }
+                Owner::Page(bio) => complete(bio.complete(result)),
                 Owner::Call(Call(state)) => {
                     // SAFETY: the task waits until the state has changed: see `Call`.
                     unsafe { state.as_ref() }.store(if failed { FAILED } else { DONE }, Release);

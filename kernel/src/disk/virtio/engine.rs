@@ -11,17 +11,17 @@
 //! What the device cannot be kept from is writing to memory at all times, as on every machine without an
 //! IOMMU; an honest one stops when it is reset, so that no buffer is given back before that.
 
-use core::fmt;
 use core::ptr::NonNull;
 use core::slice;
 use core::sync::atomic::{Ordering, fence};
 
+use virtio_drivers::Hal;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
-use virtio_drivers::{Error, Hal};
 
 use super::open::Traits;
 use super::pool::{Chain, MOST_CHAINED, Op, Pool, Transfer};
+use super::trouble::Trouble;
 
 /// Descriptors of the ring.
 pub const QUEUE: usize = 128;
@@ -54,59 +54,6 @@ pub(super) struct Record {
 const _: () = assert!(size_of::<Record>() * FLIGHTS == virtio_drivers::PAGE_SIZE);
 /// Bytes of a record that the device reads: the head of the request.
 const HEAD: usize = 16;
-
-/// Why a device is given up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Trouble {
-    /// The used ring names a request that is not in flight.
-    NotInFlight {
-        /// Its descriptor.
-        token: u16,
-    },
-    /// The used ring says that the device wrote more than there was room for.
-    TooLong {
-        /// The bytes that it names.
-        wrote: u32,
-        /// The room.
-        room: u32,
-    },
-    /// The ring refused a request.
-    Ring(Error),
-    /// The device says that it must be reset.
-    NeedsReset,
-    /// A request has not ended.
-    Late {
-        /// What it is.
-        op: Op,
-        /// Its first sector.
-        sector: u64,
-        /// Its bytes.
-        bytes: u32,
-        /// For how long it has been in flight, in milliseconds.
-        millis: u64,
-    },
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotInFlight { token } => {
-                write!(f, "it says that request {token} has ended, which is not in flight")
-            }
-            Self::TooLong { wrote, room } => {
-                write!(f, "it says that it wrote {wrote} bytes to a request with room for {room}")
-            }
-            Self::Ring(error) => write!(f, "the ring refused a request: {error}"),
-            Self::NeedsReset => write!(f, "it says that it must be reset"),
-            Self::Late { op, sector, bytes, millis } => {
-                write!(f, "a request has not ended for {millis} ms: ")?;
-                write!(f, "{op:?} of {bytes} bytes at sector {sector}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for Trouble {}
 
 /// A request in flight.
 #[derive(Clone, Copy)]
@@ -141,7 +88,7 @@ impl Buffers {
     /// # Safety
     /// The buffers are the device's, and the driver reads or writes none through these references:
     /// they only carry addresses.
-    unsafe fn split<'a>(&'a mut self) -> (&'a [&'a [u8]], &'a mut [&'a mut [u8]]) {
+    unsafe fn split(&mut self) -> (&[&[u8]], &mut [&mut [u8]]) {
         let (read, written) = self.list[..self.len].split_at_mut(self.readable);
         // SAFETY: pointers and references to slices have the same layout; the caller's promise.
         let read = unsafe { slice::from_raw_parts(read.as_ptr().cast(), read.len()) };
@@ -169,7 +116,8 @@ pub struct Engine<H: Hal, T: Transport, O> {
     trouble: Option<Trouble>,
     /// The device has announced a change: its status must be read.
     has_news: bool,
-    /// What waited when the ring was last filled did not all find room.
+    /// What waited when the ring was last filled did not all find room, or something is to be tried
+    /// again.
     has_backlog: bool,
 }
 
@@ -220,7 +168,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
         self.pool.has_waiting()
     }
 
-    /// Whether transfers wait only because there was no room in the ring.
+    /// Whether transfers wait because there was no room in the ring, or to be tried again.
     pub fn has_backlog(&self) -> bool {
         self.has_backlog
     }
@@ -242,14 +190,23 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
     }
 
     /// Gives waiting transfers to the device, as far as the ring has room. `now` is in nanoseconds.
+    #[inline(never)]
     pub fn dispatch(&mut self, now: u64) {
         let (most, joins) = (self.traits.most_buffers, self.traits.joins);
         let mut added = false;
         while self.trouble.is_none() && self.free != 0 {
+            // Devices put requests together too: such a one is alone in flight.
+            let is_alone = self.pool.is_next_alone();
+            if is_alone && (self.free != u64::MAX || added) {
+                break;
+            }
             let room = self.queue.available_desc().saturating_sub(BESIDES).min(most);
             let Some(chain) = self.pool.take(MOST_CHAINED, room, joins) else { break };
             self.launch(chain, now);
             added = true;
+            if is_alone {
+                break;
+            }
         }
         self.has_backlog = self.pool.has_waiting();
         // The device must see the requests before this asks whether it wants to be notified of them.
@@ -282,21 +239,29 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
             Op::Flush => (4, 0),
         };
         let record = Record { kind, reserved: 0, sector, status: NO_STATUS, unused: [0; 47] };
-        // SAFETY: there are as many records as flights, in a page of the engine's own; the device does
-        // not have this one, since its flight was free.
-        unsafe { self.records.add(at).write_volatile(record) };
+        // SAFETY: the device does not have this record, since its flight was free.
+        unsafe { self.record(at).write_volatile(record) };
+    }
+
+    fn record(&self, at: usize) -> NonNull<Record> {
+        debug_assert!(at < FLIGHTS, "there is no flight {at}");
+        // SAFETY: there are as many records as flights, in a page of the engine's own.
+        unsafe { self.records.add(at) }
     }
 
     fn status(&self, at: usize) -> u8 {
-        // SAFETY: the record is in the engine's page; the device may write to it, so that this is one
-        // volatile access.
-        unsafe { (&raw const (*self.records.add(at).as_ptr()).status).read_volatile() }
+        let offset = core::mem::offset_of!(Record, status);
+        // SAFETY: it lies within the record.
+        let status = unsafe { self.record(at).cast::<u8>().add(offset) };
+        // SAFETY: as above; the device may write to it, so that this is one volatile access.
+        unsafe { status.read_volatile() }
     }
 
     /// Fills `buffers` with those of a flight.
+    #[inline(never)]
     fn fill_buffers(&mut self, at: usize, chain: &Chain) {
-        let Self { buffers, pool, records, traits, .. } = self;
-        let record = records.as_ptr().addr() + at * size_of::<Record>();
+        let record = self.record(at).addr().get();
+        let Self { buffers, pool, traits, .. } = self;
         buffers.len = 0;
         buffers.push(record, HEAD);
         pool.stretches(chain, traits.joins, |address, bytes| buffers.push(address, bytes));
@@ -311,6 +276,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
     }
 
     /// Ends the requests that the device has finished.
+    #[inline(never)]
     pub fn collect(&mut self) {
         if core::mem::take(&mut self.has_news)
             && self.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET)
@@ -348,7 +314,11 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
         let failed = wrote > room || self.status(at) != STATUS_OK;
         self.by_token[token as usize] = NONE;
         self.free |= 1 << at;
-        self.pool.end(&chain, failed);
+        if failed && self.trouble.is_none() && self.pool.split(&chain) {
+            self.has_backlog = true;
+        } else {
+            self.pool.end(&chain, failed);
+        }
     }
 
     /// Takes a ticket that has ended: its owner, and whether it failed.
@@ -358,6 +328,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
 
     /// What is wrong with the device: what was noticed, or that a request has been in flight for
     /// longer than `limit`. Both are in nanoseconds.
+    #[inline(never)]
     pub fn trouble(&self, now: u64, limit: u64) -> Option<Trouble> {
         let flying = self.flights.iter().enumerate().filter(|(at, _)| self.free & (1 << at) == 0);
         let oldest = flying.map(|(_, flight)| flight).min_by_key(|flight| flight.since);
@@ -372,6 +343,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
 
     /// Resets the device and ends all that it was asked for as failures. Whoever calls this lets
     /// nothing be added any more. Returns whether the device says that it was reset.
+    #[inline(never)]
     pub fn give_up(&mut self, why: Trouble) -> bool {
         self.trouble = Some(why);
         self.transport.set_status(DeviceStatus::empty());

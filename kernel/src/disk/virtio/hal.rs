@@ -5,30 +5,37 @@
 //! A device's address of memory is the physical one, and the kernel's its place in the linear map.
 //! Devices are taken to be coherent with the caches, as QEMU's are.
 
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use mm_reclaim::env::FrameMemory;
 use mm_reclaim::units::{Order, Pfn};
-use spin::once::Once;
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
 use crate::arch::frames::{self, LINEAR_BASE, LinearFrames};
-use crate::arch::lock::Yield;
 
 /// Allocates a block of frames, which stays the caller's; may sleep.
 pub type Allocate = fn(Order) -> Option<Pfn>;
 
-static ALLOCATE: Once<Allocate, Yield> = Once::new();
+/// An [`Allocate`]; null until it is set.
+static ALLOCATE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Sets where memory for rings comes from.
 pub(super) fn init(allocate: Allocate) {
-    ALLOCATE.call_once(|| allocate);
+    ALLOCATE.store(allocate as *mut (), Relaxed);
 }
 
 /// A block of at least so many frames, of zeroes.
+#[inline(never)]
 pub(super) fn zeroed(pages: usize) -> Option<Pfn> {
+    let allocate = ALLOCATE.load(Relaxed);
+    if allocate.is_null() {
+        return None;
+    }
+    // SAFETY: `init` stored a function of this type.
+    let allocate = unsafe { core::mem::transmute::<*mut (), Allocate>(allocate) };
     let order = Order::new(pages.next_power_of_two().trailing_zeros() as u8)?;
-    let first = ALLOCATE.get()?(order)?;
+    let first = allocate(order)?;
     (0..1 << order.get()).for_each(|n| LinearFrames::new().zero(Pfn(first.0 + n)));
     Some(first)
 }

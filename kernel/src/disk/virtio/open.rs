@@ -113,6 +113,7 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
     ///
     /// # Errors
     /// [`OpenError`]; the device was reset, if dropping the transport does that.
+    #[inline(never)]
     pub fn open(mut transport: T) -> Result<Self, OpenError> {
         let features = negotiate(&mut transport)?;
         let traits = read_traits(&transport, features)?;

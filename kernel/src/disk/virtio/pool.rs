@@ -4,7 +4,8 @@
 //! [`MOST_PARTS`] *transfers*, each between one stretch of the disk and one of memory. Transfers
 //! wait in the order in which they came; [`Pool::take`] takes the oldest and, with it, those behind
 //! it that go on where it ends on the disk: these make a *chain*, one request to the device. A
-//! ticket has ended when all of its transfers have.
+//! ticket has ended when all of its transfers have. A chain that fails is tried again, transfer by
+//! transfer: a bad sector fails the page that it belongs to and not its neighbours.
 //!
 //! **Data.** Two tables of fixed size, whose free places are bits; lists of places. **Owner.** The
 //! disk's engine. **Lock.** That of the engine. Pure, tested on the host.
@@ -67,6 +68,8 @@ struct Place {
     ticket: u8,
     /// The next of the waiting ones, or of the chain.
     next: u8,
+    /// It is a request of its own: it was part of one that failed.
+    is_alone: bool,
 }
 
 struct Ticket<O> {
@@ -112,7 +115,8 @@ pub struct Pool<O> {
 impl<O> Pool<O> {
     /// Nothing is asked for.
     pub const fn new() -> Self {
-        let place = Place { transfer: Transfer::NOTHING, ticket: NONE, next: NONE };
+        let place =
+            Place { transfer: Transfer::NOTHING, ticket: NONE, next: NONE, is_alone: false };
         Self {
             tickets: [const { Ticket { owner: None, left: 0, failed: false } }; ROOM],
             places: [place; ROOM],
@@ -139,6 +143,7 @@ impl<O> Pool<O> {
     ///
     /// # Errors
     /// Returns `owner` if there is no room.
+    #[inline(never)]
     pub fn add(&mut self, owner: O, transfers: &[Transfer]) -> Result<(), O> {
         if transfers.is_empty() || !self.has_room(transfers.len()) {
             return Err(owner);
@@ -148,7 +153,7 @@ impl<O> Pool<O> {
         self.tickets[ticket as usize] = Ticket { owner: Some(owner), left, failed: false };
         for &transfer in transfers {
             let at = take_bit(&mut self.free_places);
-            self.places[at as usize] = Place { transfer, ticket, next: NONE };
+            self.places[at as usize] = Place { transfer, ticket, next: NONE, is_alone: false };
             match self.last {
                 NONE => self.first = at,
                 last => self.places[last as usize].next = at,
@@ -161,6 +166,7 @@ impl<O> Pool<O> {
     /// Takes the oldest waiting transfer, and those that can be one request with it: at most
     /// `transfers`, with at most `buffers` stretches of memory. If `joins` is false, each transfer
     /// is a stretch of its own.
+    #[inline(never)]
     pub fn take(&mut self, transfers: usize, buffers: usize, joins: bool) -> Option<Chain> {
         let first = self.first;
         if first == NONE || buffers == 0 {
@@ -190,14 +196,16 @@ impl<O> Pool<O> {
 
     /// The waiting transfer that goes on where `chain` ends, and the one before it.
     fn find_next(&self, chain: &Chain) -> Option<(u8, u8)> {
-        if chain.op == Op::Flush {
+        let last = &self.places[chain.last as usize];
+        if chain.op == Op::Flush || last.is_alone {
             return None;
         }
-        let end = self.places[chain.last as usize].transfer.end();
+        let end = last.transfer.end();
         let (mut before, mut at) = (NONE, self.first);
         for _ in 0..LOOK_AT {
             let place = self.places.get(at as usize)?;
-            if place.transfer.op == chain.op && place.transfer.sector == end {
+            let follows = place.transfer.op == chain.op && place.transfer.sector == end;
+            if follows && !place.is_alone {
                 return Some((before, at));
             }
             (before, at) = (at, place.next);
@@ -238,6 +246,7 @@ impl<O> Pool<O> {
     }
 
     /// The transfers of a chain have ended.
+    #[inline(never)]
     pub fn end(&mut self, chain: &Chain, failed: bool) {
         let mut at = chain.first;
         for _ in 0..chain.count {
@@ -251,6 +260,25 @@ impl<O> Pool<O> {
             }
             at = next;
         }
+    }
+
+    /// A chain has failed as a whole: if it has several transfers, they wait again, before all others,
+    /// each as a request of its own, so that only those fail that cannot be done. Returns whether it has.
+    pub fn split(&mut self, chain: &Chain) -> bool {
+        if chain.count < 2 {
+            return false;
+        }
+        let mut at = chain.first;
+        for _ in 0..chain.count {
+            self.places[at as usize].is_alone = true;
+            at = self.places[at as usize].next;
+        }
+        self.places[chain.last as usize].next = self.first;
+        self.first = chain.first;
+        if self.last == NONE {
+            self.last = chain.last;
+        }
+        true
     }
 
     /// Ends all that wait, as failures.
@@ -271,6 +299,11 @@ impl<O> Pool<O> {
         Some((ticket.owner.take()?, ticket.failed))
     }
 
+    /// Whether the oldest transfer that waits must be a request of its own, with no other in flight.
+    pub fn is_next_alone(&self) -> bool {
+        self.places.get(self.first as usize).is_some_and(|place| place.is_alone)
+    }
+
     /// Whether any transfer waits.
     pub fn has_waiting(&self) -> bool {
         self.first != NONE
@@ -289,3 +322,6 @@ fn take_bit(bits: &mut u128) -> u8 {
     *bits &= *bits - 1;
     at
 }
+
+#[cfg(test)]
+mod tests;

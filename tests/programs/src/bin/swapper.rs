@@ -5,9 +5,12 @@
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |
+//! | `device=` | ram0/vda/vda1 | the device (ram0) |
 //! | `rounds=` | 1 or more | how often the device goes and comes back (3) |
 #![no_std]
 #![no_main]
+
+use core::ffi::CStr;
 
 use programs::args::Args;
 use programs::pages::{Damage, Pages};
@@ -17,21 +20,24 @@ use programs::{FAILED, Machine, println};
 
 programs::entry!(swapper);
 
-const DISK: &core::ffi::CStr = c"/dev/ram0";
-
 fn swapper(args: &Args) -> i32 {
     let ram = Machine::new().ram;
+    let disk = match args.text("device") {
+        Some("vda") => c"/dev/vda",
+        Some("vda1") => c"/dev/vda1",
+        _ => c"/dev/ram0",
+    };
     let ends = [
         ("an absent device", sys::swapoff(c"/dev/ram7"), Err(ENOENT)),
         ("no device", sys::swapoff(c"swap"), Err(ENOENT)),
-        ("a device in use", sys::swapon(DISK), Err(EBUSY)),
+        ("a device in use", sys::swapon(disk), Err(EBUSY)),
     ];
     let wrong = ends.iter().filter(|(what, end, wanted)| !is(what, *end, *wanted)).count();
-    if wrong > 0 || !refuses(ram + ram / 2) {
+    if wrong > 0 || !refuses(disk, ram + ram / 2) {
         return FAILED;
     }
     for version in 1..=args.number("rounds", 3) as u64 {
-        if !goes_and_comes(ram / 3, ram, version) {
+        if !goes_and_comes(disk, ram / 3, ram, version) {
             return FAILED;
         }
     }
@@ -51,15 +57,15 @@ fn sound(result: Result<(), Damage>) -> bool {
 }
 
 /// More pages than fit into memory: the device stays, and every page is as it was.
-fn refuses(count: usize) -> bool {
+fn refuses(disk: &CStr, count: usize) -> bool {
     let mut pages = Pages::map(count);
     pages.write_all(1);
-    is("too many pages", sys::swapoff(DISK), Err(ENOMEM)) && sound(pages.check_all(1))
+    is("too many pages", sys::swapoff(disk), Err(ENOMEM)) && sound(pages.check_all(1))
 }
 
 /// Pages are pushed out by another program, and brought back for the two that share them
 /// while both use them.
-fn goes_and_comes(count: usize, ram: usize, version: u64) -> bool {
+fn goes_and_comes(disk: &CStr, count: usize, ram: usize, version: u64) -> bool {
     let mut pages = Pages::map(count);
     pages.write_all(version);
     let other = task::start(|| {
@@ -73,9 +79,9 @@ fn goes_and_comes(count: usize, ram: usize, version: u64) -> bool {
         let is_sound = (0..10).all(|_| sound(pages.check_all(version)));
         if is_sound { 0 } else { FAILED }
     });
-    let went = is("swapoff", sys::swapoff(DISK), Ok(()))
-        && is("swapoff twice", sys::swapoff(DISK), Err(EINVAL))
+    let went = is("swapoff", sys::swapoff(disk), Ok(()))
+        && is("swapoff twice", sys::swapoff(disk), Err(EINVAL))
         && sound(pages.check_all(version))
-        && is("swapon", sys::swapon(DISK), Ok(()));
+        && is("swapon", sys::swapon(disk), Ok(()));
     task::join(child) == End::Status(0) && went
 }
