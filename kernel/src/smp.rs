@@ -14,15 +14,17 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use boot::dtb::{Conduit, CpuNode, EnableMethod};
 use boot::secondary::{self, Start};
 use mm_reclaim::env::TaskFlags;
-use mm_reclaim::units::Nanos;
+use mm_reclaim::gfp::Gfp;
+use mm_reclaim::units::{Nanos, Order, PAGE_SIZE};
 
-use crate::arch::cpu::{self, CPUS};
+use crate::arch::cpu::{self, CPUS, EMERGENCY_BYTES};
+use crate::arch::frames::frame_address;
 use crate::arch::{mmu, paging, trap};
 use crate::drivers::psci::{self, PsciError};
 use crate::drivers::{gic, timer};
 use crate::early::Machine;
-use crate::println;
 use crate::task::{self, SpawnError};
+use crate::{glue, println};
 
 /// How long a CPU may take to report.
 const PATIENCE: Nanos = Nanos::from_millis(1000);
@@ -142,6 +144,10 @@ pub fn start_others(machine: &Machine) {
 fn start(machine: &Machine, number: usize, node: CpuNode) -> Result<(), Refusal> {
     let method = node.enable.ok_or(Refusal::NoMethod)?;
     let stack_top = task::adopt_idle_task(number).map_err(Refusal::NoTask)?;
+    let order = Order::holding((EMERGENCY_BYTES / PAGE_SIZE) as u32);
+    let frame = order.and_then(|order| glue::mm().alloc_pages(Gfp::KERNEL, order));
+    let frame = frame.ok_or(Refusal::NoTask(SpawnError::NoStack))?;
+    cpu::set_emergency_stack(number, frame_address(frame).addr() + EMERGENCY_BYTES);
     secondary::prepare(
         number - 1,
         &Start { affinity: node.affinity, stack_top, entry: begin, argument: number as u64 },

@@ -31,7 +31,7 @@ pub const WORK_RESCHED: u32 = 1;
 pub const WORK_KILLED: u32 = 2;
 
 /// Bytes of the stack on which an overflow of a kernel stack is reported.
-const EMERGENCY_BYTES: usize = 8192;
+pub const EMERGENCY_BYTES: usize = 8192;
 
 /// The data of one CPU. The vectors know the offsets of the first fields.
 #[repr(C, align(64))]
@@ -71,8 +71,9 @@ static PER_CPU: [PerCpu; CPUS] = [const { PerCpu::new() }; CPUS];
 #[repr(C, align(16))]
 struct EmergencyStack([AtomicU64; EMERGENCY_BYTES / 8]);
 
-static EMERGENCY_STACKS: [EmergencyStack; CPUS] =
-    [const { EmergencyStack([const { AtomicU64::new(0) }; EMERGENCY_BYTES / 8]) }; CPUS];
+/// That of the CPU that boots; the others get theirs from the page allocator.
+static EMERGENCY_STACK: EmergencyStack =
+    EmergencyStack([const { AtomicU64::new(0) }; EMERGENCY_BYTES / 8]);
 
 impl PerCpu {
     const fn new() -> Self {
@@ -106,6 +107,15 @@ unsafe extern "C" {
     safe fn reschedule();
 }
 
+/// Gives CPU `id`, which is not the first, its stack for reports of a stack overflow, before it starts:
+/// [`EMERGENCY_BYTES`] up to `top`.
+///
+/// # Panics
+/// If there is no such CPU.
+pub fn set_emergency_stack(id: usize, top: usize) {
+    PER_CPU[id].emergency.store(top, Relaxed);
+}
+
 /// Makes `TPIDR_EL1` point to the data of CPU `id`, in which the scheduler has set the current
 /// task, and lets user mode use floating point. To be called on that CPU before it takes any lock
 /// of the memory management.
@@ -115,8 +125,9 @@ unsafe extern "C" {
 pub fn init(id: usize) {
     let cpu = &PER_CPU[id];
     cpu.id.store(id as u32, Relaxed);
-    let top = (&raw const EMERGENCY_STACKS[id]).addr() + EMERGENCY_BYTES;
-    cpu.emergency.store(top, Relaxed);
+    if id == 0 {
+        cpu.emergency.store((&raw const EMERGENCY_STACK).addr() + EMERGENCY_BYTES, Relaxed);
+    }
     // SAFETY: the register is for the kernel's own use, and only this function writes it.
     unsafe { asm!("msr tpidr_el1, {}", in(reg) cpu, options(nostack, preserves_flags)) };
     // CPACR_EL1.FPEN = 3: no trap on floating point. The kernel itself uses none. SAFETY: it

@@ -96,13 +96,22 @@ fn grow() -> bool {
 }
 
 /// For each task and descriptor the place in `OPEN` plus one, or 0.
-static FDS: [[AtomicU8; MOST_FDS - FIRST_FD]; MAX_TASKS] =
-    [const { [const { AtomicU8::new(0) }; MOST_FDS - FIRST_FD] }; MAX_TASKS];
+static FDS: Growing<Fds, { MAX_TASKS.div_ceil(Growing::<Fds, 1>::PER_FRAME) }> = Growing::new();
+type Fds = [AtomicU8; MOST_FDS - FIRST_FD];
+
+/// The descriptors of a task, made if the table has not grown that far; `None` without memory.
+fn make_fds(task: TaskId) -> Option<&'static Fds> {
+    let mm = glue::mm();
+    let take = || mm.alloc_pages(Gfp::KERNEL, Order::ZERO);
+    let blank = || [const { AtomicU8::new(0) }; MOST_FDS - FIRST_FD];
+    FDS.grow(task.index(), take, |frame| mm.free_pages(frame, Order::ZERO), blank);
+    FDS.get(task.index())
+}
 
 fn cell(task: TaskId, fd: u64) -> Option<&'static AtomicU8> {
     // A descriptor is an `int`: the upper half of the register does not count.
     let at = (fd as u32 as usize).checked_sub(FIRST_FD)?;
-    FDS[task.index()].get(at)
+    FDS.get(task.index())?.get(at)
 }
 
 fn place(fd: u64) -> Option<&'static IrqLock<Option<Open>>> {
@@ -115,7 +124,8 @@ fn place(fd: u64) -> Option<&'static IrqLock<Option<Open>>> {
 /// # Errors
 /// As [`install`].
 pub fn check_room() -> Result<(), OpenError> {
-    if FDS[task::current_id().index()].iter().all(|at| at.load(Relaxed) != 0) {
+    let fds = make_fds(task::current_id()).ok_or(OpenError::NoMemory)?;
+    if fds.iter().all(|at| at.load(Relaxed) != 0) {
         return Err(OpenError::TooManyFds);
     }
     match slots().any(|(_, slot)| slot.lock().is_none()) || grow() {
@@ -129,10 +139,10 @@ pub fn check_room() -> Result<(), OpenError> {
 /// # Errors
 /// If there is none, or there are as many descriptions as there can be; `open` was dropped.
 pub fn install(open: Open) -> Result<u64, OpenError> {
-    let fds = &FDS[task::current_id().index()];
-    let free = fds.iter().position(|at| at.load(Relaxed) == 0);
+    let fds = make_fds(task::current_id());
+    let free = fds.and_then(|fds| fds.iter().position(|at| at.load(Relaxed) == 0));
     let mut open = Some(open);
-    while let Some(free) = free {
+    while let Some((fds, free)) = fds.zip(free) {
         for (at, slot) in slots() {
             let mut slot = slot.lock();
             if slot.is_none() {
@@ -224,9 +234,11 @@ fn drop_one(at: u8) {
     }
 }
 
-/// Gives a new task the descriptors of another.
-pub fn inherit(parent: TaskId, child: TaskId) {
-    for (from, to) in FDS[parent.index()].iter().zip(&FDS[child.index()]) {
+/// Gives a new task the descriptors of another; false without memory.
+pub fn inherit(parent: TaskId, child: TaskId) -> bool {
+    let Some(parent) = FDS.get(parent.index()) else { return true };
+    let Some(child) = make_fds(child) else { return false };
+    for (from, to) in parent.iter().zip(child) {
         let at = from.load(Relaxed);
         if at != 0
             && let Some(slot) = OPEN.get(usize::from(at) - 1)
@@ -236,11 +248,12 @@ pub fn inherit(parent: TaskId, child: TaskId) {
         }
         to.store(at, Relaxed);
     }
+    true
 }
 
 /// Closes every descriptor of a task that ends.
 pub fn close_all(task: TaskId) {
-    for cell in &FDS[task.index()] {
+    for cell in FDS.get(task.index()).into_iter().flatten() {
         let at = cell.swap(0, Relaxed);
         if at != 0 {
             drop_one(at);

@@ -44,8 +44,8 @@ impl task::Services for ForTasks {
         mm().destroy_space(space)
     }
 
-    fn inherit_files(&self, parent: TaskId, child: TaskId) {
-        open::inherit(parent, child);
+    fn inherit_files(&self, parent: TaskId, child: TaskId) -> bool {
+        open::inherit(parent, child)
     }
 
     fn close_files(&self, task: TaskId) {

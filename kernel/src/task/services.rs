@@ -47,8 +47,8 @@ pub trait Services: Sync {
     /// If there is none of that name.
     fn destroy_space(&self, space: SpaceId) -> Result<(), SpaceError>;
 
-    /// Gives a new task the open files of another.
-    fn inherit_files(&self, parent: TaskId, child: TaskId);
+    /// Gives a new task the open files of another; false without memory.
+    fn inherit_files(&self, parent: TaskId, child: TaskId) -> bool;
 
     /// Closes the files of a task that ends; may sleep.
     fn close_files(&self, task: TaskId);

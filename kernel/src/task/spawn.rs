@@ -180,16 +180,20 @@ pub fn fork(frame: &TrapFrame) -> Result<u32, SpawnError> {
         unsafe { (at as *mut TrapFrame).write(frame) };
         Context::user(at)
     })?;
+    if !services().inherit_files(parent.id(), id) {
+        destroy(id);
+        return Err(SpawnError::Space(SpaceError::NoMemory));
+    }
     let child = match services().fork_space(space) {
         Ok(child) => child,
         Err(error) => {
+            services().close_files(id);
             destroy(id);
             return Err(SpawnError::Space(error));
         }
     };
     context::fork_user_state(&parent.thread, &id.task().thread);
     attach(id, child);
-    services().inherit_files(parent.id(), id);
     let name = super::name_of(parent.id());
     Ok(start(id, Some(parent.id()), &name, false))
 }
