@@ -1,7 +1,8 @@
 //! What is done with names: looked up, made, linked, unlinked, renamed.
 //!
 //! Each call is a whole: it succeeds, or leaves what was there. If a block cannot be read or written in
-//! its middle, what is left is safe: an inode with more names counted than it has, never with fewer.
+//! its middle, what is left is safe: an inode with more names counted than it has, never with fewer. So a
+//! name is counted before it is there, and as long as it may be; one that moves counts twice meanwhile.
 
 use crate::ROOT;
 use crate::dir::Dir;
@@ -143,10 +144,21 @@ impl<D: Disk> Ext2<D> {
         let mut made = Dir { at, inode };
         let added = self
             .begin_dir(writer, &mut made, parent)
-            .and_then(|()| self.add(writer, &mut dir, name, at.number, inode.mode));
-        self.or_end(writer, at, added)?;
-        self.count_links(dir.at, 1)?;
-        Ok(at.number)
+            .and_then(|()| self.count_links(dir.at, 1))
+            .and_then(|links| {
+                dir.inode.links = links;
+                let added = self.add(writer, &mut dir, name, at.number, inode.mode);
+                self.or_uncount(dir.at, added)
+            });
+        self.or_end(writer, at, added)
+    }
+
+    /// A name that was counted before it was made is there, or is not counted.
+    fn or_uncount(&self, at: InodeAt, done: Result<(), Error>) -> Result<(), Error> {
+        if done.is_err() {
+            self.count_links(at, -1)?;
+        }
+        done
     }
 
     /// Makes a symbolic link.
@@ -252,10 +264,7 @@ impl<D: Disk> Ext2<D> {
         }
         self.count_links(at, 1)?;
         let added = self.add(writer, &mut dir, name, number, inode.mode);
-        if added.is_err() {
-            self.count_links(at, -1)?;
-        }
-        added
+        self.or_uncount(at, added)
     }
 
     /// Changes the count of an inode's names; returns what it is.
@@ -382,7 +391,11 @@ impl<D: Disk> Ext2<D> {
                 if grows && target.inode.links >= MOST_LINKS {
                     return Err(Error::TooManyLinks);
                 }
-                self.add(writer, &mut self.dir(to)?, new, number, inode.mode)?;
+                self.count_links(at, 1)?;
+                let added = self
+                    .dir(to)
+                    .and_then(|mut to| self.add(writer, &mut to, new, number, inode.mode));
+                self.or_uncount(at, added)?;
                 None
             }
         };
@@ -393,7 +406,7 @@ impl<D: Disk> Ext2<D> {
         if is_dir(&inode) && from != to {
             self.move_dir(at, from, to)?;
         }
-        self.touch(at)?;
+        self.count_links(at, -1)?;
         Ok(gone)
     }
 
@@ -418,7 +431,9 @@ impl<D: Disk> Ext2<D> {
         }
         let mut target = self.dir(dir)?;
         let (_, place) = self.find(&target, name)?.ok_or(Error::NotFound)?;
-        self.lead_to(&mut target, place, at.number, inode.mode)?;
+        self.count_links(at, 1)?;
+        let led = self.lead_to(&mut target, place, at.number, inode.mode);
+        self.or_uncount(at, led)?;
         if is_dir(&other_inode) {
             return self.end_dir(&Dir { at: other_at, inode: other_inode }, target.at).map(Some);
         }
@@ -438,10 +453,6 @@ impl<D: Disk> Ext2<D> {
         Ok(())
     }
 
-    fn touch(&self, at: InodeAt) -> Result<(), Error> {
-        self.count_links(at, 0).map(drop)
-    }
-
     /// Two names change places.
     fn exchange(&self, (from, old): (u32, &[u8]), (to, new): (u32, &[u8])) -> Result<(), Error> {
         let named = |dir: u32, name: &[u8]| {
@@ -453,6 +464,9 @@ impl<D: Disk> Ext2<D> {
         if is_dir(&other.1) && self.is_below(from, other.0.number)? {
             return Err(Error::Invalid);
         }
+        self.count_links(one.0, 1)?;
+        let counted = self.count_links(other.0, 1).map(drop);
+        self.or_uncount(one.0, counted)?;
         for (dir, name, (at, inode)) in [(from, old, other), (to, new, one)] {
             let mut dir = self.dir(dir)?;
             let (_, place) = self.find(&dir, name)?.ok_or(Error::NotFound)?;
@@ -465,6 +479,7 @@ impl<D: Disk> Ext2<D> {
                 }
             }
         }
-        self.touch(one.0).and_then(|()| self.touch(other.0))
+        self.count_links(one.0, -1)?;
+        self.count_links(other.0, -1).map(drop)
     }
 }
