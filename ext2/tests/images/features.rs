@@ -4,7 +4,7 @@ use ext2::layout::inode::Kind;
 use ext2::layout::superblock::{ERRORS, Superblock, VALID};
 use ext2::{Error, Exchange, Ext2, Mode, MountError, New, ROOT, Writer};
 
-use crate::support::disk::Cache;
+use crate::support::disk::{Cache, Event};
 use crate::support::model::{self, Model};
 use crate::support::plant::{self, Shape, Size};
 use crate::support::random::Rng;
@@ -169,6 +169,16 @@ fn what_was_not_clean_stays_so() {
     assert_eq!(state(&cache) & ERRORS, ERRORS);
     assert!(!mounted(&cache, end));
     assert_eq!(state(&cache) & ERRORS, ERRORS, "e2fsck has not looked");
+}
+
+/// What is written after a mount is never on a device that says that it is not in use.
+#[test]
+fn a_mount_is_on_the_device_when_it_returns() {
+    let cache = Cache::new(made(&Folder::new(), &["-b", "1024"]));
+    cache.record(Rng::new(0));
+    mounted(&cache, |_, _| {});
+    let events = cache.events();
+    assert!(matches!(events[..], [Event::Write(1, _), Event::Flush]), "{}", events.len());
 }
 
 #[test]

@@ -10,3 +10,4 @@ mod power;
 mod round_trip;
 mod special;
 mod support;
+mod trouble;

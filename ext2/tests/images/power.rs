@@ -21,7 +21,7 @@ use crate::support::model::{Body, Id, Model, ROOT};
 use crate::support::plant::{self, Shape, Size};
 use crate::support::random::{Rng, for_seeds, is_long};
 use crate::support::session::Session;
-use crate::support::tools::{Folder, e2fsck, text};
+use crate::support::tools::{Folder, e2fsck, path, run, text};
 
 /// What calls are drawn from: files grow into trees of two levels.
 const MENU: Menu = Menu { write_bytes: 40_000, is_sparse: false, is_rude: false };
@@ -181,14 +181,19 @@ fn assert_kept(folder: &Folder, left: &[u8], promises: &[Promise], cut: Cut) -> 
 /// Lives once, and cuts the power at so many times. Returns how many promises were kept.
 fn life(seed: u64, times: usize) -> usize {
     let mut rng = Rng::new(seed);
-    let size = Size { nodes: 20, file_bytes: 60_000, is_sparse: false, is_wide: false };
+    let size = Size { nodes: 20, file_bytes: 60_000, is_sparse: false, is_wide: true };
     let block_bytes = *rng.pick(&[1024, 1024, 1024, 2048]);
     let model = plant::tree(&mut rng, &size, block_bytes);
     let options = vec!["-g".to_string(), "1024".to_string()];
-    let shape = Shape { block_bytes, options, spare_inodes: 60, spare_blocks: 0 };
+    let shape = Shape { block_bytes, options, spare_inodes: 100, spare_blocks: 0 };
     let folder = Folder::new();
     let least = *rng.pick(&[100 << 10, 400 << 10, 3 << 20]);
-    let cache = Cache::new(plant::roomy_image(&folder, &model, &shape, least));
+    let file = folder.image(&plant::roomy_image(&folder, &model, &shape, least));
+    if rng.percent(50) {
+        // Large directories have an index, which is lost with the first change.
+        run("e2fsck", &["-fyD", path(&file)]);
+    }
+    let cache = Cache::new(std::fs::read(&file).expect("it is there"));
     let mut life = Life { session: Session::start(&cache, model), cache: &cache, promises: vec![] };
     let mut image = cache.image();
     cache.record(rng.fork());

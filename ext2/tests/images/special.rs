@@ -111,6 +111,31 @@ fn share_attributes(session: &Session<'_>, cache: &Cache) {
     session.fs.unmount(&session.writer).expect("it can be written");
 }
 
+/// Attributes in the room behind an inode are not those of the next one there.
+#[test]
+fn a_new_inode_has_nothing_of_the_one_before() {
+    let folder = Folder::new();
+    let model = with_files(["one"], b"contents");
+    let image = plant::image(&folder, &model, &shape(1024, &["-I", "256"]));
+    let image = folder.image(&image);
+    debugfs(&image, true, "ea_set /one user.value secret");
+    assert!(debugfs(&image, false, "ea_list /one").contains("secret"), "it has attributes");
+    let cache = Cache::new(std::fs::read(&image).expect("it is there"));
+    let mut session = Session::start(&cache, model);
+    let number = session.numbers[&file(&session, "one")];
+    session.unlink(ROOT, b"one", false);
+    let last = (0..250).map(|at| format!("new-{at}")).find(|name| {
+        session.make(ROOT, name.as_bytes(), 0o644);
+        session.numbers[&file(&session, name)] == number
+    });
+    let last = last.expect("one is in the same place");
+    session.finish();
+    let image = folder.image(&cache.image());
+    assert_clean(&image);
+    let listed = debugfs(&image, false, &format!("ea_list /{last}"));
+    assert!(!listed.contains("user"), "it has attributes: {listed}");
+}
+
 /// Entries may still name the kind of file after the feature is gone.
 #[test]
 fn kinds_in_entries_are_ignored_without_the_feature() {

@@ -96,6 +96,18 @@ fn the_superblock_is_never_free() {
     }
 }
 
+/// The first inodes are reserved, whatever the bitmap says.
+#[test]
+fn a_reserved_inode_is_never_free() {
+    let cache = empty();
+    let (fs, mut writer) = mount(&cache);
+    cache.damage(bitmap(&cache) + 1, |bytes| {
+        bytes.fill(0xff);
+        bytes[0] = 0;
+    });
+    assert_eq!(fs.make(&mut writer, ROOT, b"file", FILE), Err(Error::NoSpace));
+}
+
 /// The block bitmap of the first group.
 fn bitmap(cache: &Cache) -> u32 {
     let descriptors = ext2::Disk::look(&cache, 2, |bytes| bytes[..4].to_vec());

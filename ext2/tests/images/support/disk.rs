@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use ext2::layout::superblock::{BYTES, START, Superblock};
@@ -32,6 +33,8 @@ struct State {
     dirty: BTreeMap<u32, Dirty>,
     now: u32,
     calls: u64,
+    /// The calls that fail.
+    failing: Range<u64>,
     /// Chooses when something is written back; never, without.
     writeback: Option<Rng>,
     /// In how many of a hundred calls.
@@ -43,7 +46,7 @@ struct State {
 pub struct Cache(RefCell<State>);
 
 impl State {
-    fn span(&self, block: u32) -> Result<std::ops::Range<usize>, IoError> {
+    fn span(&self, block: u32) -> Result<Range<usize>, IoError> {
         let start = block as usize * self.block_bytes;
         let range = start..start + self.block_bytes;
         if range.end <= self.stable.len() { Ok(range) } else { Err(IoError) }
@@ -56,6 +59,12 @@ impl State {
         if let Some(events) = &mut self.events {
             events.push(Event::Write(block, dirty.bytes));
         }
+    }
+
+    /// Counts a call, which may be one of those that fail.
+    fn call(&mut self) -> Result<(), IoError> {
+        self.tick();
+        if self.failing.contains(&self.calls) { Err(IoError) } else { Ok(()) }
     }
 
     /// Writes some blocks that are dirty, now and then.
@@ -116,6 +125,7 @@ impl Cache {
             dirty: BTreeMap::new(),
             now: 0,
             calls: 0,
+            failing: 0..0,
             writeback: None,
             rate: 0,
             events: None,
@@ -162,6 +172,13 @@ impl Cache {
     /// How much has been noted.
     pub fn event_count(&self) -> usize {
         self.state().events.as_ref().map_or(0, Vec::len)
+    }
+
+    /// So many calls fail, after so many that do not.
+    pub fn fail(&self, after: u64, count: u64) {
+        let mut state = self.state();
+        let first = state.calls + after + 1;
+        state.failing = first..first.saturating_add(count);
     }
 
     /// How often the crate has called.
@@ -217,7 +234,7 @@ impl Cache {
 impl Disk for &Cache {
     fn look<R>(&self, block: u32, look: impl FnOnce(&[u8]) -> R) -> Result<R, IoError> {
         let mut state = self.state();
-        state.tick();
+        state.call()?;
         let range = state.span(block)?;
         if let Some(dirty) = state.dirty.get(&block) {
             assert!(!dirty.is_data, "block {block} holds contents");
@@ -228,13 +245,13 @@ impl Disk for &Cache {
 
     fn change<R>(&self, block: u32, change: impl FnOnce(&mut [u8]) -> R) -> Result<R, IoError> {
         let mut state = self.state();
-        state.tick();
+        state.call()?;
         state.dirty(block, false).map(change)
     }
 
     fn begin(&self, block: u32, fill: impl FnOnce(&mut [u8])) -> Result<(), IoError> {
         let mut state = self.state();
-        state.tick();
+        state.call()?;
         let bytes = state.dirty(block, false)?;
         bytes.fill(0xa5);
         fill(bytes);
@@ -243,7 +260,7 @@ impl Disk for &Cache {
 
     fn settle(&self, block: u32) -> Result<(), IoError> {
         let mut state = self.state();
-        state.tick();
+        state.call()?;
         state.write(block);
         state.flush();
         Ok(())

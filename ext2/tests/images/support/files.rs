@@ -85,6 +85,10 @@ fn each_run(fs: &Fs<'_>, at: InodeAt, mut visit: impl FnMut(u32, Option<u32>, u3
     while from < end {
         let mapped = fs.map(at, from, end - from).expect("each block can be found");
         assert!(mapped.len >= 1 && mapped.len <= end - from, "as much as was asked for");
+        let half = mapped.len / 2;
+        let rest = fs.map(at, from + half, end - from - half).expect("each block can be found");
+        assert_eq!(rest.block, mapped.block.map(|first| first + half), "in the middle of a run");
+        assert_eq!(rest.len, mapped.len - half, "in the middle of a run");
         visit(from, mapped.block, mapped.len);
         from += mapped.len;
     }
