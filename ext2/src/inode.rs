@@ -11,7 +11,7 @@ use crate::mount::{Ext2, Writer};
 const STEP: u32 = 4096;
 
 /// Where an inode is: it stays there as long as it exists.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct InodeAt {
     /// Its number.
     pub number: u32,

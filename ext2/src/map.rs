@@ -70,6 +70,9 @@ pub(crate) fn path(pointers: u32, block: u32) -> Option<Path> {
     None
 }
 
+/// Blocks of a hole that are counted at a time: nobody gains by a longer count.
+const MOST_OF_HOLE: u32 = 16;
+
 /// The first of some block numbers, and how many go on like it, up to `most`.
 fn run(numbers: impl Iterator<Item = u32>, most: u32) -> Mapped {
     let mut first = None;
@@ -77,7 +80,7 @@ fn run(numbers: impl Iterator<Item = u32>, most: u32) -> Mapped {
     for number in numbers.take(most as usize) {
         let first = *first.get_or_insert(number);
         let next = if first == 0 { 0 } else { first.saturating_add(len) };
-        if number != next {
+        if number != next || first == 0 && len == MOST_OF_HOLE {
             break;
         }
         len += 1;

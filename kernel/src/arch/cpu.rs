@@ -281,3 +281,39 @@ pub fn wait_for_interrupt() {
     // SAFETY: it only waits.
     unsafe { asm!("wfi", options(nomem, nostack, preserves_flags)) };
 }
+
+/// Counts the instructions that this CPU executes, from the first call on: the low 32 bits. `None` if
+/// it has no counter for them.
+pub fn instructions() -> Option<u32> {
+    /// The architecture's number of the event, and its bit among those that are supported.
+    const INST_RETIRED: u64 = 8;
+    let (features, supported): (u64, u64);
+    // SAFETY: it only reads a register.
+    unsafe { asm!("mrs {}, id_aa64dfr0_el1", out(reg) features, options(nomem, nostack)) };
+    if !(1..15).contains(&(features >> 8 & 0xf)) {
+        return None;
+    }
+    // SAFETY: there are counters, so that the register exists; it only reads it.
+    unsafe { asm!("mrs {}, pmceid0_el0", out(reg) supported, options(nomem, nostack)) };
+    if supported >> INST_RETIRED & 1 == 0 {
+        return None;
+    }
+    let count: u64;
+    // SAFETY: the first counter and what it counts concern nobody else.
+    unsafe {
+        asm!(
+            "msr pmevtyper0_el0, {event}",
+            "mrs {count}, pmcr_el0",
+            "orr {count}, {count}, #1",
+            "msr pmcr_el0, {count}",
+            "msr pmcntenset_el0, {first}",
+            "isb",
+            "mrs {count}, pmevcntr0_el0",
+            event = in(reg) INST_RETIRED,
+            first = in(reg) 1_u64,
+            count = out(reg) count,
+            options(nostack)
+        );
+    }
+    Some(count as u32)
+}

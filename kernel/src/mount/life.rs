@@ -14,10 +14,11 @@ use spin::once::Once;
 
 use super::bits::{Bits, words_for};
 use super::records::Records;
+use super::runs::Runs;
 use super::store::Store;
 use super::{Number, inodes};
 use crate::arch::frames::{LinearFrames, frame_address};
-use crate::arch::lock::Yield;
+use crate::arch::lock::{IrqLock, Yield};
 use crate::disk::{self, SECTOR};
 use crate::drivers::timer;
 use crate::glue::{self, Scheduler};
@@ -30,6 +31,7 @@ pub type Fs = Ext2<&'static Records>;
 pub struct Mounted {
     pub(super) fs: Fs,
     writer: SleepLock<Writer>,
+    pub(super) runs: IrqLock<Runs>,
 }
 
 /// The device, from before there are records.
@@ -117,7 +119,11 @@ pub fn mount(device: DeviceId) -> Result<Option<&'static Mounted>, Refused> {
         RECORDS.call_once(|| Records { file, device, block_bits, blocks, dirty, fresh, epoch });
     let (fs, writer) =
         Ext2::mount(records, &superblock, disk::is_read_only(device)).map_err(Refused::Mount)?;
-    Ok(Some(MOUNTED.call_once(|| Mounted { fs, writer: SleepLock::new(writer) })))
+    Ok(Some(MOUNTED.call_once(|| Mounted {
+        fs,
+        writer: SleepLock::new(writer),
+        runs: IrqLock::new(Runs::new()),
+    })))
 }
 
 fn uptime() -> u32 {
@@ -183,6 +189,7 @@ impl Mounted {
     /// What went wrong first.
     pub fn end_if_unlinked(&self, number: u32) -> Result<(), Error> {
         let at = self.fs.locate(number)?;
+        self.runs.lock().forget(number);
         loop {
             let mut writer = self.lock();
             if self.fs.load(at)?.links > 0 || self.fs.end_step(&mut writer, at)? {

@@ -6,6 +6,8 @@
 //! | --- | --- |
 //! | [`bits`] | a bit for each block: pure, tested on the host |
 //! | `records` | blocks of records, which are pages of the file that is the device |
+//! | [`runs`] | where the blocks of files in use are: pure |
+//! | `places` | where the blocks of files are |
 //! | `store` | pages of files, as [`mm_reclaim::env::FileStore`] has it |
 //! | `inodes` | which inodes are in memory, and their files |
 //! | `life` | mounting and unmounting |
@@ -22,18 +24,21 @@
 //! | those of a file, up to its write-back | see `file/mod.rs` of the crate |
 //! | the writer, sleeping | everything that changes the file system, and its names |
 //! | the lock of a record's page | the record |
-//! | the table of inodes, spinning | the table; a leaf |
+//! | the table of inodes, the runs, spinning | these tables; leaves |
 //!
 //! So a record is written without the writer, and whoever holds the writer waits for no page of a file.
 //! Reclaim writes none of these pages: the flusher does. A reference to a file is put without the
 //! writer, since an inode that ends needs it.
 
 pub mod bits;
+pub mod runs;
 
 #[cfg(target_os = "none")]
 mod inodes;
 #[cfg(target_os = "none")]
 mod life;
+#[cfg(target_os = "none")]
+mod places;
 #[cfg(target_os = "none")]
 mod records;
 #[cfg(target_os = "none")]

@@ -6,13 +6,14 @@
 
 use core::ops::Range;
 
-use ext2::{Error, Fresh, InodeAt, Mapped};
+use ext2::{Error, InodeAt};
 use mm_reclaim::block::{Direction, IoError, PageIo};
 use mm_reclaim::env::{BlockDevice, DeviceId, FileStore, FrameMemory, Run, StoreError};
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::{PAGE_SHIFT, PAGE_SIZE, Pfn};
 
 use super::life::{self, Mounted};
+use super::places::{Held, Places};
 use super::{Number, inodes};
 use crate::arch::frames::LinearFrames;
 use crate::disk::{self, Part};
@@ -26,48 +27,14 @@ fn store_error(error: Error) -> StoreError {
     }
 }
 
-/// The places of a file's blocks, remembered from one page to the next.
-struct Places {
-    at: InodeAt,
-    first: u32,
-    mapped: Mapped,
-}
-
 impl Mounted {
-    /// Blocks of a page.
-    fn per_page(&self) -> u32 {
-        1 << (PAGE_SHIFT - self.records().block_bits)
-    }
-
-    /// The blocks of a file that bytes `part` of a page lie in.
-    fn blocks(&self, index: u32, part: &Range<usize>) -> Option<Range<u32>> {
-        let (first, bits) = (index.checked_mul(self.per_page())?, self.records().block_bits);
-        let end = part.end.div_ceil(1 << bits) as u32;
-        Some(first + (part.start >> bits) as u32..first.checked_add(end)?)
-    }
-
-    /// The place of a block of a file.
-    fn block(&self, places: &mut Places, block: u32, most: u32) -> Result<Option<u32>, Error> {
-        let behind = block.wrapping_sub(places.first);
-        if behind >= places.mapped.len {
-            places.mapped = self.fs.map(places.at, block, most)?;
-            places.first = block;
-        }
-        let within = block - places.first;
-        Ok(places.mapped.block.map(|first| first + within))
-    }
-
-    fn places(&self, number: u32) -> Result<Places, Error> {
-        let none = Mapped { block: None, len: 0 };
-        Ok(Places { at: self.fs.locate(number)?, first: 0, mapped: none })
-    }
-
     /// Moves pages of a file.
     fn move_file(&self, number: u32, run: &mut Run<'_>) {
         let (direction, size) = (run.direction(), run.file_size());
-        let Ok(mut places) = self.places(number) else { return };
+        let held = if direction == Direction::Read { Held::All } else { Held::Some };
+        let Ok(mut places) = self.places(number, held) else { return };
         if direction == Direction::Write {
-            self.note_size(places.at, size);
+            self.note_size(places.run.at, size);
         }
         while let Some(page) = run.next() {
             let left = run.len() as u32 + 1;
@@ -131,71 +98,6 @@ impl Mounted {
             _ => {}
         }
     }
-
-    fn reserve_blocks(&self, number: u32, blocks: Range<u32>) -> Result<(), Error> {
-        let mut places = self.places(number)?;
-        let mut missing = blocks;
-        while !missing.is_empty()
-            && self.block(&mut places, missing.start, missing.len() as u32)?.is_some()
-        {
-            missing.start += 1;
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let mut writer = self.lock();
-        for block in missing {
-            if let Fresh::New(new) = self.fs.reserve(&mut writer, places.at, block)? {
-                self.records().fresh.set(new);
-            }
-        }
-        Ok(())
-    }
-
-    fn has_block(&self, number: u32, blocks: Range<u32>) -> Result<bool, Error> {
-        let mut places = self.places(number)?;
-        for block in blocks.clone() {
-            if self.block(&mut places, block, blocks.len() as u32)?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Takes blocks away from a file, some at a time.
-    fn cut(&self, number: u32, blocks: Range<u32>) -> Result<(), Error> {
-        /// Blocks that are taken away while nobody else can change anything.
-        const STEP: u32 = 4096;
-        let at = self.fs.locate(number)?;
-        let used = self.fs.load(at)?.sectors / self.fs.geometry().sectors();
-        if used <= STEP {
-            return self.fs.cut(&mut self.lock(), at, blocks);
-        }
-        let mut from = blocks.start;
-        while from < blocks.end {
-            let end = from.saturating_add(STEP).min(blocks.end);
-            self.fs.cut(&mut self.lock(), at, from..end)?;
-            from = end;
-        }
-        Ok(())
-    }
-
-    fn resize(&self, number: u32, size: u64) -> Result<(), Error> {
-        let at = self.fs.locate(number)?;
-        let bits = self.records().block_bits;
-        let end = size.div_ceil(PAGE_SIZE as u64) << (PAGE_SHIFT - bits);
-        let behind = clip(size.div_ceil(1 << bits))..clip(end);
-        let mut writer = self.lock();
-        self.fs.cut(&mut writer, at, behind)?;
-        if self.fs.load(at)?.size == size {
-            return Ok(());
-        }
-        self.fs.set_size(&mut writer, at, size)
-    }
-}
-
-fn clip(block: u64) -> u32 {
-    u32::try_from(block).unwrap_or(u32::MAX)
 }
 
 /// The store of these files, and of the device.

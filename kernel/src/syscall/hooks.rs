@@ -10,7 +10,9 @@ use mm_reclaim::env::DeviceId;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::Order;
 
-use super::errno::{EINVAL, ENOENT, ENOMEM, EPERM, Errno};
+use super::errno::{EFAULT, EINVAL, ENOENT, ENOMEM, EOPNOTSUPP, EPERM, Errno};
+use crate::arch::cpu;
+use crate::arch::usercopy::put_words;
 use crate::drivers::timer;
 use crate::{glue, ramdisk};
 
@@ -67,4 +69,13 @@ pub(super) fn time_pairs(argument: u64) -> Result<u64, Errno> {
         _ => return Err(EINVAL),
     }
     Ok(timer::ticks() - start)
+}
+
+/// Stores how many instructions this CPU has executed: the low 32 bits of the count. Unlike the timer
+/// under `-icount`, it stands still while the CPU waits for a device.
+pub(super) fn executed(out: u64) -> Result<u64, Errno> {
+    allowed()?;
+    let count = cpu::instructions().ok_or(EOPNOTSUPP)?;
+    put_words(out, &[count.into()]).map_err(|_| EFAULT)?;
+    Ok(0)
 }

@@ -24,6 +24,8 @@ const PR_TIME_PAIRS: u64 = 0x7470_7000;
 const PR_SHOW_PROGRESS: u64 = 0x7072_6f00;
 /// `prctl`: make swap slow or failing. This kernel's own, for tests.
 const PR_TURN_RAMDISK_KNOB: u64 = 0x7264_6b00;
+/// How many instructions this CPU has executed.
+const PR_EXECUTED: u64 = 0x6578_6500;
 
 impl From<SpawnError> for Errno {
     fn from(error: SpawnError) -> Self {
@@ -110,6 +112,7 @@ pub(super) fn prctl(option: u64, argument: u64) -> Result<u64, Errno> {
         PR_SET_OOM_SCORE_ADJ => mem::set_oom_score_adj(argument),
         PR_TIME_PAIRS => hooks::time_pairs(argument),
         PR_TURN_RAMDISK_KNOB => hooks::turn_knob(argument),
+        PR_EXECUTED => hooks::executed(argument),
         _ => Err(EINVAL),
     }
 }
