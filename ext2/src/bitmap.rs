@@ -124,6 +124,31 @@ impl<D: Disk> Ext2<D> {
         Err(Error::NoSpace)
     }
 
+    /// Takes free blocks right behind one in use, `most` at most and of the same group; returns how many.
+    pub(crate) fn take_behind(
+        &self,
+        writer: &mut Writer,
+        block: u32,
+        most: u32,
+    ) -> Result<u32, Error> {
+        let at = self.geometry.group_of(block);
+        let group = self.group(at)?;
+        let (first, count) = self.geometry.group_blocks(at);
+        let bit = block - first + 1;
+        let most = most.min(count - bit).min(group.free_blocks.into());
+        let most =
+            (0..most).take_while(|n| !self.is_system(&group, first + bit + n)).count() as u32;
+        if most == 0 {
+            return Ok(0);
+        }
+        let taken = self.disk.change(group.block_bitmap, |bits| {
+            (bit..bit + most).take_while(|bit| set_bit(bits, *bit)).count() as u16
+        })?;
+        self.count(at, |group| group.free_blocks = group.free_blocks.saturating_sub(taken))?;
+        writer.free_blocks = writer.free_blocks.saturating_sub(taken.into());
+        Ok(taken.into())
+    }
+
     /// Frees blocks that nothing points to any more.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 //! | `mount` | whether a file system can be used, and how; its clean end |
 //! | `bitmap` | which blocks and inodes are in use |
 //! | `map` | in which blocks the contents of a file are |
+//! | `extend` | a file gets several blocks at once |
 //! | `cut` | a file loses blocks |
 //! | `inode` | inodes are read, written, made and freed |
 //! | `dir` | the names in a directory |
@@ -39,6 +40,7 @@ mod cut;
 mod dir;
 mod disk;
 mod error;
+mod extend;
 mod inode;
 pub mod layout;
 mod map;

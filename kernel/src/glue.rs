@@ -320,6 +320,12 @@ impl FileStore for FilesOnDisk {
         }
     }
 
+    fn expect(&self, file: u64, first: u32, pages: u32) {
+        if let Some(store) = Self::mounted(file) {
+            store.expect(file, first, pages);
+        }
+    }
+
     fn is_stored(&self, file: u64, index: u32, part: Range<usize>) -> Result<bool, StoreError> {
         match Self::mounted(file) {
             None => Ok(filedisk::has_block(file, index)),

@@ -71,6 +71,16 @@ impl Mounted {
         Ok(places.run.mapped.block.map(|first| first + within))
     }
 
+    /// Gives a file places for blocks that it will be asked for one page after the other. Who writes over
+    /// what is there has them already.
+    pub(super) fn expect_blocks(&self, number: u32, blocks: Range<u32>) -> Result<(), Error> {
+        let mut places = self.places(number, Held::All)?;
+        match self.block(&mut places, blocks.start, 1)? {
+            Some(_) => Ok(()),
+            None => self.reserve_blocks(number, blocks),
+        }
+    }
+
     /// Gives a file places for blocks.
     pub(super) fn reserve_blocks(&self, number: u32, blocks: Range<u32>) -> Result<(), Error> {
         let mut places = self.places(number, Held::All)?;
@@ -84,14 +94,15 @@ impl Mounted {
             return Ok(());
         }
         let (mut writer, at) = (self.lock(), places.run.at);
-        for first in missing {
-            let reserved = self.fs.reserve(&mut writer, at, first)?;
+        while !missing.is_empty() {
+            let (first, most) = (missing.start, missing.len() as u32);
+            let (reserved, len) = self.fs.reserve_run(&mut writer, at, first, most)?;
             if let Fresh::New(block) = reserved {
-                self.records().fresh.set(block);
+                (block..block + len).for_each(|block| self.records().fresh.set(block));
             }
             let (Fresh::New(block) | Fresh::Old(block)) = reserved;
-            let mapped = Mapped { block: Some(block), len: 1 };
-            self.runs.lock().put(Run { at, first, mapped });
+            self.runs.lock().put(Run { at, first, mapped: Mapped { block: Some(block), len } });
+            missing.start += len;
         }
         Ok(())
     }

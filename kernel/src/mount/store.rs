@@ -133,6 +133,16 @@ impl FileStore for Store {
         .unwrap_or(Ok(()))
     }
 
+    fn expect(&self, file: u64, first: u32, pages: u32) {
+        for_inode(file, |mounted, number| {
+            let per_page = mounted.per_page();
+            let blocks = first.saturating_mul(per_page);
+            let blocks = blocks..blocks.saturating_add(pages.saturating_mul(per_page));
+            // What it does not get now, it asks for later.
+            _ = mounted.check(mounted.expect_blocks(number, blocks));
+        });
+    }
+
     fn is_stored(&self, file: u64, index: u32, part: Range<usize>) -> Result<bool, StoreError> {
         for_inode(file, |mounted, number| {
             let Some(blocks) = mounted.blocks(index, &part) else { return Ok(false) };

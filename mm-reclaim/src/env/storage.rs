@@ -142,6 +142,11 @@ pub trait FileStore: Sync {
     #[doc(alias = "page_mkwrite")]
     fn reserve(&self, file: u64, index: u32, part: Range<usize>) -> Result<(), StoreError>;
 
+    /// So many whole pages will be written by one call, and each be reserved before: the store may
+    /// reserve them together. What of them lies behind the end and is not written is discarded. It may
+    /// sleep. No page is locked.
+    fn expect(&self, _file: u64, _first: u32, _pages: u32) {}
+
     /// Whether the store has a place for any of the bytes `part` of a page: if not, they are zeroes, and
     /// a page that shall have zeroes there need not be written. By default it makes sure that there is
     /// one.

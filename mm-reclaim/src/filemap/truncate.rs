@@ -97,13 +97,12 @@ impl<'m, E: Env> Filemap<'m, E> {
         Ok(())
     }
 
-    /// A page behind the end that was made to be written, and was not, goes. The caller holds the inode
-    /// lock.
-    pub(super) fn drop_behind_end(&self, file: Of<'_, 'm, E>, index: u32) {
+    /// Pages behind the end that were made or reserved to be written, and were not, go. The caller holds
+    /// the inode lock.
+    pub(super) fn drop_behind_end(&self, file: Of<'_, 'm, E>, range: Range<u32>) {
         let no_reads = file.invalidate.lock(self.env.tasks());
-        if index >= file.pages() {
-            self.drop_range(file.file(), file.id(), index..index.saturating_add(1), Copies::Kept);
-        }
+        let behind = range.start.max(file.pages())..range.end;
+        self.drop_range(file.file(), file.id(), behind, Copies::Kept);
         self.tell_size(file);
         drop(no_reads);
     }

@@ -18,7 +18,7 @@ use super::{FileError, Filemap, Of, split};
 use crate::base::units::{FilePage, PAGE_SIZE, Pfn};
 use crate::env::{Env, FileStore, FrameMemory, TaskFlags, Tasks};
 use crate::file::MOST_BYTES;
-use crate::file::transfer::zero_part;
+use crate::file::transfer::{MOST_OF_RUN, zero_part};
 use crate::page::{PageLock, PageRef};
 use crate::zone::gfp::Gfp;
 
@@ -76,8 +76,12 @@ impl<'m, E: Env> Filemap<'m, E> {
         }
         let (mut done, mut attempts) = (0, 0);
         let mut failed = None;
+        let mut expected = 0;
         while done < len && failed.is_none() {
-            let (_, offset) = split(position + done as u64);
+            let (index, offset) = split(position + done as u64);
+            if offset == 0 && index >= expected {
+                expected = self.expect_pages(file, index, len - done);
+            }
             let most = (PAGE_SIZE - offset).min(len - done);
             let part = Part { position: position + done as u64, from: done, len: most };
             match self.write_part(file, part, source) {
@@ -92,13 +96,24 @@ impl<'m, E: Env> Filemap<'m, E> {
             }
         }
         if failed.is_some() {
-            self.drop_behind_end(file, split(position + done as u64).0);
+            let first = split(position + done as u64).0;
+            self.drop_behind_end(file, first..expected.max(first.saturating_add(1)));
         }
         drop(whole);
         match failed {
             Some(error) if done == 0 => Err(error),
             _ => Ok((done, position)),
         }
+    }
+
+    /// Tells the store of the whole pages that come next, as many as one run has; returns the first page
+    /// behind them.
+    fn expect_pages(&self, file: Of<'_, 'm, E>, index: u32, bytes: usize) -> u32 {
+        let pages = (bytes / PAGE_SIZE).min(MOST_OF_RUN) as u32;
+        if pages > 1 && !file.is_shared_memory() {
+            self.env.files().expect(file.store(), index, pages);
+        }
+        index.saturating_add(pages.max(1))
     }
 
     /// Writes a part of one page; 0 if the source was not present any more.
