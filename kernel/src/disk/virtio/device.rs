@@ -9,15 +9,15 @@
 //! the disks. The device interrupts; the handler wakes the server, which ends what the device has
 //! finished, and gives it what found no room in the ring.
 //!
-//! **The end of a disk.** The server finds that a request is [`LIMIT`] old, or that the ring is
-//! broken. It marks the disk as gone, resets the device, and fails everything; from then on requests
+//! **The end of a disk.** The server finds that a request is [`LIMIT`] old, that the ring is broken, or
+//! that the device has interrupted [`STORM`] times before it ran. It marks the disk as gone, resets the device, and fails everything; from then on requests
 //! fail at once. All of that is one hold of the lock, so that nothing is added in between.
 
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU64,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -31,6 +31,7 @@ use super::engine::Engine;
 use super::hal::{self, Allocate, KernelHal};
 use super::open::{OpenError, Traits};
 use super::pool::{Op, Transfer};
+use super::trouble::Trouble;
 use crate::arch::frames;
 use crate::arch::lock::{IrqLock, IrqLockGuard};
 use crate::drivers::{gic, timer};
@@ -38,6 +39,9 @@ use crate::{println, task};
 
 /// Virtio disks that are used.
 pub const MOST_DISKS: usize = 4;
+/// How often a disk may interrupt before the server runs, which is of the first class. One that keeps its
+/// interrupt raised whatever it is told would let nothing else run.
+const STORM: u32 = 10_000;
 /// How long a request may take.
 const LIMIT: Nanos = Nanos(30_000_000_000);
 /// How often that is checked.
@@ -84,6 +88,8 @@ pub struct Disk {
     /// The last letter of its name.
     letter: u8,
     is_gone: AtomicBool,
+    /// Interrupts since the server last ran.
+    interrupts: AtomicU32,
 }
 
 /// Why there is no disk.
@@ -150,6 +156,7 @@ pub unsafe fn attach(
         interrupt,
         letter,
         is_gone: AtomicBool::new(false),
+        interrupts: AtomicU32::new(0),
     };
     let disk = memory.write(disk);
     // Release pairs with the Acquire of `disks`.
@@ -188,6 +195,9 @@ pub fn send_off() {
 pub fn interrupt(id: u32) -> bool {
     let Some(disk) = disks().find(|disk| disk.interrupt == id) else { return false };
     disk.lock().acknowledge();
+    if disk.interrupts.fetch_add(1, Relaxed) == STORM {
+        gic::disable_shared(id);
+    }
     // Release pairs with the server's Acquire.
     KICKED.store(true, Release);
     task::wake_from_interrupt(SERVER_KEY);
@@ -306,8 +316,11 @@ impl Disk {
         if engine.has_backlog() {
             give(&mut engine);
         }
-        let trouble = engine.trouble(timer::now().0, limit.0).filter(|_| !self.is_gone());
-        let ended = trouble.map(|why| {
+        let interrupts = self.interrupts.swap(0, Relaxed);
+        let storm = (interrupts > STORM).then_some(Trouble::Storm { interrupts });
+        let trouble = storm.or_else(|| engine.trouble(timer::now().0, limit.0));
+        let ended = trouble.filter(|_| !self.is_gone()).map(|why| {
+            gic::disable_shared(self.interrupt);
             self.is_gone.store(true, Release);
             (why, engine.give_up(why))
         });

@@ -1,6 +1,6 @@
 //! The engine of a virtio disk: its ring, and the requests in flight.
 //!
-//! **Data.** The ring; for each request in flight its chain of transfers, and a [`Record`] in memory
+//! **Data.** The ring; for each request in flight its chain of transfers, and a record in memory
 //! that the device reads and writes. **Owner.** The engine. **Lock.** One around all of it
 //! (`device.rs`), a leaf that masks interrupts.
 //!
