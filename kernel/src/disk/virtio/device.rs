@@ -10,8 +10,9 @@
 //! finished, and gives it what found no room in the ring.
 //!
 //! **The end of a disk.** The server finds that a request is [`LIMIT`] old, that the ring is broken, or
-//! that the device has interrupted [`STORM`] times before it ran. It marks the disk as gone, resets the device, and fails everything; from then on requests
-//! fail at once. All of that is one hold of the lock, so that nothing is added in between.
+//! that the device has interrupted [`STORM`] times before it ran. In one hold of the lock it stops the
+//! engine and marks the disk as gone: nothing is added after that, and nothing given to the device. Then
+//! it prints the reason, resets the device, and fails everything that was under way or waited.
 
 use core::fmt;
 use core::mem::MaybeUninit;
@@ -319,22 +320,28 @@ impl Disk {
         let interrupts = self.interrupts.swap(0, Relaxed);
         let storm = (interrupts > STORM).then_some(Trouble::Storm { interrupts });
         let trouble = storm.or_else(|| engine.trouble(timer::now().0, limit.0));
-        let ended = trouble.filter(|_| !self.is_gone()).map(|why| {
-            gic::disable_shared(self.interrupt);
+        let trouble = trouble.filter(|_| !self.is_gone());
+        if let Some(why) = trouble {
+            engine.stop(why);
             self.is_gone.store(true, Release);
-            (why, engine.give_up(why))
-        });
+        }
         drop(engine);
-        if let Some((why, was_reset)) = ended {
-            println!("vd{}: the disk is gone: {why}", char::from(self.letter));
-            if !was_reset {
-                println!(
-                    "vd{}: it does not answer to a reset, and may still write to memory",
-                    char::from(self.letter)
-                );
-            }
+        if let Some(why) = trouble {
+            self.give_up(why);
         }
         self.pass_on(complete);
+    }
+
+    /// The end of the disk, to which nothing is added any more. The reason is printed first: an emulator
+    /// may be stuck in the reset, waiting for what it has asked for itself.
+    #[cold]
+    fn give_up(&self, why: Trouble) {
+        let letter = char::from(self.letter);
+        println!("vd{letter}: the disk is gone: {why}");
+        gic::disable_shared(self.interrupt);
+        if !self.lock().give_up() {
+            println!("vd{letter}: it does not confirm its reset, and may still write to memory");
+        }
     }
 
     /// Ends the tickets whose transfers have ended.
