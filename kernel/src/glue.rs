@@ -22,7 +22,7 @@ use mm_reclaim::fault::{Access, FaultEnd};
 use mm_reclaim::file::FileRef;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::space::OpenSpace;
-use mm_reclaim::units::{Nanos, PAGE_SIZE, Pfn, SpaceId};
+use mm_reclaim::units::{Nanos, Order, PAGE_SIZE, Pfn, SpaceId};
 use spin::RelaxStrategy;
 use spin::once::Once;
 
@@ -78,6 +78,20 @@ pub type File = FileRef<'static, ThisCpu>;
 /// The memory management, if it is installed already.
 pub fn try_mm() -> Option<&'static KernelMm> {
     MM.get()
+}
+
+/// Allocates a block of frames where that is rare: a call, and not the allocator's fast path. `None`
+/// if there is no memory, or no such block after one round of reclaim.
+#[inline(never)]
+pub fn alloc_frames(order: Order) -> Option<Pfn> {
+    let trying = if order == Order::ZERO { Gfp::empty() } else { Gfp::NORETRY | Gfp::NOWARN };
+    mm().alloc_pages(Gfp::KERNEL | trying, order)
+}
+
+/// Frees what [`alloc_frames`] returned.
+#[inline(never)]
+pub fn free_frames(first: Pfn, order: Order) {
+    mm().free_pages(first, order);
 }
 
 /// The parts of the crate's environment.

@@ -9,14 +9,13 @@ use core::mem::MaybeUninit;
 use mm_reclaim::SwapOnError;
 use mm_reclaim::block::IoError;
 use mm_reclaim::env::{DeviceId, FrameMemory};
-use mm_reclaim::gfp::Gfp;
 use mm_reclaim::swap::Slot;
 use mm_reclaim::swap::header::{Header, HeaderError};
 use mm_reclaim::units::{Order, PAGE_SIZE, Pfn};
 
 use crate::arch::frames::LinearFrames;
 use crate::disk;
-use crate::glue::{KernelMm, mm};
+use crate::glue::{KernelMm, alloc_frames, free_frames, mm};
 
 /// The place of the number of the last page in a header.
 const LAST_PAGE: usize = 1028;
@@ -82,9 +81,9 @@ pub struct Used {
 /// # Errors
 /// [`SwapError`].
 pub fn on(device: DeviceId, priority: i16) -> Result<Used, SwapError> {
-    let frame = mm().alloc_pages(Gfp::KERNEL, Order::ZERO).ok_or(SwapError::NoMemory)?;
+    let frame = alloc_frames(Order::ZERO).ok_or(SwapError::NoMemory)?;
     let result = read_and_use(device, priority, frame);
-    mm().free_pages(frame, Order::ZERO);
+    free_frames(frame, Order::ZERO);
     result
 }
 
@@ -115,7 +114,7 @@ fn read_and_use(device: DeviceId, priority: i16, frame: Pfn) -> Result<Used, Swa
     match mm().swapon(device, blocks, header, memory, priority) {
         Ok(slots) => Ok(Used { slots, pages }),
         Err(error) => {
-            mm().free_pages(first, order);
+            free_frames(first, order);
             Err(error.into())
         }
     }
@@ -130,7 +129,7 @@ fn slots_for(pages: u32) -> Option<(Pfn, Order, u32)> {
         let room = (PAGE_SIZE << order.get()) / size_of::<Slot>();
         let fit = fitting(pages, room);
         if order.pages() <= most
-            && let Some(first) = mm().alloc_pages(Gfp::KERNEL | Gfp::NORETRY | Gfp::NOWARN, order)
+            && let Some(first) = alloc_frames(order)
         {
             return Some((first, order, fit));
         }

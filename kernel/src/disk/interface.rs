@@ -4,13 +4,13 @@ use mm_reclaim::env::DeviceId;
 
 use super::devices::{self, Device};
 use super::name::Name;
-use super::virtio::device::{self, AttachError};
+use super::virtio::device;
 use super::{SECTORS_PER_PAGE, requests};
 use crate::ramdisk;
 
 pub use super::scan::scan;
 pub use crate::ramdisk::{is_synchronous, read_now, write_now};
-pub use device::{init, interrupt, is_any, serve};
+pub use device::{AttachError, init, interrupt, is_any, serve};
 pub use requests::{
     discard, flush, is_congested, plug, read_sectors, send_off, submit, submit_parts, unplug,
 };
@@ -22,7 +22,8 @@ pub use requests::{
 /// [`AttachError`].
 ///
 /// # Safety
-/// As for [`device::attach`].
+/// They are `bytes` bytes of registers of virtio, mapped permanently as device memory, with no other
+/// user.
 pub unsafe fn attach(
     registers: core::ptr::NonNull<u8>,
     bytes: usize,

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | [`name`] | names: pure |
+//! | [`mod@name`] | names: pure |
 //! | [`part`] | parts of a page in different places: pure, tested on the host |
 //! | [`partitions`] | tables of partitions, MBR and GPT: pure, tested on the host |
 //! | [`virtio`] | virtio disks |

@@ -8,7 +8,6 @@ use core::ptr::NonNull;
 use boot::dtb::{Span, VirtioPlace};
 use ext2::Mode;
 use mm_reclaim::env::{DeviceId, TaskFlags};
-use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::{Order, PAGE_SIZE};
 
 use super::map_registers;
@@ -24,7 +23,7 @@ const PRIORITY: i16 = -1;
 /// If there is no task to serve them.
 #[inline(never)]
 pub(super) fn start(places: &[VirtioPlace]) {
-    disk::init(|order| glue::mm().alloc_pages(Gfp::KERNEL, order));
+    disk::init(glue::alloc_frames);
     let mut mapped = None;
     for place in places {
         attach(place, &mut mapped);
@@ -45,13 +44,13 @@ fn virtio_devices() -> impl Iterator<Item = DeviceId> {
 }
 
 fn find_partitions() {
-    let Some(frame) = glue::mm().alloc_pages(Gfp::KERNEL, Order::ZERO) else {
+    let Some(frame) = glue::alloc_frames(Order::ZERO) else {
         return println!("no memory to look for partitions");
     };
     // Those that are added meanwhile are partitions.
     let disks = virtio_devices().count() as u8;
     (1..=disks).for_each(|number| disk::scan(DeviceId(number), frame));
-    glue::mm().free_pages(frame, Order::ZERO);
+    glue::free_frames(frame, Order::ZERO);
 }
 
 /// Takes one disk into use, if there is one. `mapped` is the page of registers that was mapped last,

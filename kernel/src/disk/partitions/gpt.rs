@@ -1,6 +1,6 @@
 //! GPT: a header behind the first block and one in the last, each with a list of entries.
 
-use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+use crc::{CRC_32_ISO_HDLC, Crc, Digest, NoTable};
 use gpt_disk_types::{GptHeader, GptPartitionEntry};
 
 use super::{Complaint, Sector, Table};
@@ -12,6 +12,11 @@ const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 const CHECKSUM: core::ops::Range<usize> = 16..20;
 /// The most entries of a list: eight times as many as usual.
 const MOST_ENTRIES: u32 = 1024;
+
+#[inline(never)]
+fn add(digest: &mut Digest<'_, u32, NoTable>, bytes: &[u8]) {
+    digest.update(bytes);
+}
 
 /// A list of entries.
 struct List {
@@ -60,7 +65,7 @@ fn good_list(table: &mut Table<'_>, block: u64) -> Option<List> {
     };
     let mut digest = CRC.digest();
     for (at, len) in list.sectors() {
-        digest.update(&table.sector(at)?[..len]);
+        add(&mut digest, &table.sector(at)?[..len]);
     }
     let found = digest.finalize();
     let header: GptHeader = bytemuck::pod_read_unaligned(&bytes[..size_of::<GptHeader>()]);
@@ -86,9 +91,9 @@ fn list_of(bytes: &Sector, block: u64, table: &Table<'_>) -> Result<List, (&'sta
         return Err(("size", size as u64));
     }
     let mut digest = CRC.digest();
-    digest.update(&bytes[..CHECKSUM.start]);
-    digest.update(&[0; CHECKSUM.end - CHECKSUM.start]);
-    digest.update(&bytes[CHECKSUM.end..size]);
+    add(&mut digest, &bytes[..CHECKSUM.start]);
+    add(&mut digest, &[0; CHECKSUM.end - CHECKSUM.start]);
+    add(&mut digest, &bytes[CHECKSUM.end..size]);
     let checksum = digest.finalize();
     if header.header_crc32.0.to_u32() != checksum {
         return Err(("checksum", checksum.into()));

@@ -9,15 +9,16 @@
 //! the disks. The device interrupts; the handler wakes the server, which ends what the device has
 //! finished, and gives it what found no room in the ring.
 //!
-//! **The end of a disk.** The server finds that a request is [`LIMIT`] old, or that the ring is
-//! broken. It marks the disk as gone, resets the device, and fails everything; from then on requests
-//! fail at once. All of that is one hold of the lock, so that nothing is added in between.
+//! **The end of a disk.** The server finds that a request is [`LIMIT`] old, that the ring is broken, or
+//! that the device has interrupted [`STORM`] times before it ran. In one hold of the lock it stops the
+//! engine and marks the disk as gone: nothing is added after that, and nothing given to the device. Then
+//! it prints the reason, resets the device, and fails everything that was under way or waited.
 
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU64,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -31,6 +32,7 @@ use super::engine::Engine;
 use super::hal::{self, Allocate, KernelHal};
 use super::open::{OpenError, Traits};
 use super::pool::{Op, Transfer};
+use super::trouble::Trouble;
 use crate::arch::frames;
 use crate::arch::lock::{IrqLock, IrqLockGuard};
 use crate::drivers::{gic, timer};
@@ -38,6 +40,9 @@ use crate::{println, task};
 
 /// Virtio disks that are used.
 pub const MOST_DISKS: usize = 4;
+/// How often a disk may interrupt before the server runs, which is of the first class. One that keeps its
+/// interrupt raised whatever it is told would let nothing else run.
+const STORM: u32 = 10_000;
 /// How long a request may take.
 const LIMIT: Nanos = Nanos(30_000_000_000);
 /// How often that is checked.
@@ -84,6 +89,8 @@ pub struct Disk {
     /// The last letter of its name.
     letter: u8,
     is_gone: AtomicBool,
+    /// Interrupts since the server last ran.
+    interrupts: AtomicU32,
 }
 
 /// Why there is no disk.
@@ -150,6 +157,7 @@ pub unsafe fn attach(
         interrupt,
         letter,
         is_gone: AtomicBool::new(false),
+        interrupts: AtomicU32::new(0),
     };
     let disk = memory.write(disk);
     // Release pairs with the Acquire of `disks`.
@@ -188,6 +196,9 @@ pub fn send_off() {
 pub fn interrupt(id: u32) -> bool {
     let Some(disk) = disks().find(|disk| disk.interrupt == id) else { return false };
     disk.lock().acknowledge();
+    if disk.interrupts.fetch_add(1, Relaxed) == STORM {
+        gic::disable_shared(id);
+    }
     // Release pairs with the server's Acquire.
     KICKED.store(true, Release);
     task::wake_from_interrupt(SERVER_KEY);
@@ -306,22 +317,31 @@ impl Disk {
         if engine.has_backlog() {
             give(&mut engine);
         }
-        let trouble = engine.trouble(timer::now().0, limit.0).filter(|_| !self.is_gone());
-        let ended = trouble.map(|why| {
+        let interrupts = self.interrupts.swap(0, Relaxed);
+        let storm = (interrupts > STORM).then_some(Trouble::Storm { interrupts });
+        let trouble = storm.or_else(|| engine.trouble(timer::now().0, limit.0));
+        let trouble = trouble.filter(|_| !self.is_gone());
+        if let Some(why) = trouble {
+            engine.stop(why);
             self.is_gone.store(true, Release);
-            (why, engine.give_up(why))
-        });
+        }
         drop(engine);
-        if let Some((why, was_reset)) = ended {
-            println!("vd{}: the disk is gone: {why}", char::from(self.letter));
-            if !was_reset {
-                println!(
-                    "vd{}: it does not answer to a reset, and may still write to memory",
-                    char::from(self.letter)
-                );
-            }
+        if let Some(why) = trouble {
+            self.give_up(why);
         }
         self.pass_on(complete);
+    }
+
+    /// The end of the disk, to which nothing is added any more. The reason is printed first: an emulator
+    /// may be stuck in the reset, waiting for what it has asked for itself.
+    #[cold]
+    fn give_up(&self, why: Trouble) {
+        let letter = char::from(self.letter);
+        println!("vd{letter}: the disk is gone: {why}");
+        gic::disable_shared(self.interrupt);
+        if !self.lock().give_up() {
+            println!("vd{letter}: it does not confirm its reset, and may still write to memory");
+        }
     }
 
     /// Ends the tickets whose transfers have ended.

@@ -1,6 +1,6 @@
 //! The engine of a virtio disk: its ring, and the requests in flight.
 //!
-//! **Data.** The ring; for each request in flight its chain of transfers, and a [`Record`] in memory
+//! **Data.** The ring; for each request in flight its chain of transfers, and a record in memory
 //! that the device reads and writes. **Owner.** The engine. **Lock.** One around all of it
 //! (`device.rs`), a leaf that masks interrupts.
 //!
@@ -341,11 +341,15 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
         }))
     }
 
-    /// Resets the device and ends all that it was asked for as failures. Whoever calls this lets
-    /// nothing be added any more. Returns whether the device says that it was reset.
-    #[inline(never)]
-    pub fn give_up(&mut self, why: Trouble) -> bool {
+    /// Gives the device nothing any more, and reads nothing that it says.
+    pub fn stop(&mut self, why: Trouble) {
         self.trouble = Some(why);
+    }
+
+    /// Resets the device, which was stopped, and ends all that it was asked for as failures. Whoever
+    /// calls this lets nothing be added any more. Returns whether the device says that it was reset.
+    #[inline(never)]
+    pub fn give_up(&mut self) -> bool {
         self.transport.set_status(DeviceStatus::empty());
         let status = || self.transport.get_status();
         let was_reset = (0..RESET_TRIES).any(|_| status() == DeviceStatus::empty());

@@ -146,7 +146,7 @@ fn what_a_ring_must_not_say_is_trouble_with_its_evidence() {
     machine.engine.collect();
     assert_eq!(machine.trouble(), Some(Trouble::NotInFlight { token: 77 }));
     assert_eq!(machine.ended(), [], "it may still be under way");
-    assert!(machine.engine.give_up(Trouble::NotInFlight { token: 77 }));
+    assert!(machine.engine.give_up());
     assert_eq!(machine.ended(), [(1, true)]);
 
     let mut machine = Machine::new();
@@ -197,11 +197,14 @@ fn a_request_that_never_ends_is_late() {
     assert_eq!(why, Trouble::Late { op: Op::Read, sector: 0, bytes: PAGE as u32, millis: 30_001 });
     let said = "a request has not ended for 30001 ms: Read of 4096 bytes at sector 0";
     assert_eq!(why.to_string(), said);
-    assert!(machine.engine.give_up(why));
+    machine.engine.stop(why);
+    machine.engine.dispatch(0);
+    assert_eq!(machine.device.0.borrow_mut().take(), [], "it gets nothing any more");
+    assert!(machine.engine.give_up());
     assert_eq!(machine.device.0.borrow().status, DeviceStatus::empty(), "it was reset");
     assert_eq!(machine.ended(), (0..ROOM).map(|n| (n, true)).collect::<Vec<_>>());
     machine.device.0.borrow_mut().forced = DeviceStatus::DRIVER;
-    assert!(!machine.engine.give_up(why), "it does not even answer to a reset");
+    assert!(!machine.engine.give_up(), "it does not even answer to a reset");
 }
 
 #[test]
@@ -289,7 +292,8 @@ fn a_hostile_device_is_given_up_at_worst() {
             done += 1;
         }
         if let Some(why) = machine.trouble() {
-            machine.engine.give_up(why);
+            machine.engine.stop(why);
+            machine.engine.give_up();
             for (n, failed) in machine.ended() {
                 assert!(failed && core::mem::take(&mut asked[n]), "step {step}");
             }

@@ -23,6 +23,11 @@ pub enum Trouble {
     },
     /// The ring refused a request.
     Ring(Error),
+    /// It interrupts without end.
+    Storm {
+        /// How often, since its interrupts were looked at.
+        interrupts: u32,
+    },
     /// The device says that it must be reset.
     NeedsReset,
     /// A request has not ended.
@@ -48,6 +53,9 @@ impl fmt::Display for Trouble {
                 write!(f, "it says that it wrote {wrote} bytes to a request with room for {room}")
             }
             Self::Ring(error) => write!(f, "the ring refused a request: {error}"),
+            Self::Storm { interrupts } => {
+                write!(f, "it interrupted {interrupts} times before anything else could run")
+            }
             Self::NeedsReset => write!(f, "it says that it must be reset"),
             Self::Late { op, sector, bytes, millis } => {
                 write!(f, "a request has not ended for {millis} ms: ")?;

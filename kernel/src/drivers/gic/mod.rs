@@ -101,6 +101,11 @@ pub fn enable_shared(id: u32) {
     if is_v3() { v3::enable_shared(id) } else { v2::enable_shared(id) }
 }
 
+/// Disables a shared interrupt. From any CPU, and from its handler.
+pub fn disable_shared(id: u32) {
+    if is_v3() { v3::disable_shared(id) } else { v2::disable_shared(id) }
+}
+
 /// Asks another CPU to look at its run queue.
 pub fn send_reschedule(target: usize) {
     // Earlier stores must be visible to the other CPU first: the request is not a store to memory.

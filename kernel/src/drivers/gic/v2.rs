@@ -122,6 +122,11 @@ pub(super) fn enable_shared(id: u32) {
     enable(id);
 }
 
+/// Disables a shared interrupt.
+pub(super) fn disable_shared(id: u32) {
+    dist().icenabler[id as usize / 32].set(1 << (id % 32));
+}
+
 /// Interrupts another CPU.
 pub(super) fn send(id: u32, target: usize) {
     let interface = TARGETS[target].load(Relaxed);

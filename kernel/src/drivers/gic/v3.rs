@@ -197,6 +197,13 @@ pub(super) fn enable_shared(id: u32) {
     dist.isenabler[word].set(bit);
 }
 
+/// Disables a shared interrupt.
+pub(super) fn disable_shared(id: u32) {
+    // SAFETY: `init` stored the address of registers that stay mapped.
+    let dist = unsafe { &*DISTRIBUTOR.load(Relaxed) };
+    dist.icenabler[id as usize / 32].set(1 << (id % 32));
+}
+
 /// Interrupts another CPU.
 pub(super) fn send(id: u32, target: usize) {
     let Some(affinity) = TARGETS[target].load(Relaxed).checked_sub(1) else { return };
