@@ -184,8 +184,14 @@ impl<'m, E: Env> Files<'m, E> {
     // ---- pages ----
 
     /// The page, if it is cached.
-    #[inline]
+    #[inline(never)] // There are many callers; the hot one calls `lookup_inline`.
     pub(crate) fn lookup(&self, file: &File<E::Cpu>, at: FilePage) -> Option<PageRef<'m>> {
+        self.lookup_inline(file, at)
+    }
+
+    /// The same, for who reads page after page.
+    #[inline(always)]
+    pub(crate) fn lookup_inline(&self, file: &File<E::Cpu>, at: FilePage) -> Option<PageRef<'m>> {
         self.cache.lookup(&self.store(file, Spare::NONE), at)
     }
 

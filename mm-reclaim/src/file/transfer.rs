@@ -69,7 +69,7 @@ impl<'m, E: Env> Files<'m, E> {
         if len == 0 {
             return;
         }
-        let mut ended = |end: Completion| self.ended_now(&end);
+        let mut ended = |end: Completion| self.ended_now(file, &end);
         let frames = &batch.frames[..len];
         let of = (file.store(), file.size());
         let mut run = Run::new(direction, of, batch.first, frames, &mut ended);
@@ -80,12 +80,12 @@ impl<'m, E: Env> Files<'m, E> {
     }
 
     /// A transfer has ended before its run was submitted as a whole.
-    fn ended_now(&self, end: &Completion) {
+    fn ended_now(&self, file: &File<E::Cpu>, end: &Completion) {
         debug_assert!(end.is_real(), "{end:?} is a test's");
         let page = self.cache.map.page(end.frame);
         let Some(at) = page.file_page() else { unreachable!("{page:?} is no file's") };
         let held = page.get();
-        self.ended(end, page, at);
+        self.ended_of(file, end, page, at);
         self.cache.lru.put(held);
     }
 
@@ -93,17 +93,21 @@ impl<'m, E: Env> Files<'m, E> {
     ///
     /// [`Cache::end_write`]: crate::cache::Cache::end_write
     pub(crate) fn ended(&self, end: &Completion, page: &'m Page, at: FilePage) {
+        self.ended_of(self.at(at.file), end, page, at);
+    }
+
+    fn ended_of(&self, file: &File<E::Cpu>, end: &Completion, page: &'m Page, at: FilePage) {
         let ok = end.result.is_ok();
         match end.direction {
             Direction::Read => {
-                self.zero_behind_end(self.at(at.file), at, page);
+                self.zero_behind_end(file, at, page);
                 if end.private && ok {
                     // The lock is held, and nobody can have stored to a page that is being read.
                     page.mark_private();
                 }
                 self.cache.end_read(page, ok);
             }
-            Direction::Write => self.end_write(page, at, ok),
+            Direction::Write => self.end_write(file, page, at, ok),
         }
     }
 
@@ -209,8 +213,7 @@ impl<'m, E: Env> Files<'m, E> {
         page
     }
 
-    fn end_write(&self, page: &'m Page, at: FilePage, ok: bool) {
-        let file = self.at(at.file);
+    fn end_write(&self, file: &File<E::Cpu>, page: &'m Page, at: FilePage, ok: bool) {
         if !ok {
             file.errors.record(WriteError::Io);
             page.note_failed_write();

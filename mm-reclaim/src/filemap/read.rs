@@ -131,7 +131,7 @@ impl<'m, E: Env> Filemap<'m, E> {
     ) -> Result<PageRef<'m>, FileError> {
         let (at, mut is_own) = (file.page(index), false);
         loop {
-            let held = match self.files.lookup(file, at) {
+            let held = match self.files.lookup_inline(file, at) {
                 Some(held) => self.found(file, held, wanted, ahead, pattern),
                 None => {
                     let (held, entered) = self.miss(file, at, wanted, ahead, pattern)?;

@@ -270,7 +270,7 @@ impl<'m, E: Env> Filemap<'m, E> {
     }
 
     fn invalidate_page(&self, file: Of<'_, 'm, E>, at: FilePage) -> bool {
-        let Some(held) = self.files.lookup(file, at) else { return false };
+        let Some(held) = self.files.lookup_inline(file, at) else { return false };
         let mut done = false;
         if let Some(lock) = held.page().try_lock() {
             let busy = PageFlags::DIRTY | PageFlags::WRITEBACK;

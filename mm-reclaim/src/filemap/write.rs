@@ -178,7 +178,7 @@ impl<'m, E: Env> Filemap<'m, E> {
         is_whole: bool,
     ) -> Result<PageRef<'m>, FileError> {
         loop {
-            if let Some(held) = self.files.lookup(file, at) {
+            if let Some(held) = self.files.lookup_inline(file, at) {
                 if is_whole || held.page().is_uptodate() {
                     return Ok(held);
                 }

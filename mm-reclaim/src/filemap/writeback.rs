@@ -77,7 +77,7 @@ impl<'m, E: Env> Filemap<'m, E> {
         batch: &mut Batch,
     ) -> Result<bool, FileError> {
         let at = file.page(index);
-        let Some(held) = self.files.lookup(file, at) else { return Ok(false) };
+        let Some(held) = self.files.lookup_inline(file, at) else { return Ok(false) };
         let locked = self.lock_to_write(file, &held, mode, batch);
         let did = locked.map(|lock| {
             let Some(lock) = lock else { return false };
