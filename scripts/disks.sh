@@ -1,11 +1,14 @@
 # shellcheck shell=bash
-# Images of disks for tests, made with the tools of the host: mkswap and sfdisk.
+# Images of disks for tests, made with the tools of the host: mkswap, mke2fs and sfdisk.
 # Sourced after scripts/lib.sh, never run.
 #
 # A disk is named KIND:SIZE, such as swap:64M:
 #   swap  all of it is for swap
 #   mbr   an MBR; the first partition, and a logical one, take half each and are for swap
 #   gpt   a GPT, whose two partitions likewise
+#   ext   an empty ext2 with blocks of 4 KiB
+#   small the same with blocks of 1 KiB
+#   both  a GPT; half of it is for swap, and half an ext2
 #   raw   zeroes
 
 # The tools are in folders with commands for root.
@@ -21,6 +24,9 @@ make_disk() {
     swap:*) disk_tool mkswap "$2" >/dev/null 2>&1 ;;
     mbr:*) make_partitions "$2" "$size" dos 2048 ;;
     gpt:*) make_partitions "$2" "$size" gpt 0 ;;
+    ext:*) make_ext2 "$2" 4096 ;;
+    small:*) make_ext2 "$2" 1024 ;;
+    both:*) make_partitions "$2" "$size" gpt 0 && make_ext2_in_half "$2" "$size" ;;
     raw:*) ;;
     *) wrong "$1: an unknown kind of disk" ;;
     esac
@@ -38,6 +44,28 @@ make_partitions() {
         printf 'start=%s, size=%s, type=swap\n' "$((second + $4))" "$((half - $4))"
     } | disk_tool sfdisk -q "$1" >/dev/null || return
     make_swap_at "$1" 2048 "$half" && make_swap_at "$1" "$((second + $4))" "$((half - $4))"
+}
+
+# make_ext2 FILE BYTES: an empty file system with blocks of so many bytes.
+make_ext2() { disk_tool mke2fs -q -F -t ext2 -b "$2" "$1" >/dev/null; }
+
+# make_ext2_in_half FILE MEBIBYTES: the same in the second partition that make_partitions makes.
+make_ext2_in_half() {
+    local start=$((1 + ($2 - 2) / 2))
+    dd if=/dev/zero of="$1" bs=1M seek="$start" count=1 conv=notrunc status=none
+    disk_tool mke2fs -q -F -t ext2 -b 4096 -E "offset=$((start << 20))" "$1" \
+        "$((($2 - 2) * 128))" >/dev/null
+}
+
+# is_ext2 FILE: whether there is a superblock.
+is_ext2() { [[ $(od -An -tx2 -j1080 -N2 "$1") == " ef53" ]]; }
+
+# check_ext2 FILE: whether e2fsck finds nothing to do.
+check_ext2() {
+    local said
+    said=$(disk_tool e2fsck -fn "$1" 2>&1) && return
+    printf '%s\n' "$said"
+    return 1
 }
 
 # make_swap_at FILE SECTOR SECTORS: mkswap on a part of a disk.
