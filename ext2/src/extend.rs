@@ -93,18 +93,19 @@ impl<D: Disk> Ext2<D> {
     ) -> Result<(), Error> {
         let count = blocks.end - blocks.start;
         let mut inode = self.load(at)?;
-        match parent {
-            None => {
-                let places = inode.block[from as usize..].iter_mut();
-                places.zip(blocks).for_each(|(place, block)| *place = block);
-            }
-            Some(parent) => self.disk.change(parent, |bytes| {
+        inode.sectors = inode.sectors.saturating_add(count * self.geometry.sectors());
+        if parent.is_none() {
+            let places = inode.block[from as usize..].iter_mut();
+            places.zip(blocks.clone()).for_each(|(place, block)| *place = block);
+        }
+        self.store(at, &inode)?;
+        // Nothing leads to the blocks if this fails, so that they can be freed.
+        parent.map_or(Ok(()), |parent| {
+            Ok(self.disk.change(parent, |bytes| {
                 for (step, block) in (from..).zip(blocks) {
                     put_u32(bytes, 4 * step as usize, block);
                 }
-            })?,
-        }
-        inode.sectors = inode.sectors.saturating_add(count * self.geometry.sectors());
-        self.store(at, &inode)
+            })?)
+        })
     }
 }
