@@ -12,6 +12,9 @@
 //! One case cannot be kept: a file that has grown into blocks of one that was deleted. Until the deletion is
 //! written both may have them on the device. `e2fsck` copies such blocks, and deletes one of the files if
 //! there is no room for that. A file that was not changed never shares its blocks.
+//!
+//! A directory that was removed may be there still while its block is another's. `e2fsck` may have to
+//! run twice then: without `.` and `..` in the block it makes one of them at a time.
 
 use crate::choices::{Menu, step};
 use crate::support::content::Content;
@@ -144,7 +147,11 @@ fn replay(image: &mut [u8], block_bytes: usize, events: &[Event], mut keep: impl
 /// Repairs what is left, and looks for what was promised. Returns how much that was.
 fn assert_kept(folder: &Folder, left: &[u8], promises: &[Promise], cut: Cut) -> usize {
     let file = folder.image(left);
-    let output = e2fsck(&file, "-fy");
+    let mut output = e2fsck(&file, "-fy");
+    if text(&output).contains("Couldn't fix parent") {
+        // Its first run leaves a directory without `..`, which the second makes.
+        output = e2fsck(&file, "-fy");
+    }
     assert!(matches!(output.status.code(), Some(0..=3)), "{cut:?}: e2fsck: {}", text(&output));
     let cache = Cache::new(std::fs::read(&file).expect("it is there"));
     let superblock = cache.superblock().expect("a superblock");

@@ -87,8 +87,11 @@ fn call(
         _ => {
             let at = fs.locate(file)?;
             let from = rng.below(60) as u32;
-            let reserved = fs.reserve(writer, at, from).map(drop);
-            reserved.and_then(|()| fs.cut(writer, at, from / 2..u32::MAX))
+            let reserved = fs.reserve_run(writer, at, from, 1 + rng.below(9) as u32).map(drop);
+            match rng.below(2) {
+                0 => reserved,
+                _ => reserved.and_then(|()| fs.cut(writer, at, from / 2..u32::MAX)),
+            }
         }
     };
     if let Some(gone) = gone.filter(|gone| gone.is_last) {

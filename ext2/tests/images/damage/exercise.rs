@@ -216,6 +216,13 @@ impl Patient<'_> {
             if let Ok(Fresh::New(block)) = fresh {
                 assert!(self.fs.geometry().has_block(block), "{block}");
             }
+            let block = rng.below(400) as u32;
+            let most = rng.below(300) as u32;
+            let run = self.within("reserve_run", |fs, w| fs.reserve_run(w, at, block, most));
+            if let Ok((Fresh::New(block), count)) = run {
+                assert!((1..=most.max(1)).contains(&count), "{count} of {most}");
+                assert!(self.fs.geometry().has_block(block + count - 1), "{block}");
+            }
         }
         let from = rng.below(1 << rng.clone().below(32)) as u32;
         let to = from.saturating_add(rng.below(1 << rng.clone().below(32)) as u32);
