@@ -141,7 +141,11 @@ pub fn open(start: Start, path: &mut Bytes, how: How) -> Result<Opened, OpenErro
     let mounted = mounted();
     let mut writer = mounted.map(Mounted::lock);
     let stays = how.no_follow || how.create && how.exclusive;
-    let last = if stays { Last::Stay } else { Last::Follow };
+    let last = match stays {
+        follow if how.create => Last::Make { follow: !follow },
+        true => Last::Stay,
+        false => Last::Follow,
+    };
     let found = walk(mounted.map(Mounted::fs), start, path, last)?;
     let (Some(mounted), Some(writer)) = (mounted, writer.as_deref_mut()) else {
         return open_flat(&found, path, how);
@@ -153,8 +157,8 @@ pub fn open(start: Start, path: &mut Bytes, how: How) -> Result<Opened, OpenErro
             may_open(mounted, kind, how)?;
             number
         }
-        End::Name { dir, name, slash } if how.create => {
-            if slash || how.directory {
+        End::Name { dir, name, .. } if how.create => {
+            if how.directory {
                 return Err(OpenError::Fs(Error::IsDirectory));
             }
             let new = new_inode(Kind::File, how.mode);
@@ -220,12 +224,35 @@ pub fn unlink(start: Start, path: &mut Bytes, is_dir: bool) -> Result<(), OpenEr
     let gone = at_name(start, path, flat, |mounted, _, place| {
         let done = match is_dir {
             true => mounted.fs().remove_dir(place.dir, place.name),
-            false if place.slash => Err(Error::NotDirectory),
+            false if place.slash => Err(not_a_file(mounted, place)),
             false => mounted.fs().unlink(place.dir, place.name),
         };
         Ok(Some(done?))
     })?;
     end(gone)
+}
+
+/// Why a name that ends with a slash is not that of a file.
+fn not_a_file(mounted: &Mounted, place: Place<'_>) -> Error {
+    match kind_at(mounted, place.dir, place.name) {
+        Ok(Some(Kind::Directory)) => Error::IsDirectory,
+        Ok(_) => Error::NotDirectory,
+        Err(error) => error,
+    }
+}
+
+fn kind_at(mounted: &Mounted, dir: u32, name: &[u8]) -> Result<Option<Kind>, Error> {
+    let number = mounted.fs().lookup(dir, name)?;
+    Ok(mounted.fs().inode(number)?.1.kind())
+}
+
+/// What is no directory is not made where a slash follows: what is there already is the first error.
+fn may_make(mounted: &Mounted, place: Place<'_>) -> Result<(), Error> {
+    match kind_at(mounted, place.dir, place.name) {
+        _ if !place.slash => Ok(()),
+        Ok(_) => Err(Error::Exists),
+        Err(error) => Err(error),
+    }
 }
 
 /// Outside of the file system there are no directories and no links.
@@ -250,10 +277,11 @@ pub fn make_dir(start: Start, path: &mut Bytes, mode: u16) -> Result<(), OpenErr
 /// # Errors
 /// [`OpenError`].
 pub fn make_symlink(target: &Bytes, start: Start, path: &mut Bytes) -> Result<(), OpenError> {
+    if target.get().is_empty() {
+        return Err(OpenError::NotFound);
+    }
     at_name(start, path, flat_has_none, |mounted, writer, place| {
-        if place.slash {
-            return Err(OpenError::NotFound);
-        }
+        may_make(mounted, place)?;
         mounted.fs().make_symlink(writer, place.dir, place.name, target.get(), [0; 2])?;
         Ok(())
     })
@@ -267,37 +295,39 @@ pub enum Source<'a> {
     File(&'a File),
 }
 
-/// Gives a file another name.
+/// Gives a file another name. As in Linux, what it has already is looked up first.
 ///
 /// # Errors
 /// [`OpenError`].
 pub fn link(source: Source<'_>, start: Start, path: &mut Bytes) -> Result<(), OpenError> {
-    let flat = |_: &[u8]| Err(OpenError::OtherDevice);
-    at_name(start, path, flat, |mounted, writer, place| {
-        if place.slash {
-            return Err(OpenError::NotFound);
+    let mounted = mounted();
+    let mut writer = mounted.map(Mounted::lock);
+    let fs = mounted.map(Mounted::fs);
+    let (number, file) = match source {
+        Source::File(file) => (inode_of(file), Some(file)),
+        Source::Path(from, old, follow) => {
+            let last = if follow { Last::Follow } else { Last::Stay };
+            match walk(fs, from, old, last)? {
+                End::Inode(number, _) => (Some(number), None),
+                End::Flat(_) => (None, None),
+                _ => return Err(OpenError::NotFound),
+            }
         }
-        let number = match &source {
-            Source::File(file) => inode_of(file).ok_or(OpenError::OtherDevice)?,
-            Source::Path(..) => 0,
-        };
-        let number = match source {
-            Source::Path(start, path, follow) => {
-                let last = if follow { Last::Follow } else { Last::Stay };
-                match walk(Some(mounted.fs()), start, path, last)? {
-                    End::Inode(number, _) => number,
-                    End::Flat(_) => return Err(OpenError::OtherDevice),
-                    _ => return Err(OpenError::NotFound),
-                }
-            }
-            Source::File(file) => {
-                mounted.fs().link(writer, number, place.dir, place.name)?;
+    };
+    let end = walk(fs, start, path, Last::Name)?;
+    match (end, number, mounted, writer.as_deref_mut()) {
+        (End::Name { dir, name, slash }, Some(number), Some(mounted), Some(writer)) => {
+            let name = &path.get()[name];
+            mounted.check(may_make(mounted, Place { dir, name, slash }))?;
+            mounted.check(mounted.fs().link(writer, number, dir, name))?;
+            if let Some(file) = file {
                 named_again(number, file);
-                return Ok(());
             }
-        };
-        Ok(mounted.fs().link(writer, number, place.dir, place.name)?)
-    })
+            Ok(())
+        }
+        (End::Name { .. } | End::Flat(_), ..) => Err(OpenError::OtherDevice),
+        _ => Err(OpenError::Fs(Error::Exists)),
+    }
 }
 
 /// The inode of a file, if it is one of the file system.
@@ -333,10 +363,10 @@ pub fn rename(
             Some(mounted),
             Some(writer),
         ) => {
-            let (old, new) = (&old.get()[old_name], &new.get()[new_name]);
-            if slash || new_slash {
-                must_be_dir(mounted, from, old)?;
-            }
+            let old = Place { dir: from, name: &old.get()[old_name], slash };
+            let new = Place { dir: to, name: &new.get()[new_name], slash: new_slash };
+            may_rename(mounted, old, new, exchange)?;
+            let (old, new) = (old.name, new.name);
             mounted.check(mounted.fs().rename(writer, (from, old), (to, new), exchange))?
         }
         ((End::Flat(old_name), End::Flat(new_name)), ..) => {
@@ -352,12 +382,34 @@ pub fn rename(
     end(gone)
 }
 
-fn must_be_dir(mounted: &Mounted, dir: u32, name: &[u8]) -> Result<(), OpenError> {
-    let number = mounted.fs().lookup(dir, name)?;
-    match mounted.fs().inode(number)?.1.kind() {
-        Some(Kind::Directory) => Ok(()),
-        _ => Err(OpenError::Fs(Error::NotDirectory)),
+/// What Linux checks of names before it asks the file system: dots, and slashes behind what is not a
+/// directory.
+fn may_rename(
+    mounted: &Mounted,
+    old: Place<'_>,
+    new: Place<'_>,
+    exchange: Exchange,
+) -> Result<(), OpenError> {
+    let is_dots = |place: Place<'_>| matches!(place.name, b"." | b"..");
+    if is_dots(old) || is_dots(new) {
+        let exists = !is_dots(old) && exchange == Exchange::Never;
+        return Err(if exists { OpenError::Exists } else { OpenError::Busy });
     }
+    if !old.slash && !new.slash {
+        return Ok(());
+    }
+    let source = kind_at(mounted, old.dir, old.name)?;
+    let there = match kind_at(mounted, new.dir, new.name) {
+        Err(Error::NotFound) if exchange != Exchange::Both => None,
+        Ok(_) if exchange == Exchange::Never => return Err(OpenError::Exists),
+        other => other?,
+    };
+    let no_dir = |kind, slash| slash && kind != Some(Kind::Directory);
+    let is_wrong = match exchange {
+        Exchange::Both => no_dir(source, old.slash) || no_dir(there, new.slash),
+        _ => no_dir(source, old.slash || new.slash),
+    };
+    if is_wrong { Err(OpenError::Fs(Error::NotDirectory)) } else { Ok(()) }
 }
 
 /// The target of the symbolic link at a path.
