@@ -1,0 +1,189 @@
+//! Trees go round: a folder of the host becomes an image, a program under the kernel works on it, and
+//! the model, `e2fsck` and `debugfs` judge what is there then.
+//!
+//! A failure names the seed and the first operation whose result is not the model's.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use disks::folder::Folder;
+use disks::image::Image;
+use disks::machine::{Machine, Said, for_each};
+use disks::model::{Model, Node, ROOT, Room};
+use disks::plant::{compare, plant};
+use disks::seeds;
+use treeops::op::{Op, Ops};
+use treeops::record::{BYTES, Record};
+
+/// The kernel puts the target of a symbolic link and the rest of the path together, in a page: some
+/// paths that walk in a circle grow too long for it before the fortieth link.
+const ELOOP: usize = 40;
+const ENAMETOOLONG: usize = 36;
+
+/// A tree, and how it goes round.
+struct Trip {
+    seed: u32,
+    /// Operations that make the first tree.
+    before: u32,
+    count: u32,
+    block: usize,
+    kbytes: u32,
+    inodes: u32,
+    memory: &'static str,
+    cpus: u32,
+    /// `ENOSPC` is expected, and its place is the kernel's to decide.
+    may_be_full: bool,
+}
+
+const USUAL: Trip = Trip {
+    seed: 0,
+    before: 150,
+    count: 400,
+    block: 4096,
+    kbytes: 64 << 10,
+    inodes: 512,
+    memory: "64M",
+    cpus: 1,
+    may_be_full: false,
+};
+
+impl Trip {
+    fn name(&self) -> String {
+        format!("seed={} count={} block={} cpus={}", self.seed, self.count, self.block, self.cpus)
+    }
+
+    /// The tree before the kernel sees it.
+    fn first_tree(&self) -> Model {
+        let mut model = Model::new(self.block);
+        for op in Ops::new(self.seed.wrapping_add(1 << 31), self.before) {
+            model.execute(without_links_to_links(op), Room::Enough);
+        }
+        model.start_anew();
+        let room = vec![0xff; (self.count as usize + 2) * BYTES];
+        model.add(ROOT, b"results", Node::File(room));
+        model
+    }
+
+    fn image(&self, folder: &Folder, model: &Model) -> Image {
+        let tree = folder.sub("tree");
+        plant(model, &tree);
+        let (block, inodes) = (self.block.to_string(), self.inodes.to_string());
+        let options = ["-b", &block, "-N", &inodes, "-m", "0"];
+        let image = Image::make(folder.at("image"), self.kbytes, &options, Some(&tree));
+        image.must_be_clean();
+        image
+    }
+
+    fn run(&self, image: &Image) -> Said {
+        let words = format!("seed={} count={}", self.seed, self.count);
+        let machine = Machine::new("tree", &words).disk(image.path());
+        machine.option("--memory", self.memory).option("--cpus", &self.cpus.to_string()).run()
+    }
+
+    /// The whole trip; returns what the kernel said, and how often there was no room.
+    fn go(&self) -> (Said, usize) {
+        let (folder, mut model) = (Folder::new(), self.first_tree());
+        let image = self.image(&folder, &model);
+        let said = self.run(&image);
+        said.must_be_well(&self.name());
+        image.must_be_clean();
+        let results = image.read("/results").expect("the results");
+        let full = self.judge(&mut model, &results);
+        let after = folder.sub("after");
+        image.copy_to(&after);
+        compare(&model, &after);
+        (said, full)
+    }
+
+    /// Compares each result with the model's; returns how often there was no room.
+    fn judge(&self, model: &mut Model, results: &[u8]) -> usize {
+        let records = results.as_chunks::<BYTES>().0;
+        let mut records = records.iter().map(|bytes| Record::from_bytes(*bytes));
+        let mut next = || records.next().expect("a record for each operation");
+        assert_eq!(next(), model.digest(), "{}: the tree at the start", self.name());
+        let mut full = 0;
+        for (at, op) in Ops::new(self.seed, self.count).enumerate() {
+            let found = next();
+            let room = if self.may_be_full { Room::of(op, found) } else { Room::Enough };
+            full += usize::from(room != Room::Enough);
+            let wanted = model.execute(op, room);
+            if wanted == Record::error(ELOOP, 0) && found == Record::error(ENAMETOOLONG, 0) {
+                continue;
+            }
+            assert_eq!(found, wanted, "{}: operation {at}, {op:?}", self.name());
+        }
+        model.start_anew();
+        assert_eq!(next(), model.digest(), "{}: the tree at the end", self.name());
+        full
+    }
+}
+
+/// mke2fs makes two of a symbolic link that has two names.
+const fn without_links_to_links(op: Op) -> Op {
+    match op {
+        Op::Link { old, new, .. } => Op::Link { old, new, follow: true },
+        other => other,
+    }
+}
+
+fn trips(seeds: impl Iterator<Item = u32> + Send, trip: Trip) {
+    for_each(seeds, |seed| {
+        Trip { seed, ..trip }.go();
+    });
+}
+
+#[test]
+fn trees_with_blocks_of_4096_bytes_go_round() {
+    trips(seeds(100, 3, 20), USUAL);
+}
+
+#[test]
+fn trees_with_blocks_of_2048_bytes_go_round() {
+    trips(seeds(200, 2, 20), Trip { block: 2048, ..USUAL });
+}
+
+#[test]
+fn trees_with_blocks_of_1024_bytes_go_round() {
+    trips(seeds(300, 2, 20), Trip { block: 1024, ..USUAL });
+}
+
+#[test]
+fn trees_go_round_on_four_processors() {
+    trips(seeds(400, 2, 20), Trip { cpus: 4, block: 1024, ..USUAL });
+}
+
+/// Pages of files and of records are reclaimed while they are in use.
+#[test]
+fn a_tree_goes_round_in_little_memory() {
+    let freed = AtomicU64::new(0);
+    for_each(seeds(500, 1, 20), |seed| {
+        let (said, _) = Trip { seed, memory: "8M", count: 1000, block: 2048, ..USUAL }.go();
+        let by = ["pgsteal_kswapd", "pgsteal_direct"].map(|by| said.counter(by));
+        freed.fetch_add(by.iter().sum(), Ordering::Relaxed);
+    });
+    let freed = freed.into_inner();
+    println!("{freed} pages were reclaimed");
+    assert!(freed > 0);
+}
+
+/// No room for contents, directories and long targets: what was begun is undone.
+#[test]
+fn a_tree_goes_round_on_a_full_disk() {
+    let trip = Trip { before: 50, kbytes: 5 << 10, block: 1024, may_be_full: true, ..USUAL };
+    must_be_full(seeds(600, 1, 20), trip);
+}
+
+/// No inodes: directories, files and links are not made.
+#[test]
+fn a_tree_goes_round_without_free_inodes() {
+    must_be_full(seeds(700, 1, 20), Trip { before: 20, inodes: 24, may_be_full: true, ..USUAL });
+}
+
+fn must_be_full(seeds: impl Iterator<Item = u32> + Send, trip: Trip) {
+    let full = AtomicUsize::new(0);
+    for_each(seeds, |seed| {
+        full.fetch_add(Trip { seed, ..trip }.go().1, Ordering::Relaxed);
+    });
+    let full = full.into_inner();
+    println!("{full} operations found no room");
+    assert!(full > 0, "the disk was never full: {}", trip.name());
+}
