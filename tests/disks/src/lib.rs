@@ -7,6 +7,7 @@
 //! | [`machine`] | a boot of the kernel by `scripts/run`, and what it said |
 //! | [`model`] | what a file system must do: an independent one, in memory |
 //! | [`plant`] | the model's tree as a folder of the host, and the comparison with one |
+//! | [`server`] | a disk that logs, fails, or answers no more: an NBD server |
 //!
 //! The tests need the kernel's image and its programs as `scripts/build` leaves them, QEMU, and
 //! e2fsprogs; without them they fail. `TEST_LONG` in the environment adds seeds.
@@ -16,6 +17,7 @@ pub mod image;
 pub mod machine;
 pub mod model;
 pub mod plant;
+pub mod server;
 
 /// The seeds of a test: some, and with `TEST_LONG` set so many times as many.
 pub fn seeds(first: u32, count: u32, longer: u32) -> impl Iterator<Item = u32> {

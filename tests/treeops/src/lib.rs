@@ -9,11 +9,13 @@
 //! | [`path`] | the paths, of a universe so small that operations meet |
 //! | [`op`] | the operations, and how they are drawn |
 //! | [`hash`] | hashes of contents and of trees |
+//! | [`keeper`] | what is done to files that must survive a cut of power |
 //! | [`record`] | what an operation returned, as it is written to the file of results |
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod hash;
+pub mod keeper;
 pub mod op;
 pub mod path;
 pub mod record;
