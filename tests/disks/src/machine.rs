@@ -111,11 +111,12 @@ impl Said {
     #[must_use]
     pub fn counter(&self, word: &str) -> u64 {
         let lines = self.text.lines().filter_map(|line| line.trim_start().strip_prefix(word));
-        let number = lines.filter_map(|rest| rest.split_whitespace().next()?.parse().ok()).last();
+        let number =
+            lines.filter_map(|rest| rest.split_whitespace().next()?.parse().ok()).next_back();
         number.unwrap_or(0)
     }
 
-    /// The run ended with a status, and no page is lost; the file system was unmounted.
+    /// The run ended with a status, and no page is lost.
     ///
     /// # Panics
     /// If not.

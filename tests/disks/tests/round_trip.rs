@@ -20,6 +20,7 @@ const ELOOP: usize = 40;
 const ENAMETOOLONG: usize = 36;
 
 /// A tree, and how it goes round.
+#[derive(Clone, Copy)]
 struct Trip {
     seed: u32,
     /// Operations that make the first tree.

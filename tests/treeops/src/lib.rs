@@ -10,6 +10,7 @@
 //! | [`op`] | the operations, and how they are drawn |
 //! | [`hash`] | hashes of contents and of trees |
 //! | [`keeper`] | what is done to files that must survive a cut of power |
+//! | [`poison`] | contents that a disk of a test cannot transfer |
 //! | [`record`] | what an operation returned, as it is written to the file of results |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod hash;
 pub mod keeper;
 pub mod op;
 pub mod path;
+pub mod poison;
 pub mod record;
 
 use splitmix::SplitMix64;

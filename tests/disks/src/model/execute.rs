@@ -25,8 +25,9 @@ impl Room {
     #[must_use]
     pub fn of(op: Op, record: Record) -> Self {
         let len = match op {
-            Op::Write { len, .. } | Op::Temporary { len, .. } => len,
-            Op::Use { what: Kept::Write(_, len), .. } => len,
+            Op::Write { len, .. }
+            | Op::Temporary { len, .. }
+            | Op::Use { what: Kept::Write(_, len), .. } => len,
             Op::Store { .. } if record.status == SIGBUS => return Self::None(1),
             _ => 0,
         };

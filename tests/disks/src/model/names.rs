@@ -138,9 +138,8 @@ impl Model {
         links: &mut Links,
     ) -> Result<Number, Errno> {
         let End { dir, last, slash } = self.walk(from, path, links)?;
-        let name = match last {
-            Last::Name(name) => name,
-            _ => return Err(if flags.exclusive { EEXIST } else { EISDIR }),
+        let Last::Name(name) = last else {
+            return Err(if flags.exclusive { EEXIST } else { EISDIR });
         };
         if slash {
             return Err(EISDIR);

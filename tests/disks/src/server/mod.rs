@@ -26,7 +26,7 @@ use std::time::Duration;
 use log::{Event, Log};
 use protocol::{Action, Request};
 use splitmix::SplitMix64;
-use trouble::{Fate, Trouble};
+use trouble::{Fate, SILENCE, Trouble};
 
 /// Linux's number for a device that failed, which is NBD's.
 const EIO: u32 = 5;
@@ -163,31 +163,35 @@ impl Worker<'_> {
                 false => 0,
             };
             let request = waiting.swap_remove(chosen);
-            match self.trouble.fate(self.seen, &request) {
+            let fate = self.trouble.fate(self.seen, &request, &lock(self.state).contents);
+            match fate {
                 Fate::Dropped => return Ok(()),
-                Fate::Silent => {}
+                Fate::Silent => {
+                    thread::sleep(SILENCE);
+                    return Ok(());
+                }
                 Fate::Fails => {
                     lock(self.state).failed += 1;
                     self.answer(&request, EIO, &[])?;
                 }
-                Fate::Succeeds => self.succeed(request)?,
+                Fate::Succeeds => self.succeed(&request)?,
             }
             self.seen += 1;
         }
     }
 
-    fn succeed(&self, request: Request) -> io::Result<()> {
+    fn succeed(&self, request: &Request) -> io::Result<()> {
         thread::sleep(self.trouble.delay);
         let mut state = lock(self.state);
         let Some(range) = request.range(state.contents.len()) else {
             drop(state);
-            return self.answer(&request, EIO, &[]);
+            return self.answer(request, EIO, &[]);
         };
         match &request.action {
             Action::Read => {
                 let data = state.contents[range].to_vec();
                 drop(state);
-                return self.answer(&request, 0, &data);
+                return self.answer(request, 0, &data);
             }
             Action::Write(data) => {
                 state.contents[range.clone()].copy_from_slice(data);
@@ -197,7 +201,7 @@ impl Worker<'_> {
             Action::Trim => {}
         }
         drop(state);
-        self.answer(&request, 0, &[])
+        self.answer(request, 0, &[])
     }
 
     fn answer(&self, request: &Request, error: u32, data: &[u8]) -> io::Result<()> {

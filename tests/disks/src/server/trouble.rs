@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use splitmix::SplitMix64;
+use treeops::poison;
 
 use super::protocol::{Action, Request};
+
+/// How long a disk is silent: longer than the half minute after which the kernel
+/// gives it up, and the five seconds between its checks.
+pub const SILENCE: Duration = Duration::from_secs(40);
 
 /// The harm that a disk does; by default none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,12 +22,15 @@ pub struct Trouble {
     pub writes: u32,
     /// That flushes.
     pub flushes: u32,
-    /// After so many requests none is answered any more.
+    /// After so many requests none is answered any more; the connection ends [`SILENCE`] later, as
+    /// QEMU waits for its requests when the machine resets the disk.
     pub silent_after: Option<u32>,
     /// After so many requests the connection ends.
     pub dropped_after: Option<u32>,
     /// Each request takes so long.
     pub delay: Duration,
+    /// Requests with poison fail ([`treeops::poison`]).
+    pub poison: bool,
     /// Requests that wait together are answered in an order that the seed decides.
     pub out_of_order: bool,
     /// Decides what is decided at random.
@@ -46,12 +54,15 @@ impl Trouble {
 
     /// What becomes of the request behind so many others. Which of them fail is decided at random, as
     /// often as it says: otherwise only the requests at the same place in a pattern would.
-    pub(super) fn fate(&self, seen: u32, request: &Request) -> Fate {
+    pub(super) fn fate(&self, seen: u32, request: &Request, contents: &[u8]) -> Fate {
         if self.dropped_after.is_some_and(|after| seen >= after) {
             return Fate::Dropped;
         }
         if self.silent_after.is_some_and(|after| seen >= after) {
             return Fate::Silent;
+        }
+        if self.poison && is_poisoned(request, contents) {
+            return Fate::Fails;
         }
         let every = match request.action {
             Action::Read => self.reads,
@@ -65,6 +76,16 @@ impl Trouble {
     }
 }
 
+fn is_poisoned(request: &Request, contents: &[u8]) -> bool {
+    match &request.action {
+        Action::Write(data) => poison::is_in(data, poison::WRITE),
+        Action::Read => request
+            .range(contents.len())
+            .is_some_and(|range| poison::is_in(&contents[range], poison::READ)),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,11 +94,11 @@ mod tests {
     fn the_first_are_spared_and_then_some_fail() {
         let flush = Request { action: Action::Flush, cookie: 0, at: 0, len: 0 };
         let trouble = Trouble { spared: 10, flushes: 3, ..Trouble::default() };
-        let fates: Vec<Fate> = (0..310).map(|seen| trouble.fate(seen, &flush)).collect();
+        let fates: Vec<Fate> = (0..310).map(|seen| trouble.fate(seen, &flush, &[])).collect();
         assert!(fates[..10].iter().all(|fate| *fate == Fate::Succeeds));
         let failed = fates.iter().filter(|fate| **fate == Fate::Fails).count();
         assert!((60..140).contains(&failed), "{failed} of 300");
         let read = Request { action: Action::Read, ..flush };
-        assert!((0..310).all(|seen| trouble.fate(seen, &read) == Fate::Succeeds));
+        assert!((0..310).all(|seen| trouble.fate(seen, &read, &[]) == Fate::Succeeds));
     }
 }
