@@ -8,6 +8,7 @@ use ext2::{Error, Exchange, Gone, New};
 use mm_reclaim::file::FileKind;
 use mm_reclaim::units::PAGE_SIZE;
 
+use super::checks::{Place, may_make, may_rename, not_a_file};
 use super::path::{Bytes, End, Last, Start, walk};
 use super::{File, OpenError, names, put};
 use crate::mount::{self, Mounted, Number, make_room, mounted, named_again, open_inode, unlinked};
@@ -102,15 +103,6 @@ fn note(mounted: &Mounted, error: &OpenError) {
     if let OpenError::Fs(error) = error {
         _ = mounted.check::<()>(Err(*error));
     }
-}
-
-/// A name in a directory.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    dir: u32,
-    name: &'a [u8],
-    /// It must be a directory.
-    slash: bool,
 }
 
 /// What has lost a name ends, if nobody uses it.
@@ -230,29 +222,6 @@ pub fn unlink(start: Start, path: &mut Bytes, is_dir: bool) -> Result<(), OpenEr
         Ok(Some(done?))
     })?;
     end(gone)
-}
-
-/// Why a name that ends with a slash is not that of a file.
-fn not_a_file(mounted: &Mounted, place: Place<'_>) -> Error {
-    match kind_at(mounted, place.dir, place.name) {
-        Ok(Some(Kind::Directory)) => Error::IsDirectory,
-        Ok(_) => Error::NotDirectory,
-        Err(error) => error,
-    }
-}
-
-fn kind_at(mounted: &Mounted, dir: u32, name: &[u8]) -> Result<Option<Kind>, Error> {
-    let number = mounted.fs().lookup(dir, name)?;
-    Ok(mounted.fs().inode(number)?.1.kind())
-}
-
-/// What is no directory is not made where a slash follows: what is there already is the first error.
-fn may_make(mounted: &Mounted, place: Place<'_>) -> Result<(), Error> {
-    match kind_at(mounted, place.dir, place.name) {
-        _ if !place.slash => Ok(()),
-        Ok(_) => Err(Error::Exists),
-        Err(error) => Err(error),
-    }
 }
 
 /// Outside of the file system there are no directories and no links.
@@ -380,36 +349,6 @@ pub fn rename(
     };
     drop(writer);
     end(gone)
-}
-
-/// What Linux checks of names before it asks the file system: dots, and slashes behind what is not a
-/// directory.
-fn may_rename(
-    mounted: &Mounted,
-    old: Place<'_>,
-    new: Place<'_>,
-    exchange: Exchange,
-) -> Result<(), OpenError> {
-    let is_dots = |place: Place<'_>| matches!(place.name, b"." | b"..");
-    if is_dots(old) || is_dots(new) {
-        let exists = !is_dots(old) && exchange == Exchange::Never;
-        return Err(if exists { OpenError::Exists } else { OpenError::Busy });
-    }
-    if !old.slash && !new.slash {
-        return Ok(());
-    }
-    let source = kind_at(mounted, old.dir, old.name)?;
-    let there = match kind_at(mounted, new.dir, new.name) {
-        Err(Error::NotFound) if exchange != Exchange::Both => None,
-        Ok(_) if exchange == Exchange::Never => return Err(OpenError::Exists),
-        other => other?,
-    };
-    let no_dir = |kind, slash| slash && kind != Some(Kind::Directory);
-    let is_wrong = match exchange {
-        Exchange::Both => no_dir(source, old.slash) || no_dir(there, new.slash),
-        _ => no_dir(source, old.slash || new.slash),
-    };
-    if is_wrong { Err(OpenError::Fs(Error::NotDirectory)) } else { Ok(()) }
 }
 
 /// The target of the symbolic link at a path.

@@ -122,8 +122,9 @@ impl Executor {
         let page = fd.map(How::Shared, PAGE_SIZE, (at - within) as u64)?;
         let child = start(|| {
             for byte in within..within + len {
+                let byte = page.wrapping_add(byte);
                 // SAFETY: the byte is in the page that was just mapped, which nothing else uses.
-                unsafe { page.add(byte).write_volatile(self.number as u8) };
+                unsafe { byte.write_volatile(self.number as u8) };
             }
             0
         });
