@@ -135,15 +135,39 @@ pub enum Op {
 /// Operations in a row.
 #[derive(Clone, Debug)]
 pub struct Ops {
-    random: Random,
+    source: Source,
     left: u32,
+}
+
+/// What operations are drawn from.
+#[derive(Clone, Debug)]
+struct Source {
+    random: Random,
+    /// Where paths begin.
+    root: u8,
+}
+
+impl Source {
+    fn path(&mut self) -> Path {
+        Path::draw(&mut self.random).below(self.root)
+    }
+
+    fn dir(&mut self) -> Path {
+        Path::draw_dir(&mut self.random).below(self.root)
+    }
 }
 
 impl Ops {
     /// The first `count` operations of a seed.
     #[must_use]
     pub const fn new(seed: u32, count: u32) -> Self {
-        Self { random: Random::new(seed as u64), left: count }
+        Self::below(0, seed, count)
+    }
+
+    /// The same with paths that begin elsewhere ([`crate::path::ROOTS`]).
+    #[must_use]
+    pub const fn below(root: u8, seed: u32, count: u32) -> Self {
+        Self { source: Source { random: Random::new(seed as u64), root }, left: count }
     }
 }
 
@@ -152,26 +176,27 @@ impl Iterator for Ops {
 
     fn next(&mut self) -> Option<Op> {
         self.left = self.left.checked_sub(1)?;
-        Some(draw(&mut self.random))
+        Some(draw(&mut self.source))
     }
 }
 
-fn draw(random: &mut Random) -> Op {
-    let path = Path::draw(random);
+fn draw(source: &mut Source) -> Op {
+    let (path, other, dir) = (source.path(), source.path(), source.dir());
+    let random = &mut source.random;
     match random.below(100) {
-        0..15 => Op::MakeDir(if random.once_in(4) { path } else { Path::draw_dir(random) }),
-        15..18 => Op::RemoveDir(Path::draw_dir(random)),
+        0..15 => Op::MakeDir(if random.once_in(4) { path } else { dir }),
+        15..18 => Op::RemoveDir(dir),
         18..25 => Op::Unlink(path),
         25..49 => Op::Write { path, flags: flags(random), at: place(random), len: length(random) },
         49..53 => Op::Truncate { path, size: place(random) },
         53..56 => Op::Punch { path, start: place(random), len: 1 + length(random) },
         56..60 => Op::Store { path, at: place(random), len: 1 + random.below(5000) as u16 },
         60..64 => Op::Read(path),
-        64..67 => Op::List(if random.once_in(3) { path } else { Path::draw_dir(random) }),
+        64..67 => Op::List(if random.once_in(3) { path } else { dir }),
         67..70 => Op::Stat { path, follow: random.once_in(2) },
         70..73 => Op::ReadLink(path),
-        73..77 => Op::Link { old: path, new: Path::draw(random), follow: random.once_in(3) },
-        77..83 => Op::Symlink { target: target(random), path },
+        73..77 => Op::Link { old: path, new: other, follow: random.once_in(3) },
+        77..83 => Op::Symlink { target: target(source), path },
         83..91 => {
             let exchange = match random.below(8) {
                 0 => Exchange::Never,
@@ -179,12 +204,12 @@ fn draw(random: &mut Random) -> Op {
                 3 if random.once_in(4) => Exchange::NeverBoth,
                 _ => Exchange::Replace,
             };
-            Op::Rename { old: path, new: Path::draw(random), exchange }
+            Op::Rename { old: path, new: other, exchange }
         }
         91..92 => Op::Sync(path),
         92..94 => {
             let name = (!random.once_in(4)).then_some(path);
-            Op::Temporary { dir: Path::draw_dir(random), len: length(random), name }
+            Op::Temporary { dir, len: length(random), name }
         }
         94..96 => Op::Keep { slot: random.below(KEPT as u32) as u8, path },
         _ => Op::Use { slot: random.below(KEPT as u32) as u8, what: kept(random) },
@@ -213,9 +238,10 @@ fn length(random: &mut Random) -> u32 {
     random.below(limit)
 }
 
-fn target(random: &mut Random) -> Target {
+fn target(source: &mut Source) -> Target {
     // None leads upwards: a link to the root would lead out of the file system.
-    let path = Path::draw(random).downwards();
+    let path = source.path().downwards();
+    let random = &mut source.random;
     match random.below(8) {
         0..3 => Target::Path(path),
         3..6 => Target::Near(path),

@@ -23,10 +23,10 @@ pub const NAMES: [&[u8]; 11] = [
 const TOO_LONG: u8 = 10;
 /// Names that paths lead through.
 const DIRS: [u8; 4] = [0, 1, 2, 3];
-/// Where all paths begin.
-pub const ROOT: &[u8] = b"/mnt";
+/// Where paths begin: at the whole tree, or at the part of one of several tasks.
+pub const ROOTS: [&[u8]; 5] = [b"/mnt", b"/mnt/task0", b"/mnt/task1", b"/mnt/task2", b"/mnt/task3"];
 /// Bytes of a path, at most, with the zero at its end.
-pub const BYTES: usize = 1104;
+pub const BYTES: usize = 1112;
 
 /// What follows the last name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +41,7 @@ pub enum Tail {
 /// A path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Path {
+    root: u8,
     /// Numbers of names; the first `depth` are directories.
     dirs: [u8; 3],
     depth: u8,
@@ -63,7 +64,7 @@ impl Path {
             3 => Tail::DotDot,
             _ => Tail::None,
         };
-        Self { dirs, depth, name, tail }
+        Self { root: 0, dirs, depth, name, tail }
     }
 
     /// The path of a directory, as far as names can say.
@@ -76,6 +77,12 @@ impl Path {
     #[must_use]
     pub fn downwards(self) -> Self {
         if self.tail == Tail::DotDot { Self { tail: Tail::None, ..self } } else { self }
+    }
+
+    /// The same from another root, by its number.
+    #[must_use]
+    pub const fn below(self, root: u8) -> Self {
+        Self { root, ..self }
     }
 
     /// The bytes of the last name.
@@ -91,7 +98,7 @@ impl Path {
             out[len..len + bytes.len()].copy_from_slice(bytes);
             len += bytes.len();
         };
-        push(ROOT);
+        push(ROOTS[usize::from(self.root)]);
         let dirs = &self.dirs[..self.depth.into()];
         for name in dirs.iter().chain([&self.name]) {
             push(b"/");
@@ -114,9 +121,9 @@ mod tests {
     #[test]
     fn every_path_has_room() {
         let mut out = [0; BYTES];
-        let longest = Path { dirs: [3; 3], depth: 3, name: TOO_LONG, tail: Tail::DotDot };
+        let longest = Path { root: 4, dirs: [3; 3], depth: 3, name: TOO_LONG, tail: Tail::DotDot };
         assert!(longest.put(&mut out).len() < BYTES, "and for a zero");
-        let path = Path { dirs: [0, 1, 0], depth: 2, name: 9, tail: Tail::Slash };
+        let path = Path { root: 0, dirs: [0, 1, 0], depth: 2, name: 9, tail: Tail::Slash };
         assert_eq!(path.put(&mut out), b"/mnt/a/b/x/");
     }
 }

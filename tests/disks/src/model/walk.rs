@@ -111,6 +111,9 @@ impl Model {
     }
 
     /// The same, from the root.
+    ///
+    /// # Errors
+    /// Linux's.
     pub fn lookup(&self, path: &[u8], follow: bool) -> Result<Number, Errno> {
         self.resolve(OUTER, path, follow, &mut Links::default())
     }
