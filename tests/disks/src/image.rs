@@ -5,6 +5,18 @@ use std::path::{Path, PathBuf};
 
 use crate::folder::{must, output_of, str_of, text, tool};
 
+/// The contents of a disk of so many pages for swap, as mkswap prepares it.
+#[must_use]
+pub fn swap_of(pages: u32) -> Vec<u8> {
+    const PAGE: usize = 4096;
+    let mut bytes = vec![0; pages as usize * PAGE];
+    // The version, and the last page.
+    bytes[1024..1028].copy_from_slice(&1_u32.to_le_bytes());
+    bytes[1028..1032].copy_from_slice(&(pages - 1).to_le_bytes());
+    bytes[PAGE - 10..PAGE].copy_from_slice(b"SWAPSPACE2");
+    bytes
+}
+
 /// An image of a disk, in a file.
 #[derive(Debug)]
 pub struct Image {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use disks::folder::Folder;
-use disks::image::Image;
+use disks::image::{Image, swap_of};
 use disks::machine::{Machine, Said, for_each};
 use disks::seeds;
 use disks::server::trouble::Trouble;
@@ -137,6 +137,54 @@ fn programs_live_on_when_a_disk_falls_silent() {
         assert!(said.has("the disk is gone"), "{}", said.text);
         assert!(errors_seen(&said) > 0, "{}", said.text);
     });
+}
+
+/// Runs children that use more memory than there is, with swap on a disk in trouble.
+fn swap_on(trouble: Trouble, words: &str) -> (Said, Left) {
+    const PAGES: u32 = 32 << 10;
+    let folder = Folder::new();
+    let server = Server::start(folder.at("nbd"), swap_of(PAGES), trouble);
+    let machine = Machine::new("ioerror", words).option("--memory", "48M");
+    let said = machine.option("--append", "page_cluster=0").drive(server.drive()).run();
+    said.must_end_with(0, &format!("{trouble:?}"));
+    (said, server.finish())
+}
+
+/// SWAP-07: a page that cannot be read is a bus error of whoever needs it, and of nobody else.
+#[test]
+fn a_child_dies_of_swap_that_cannot_be_read() {
+    let trouble = Trouble { spared: 20, reads: 2000, seed: 1, ..Trouble::default() };
+    let (said, left) = swap_on(trouble, "total=8 rounds=1");
+    assert!(left.failed > 0 && said.has("killed 0 wrong 0"), "{}", said.text);
+    let errors = said.counter("swap_read_error");
+    assert!(errors > 0 && said.has(&format!("bus_errors {errors} ")), "{}", said.text);
+}
+
+/// SWAP-07: a page that cannot be written goes to another place.
+#[test]
+fn swap_that_cannot_be_written_is_not_noticed() {
+    let trouble = Trouble { spared: 20, writes: 20, seed: 2, ..Trouble::default() };
+    let (said, left) = swap_on(trouble, "total=6 rounds=1");
+    assert!(left.failed > 0 && said.counter("swap_write_error") > 0, "{}", said.text);
+    assert!(said.has("whole 6 bus_errors 0 killed 0 wrong 0"), "{}", said.text);
+}
+
+/// Pages that come back in any order are the right ones.
+#[test]
+fn swap_without_order_loses_nothing() {
+    let trouble = Trouble { out_of_order: true, seed: 3, ..Trouble::default() };
+    let (said, _) = swap_on(trouble, "total=4 rounds=1 percent=120");
+    assert!(said.has("whole 4 bus_errors 0 killed 0 wrong 0"), "{}", said.text);
+    assert!(said.counter("pswpin") > 0);
+}
+
+/// With the disk, what is on it is gone: children die of that, or for lack of memory, and no page is
+/// lost.
+#[test]
+fn children_die_when_their_swap_is_unplugged() {
+    let trouble = Trouble { dropped_after: Some(3000), ..Trouble::default() };
+    let (said, _) = swap_on(trouble, "total=8 rounds=1 killed=1");
+    assert!(said.counter("swap_read_error") > 0 && said.has(" wrong 0"), "{}", said.text);
 }
 
 /// DIRT-03: `ENOSPC` at the write, a bus error at the store, and nothing that was accepted is lost.
