@@ -30,8 +30,8 @@ pub enum Step {
     Rename { from: u32, to: u32 },
     /// A kept file goes, if it is there.
     Remove { slot: u32 },
-    /// Another file is written, and not synced.
-    Other { number: u32, len: u32 },
+    /// Another file is written, and synced or not: what it leaves behind are blocks with old contents.
+    Other { number: u32, len: u32, sync: bool },
     /// Another file goes.
     RemoveOther { number: u32 },
 }
@@ -71,7 +71,10 @@ const fn draw(random: &mut Random) -> Step {
         5..8 => Step::Append { slot, len },
         8..10 => Step::Rename { from: slot, to: random.below(SLOTS) },
         10 => Step::Remove { slot },
-        11..14 => Step::Other { number: random.below(OTHERS), len: len * 4 },
+        11..14 => {
+            let number = random.below(OTHERS);
+            Step::Other { number, len: len * 4, sync: random.once_in(2) }
+        }
         _ => Step::RemoveOther { number: random.below(OTHERS) },
     }
 }

@@ -21,6 +21,8 @@ programs::entry!(keeper);
 
 const DIRS: [&CStr; 3] = [c"/mnt/keep", c"/mnt/keep/deep", c"/mnt/other"];
 const MARK: &CStr = c"/mnt/mark";
+/// Behind so many steps whoever wants to kill the machine is told.
+const FIRST: usize = 10;
 const MADE: usize = flags::RDWR | flags::CREAT;
 
 fn keeper(args: &Args) -> i32 {
@@ -32,12 +34,14 @@ fn keeper(args: &Args) -> i32 {
     let first = sys::mmap(4 * MOST_BYTES as usize).expect("memory for a buffer");
     // SAFETY: the mapping was just made, is never removed, and is used by nothing else.
     let buffer = unsafe { core::slice::from_raw_parts_mut(first, 4 * MOST_BYTES as usize) };
-    println!("keeper: begins");
     for (number, step) in steps(seed as u32, count as u32).enumerate() {
         take(step, buffer, number as u32);
         if step.is_marked() {
             marks.write_at(&mark(number as u32), 0).expect("room");
             marks.sync().expect("a disk that works");
+        }
+        if number == FIRST {
+            println!("keeper: {FIRST} steps");
         }
     }
     println!("keeper: {count} steps");
@@ -89,9 +93,12 @@ fn take(step: Step, buffer: &mut [u8], number: u32) {
             may_be_missing(unlink(Name::kept(slot).get()));
             sync_names();
         }
-        Step::Other { number, len } => {
-            let fd = open(Name::other(number).get(), MADE | flags::TRUNC).expect("a file");
+        Step::Other { number: other, len, sync } => {
+            let fd = open(Name::other(other).get(), MADE | flags::TRUNC).expect("a file");
             write(&fd, buffer, number, 0, len);
+            if sync {
+                fd.sync().expect("a disk that works");
+            }
         }
         Step::RemoveOther { number } => may_be_missing(unlink(Name::other(number).get())),
     }
