@@ -9,6 +9,7 @@ use ext2::layout::inode::Kind;
 use ext2::{Error, Exchange, Gone, New};
 use mm_reclaim::SleepGuard;
 use mm_reclaim::file::FileKind;
+use mm_reclaim::units::Nanos;
 
 use super::checks::{Place, may_make, may_rename, not_a_file};
 use super::path::{Bytes, End, Last, Start, walk};
@@ -18,6 +19,7 @@ use crate::mount::{
     Mounted, Number, is_linkable, make_room, mark_linkable, mounted, named_again, open_inode,
     unlinked,
 };
+use crate::task;
 
 /// How something is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,12 +156,38 @@ pub fn open(start: Start, path: &mut Bytes, how: How) -> Result<Opened, OpenErro
         End::Name { .. } => return Err(OpenError::NotFound),
         End::Root | End::Flat(_) => return open_flat(&found, path, how),
     };
-    let file = mounted.check(open_inode(mounted, number))?;
-    drop(writer);
+    let Some(writer) = writer else { return Err(OpenError::NotFound) };
+    let file = mounted.check(file_of(mounted, writer, number))?;
     if how.create {
         mounted.pace();
     }
     Ok(Opened { file, is_dir })
+}
+
+/// The file of an inode that was found or made while the writer was held.
+fn file_of(
+    mounted: &'static Mounted,
+    writer: SleepGuard<'static, ext2::Writer, Scheduler>,
+    number: u32,
+) -> Result<File, Error> {
+    /// An earlier file of the inode, which is clean and unused, goes in less.
+    const PAUSE: Nanos = Nanos::from_millis(1);
+    let mut writer = Some(writer);
+    let look = || mounted.fs().load(mounted.fs().locate(number)?);
+    let before = look()?;
+    loop {
+        if let Some(file) = open_inode(mounted, number)? {
+            return Ok(file);
+        }
+        drop(writer.take());
+        task::sleep(PAUSE);
+        writer = Some(mounted.lock());
+        // It may have lost its name meanwhile, and be another by now.
+        let now = look()?;
+        if now.generation != before.generation || now.links == 0 && before.links > 0 {
+            return Err(Error::NotFound);
+        }
+    }
 }
 
 fn open_flat(found: &End, path: &Bytes, how: How) -> Result<Opened, OpenError> {
@@ -204,7 +232,7 @@ pub fn open_unnamed(
     };
     let new = new_inode(Kind::File, mode);
     let number = mounted.check(mounted.fs().make_unnamed(&mut writer, dir, new))?;
-    let file = mounted.check(open_inode(mounted, number))?;
+    let file = mounted.check(file_of(mounted, writer, number))?;
     if !exclusive {
         mark_linkable(number);
     }

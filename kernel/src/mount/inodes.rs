@@ -34,6 +34,8 @@ enum Use {
         /// It never had a name, and may get one.
         is_linkable: bool,
     },
+    /// The file of an inode with a name goes, for lack of room: until it is gone there is no other.
+    Going,
 }
 
 /// An inode in memory, or a place for one.
@@ -124,17 +126,22 @@ pub(super) fn begin() -> Result<(), Error> {
     Ok(())
 }
 
-/// The file of an inode, with a reference. The caller holds the writer, and has found the number by a
-/// name just now, or has made it.
+/// The file of an inode, with a reference; `None` if an earlier one is just going, which may need the
+/// writer: the caller gives that back, and tries again. The caller has found the number by a name just
+/// now, or has made it.
 ///
 /// # Errors
 /// If it could not be read, or there is no memory or room: [`make_room`] makes some.
-pub fn open_inode(mounted: &Mounted, number: u32) -> Result<File, Error> {
+pub fn open_inode(mounted: &Mounted, number: u32) -> Result<Option<File>, Error> {
     let at = {
         let mut table = TABLE_OF_INODES.lock();
         if let Some(place) = table.find(number) {
-            // One that has lost its last name is not found by a name.
-            return place.file().map(File::get).ok_or(Error::NotFound);
+            return match &place.what {
+                Use::Named(file) => Ok(Some(file.get())),
+                Use::Going => Ok(None),
+                // One that has lost its last name is not found by a name.
+                _ => Err(Error::NotFound),
+            };
         }
         let at = table.places.iter().position(Place::is_free).ok_or(Error::NoSpace)?;
         table.places[at] = Place { number, used: table.clock, what: Use::Coming };
@@ -146,7 +153,7 @@ pub fn open_inode(mounted: &Mounted, number: u32) -> Result<File, Error> {
         Ok((_, false)) => Use::Unnamed { is_linkable: false },
         Err(_) => Use::Free,
     };
-    made.map(|(file, _)| file)
+    made.map(|(file, _)| Some(file))
 }
 
 /// A new file for an inode, and whether that has a name.
@@ -159,10 +166,11 @@ fn make_file(mounted: &Mounted, number: u32) -> Result<(File, bool), Error> {
 }
 
 /// The last name of an inode is gone: the table's reference is the caller's, to be put without the
-/// writer. `None` if the inode is not in memory, and ends at once.
+/// writer. `None` if nobody uses the inode, and it ends at once.
 pub fn unlinked(number: u32) -> Option<Option<File>> {
     let mut table = TABLE_OF_INODES.lock();
-    table.find(number).map(|place| place.take_file(Use::Unnamed { is_linkable: false }))
+    let place = table.find(number).filter(|place| !matches!(place.what, Use::Going))?;
+    Some(place.take_file(Use::Unnamed { is_linkable: false }))
 }
 
 /// How long the file of an inode is, if it is in memory and has a name.
@@ -191,12 +199,16 @@ pub fn named_again(number: u32, file: &File) {
     }
 }
 
-/// The file of an inode without a name is gone, and the inode with it. One with a name left the table
-/// before its file went, and may be there again.
-pub(super) fn forget(number: u32) {
-    if let Some(place) = TABLE_OF_INODES.lock().find_unnamed(number) {
+/// The file of an inode is gone; true if the inode has no name, and is to end with it. Its place is free
+/// before its number is.
+pub(super) fn leave(number: u32) -> bool {
+    let mut table = TABLE_OF_INODES.lock();
+    let Some(place) = table.find(number) else { return false };
+    let ends = matches!(place.what, Use::Unnamed { .. });
+    if ends || matches!(place.what, Use::Going) {
         *place = Place::FREE;
     }
+    ends
 }
 
 /// Makes sure that some places are free, without the writer.
@@ -233,7 +245,7 @@ fn drop_file(file: File) -> Result<(), FileError> {
         let place = table.places.iter_mut().find(is_it);
         // The table's, and the caller's.
         let unused = place.filter(|_| file.refs() == 2 && file.is_clean());
-        unused.and_then(|place| place.take_file(Use::Free))
+        unused.and_then(|place| place.take_file(Use::Going))
     };
     own.into_iter().chain([file]).for_each(|file| mm.put_file(file));
     match written {
@@ -248,7 +260,7 @@ pub(super) fn drop_all() -> usize {
         let unused = {
             let mut table = TABLE_OF_INODES.lock();
             let place = table.places.iter_mut().find(|place| place.is_unused());
-            place.and_then(|place| place.take_file(Use::Free))
+            place.and_then(|place| place.take_file(Use::Going))
         };
         match unused {
             Some(file) => glue::mm().put_file(file),

@@ -172,8 +172,9 @@ impl FileStore for Store {
 
     fn evict(&self, file: u64) {
         for_inode(file, |mounted, number| {
-            _ = mounted.check(mounted.end_if_unlinked(number));
-            inodes::forget(number);
+            if inodes::leave(number) {
+                _ = mounted.check(mounted.end_if_unlinked(number));
+            }
         });
     }
 
