@@ -18,6 +18,7 @@ use core::ffi::CStr;
 use super::pointer::{Pointers, TEXT};
 use crate::pages::PAGE_SIZE;
 use crate::random::Random;
+use crate::sys::files::{flags, open};
 use crate::sys::{Errno, call, number};
 
 /// Calls that the kernel has, those that change memory several times.
@@ -25,6 +26,38 @@ const KNOWN: [usize; 58] = [
     35, 46, 47, 56, 56, 57, 62, 63, 63, 67, 68, 68, 80, 81, 82, 83, 84, 213, 223, 227, 227, 279,
     279, 46, 57, 64, 96, 101, 113, 124, 129, 165, 167, 172, 173, 178, 179, 220, 260, 222, 222, 222,
     222, 215, 215, 215, 226, 226, 226, 228, 228, 229, 232, 233, 233, 233, 224, 225,
+];
+/// Calls on paths and on what is open, for where a file system is mounted.
+const OF_PATHS: [usize; 16] = [
+    number::MKDIRAT,
+    number::MKDIRAT,
+    number::UNLINKAT,
+    number::UNLINKAT,
+    number::SYMLINKAT,
+    number::LINKAT,
+    number::RENAMEAT2,
+    number::FSTATFS,
+    number::OPENAT,
+    number::OPENAT,
+    number::CLOSE,
+    number::FSYNC,
+    number::GETDENTS64,
+    number::READLINKAT,
+    number::NEWFSTATAT,
+    number::STATX,
+];
+/// What these are called with.
+const PATHS: [&CStr; 10] = [
+    c"/mnt",
+    c"/mnt/h",
+    c"/mnt/d",
+    c"/mnt/d/h",
+    c"/mnt/d/d",
+    c"/mnt/d/d/../../l",
+    c"h",
+    c"",
+    c"../d",
+    c"/mnt/l/x",
 ];
 /// What every mapping is here.
 const PRIVATE_ANONYMOUS: usize = 0x22;
@@ -51,6 +84,8 @@ pub const PATH: &CStr = c"/disk/hostile";
 const AT_FDCWD: usize = -100_isize as usize;
 /// `O_RDWR | O_CREAT`.
 const CREATE: usize = 0o102;
+/// `O_TMPFILE | O_RDWR`.
+const TMPFILE: usize = 0o2004_0002;
 /// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`.
 const PUNCH_HOLE: usize = 3;
 /// Descriptors that may be open.
@@ -69,6 +104,8 @@ pub struct Hostile {
     pointers: Pointers,
     /// It may take swap away.
     swapoff: bool,
+    /// There is a file system with directories.
+    is_mounted: bool,
     /// Its parent is hostile too.
     is_child: bool,
     /// A time that is short enough to sleep.
@@ -92,7 +129,8 @@ impl Hostile {
     #[must_use]
     pub fn new(random: Random, swapoff: bool) -> Self {
         let pointers = Pointers::new();
-        Self { random, pointers, swapoff, is_child: false, pause: [0; 2] }
+        let is_mounted = open(c"/mnt", flags::DIRECTORY).is_ok();
+        Self { random, pointers, swapoff, is_mounted, is_child: false, pause: [0; 2] }
     }
 
     /// Makes `calls` calls, if it lives so long.
@@ -126,6 +164,9 @@ impl Hostile {
     }
 
     fn choose(&mut self) -> (usize, [usize; 6]) {
+        if self.is_mounted && self.random.once_in(4) {
+            return self.choose_of_paths();
+        }
         let number = match self.random.below(16) {
             0..13 => self.random.of(&KNOWN),
             13 | 14 => self.random.below(512),
@@ -135,6 +176,40 @@ impl Hostile {
         let mut args = [0; 6].map(|_| self.argument());
         if likely {
             self.make_likely(number, &mut args);
+        }
+        self.restrain(number, args)
+    }
+
+    /// A call on a path: the kernel reads what it needs, and writes to memory that is mapped.
+    fn choose_of_paths(&mut self) -> (usize, [usize; 6]) {
+        let random = &mut self.random;
+        let mut path = || random.of(&PATHS).as_ptr().addr();
+        let (one, other) = (path(), path());
+        let fd = random.below(MOST_FDS);
+        let dir = random.of(&[AT_FDCWD, AT_FDCWD, fd]);
+        let out = self.pointers.mapped(random);
+        let number = random.of(&OF_PATHS);
+        let args = match number {
+            number::UNLINKAT => [dir, one, random.of(&[0, 0x200]), 0, 0, 0],
+            number::SYMLINKAT => [one, dir, other, 0, 0, 0],
+            number::LINKAT | number::RENAMEAT2 => [dir, one, dir, other, random.below(4), 0],
+            number::FSTATFS | number::GETDENTS64 => {
+                [random.below(MOST_FDS), out, random.below(8192), 0, 0, 0]
+            }
+            number::OPENAT => {
+                let how = random.of(&[0, 2, CREATE, CREATE | 0o200, 0o4_0000, TMPFILE]);
+                [dir, one, how, 0o777, 0, 0]
+            }
+            number::CLOSE | number::FSYNC => [random.below(MOST_FDS), 0, 0, 0, 0, 0],
+            number::READLINKAT | number::NEWFSTATAT => {
+                [dir, one, out, random.of(&[0, 64, 0x100, 0x1000]), 0, 0]
+            }
+            number::STATX => [dir, one, random.of(&[0, 0x100, 0x1000]), 0x7ff, out, 0],
+            _ => [dir, one, random.below(512), 0, 0, 0],
+        };
+        // With other bytes in its own memory it might do what it must not.
+        if self.is_near_own(out, STACK) {
+            return (number::GETPPID, args);
         }
         self.restrain(number, args)
     }
