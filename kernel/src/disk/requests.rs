@@ -104,7 +104,7 @@ pub fn is_congested(device: DeviceId) -> bool {
 
 /// The contents of the blocks are no longer needed. A virtio disk is not told: this is called under
 /// spin locks, for one page at a time, and a block may be written again at once, while the device is
-/// free to do a discard after a write that came later.
+/// free to do a discard after a write that came later. [`trim`] is for what can wait.
 pub fn discard(device: DeviceId, first: u32, blocks: u32) {
     ramdisk::discard(device, first, blocks);
 }
@@ -124,6 +124,30 @@ pub fn flush(device: DeviceId) -> Result<(), IoError> {
         false if disk.is_gone() => Err(IoError),
         false => Ok(()),
     }
+}
+
+/// The contents of sectors are no longer needed: the device may forget them. Sleeps until it has been told
+/// of all, and cannot be killed. No other transfer of these sectors may be under way: the device is free
+/// to do it before this or after. There is no effect where the device has no discard, and none on parts
+/// of what it can discard at least.
+///
+/// # Errors
+/// If the device failed, is gone, cannot be written, or does not have them all.
+#[inline(never)]
+pub fn trim(device: DeviceId, first: u64, sectors: u64) -> Result<(), IoError> {
+    if device == RAM_DISK {
+        return Ok(());
+    }
+    let device = devices::get(device).ok_or(IoError)?;
+    let (disk, range) = (device.disk, device.range(first, sectors)?);
+    if disk.traits().is_read_only || disk.is_gone() {
+        return Err(IoError);
+    }
+    let Some(discard) = disk.traits().discard else { return Ok(()) };
+    discard.requests(range).try_for_each(|(sector, sectors)| {
+        // SAFETY: a discard has no memory.
+        unsafe { disk.perform(Transfer::discard(sector, sectors)) }
+    })
 }
 
 /// Reads sectors of 512 bytes of a device into a frame of the caller's, and sleeps until they are there.
