@@ -4,7 +4,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use mm_reclaim::block::{Bio, Completion, IoError, PageIo};
+use mm_reclaim::block::{Bio, Completion, Direction, IoError, PageIo};
 use mm_reclaim::env::DeviceId;
 use mm_reclaim::units::{PAGE_SIZE, Pfn};
 
@@ -154,8 +154,31 @@ pub fn trim(device: DeviceId, first: u64, sectors: u64) -> Result<(), IoError> {
 ///
 /// # Errors
 /// If they cannot be read, are not all on the device, or are more than a page.
-#[inline(never)]
 pub fn read_sectors(
+    device: DeviceId,
+    sector: u64,
+    frame: Pfn,
+    bytes: usize,
+) -> Result<(), IoError> {
+    transfer_sectors(Op::Read, device, sector, frame, bytes)
+}
+
+/// Writes sectors of 512 bytes of a device from a frame of the caller's, and sleeps until that has ended.
+///
+/// # Errors
+/// If they cannot be written, are not all on the device, or are more than a page.
+pub fn write_sectors(
+    device: DeviceId,
+    sector: u64,
+    frame: Pfn,
+    bytes: usize,
+) -> Result<(), IoError> {
+    transfer_sectors(Op::Write, device, sector, frame, bytes)
+}
+
+#[inline(never)]
+fn transfer_sectors(
+    op: Op,
     device: DeviceId,
     sector: u64,
     frame: Pfn,
@@ -165,12 +188,12 @@ pub fn read_sectors(
         return Err(IoError);
     }
     if device == RAM_DISK {
-        let direction = mm_reclaim::block::Direction::Read;
+        let direction = if op == Op::Read { Direction::Read } else { Direction::Write };
         return ramdisk::transfer_part(direction, sector, frame, 0, bytes as u16);
     }
     let device = devices::get(device).ok_or(IoError)?;
     let address = frames::frame_address(frame).addr();
-    let transfer = device.transfer(Op::Read, sector, address, bytes)?;
+    let transfer = device.transfer(op, sector, address, bytes)?;
     // SAFETY: the caller's frame is lent until this returns.
     unsafe { device.disk.perform(transfer) }
 }
