@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `path` | the walk along a path |
 //! | `tree` | what is done with paths |
+//! | `stat` | what is known of files |
 //! | `names` | `/tmp` and `/dev/shm`, in memory alone, and `/disk`, on the RAM disk: flat, without directories |
 //! | `open` | open descriptions, and the descriptors of tasks |
 //!
@@ -18,15 +19,17 @@ mod names;
 mod open;
 mod path;
 mod services;
+mod stat;
 mod tree;
 
-pub use names::create_unnamed;
+pub use names::{create_unnamed, open as open_flat, unlink as unlink_flat};
 pub use open::{Open, Rights, check_room, close, hold_position, install, update, view};
 pub use path::{Bytes, Start};
 pub use services::ForTasks;
+pub use stat::{Stat, space, stat, stat_file};
 pub use tree::{
-    How, Opened, Source, Stat, inode_of, link, list, make_dir, make_symlink, open, open_unnamed,
-    read_link, rename, space, stat, stat_file, unlink,
+    How, Opened, Source, inode_of, link, list, make_dir, make_symlink, open, open_unnamed,
+    read_link, rename, unlink,
 };
 
 use core::fmt;

@@ -5,17 +5,16 @@
 
 use core::ops::Range;
 
-use ext2::layout::inode::{Inode, Kind, time};
+use ext2::layout::inode::Kind;
 use ext2::{Error, Exchange, Gone, New};
 use mm_reclaim::SleepGuard;
 use mm_reclaim::file::FileKind;
-use mm_reclaim::units::PAGE_SIZE;
 
 use super::path::{Bytes, End, Last, Start, walk};
 use super::{File, OpenError, names, put};
 use crate::glue::Scheduler;
 use crate::mount::{
-    self, Mounted, Number, is_linkable, make_room, mark_linkable, mounted, named_again, open_inode,
+    Mounted, Number, is_linkable, make_room, mark_linkable, mounted, named_again, open_inode,
     unlinked,
 };
 
@@ -42,29 +41,6 @@ pub struct Opened {
     pub file: File,
     /// It is a directory.
     pub is_dir: bool,
-}
-
-/// What is known of an inode.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stat {
-    /// The device.
-    pub device: u64,
-    /// The number.
-    pub number: u64,
-    /// Kind and permissions.
-    pub mode: u32,
-    /// Names.
-    pub links: u32,
-    /// Owner and group.
-    pub owner: [u32; 2],
-    /// Bytes.
-    pub size: u64,
-    /// Bytes that are best transferred at once.
-    pub block_bytes: u32,
-    /// Sectors of 512 bytes.
-    pub sectors: u64,
-    /// Seconds: access, modification, change.
-    pub times: [u64; 3],
 }
 
 /// Walks to the inode at the end of a path.
@@ -407,72 +383,6 @@ pub fn read_link(start: Start, path: &mut Bytes) -> Result<Bytes, OpenError> {
     Ok(target)
 }
 
-/// What is known of what is at a path.
-///
-/// # Errors
-/// [`OpenError`].
-pub fn stat(start: Start, path: &mut Bytes, follow: bool) -> Result<Stat, OpenError> {
-    let mounted = mounted();
-    let writer = mounted.map(Mounted::lock);
-    let last = if follow { Last::Follow } else { Last::Stay };
-    match (walk(mounted.map(Mounted::fs), start, path, last)?, mounted) {
-        (End::Inode(number, _), Some(mounted)) => {
-            let (_, inode) = mounted.fs().inode(number)?;
-            let size = mount::live_size(number).filter(|_| inode.kind() == Some(Kind::File));
-            Ok(of_inode(mounted, number, &inode, size.unwrap_or(inode.size)))
-        }
-        (End::Flat(name), _) => {
-            drop(writer);
-            let file = names::open(&path.get()[name], false, false)?;
-            let stat = stat_file(&file);
-            put(file);
-            stat
-        }
-        _ => Err(OpenError::NotFound),
-    }
-}
-
-/// What is known of an open file.
-///
-/// # Errors
-/// If its inode could not be read.
-pub fn stat_file(file: &File) -> Result<Stat, OpenError> {
-    const REGULAR: u32 = 0o100_666;
-    if let (Some(number), Some(mounted)) = (inode_of(file), mounted()) {
-        let inode = mounted.fs().load(mounted.fs().locate(number)?)?;
-        let is_file = inode.kind() == Some(Kind::File);
-        let size = if is_file { file.size() } else { inode.size };
-        return Ok(of_inode(mounted, number, &inode, size));
-    }
-    let size = file.size();
-    Ok(Stat {
-        device: u64::from(matches!(file.kind(), FileKind::Stored(_))),
-        number: u64::from(file.id().0),
-        mode: REGULAR,
-        links: 1,
-        size,
-        block_bytes: PAGE_SIZE as u32,
-        sectors: size.div_ceil(512),
-        ..Stat::default()
-    })
-}
-
-fn of_inode(mounted: &Mounted, number: u32, inode: &Inode, size: u64) -> Stat {
-    /// After the devices of memory and of the RAM disk.
-    const DEVICE: u64 = 2;
-    Stat {
-        device: DEVICE,
-        number: number.into(),
-        mode: inode.mode.into(),
-        links: inode.links.into(),
-        owner: inode.owner,
-        size,
-        block_bytes: mounted.fs().geometry().block_bytes() as u32,
-        sectors: inode.sectors.into(),
-        times: [time::ACCESS, time::MODIFY, time::CHANGE].map(|at| inode.times[at].into()),
-    }
-}
-
 /// Names of a directory from a position on, as `struct linux_dirent64`, as many as fit; returns the bytes
 /// that they take, and the position behind them.
 ///
@@ -507,10 +417,3 @@ pub fn list(number: u32, from: u64, out: &mut [u8]) -> Result<(usize, u64), Open
 
 /// Bytes of `struct linux_dirent64` before its name.
 const DIRENT: usize = 19;
-
-/// How much room the file system has.
-pub fn space() -> Option<ext2::Space> {
-    let mounted = mounted()?;
-    let writer = mounted.lock();
-    Some(mounted.fs().space(&writer))
-}

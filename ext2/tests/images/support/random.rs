@@ -74,7 +74,8 @@ pub fn for_seeds(test: &str, seeds: std::ops::Range<u64>, mut body: impl FnMut(u
     for seed in seeds.clone() {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(seed))) {
             let command = "cargo test --target host-tuple -p ext2 --test images";
-            println!("{test}: seed {seed} failed; replay: EXT2_SEED={seed} {command} {test}");
+            let long = if is_long() { "TEST_LONG=1 " } else { "" };
+            println!("{test}: {seed} failed; replay: {long}EXT2_SEED={seed} {command} {test}");
             resume_unwind(payload);
         }
         if said.elapsed() > Duration::from_secs(60) {

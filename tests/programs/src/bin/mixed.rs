@@ -9,7 +9,7 @@
 //! | `hot=` | 1 or more | pages of the hot sets, all together (RAM / 4) |
 //! | `workers=` | 1 to 8 | processes (4) |
 //! | `passes=` | 1 or more | how often each streams its file (3) |
-//! | `again` | | check the files that an earlier run with the same words has left at `/mnt`, and no more |
+//! | `again=` | 0 or 1 | check the files that an earlier run with the same words has left at `/mnt`, and no more (0) |
 //!
 //! `--files` twice `--memory` unless it is given.
 #![no_std]
@@ -53,11 +53,11 @@ fn mixed(args: &Args) -> i32 {
     let passes = args.number("passes", 3);
     let is_mounted = open(c"/mnt", flags::RDONLY | flags::DIRECTORY).is_ok();
     let paths = if is_mounted { &MOUNTED } else { &PATHS };
-    let again = args.iter().any(|word| word == "again");
+    let again = args.number("again", 0) != 0;
     println!("mixed: {workers} processes, each {pages} pages of a file and {hot} hot ones");
     let mut table = Pages::shared(workers).expect("shared memory");
-    for number in 0..workers {
-        let work = Work { path: paths[number], number, pages, hot, passes };
+    for (number, path) in paths.iter().copied().enumerate().take(workers) {
+        let work = Work { path, number, pages, hot, passes };
         start(|| {
             let done = if again { work.check_again() } else { work.run(&mut table) };
             done.map_or_else(Damage::report, |()| 0)

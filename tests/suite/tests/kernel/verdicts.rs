@@ -140,7 +140,7 @@ fn half_way() -> (Range<Vpn>, Pfn) {
 
 /// A file on the disk with `count` dirty pages, that this task has mapped.
 fn dirty_pages(count: u32) -> (File, Range<Vpn>) {
-    let file = files::open_name(b"/disk/verdicts", true, false).expect("a disk for files");
+    let file = files::open_flat(b"disk/verdicts", true, false).expect("a disk for files");
     mm().truncate_file(&file, u64::from(count) * PAGE_SIZE as u64).expect("room");
     let at = mm()
         .mmap_file(own_space(), Place::Anywhere, READ_WRITE, AreaFlags::SHARED, &file, 0..count)
@@ -178,7 +178,7 @@ fn frame_of(file: &File, index: u32) -> Pfn {
 
 fn done_with(file: File) {
     files::put(file);
-    files::unlink(b"/disk/verdicts").expect("its name");
+    files::unlink_flat(b"disk/verdicts").expect("its name");
 }
 
 /// Has a direct reclaimer go through the inactive list of files, with no memory left.
