@@ -65,7 +65,7 @@ fn with_frame(body: impl FnOnce(Pfn)) {
 
 /// What each word of a sector holds: 0 in version 0.
 fn word(sector: u64, version: u64) -> u64 {
-    (sector ^ version << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15 * version)
+    (sector ^ version << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_mul(version)
 }
 
 /// Up to eight sectors.
