@@ -243,6 +243,7 @@ base_bootargs() {
 # Crates by where they are checked and tested. The kernel's library and the suite's harness
 # run on the host too, but their images do not, so that these two are listed separately.
 host_packages=(
-    -p mm-reclaim -p boot -p simulator -p mm-reclaim-conformance -p allocbench -p splitmix -p tidy
+    -p mm-reclaim -p boot -p ext2 -p simulator -p mm-reclaim-conformance -p allocbench -p splitmix
+    -p tidy -p treeops
 )
-kernel_packages=(-p mm-reclaim -p boot -p kernel -p programs -p splitmix)
+kernel_packages=(-p mm-reclaim -p boot -p ext2 -p kernel -p programs -p splitmix)

@@ -89,7 +89,7 @@ matching() {
         { text = ""; tests = 0 }
         # Also those whose function is a closure.
         END { if (!ROW) for (name in suites) if (is_meant(name, "")) print suites[name], name }
-    ' {mm-reclaim,boot,kernel}/{src,tests,examples}/**/*.rs tests/**/*.rs
+    ' {mm-reclaim,boot,ext2,kernel}/{src,tests,examples}/**/*.rs tests/**/*.rs
     WORD=$1 ROW=$row awk -F '|' '
         BEGIN { WORD = ENVIRON["WORD"]; ROW = ENVIRON["ROW"] }
         /^#/ { comment = (in_comment ? comment : "") $0; in_comment = 1; next }

@@ -107,6 +107,9 @@ impl<D: Disk> Ext2<D> {
 
     /// The inode of a name, and where it is.
     pub(crate) fn find(&self, dir: &Dir, name: &[u8]) -> Result<Option<(u32, Place)>, Error> {
+        if name.len() > MOST_NAME {
+            return Err(Error::NameTooLong);
+        }
         let has_filetype = self.geometry.has_filetype;
         let found = self.find_in(dir, 0, |_, bytes| {
             for entry in entries(bytes, has_filetype) {

@@ -67,9 +67,6 @@ impl<D: Disk> Ext2<D> {
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotDirectory`], or what went wrong.
     pub fn lookup(&self, dir: u32, name: &[u8]) -> Result<u32, Error> {
-        if name.len() > MOST_NAME {
-            return Err(Error::NameTooLong);
-        }
         let found = self.find(&self.dir(dir)?, name)?;
         found.map(|(inode, _)| inode).ok_or(Error::NotFound)
     }
@@ -385,7 +382,7 @@ impl<D: Disk> Ext2<D> {
             return self.exchange((from, old), (to, new)).map(|()| None);
         }
         let gone = match there {
-            Some((other, _)) => self.replace(&inode, at, to, new, other)?,
+            Some((other, _)) => self.replace((&inode, at, from), to, new, other)?,
             None => {
                 let grows = is_dir(&inode) && from != to;
                 if grows && target.inode.links >= MOST_LINKS {
@@ -410,11 +407,10 @@ impl<D: Disk> Ext2<D> {
         Ok(gone)
     }
 
-    /// The name of `other` leads to the inode `at` from now on.
+    /// The name of `other` leads to the inode `at` from now on, which comes from another directory.
     fn replace(
         &self,
-        inode: &Inode,
-        at: InodeAt,
+        (inode, at, from): (&Inode, InodeAt, u32),
         dir: u32,
         name: &[u8],
         other: u32,
@@ -423,6 +419,10 @@ impl<D: Disk> Ext2<D> {
         changeable(&other_inode, 0)?;
         match (is_dir(inode), is_dir(&other_inode)) {
             (true, false) => return Err(Error::NotDirectory),
+            // As in Linux, what is in the way of itself is not empty.
+            (false, true) if from != dir && self.is_below(from, other)? => {
+                return Err(Error::NotEmpty);
+            }
             (false, true) => return Err(Error::IsDirectory),
             (true, true) if !self.is_empty(&Dir { at: other_at, inode: other_inode })? => {
                 return Err(Error::NotEmpty);

@@ -3,6 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `path` | the walk along a path |
+//! | `checks` | what is checked of names before the file system is asked |
 //! | `tree` | what is done with paths |
 //! | `stat` | what is known of files |
 //! | `names` | `/tmp` and `/dev/shm`, in memory alone, and `/disk`, on the RAM disk: flat, without directories |
@@ -15,6 +16,7 @@
 //! without them, with a reference to the file. Who reads or writes at the position of a description that
 //! several tasks share has that position to himself meanwhile, and the others sleep.
 
+mod checks;
 mod names;
 mod open;
 mod path;

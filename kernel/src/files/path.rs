@@ -88,8 +88,19 @@ pub enum Last {
     Follow,
     /// It is what is meant.
     Stay,
+    /// What is not there will be made, and no directory (`O_CREAT`): a slash at the end is an error.
+    Make {
+        /// A symbolic link is followed.
+        follow: bool,
+    },
     /// Nothing is looked up: the directory is wanted, and the name.
     Name,
+}
+
+impl Last {
+    const fn follows(self) -> bool {
+        matches!(self, Self::Follow | Self::Make { follow: true })
+    }
 }
 
 /// Where a walk ends. Names are ranges of the path.
@@ -161,6 +172,10 @@ impl Walk<'_> {
             if is_last && last == Last::Name {
                 return Ok(End::Name { dir, name, slash });
             }
+            let is_dots = matches!(&self.path.get()[name.clone()], b"." | b"..");
+            if is_last && slash && !is_dots && matches!(last, Last::Make { .. }) {
+                return Err(OpenError::Fs(Error::IsDirectory));
+            }
             if self.path.get()[name.clone()] == *b".." && dir == ROOT {
                 self.dir = None;
                 continue;
@@ -171,7 +186,7 @@ impl Walk<'_> {
             };
             match fs.inode(number)?.1.kind() {
                 Some(Kind::Directory) => self.dir = Some(number),
-                Some(Kind::Symlink) if !is_last || slash || last == Last::Follow => {
+                Some(Kind::Symlink) if !is_last || slash || last.follows() => {
                     self.follow(fs, number)?;
                 }
                 Some(kind) if is_last && !slash => return Ok(End::Inode(number, kind)),

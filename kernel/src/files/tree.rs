@@ -10,6 +10,7 @@ use ext2::{Error, Exchange, Gone, New};
 use mm_reclaim::SleepGuard;
 use mm_reclaim::file::FileKind;
 
+use super::checks::{Place, may_make, may_rename, not_a_file};
 use super::path::{Bytes, End, Last, Start, walk};
 use super::{File, OpenError, names, put};
 use crate::glue::Scheduler;
@@ -128,7 +129,11 @@ pub fn open(start: Start, path: &mut Bytes, how: How) -> Result<Opened, OpenErro
     let mounted = mounted();
     let mut writer = mounted.map(Mounted::lock);
     let stays = how.no_follow || how.create && how.exclusive;
-    let last = if stays { Last::Stay } else { Last::Follow };
+    let last = match stays {
+        follow if how.create => Last::Make { follow: !follow },
+        true => Last::Stay,
+        false => Last::Follow,
+    };
     let found = walk(mounted.map(Mounted::fs), start, path, last)?;
     let (Some(mounted), Some(right)) = (mounted, writer.as_deref_mut()) else {
         return open_flat(&found, path, how);
@@ -139,8 +144,8 @@ pub fn open(start: Start, path: &mut Bytes, how: How) -> Result<Opened, OpenErro
             may_open(mounted, kind, how)?;
             (number, kind == Kind::Directory)
         }
-        End::Name { dir, name, slash } if how.create => {
-            if slash || how.directory {
+        End::Name { dir, name, .. } if how.create => {
+            if how.directory {
                 return Err(OpenError::Fs(Error::IsDirectory));
             }
             let new = new_inode(Kind::File, how.mode);
@@ -217,9 +222,10 @@ pub fn unlink(start: Start, path: &mut Bytes, is_dir: bool) -> Result<(), OpenEr
         Where::Outside(name) => return names::unlink(&path.get()[name]),
     };
     let (fs, name) = (at.mounted.fs(), &path.get()[at.name]);
+    let place = Place { dir: at.dir, name, slash: at.slash };
     let done = match is_dir {
         true => fs.remove_dir(at.dir, name),
-        false if at.slash => Err(Error::NotDirectory),
+        false if at.slash => Err(not_a_file(at.mounted, place)),
         false => fs.unlink(at.dir, name),
     };
     let gone = at.mounted.check(done)?;
@@ -247,11 +253,12 @@ pub fn make_dir(start: Start, path: &mut Bytes, mode: u16) -> Result<(), OpenErr
 /// # Errors
 /// [`OpenError`].
 pub fn make_symlink(target: &Bytes, start: Start, path: &mut Bytes) -> Result<(), OpenError> {
-    let mut at = inside(start, path)?;
-    if at.slash {
+    if target.get().is_empty() {
         return Err(OpenError::NotFound);
     }
+    let mut at = inside(start, path)?;
     let (fs, name) = (at.mounted.fs(), &path.get()[at.name]);
+    may_make(at.mounted, Place { dir: at.dir, name, slash: at.slash })?;
     at.mounted.check(fs.make_symlink(&mut at.writer, at.dir, name, target.get(), [0; 2]))?;
     drop(at.writer);
     at.mounted.pace();
@@ -266,42 +273,44 @@ pub enum Source<'a> {
     File(&'a File),
 }
 
-/// Gives a file another name.
+/// Gives a file another name. As in Linux, what it has already is looked up first.
 ///
 /// # Errors
 /// [`OpenError`].
 pub fn link(source: Source<'_>, start: Start, path: &mut Bytes) -> Result<(), OpenError> {
-    let mut at = match at_name(start, path) {
-        Ok(Where::Inside(at)) => at,
-        Ok(Where::Outside(_)) => return Err(OpenError::OtherDevice),
-        Err(OpenError::Busy) => return Err(OpenError::Exists),
-        Err(error) => return Err(error),
-    };
-    if at.slash {
-        return Err(OpenError::NotFound);
-    }
-    let fs = at.mounted.fs();
+    let mounted = mounted();
+    let mut writer = mounted.map(Mounted::lock);
+    let fs = mounted.map(Mounted::fs);
     let (number, file) = match source {
-        Source::File(file) => (inode_of(file).ok_or(OpenError::OtherDevice)?, Some(file)),
-        Source::Path(start, path, follow) => {
+        Source::File(file) => (inode_of(file), Some(file)),
+        Source::Path(from, old, follow) => {
             let last = if follow { Last::Follow } else { Last::Stay };
-            match walk(Some(fs), start, path, last)? {
-                End::Inode(number, _) => (number, None),
-                End::Flat(_) => return Err(OpenError::OtherDevice),
+            match walk(fs, from, old, last)? {
+                End::Inode(number, _) => (Some(number), None),
+                End::Flat(_) => (None, None),
                 _ => return Err(OpenError::NotFound),
             }
         }
     };
-    if fs.load(fs.locate(number)?)?.links == 0 && !is_linkable(number) {
-        return Err(OpenError::NotFound);
+    let end = walk(fs, start, path, Last::Name)?;
+    match (end, number, mounted, writer.as_deref_mut()) {
+        (End::Name { dir, name, slash }, Some(number), Some(mounted), Some(right)) => {
+            let (fs, name) = (mounted.fs(), &path.get()[name]);
+            mounted.check(may_make(mounted, Place { dir, name, slash }))?;
+            if fs.load(fs.locate(number)?)?.links == 0 && !is_linkable(number) {
+                return Err(OpenError::NotFound);
+            }
+            mounted.check(fs.link(right, number, dir, name))?;
+            if let Some(file) = file {
+                named_again(number, file);
+            }
+            drop(writer);
+            mounted.pace();
+            Ok(())
+        }
+        (End::Name { .. } | End::Flat(_), ..) => Err(OpenError::OtherDevice),
+        _ => Err(OpenError::Exists),
     }
-    at.mounted.check(fs.link(&mut at.writer, number, at.dir, &path.get()[at.name]))?;
-    if let Some(file) = file {
-        named_again(number, file);
-    }
-    drop(at.writer);
-    at.mounted.pace();
-    Ok(())
 }
 
 /// The inode of a file, if it is one of the file system.
@@ -337,10 +346,10 @@ pub fn rename(
             Some(mounted),
             Some(writer),
         ) => {
-            let (old, new) = (&old.get()[old_name], &new.get()[new_name]);
-            if slash || new_slash {
-                must_be_dir(mounted, from, old)?;
-            }
+            let old = Place { dir: from, name: &old.get()[old_name], slash };
+            let new = Place { dir: to, name: &new.get()[new_name], slash: new_slash };
+            may_rename(mounted, old, new, exchange)?;
+            let (old, new) = (old.name, new.name);
             mounted.check(mounted.fs().rename(writer, (from, old), (to, new), exchange))?
         }
         ((End::Flat(old_name), End::Flat(new_name)), ..) => {
@@ -357,14 +366,6 @@ pub fn rename(
         mounted.pace();
     }
     end(gone)
-}
-
-fn must_be_dir(mounted: &Mounted, dir: u32, name: &[u8]) -> Result<(), OpenError> {
-    let number = mounted.fs().lookup(dir, name)?;
-    match mounted.fs().inode(number)?.1.kind() {
-        Some(Kind::Directory) => Ok(()),
-        _ => Err(OpenError::Fs(Error::NotDirectory)),
-    }
 }
 
 /// The target of the symbolic link at a path.

@@ -16,6 +16,7 @@
 //! | [`task`] | children: start them, await them, judge how they ended |
 //! | [`stock`] | free memory before and after: nothing leaks |
 //! | [`random`] | numbers that one seed decides |
+//! | [`tree`] | operations on a tree of files, and a walk through it |
 //! | [`hostile`] | system calls, accesses and code made up at random |
 //! | [`mod@bench`] | the workloads that this kernel and Linux are compared by |
 //!
@@ -39,6 +40,7 @@ pub mod start;
 pub mod stock;
 pub mod sys;
 pub mod task;
+pub mod tree;
 
 /// A page did not hold what was written to it.
 pub const DAMAGED: i32 = 3;

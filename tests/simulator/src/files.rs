@@ -16,7 +16,7 @@ use mm_reclaim::env::{
 };
 use mm_reclaim::file::{FileKind, FileRef};
 use mm_reclaim::gfp::Gfp;
-use mm_reclaim::units::{Nanos, Pfn};
+use mm_reclaim::units::{Nanos, PAGE_SIZE, Pfn};
 use mm_reclaim::{FileError, PageSink, PageSource, Pattern, ReadAhead, Seen};
 
 use crate::blocks::Blocks;
@@ -51,6 +51,10 @@ pub(crate) struct State {
     pub(crate) blocks: Blocks,
     /// Reclaim is refused every write.
     refuses: bool,
+    /// Bytes of a block, if it is smaller than a page; what was asked for is kept then.
+    block_bytes: Option<usize>,
+    reserved: Vec<(u32, Range<usize>)>,
+    resized: Vec<u64>,
     /// How long the store sleeps after it has started a run of writes.
     rest: Option<Nanos>,
 }
@@ -103,6 +107,21 @@ impl Files {
     /// ended them, and other tasks can use the pages.
     pub fn rest_after_writes(&self, time: Nanos) {
         self.state().rest = Some(time);
+    }
+
+    /// Blocks are smaller than pages from now on: the store remembers what it is asked for.
+    pub fn split_pages(&self, block_bytes: usize) {
+        self.state().block_bytes = Some(block_bytes);
+    }
+
+    /// The pages, and the parts of them, that were reserved since the last call.
+    pub fn take_reserved(&self) -> Vec<(u32, Range<usize>)> {
+        std::mem::take(&mut self.state().reserved)
+    }
+
+    /// The sizes that files were said to have since the last call.
+    pub fn take_resized(&self) -> Vec<u64> {
+        std::mem::take(&mut self.state().resized)
     }
 
     /// The device answers no more.
@@ -160,9 +179,24 @@ impl FileStore for World {
         Ok(self.files.state().files[file as usize].blocks.contains_key(&index))
     }
 
-    fn reserve(&self, file: u64, index: u32, _: Range<usize>) -> Result<(), StoreError> {
+    fn block_bytes(&self, _file: u64) -> usize {
+        self.files.state().block_bytes.unwrap_or(PAGE_SIZE)
+    }
+
+    fn resized(&self, _file: u64, size: u64) {
+        crate::current::assert_no_lock_held("a change of size");
+        let mut state = self.files.state();
+        if state.block_bytes.is_some() {
+            state.resized.push(size);
+        }
+    }
+
+    fn reserve(&self, file: u64, index: u32, part: Range<usize>) -> Result<(), StoreError> {
         crate::current::assert_no_lock_held("a reservation");
         let mut state = self.files.state();
+        if state.block_bytes.is_some() {
+            state.reserved.push((index, part));
+        }
         let State { files, used, latest, .. } = &mut *state;
         let stored = &mut files[file as usize];
         if stored.blocks.contains_key(&index) {

@@ -173,11 +173,7 @@ impl Model {
     }
 
     pub fn may_unlink(&self, dir: Id, name: &[u8]) -> Result<Id, Error> {
-        let id = match self.lookup(dir, name) {
-            // No such name is there.
-            Err(Error::NameTooLong) => return Err(Error::NotFound),
-            other => other?,
-        };
+        let id = self.lookup(dir, name)?;
         if self.is_dir(id) { Err(Error::IsDirectory) } else { Ok(id) }
     }
 
@@ -187,10 +183,7 @@ impl Model {
             b".." => return Err(Error::NotEmpty),
             _ => {}
         }
-        let id = match self.lookup(dir, name) {
-            Err(Error::NameTooLong) => return Err(Error::NotFound),
-            other => other?,
-        };
+        let id = self.lookup(dir, name)?;
         if self.names(id)?.is_empty() { Ok(id) } else { Err(Error::NotEmpty) }
     }
 
@@ -201,12 +194,12 @@ impl Model {
         (to, new): (Id, &[u8]),
         exchange: Exchange,
     ) -> Result<Renamed, Error> {
-        let id = match self.lookup(from, old) {
-            Err(Error::NameTooLong) => return Err(Error::NotFound),
-            other => other?,
-        };
+        let id = self.lookup(from, old)?;
         self.names(to)?;
-        let there = self.lookup(to, new).ok();
+        let there = match self.lookup(to, new) {
+            Err(Error::NotFound) => None,
+            other => Some(other?),
+        };
         let is_dot = |name: &[u8]| matches!(name, b"." | b"..");
         if is_dot(old) || is_dot(new) {
             return Err(Error::Invalid);
@@ -234,6 +227,7 @@ impl Model {
         }
         match (self.is_dir(id), self.is_dir(there)) {
             (true, false) => Err(Error::NotDirectory),
+            (false, true) if from != to && self.is_below(from, there) => Err(Error::NotEmpty),
             (false, true) => Err(Error::IsDirectory),
             (true, true) if !self.names(there)?.is_empty() => Err(Error::NotEmpty),
             _ => Ok(Renamed::Replaced(there)),

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use super::{Errno, PROT_READ_WRITE, call, number};
 
-const AT_FDCWD: usize = -100_isize as usize;
+pub(super) const AT_FDCWD: usize = -100_isize as usize;
 const PROT_READ: usize = 1;
 const MAP_SHARED: usize = 1;
 const MAP_PRIVATE: usize = 2;

@@ -9,6 +9,7 @@ use core::mem::MaybeUninit;
 use crate::pages::PAGE_SIZE;
 
 pub mod files;
+pub mod names;
 mod swap;
 
 pub use swap::*;
@@ -51,16 +52,23 @@ pub const ENOSYS: Errno = Errno(38);
 /// Linux's arm64 system call numbers.
 pub mod number {
     #![expect(missing_docs, reason = "the names are Linux's and say everything")]
+    pub const MKDIRAT: usize = 34;
     pub const UNLINKAT: usize = 35;
+    pub const SYMLINKAT: usize = 36;
+    pub const LINKAT: usize = 37;
+    pub const FSTATFS: usize = 44;
     pub const FTRUNCATE: usize = 46;
     pub const FALLOCATE: usize = 47;
     pub const OPENAT: usize = 56;
     pub const CLOSE: usize = 57;
+    pub const GETDENTS64: usize = 61;
     pub const LSEEK: usize = 62;
     pub const READ: usize = 63;
     pub const WRITE: usize = 64;
     pub const PREAD64: usize = 67;
     pub const PWRITE64: usize = 68;
+    pub const READLINKAT: usize = 78;
+    pub const NEWFSTATAT: usize = 79;
     pub const FSTAT: usize = 80;
     pub const SYNC: usize = 81;
     pub const FSYNC: usize = 82;
@@ -89,7 +97,9 @@ pub mod number {
     pub const MINCORE: usize = 232;
     pub const MADVISE: usize = 233;
     pub const WAIT4: usize = 260;
+    pub const RENAMEAT2: usize = 276;
     pub const MEMFD_CREATE: usize = 279;
+    pub const STATX: usize = 291;
 }
 
 const MADV_FREE: usize = 8;

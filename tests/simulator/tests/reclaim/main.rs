@@ -11,6 +11,7 @@ mod choices;
 mod crew;
 mod faults;
 mod file_balance;
+mod file_blocks;
 mod file_cache;
 mod file_edges;
 mod file_ladder;
