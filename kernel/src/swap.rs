@@ -1,10 +1,15 @@
 //! Swap on devices that `mkswap` has prepared.
 //!
-//! **Data.** None of its own: the memory management has the devices. The memory for the slots of a
-//! device comes from the page allocator, in one block, and stays with the device. **Lock.** None.
+//! **Data.** A bit for each device that is being taken into use; the memory management has the devices.
+//! The memory for the slots of a device comes from the page allocator, in one block, and stays with the
+//! device. **Owner.** A bit belongs to the task that set it. **Lock.** None; the bits are atomic.
 
 use core::fmt;
 use core::mem::MaybeUninit;
+use core::sync::atomic::{
+    AtomicU8,
+    Ordering::{Acquire, Release},
+};
 
 use mm_reclaim::SwapOnError;
 use mm_reclaim::block::IoError;
@@ -14,9 +19,12 @@ use mm_reclaim::swap::header::{Header, HeaderError};
 use mm_reclaim::units::{Order, PAGE_SIZE, Pfn};
 
 use crate::arch::frames::LinearFrames;
-use crate::disk;
 use crate::glue::{KernelMm, alloc_frames, free_frames, mm};
+use crate::{disk, println};
 
+/// A bit for each device that a task takes into use: it sleeps, and would trim what another has begun to
+/// use.
+static COMING: AtomicU8 = AtomicU8::new(0);
 /// The place of the number of the last page in a header.
 const LAST_PAGE: usize = 1028;
 /// The table of slots takes at most one in so many frames of memory.
@@ -76,18 +84,44 @@ pub struct Used {
     pub pages: u32,
 }
 
-/// Takes a device into use, for the first time or again.
+/// What the device is told that it need not keep, before the first slot is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trim {
+    /// Nothing.
+    Nothing,
+    /// All that its header speaks of, but the header.
+    All,
+}
+
+/// Takes a device into use, for the first time or again. That it could not be trimmed is only reported,
+/// as in Linux.
 ///
 /// # Errors
 /// [`SwapError`].
-pub fn on(device: DeviceId, priority: i16) -> Result<Used, SwapError> {
+pub fn on(device: DeviceId, priority: i16, trim: Trim) -> Result<Used, SwapError> {
+    let bit = 1u8.checked_shl(device.0.into()).unwrap_or(0);
+    // Acquire pairs with the Release below.
+    if COMING.fetch_or(bit, Acquire) & bit != 0 {
+        return Err(SwapError::Refused(SwapOnError::Known));
+    }
+    let result = read_header_and_use(device, priority, trim);
+    COMING.fetch_and(!bit, Release);
+    result
+}
+
+fn read_header_and_use(device: DeviceId, priority: i16, trim: Trim) -> Result<Used, SwapError> {
     let frame = alloc_frames(Order::ZERO).ok_or(SwapError::NoMemory)?;
-    let result = read_and_use(device, priority, frame);
+    let result = read_and_use(device, priority, trim, frame);
     free_frames(frame, Order::ZERO);
     result
 }
 
-fn read_and_use(device: DeviceId, priority: i16, frame: Pfn) -> Result<Used, SwapError> {
+fn read_and_use(
+    device: DeviceId,
+    priority: i16,
+    trim: Trim,
+    frame: Pfn,
+) -> Result<Used, SwapError> {
     disk::read_sectors(device, 0, frame, PAGE_SIZE).map_err(SwapError::Read)?;
     // SAFETY: the frame is the caller's and was just read; nothing else accesses it.
     let header =
@@ -97,6 +131,10 @@ fn read_and_use(device: DeviceId, priority: i16, frame: Pfn) -> Result<Used, Swa
     let pages = Header::parse(header, blocks).map_err(SwapOnError::Header)?.last_page + 1;
     if disk::is_read_only(device) {
         return Err(SwapError::ReadOnly);
+    }
+    // Nobody takes it into use meanwhile: see `COMING`.
+    if trim == Trim::All && !mm().is_swap_in_use(device) {
+        trim_behind_header(device, pages);
     }
     match mm().swapon_again(device, header, priority) {
         Err(SwapOnError::NotOff) => {}
@@ -117,6 +155,15 @@ fn read_and_use(device: DeviceId, priority: i16, frame: Pfn) -> Result<Used, Swa
             free_frames(first, order);
             Err(error.into())
         }
+    }
+}
+
+#[cold]
+fn trim_behind_header(device: DeviceId, pages: u32) {
+    let header = disk::SECTORS_PER_PAGE;
+    let trimmed = disk::trim(device, header, (u64::from(pages) - 1) * header);
+    if let (Err(_), Some(name)) = (trimmed, disk::name(device)) {
+        println!("swap: {name} could not be trimmed");
     }
 }
 

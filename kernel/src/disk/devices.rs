@@ -2,6 +2,8 @@
 //!
 //! **Data.** A table, to which the boot adds and from which nothing is removed. **Lock.** None.
 
+use core::ops::Range;
+
 use mm_reclaim::block::IoError;
 use mm_reclaim::env::DeviceId;
 use spin::once::Once;
@@ -43,6 +45,15 @@ pub fn get(id: DeviceId) -> Option<&'static Device> {
 }
 
 impl Device {
+    /// The sectors of the disk that sectors of the device are.
+    ///
+    /// # Errors
+    /// If they are not all on the device.
+    pub fn range(&self, first: u64, sectors: u64) -> Result<Range<u64>, IoError> {
+        let end = first.checked_add(sectors).filter(|end| *end <= self.sectors).ok_or(IoError)?;
+        Ok(self.first + first..self.first + end)
+    }
+
     /// A transfer between sectors of the device, from `sector` on, and memory at `address`.
     ///
     /// # Errors
@@ -54,11 +65,11 @@ impl Device {
         address: usize,
         bytes: usize,
     ) -> Result<Transfer, IoError> {
-        let end = sector.checked_add((bytes / SECTOR) as u64).ok_or(IoError)?;
+        let range = self.range(sector, (bytes / SECTOR) as u64)?;
         let is_allowed = op != Op::Write || !self.disk.traits().is_read_only;
-        if end > self.sectors || bytes == 0 || !bytes.is_multiple_of(SECTOR) || !is_allowed {
+        if bytes == 0 || !bytes.is_multiple_of(SECTOR) || !is_allowed {
             return Err(IoError);
         }
-        Ok(Transfer { op, sector: self.first + sector, address, bytes: bytes as u32 })
+        Ok(Transfer { op, sector: range.start, address, bytes: bytes as u32 })
     }
 }

@@ -12,7 +12,8 @@ pub use super::scan::scan;
 pub use crate::ramdisk::{is_synchronous, read_now, write_now};
 pub use device::{AttachError, init, interrupt, is_any, serve};
 pub use requests::{
-    discard, flush, is_congested, plug, read_sectors, send_off, submit, submit_parts, unplug,
+    discard, flush, is_congested, plug, read_sectors, send_off, submit, submit_parts, trim, unplug,
+    write_sectors,
 };
 
 /// Takes the disk into use whose registers are at `registers`, as a device: `None` if there is no

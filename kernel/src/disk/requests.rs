@@ -4,7 +4,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use mm_reclaim::block::{Bio, Completion, IoError, PageIo};
+use mm_reclaim::block::{Bio, Completion, Direction, IoError, PageIo};
 use mm_reclaim::env::DeviceId;
 use mm_reclaim::units::{PAGE_SIZE, Pfn};
 
@@ -104,7 +104,7 @@ pub fn is_congested(device: DeviceId) -> bool {
 
 /// The contents of the blocks are no longer needed. A virtio disk is not told: this is called under
 /// spin locks, for one page at a time, and a block may be written again at once, while the device is
-/// free to do a discard after a write that came later.
+/// free to do a discard after a write that came later. [`trim`] is for what can wait.
 pub fn discard(device: DeviceId, first: u32, blocks: u32) {
     ramdisk::discard(device, first, blocks);
 }
@@ -126,12 +126,59 @@ pub fn flush(device: DeviceId) -> Result<(), IoError> {
     }
 }
 
+/// The contents of sectors are no longer needed: the device may forget them. Sleeps until it has been told
+/// of all, and cannot be killed. No other transfer of these sectors may be under way: the device is free
+/// to do it before this or after. There is no effect where the device has no discard, and none on parts
+/// of what it can discard at least.
+///
+/// # Errors
+/// If the device failed, is gone, cannot be written, or does not have them all.
+#[inline(never)]
+pub fn trim(device: DeviceId, first: u64, sectors: u64) -> Result<(), IoError> {
+    if device == RAM_DISK {
+        return Ok(());
+    }
+    let device = devices::get(device).ok_or(IoError)?;
+    let (disk, range) = (device.disk, device.range(first, sectors)?);
+    if disk.traits().is_read_only || disk.is_gone() {
+        return Err(IoError);
+    }
+    let Some(discard) = disk.traits().discard else { return Ok(()) };
+    discard.requests(range).try_for_each(|(sector, sectors)| {
+        // SAFETY: a discard has no memory.
+        unsafe { disk.perform(Transfer::discard(sector, sectors)) }
+    })
+}
+
 /// Reads sectors of 512 bytes of a device into a frame of the caller's, and sleeps until they are there.
 ///
 /// # Errors
 /// If they cannot be read, are not all on the device, or are more than a page.
-#[inline(never)]
 pub fn read_sectors(
+    device: DeviceId,
+    sector: u64,
+    frame: Pfn,
+    bytes: usize,
+) -> Result<(), IoError> {
+    transfer_sectors(Op::Read, device, sector, frame, bytes)
+}
+
+/// Writes sectors of 512 bytes of a device from a frame of the caller's, and sleeps until that has ended.
+///
+/// # Errors
+/// If they cannot be written, are not all on the device, or are more than a page.
+pub fn write_sectors(
+    device: DeviceId,
+    sector: u64,
+    frame: Pfn,
+    bytes: usize,
+) -> Result<(), IoError> {
+    transfer_sectors(Op::Write, device, sector, frame, bytes)
+}
+
+#[inline(never)]
+fn transfer_sectors(
+    op: Op,
     device: DeviceId,
     sector: u64,
     frame: Pfn,
@@ -141,12 +188,12 @@ pub fn read_sectors(
         return Err(IoError);
     }
     if device == RAM_DISK {
-        let direction = mm_reclaim::block::Direction::Read;
+        let direction = if op == Op::Read { Direction::Read } else { Direction::Write };
         return ramdisk::transfer_part(direction, sector, frame, 0, bytes as u16);
     }
     let device = devices::get(device).ok_or(IoError)?;
     let address = frames::frame_address(frame).addr();
-    let transfer = device.transfer(Op::Read, sector, address, bytes)?;
+    let transfer = device.transfer(op, sector, address, bytes)?;
     // SAFETY: the caller's frame is lent until this returns.
     unsafe { device.disk.perform(transfer) }
 }

@@ -68,7 +68,8 @@ mod tests {
     use super::*;
 
     fn run(number: u32, first: u32, block: u32, len: u32) -> Run {
-        let at = InodeAt { number, ..InodeAt::default() };
+        let mut at = InodeAt::default();
+        at.number = number;
         Run { at, first, mapped: Mapped { block: Some(block), len } }
     }
 

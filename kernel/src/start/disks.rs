@@ -11,6 +11,7 @@ use mm_reclaim::env::{DeviceId, TaskFlags};
 use mm_reclaim::units::{Order, PAGE_SIZE};
 
 use super::map_registers;
+use crate::swap::Trim;
 use crate::task::fair::Class;
 use crate::{disk, glue, mount, println, swap, task};
 
@@ -114,7 +115,7 @@ fn mount_ext2(device: DeviceId) {
 #[inline(never)]
 fn use_for_swap(device: DeviceId) {
     let Some(name) = disk::name(device) else { return };
-    match swap::on(device, PRIORITY) {
+    match swap::on(device, PRIORITY, Trim::Nothing) {
         Ok(used) if used.slots + 1 < used.pages => {
             println!("swap: {name}, {} slots of {} pages", used.slots, used.pages);
         }

@@ -5,13 +5,26 @@ use mm_reclaim::{SwapOffError, SwapOnError};
 
 use super::errno::{EBUSY, EINTR, EINVAL, EIO, ENOENT, ENOMEM, EROFS, Errno};
 use crate::arch::usercopy::string_from_user;
-use crate::swap::{self, SwapError};
+use crate::swap::{self, SwapError, Trim};
 use crate::{disk, glue};
 
 /// `swapon`: the priority is given.
 const SWAP_FLAG_PREFER: u64 = 0x8000;
 /// `swapon`: the priority.
 const SWAP_FLAG_PRIO_MASK: u64 = 0x7fff;
+/// `swapon`: the device is told what it need not keep.
+const SWAP_FLAG_DISCARD: u64 = 0x1_0000;
+/// With [`SWAP_FLAG_DISCARD`]: only once, before the first slot is used.
+const SWAP_FLAG_DISCARD_ONCE: u64 = 0x2_0000;
+/// With [`SWAP_FLAG_DISCARD`]: only slots as they are freed, which has no effect here: see
+/// [`disk::discard`].
+const SWAP_FLAG_DISCARD_PAGES: u64 = 0x4_0000;
+/// All that there are.
+const SWAP_FLAGS: u64 = SWAP_FLAG_PREFER
+    | SWAP_FLAG_PRIO_MASK
+    | SWAP_FLAG_DISCARD
+    | SWAP_FLAG_DISCARD_ONCE
+    | SWAP_FLAG_DISCARD_PAGES;
 /// How every device's name begins.
 const PREFIX: &[u8] = b"/dev/";
 
@@ -51,11 +64,15 @@ impl From<SwapError> for Errno {
 /// Takes a device into use.
 #[inline(never)]
 pub(super) fn swapon(path: u64, flags: u64) -> Result<u64, Errno> {
-    if flags & !(SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK) != 0 {
+    if flags & !SWAP_FLAGS != 0 {
         return Err(EINVAL);
     }
     let priority = if flags & SWAP_FLAG_PREFER != 0 { flags & SWAP_FLAG_PRIO_MASK } else { 0 };
-    swap::on(device_at(path)?, priority as i16)?;
+    // Without a word on when, it is both.
+    let is_once = flags & SWAP_FLAG_DISCARD_ONCE != 0 || flags & SWAP_FLAG_DISCARD_PAGES == 0;
+    let is_trimmed = flags & SWAP_FLAG_DISCARD != 0 && is_once;
+    let trim = if is_trimmed { Trim::All } else { Trim::Nothing };
+    swap::on(device_at(path)?, priority as i16, trim)?;
     Ok(0)
 }
 

@@ -57,6 +57,11 @@ impl<'m, E: Env> Mm<'m, E> {
         self.faults.swapoff(device)
     }
 
+    /// Whether a device is in use for swap; one that is being taken out of use still is.
+    pub fn is_swap_in_use(&self, device: DeviceId) -> bool {
+        self.swap.is_in_use(device)
+    }
+
     /// All and free swap slots of the devices that are on.
     pub fn swap_pages(&self) -> (u32, u32) {
         self.swap.pages()

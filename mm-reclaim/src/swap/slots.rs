@@ -3,6 +3,7 @@
 use super::{Swap, SwapDevice, SwapEntry};
 use crate::base::sync::Ordering;
 use crate::base::units::Pfn;
+use crate::block::DeviceId;
 use crate::env::{BlockDevice, Env};
 
 impl<'m, E: Env> Swap<'m, E> {
@@ -21,6 +22,11 @@ impl<'m, E: Env> Swap<'m, E> {
     pub fn pages(&self) -> (u32, u32) {
         let on = self.devices().filter(|(_, d)| d.is_on());
         on.fold((0, 0), |(t, f), (_, d)| (t + d.usable(), f + d.free()))
+    }
+
+    /// Whether a device is in use for swap; one that is being taken out of use still is.
+    pub fn is_in_use(&self, device: DeviceId) -> bool {
+        self.devices().any(|(_, d)| d.id == device && d.is_in_use())
     }
 
     /// Whether a page could get a slot now.

@@ -22,6 +22,7 @@ use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
 use super::open::Traits;
 use super::pool::{Chain, MOST_CHAINED, Op, Pool, Transfer};
 use super::trouble::Trouble;
+use crate::disk::SECTOR;
 
 /// Descriptors of the ring.
 pub const QUEUE: usize = 128;
@@ -47,13 +48,23 @@ pub(super) struct Record {
     kind: u32,
     reserved: u32,
     sector: u64,
+    range: DiscardRange,
     status: u8,
-    unused: [u8; 47],
+    unused: [u8; 31],
+}
+
+/// What a discard is about, which is its data.
+#[repr(C)]
+struct DiscardRange {
+    sector: u64,
+    sectors: u32,
+    flags: u32,
 }
 
 const _: () = assert!(size_of::<Record>() * FLIGHTS == virtio_drivers::PAGE_SIZE);
-/// Bytes of a record that the device reads: the head of the request.
-const HEAD: usize = 16;
+/// Bytes of a record that the device reads: the head of the request. The range of a discard follows.
+const HEAD: usize = core::mem::offset_of!(Record, range);
+const _: () = assert!(HEAD == 16);
 
 /// A request in flight.
 #[derive(Clone, Copy)]
@@ -237,8 +248,12 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
             Op::Read => (0, chain.sector),
             Op::Write => (1, chain.sector),
             Op::Flush => (4, 0),
+            Op::Discard => (11, 0),
         };
-        let record = Record { kind, reserved: 0, sector, status: NO_STATUS, unused: [0; 47] };
+        let sectors = chain.bytes / SECTOR as u32;
+        let range = DiscardRange { sector: chain.sector, sectors, flags: 0 };
+        let (status, unused) = (NO_STATUS, [0; 31]);
+        let record = Record { kind, reserved: 0, sector, range, status, unused };
         // SAFETY: the device does not have this record, since its flight was free.
         unsafe { self.record(at).write_volatile(record) };
     }
@@ -264,8 +279,11 @@ impl<H: Hal, T: Transport, O> Engine<H, T, O> {
         let Self { buffers, pool, traits, .. } = self;
         buffers.len = 0;
         buffers.push(record, HEAD);
-        pool.stretches(chain, traits.joins, |address, bytes| buffers.push(address, bytes));
-        buffers.readable = if chain.op == Op::Write { buffers.len } else { 1 };
+        match chain.op {
+            Op::Discard => buffers.push(record + HEAD, size_of::<DiscardRange>()),
+            _ => pool.stretches(chain, traits.joins, |at, bytes| buffers.push(at, bytes)),
+        }
+        buffers.readable = if chain.op == Op::Read { 1 } else { buffers.len };
         buffers.push(record + core::mem::offset_of!(Record, status), 1);
     }
 

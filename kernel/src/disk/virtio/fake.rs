@@ -154,10 +154,17 @@ impl State {
         let ((record, 16, false), Some(&(status, 1, true))) = (buffers[0], buffers.last()) else {
             panic!("no head, or no status: {buffers:?}");
         };
-        let (kind, sector) = (read::<u32>(record), read::<u64>(record + 8));
+        let (kind, mut sector) = (read::<u32>(record), read::<u64>(record + 8));
         let (mut place, mut bytes, mut wrote) = (sector as usize * SECTOR, 0, 1);
         for &(address, len, is_written) in &buffers[1..buffers.len() - 1] {
             assert_eq!(is_written, kind == 0);
+            if kind == 11 {
+                let (first, sectors) = (read::<u64>(address), read::<u32>(address + 8));
+                assert_eq!((len, read::<u32>(address + 12)), (16, 0));
+                (sector, bytes) = (first, sectors as usize * SECTOR);
+                self.disk[first as usize * SECTOR..][..bytes].fill(0);
+                break;
+            }
             let stretch = &mut self.disk[place..place + len];
             // SAFETY: the test has lent the memory.
             let memory = unsafe { core::slice::from_raw_parts_mut(address as *mut u8, len) };

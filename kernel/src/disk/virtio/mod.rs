@@ -6,12 +6,14 @@
 //! | [`engine`] | the ring and the requests in flight: tested on the host with a hostile device |
 //! | [`trouble`] | why a device is given up |
 //! | [`open`] | taking a disk into use |
+//! | [`discard`] | which requests a discard is: pure, tested on the host |
 //! | `hal` | memory that a device reads and writes |
 //! | `device` | the disks of this machine: submission, interrupts, the task that ends requests |
 //!
 //! The crate `virtio-drivers` has the registers and the ring. Its own driver for disks is not used: it
 //! takes one buffer a request, and trusts the device.
 
+pub mod discard;
 pub mod engine;
 pub mod open;
 pub mod pool;

@@ -6,6 +6,7 @@ use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::{DeviceStatus, Transport};
 use virtio_drivers::{BufferDirection, Error, Hal};
 
+use super::discard::Discard;
 use super::engine::{Engine, RING};
 use super::pool::MOST_CHAINED;
 use crate::disk::SECTOR;
@@ -31,6 +32,8 @@ bitflags::bitflags! {
         const BLOCK_SIZE = 1 << 6;
         /// It has a cache that can be flushed.
         const FLUSH = 1 << 9;
+        /// It can discard sectors.
+        const DISCARD = 1 << 13;
         /// It follows the standard, version 1.
         const VERSION_1 = 1 << 32;
     }
@@ -42,6 +45,8 @@ mod config {
     pub(super) const SIZE_MAX: usize = 8;
     pub(super) const SEG_MAX: usize = 12;
     pub(super) const BLOCK_SIZE: usize = 20;
+    pub(super) const MOST_DISCARDED: usize = 36;
+    pub(super) const DISCARD_ALIGNMENT: usize = 44;
 }
 
 /// What a disk is like.
@@ -55,6 +60,8 @@ pub struct Traits {
     pub is_read_only: bool,
     /// It has a cache that can be flushed.
     pub has_cache: bool,
+    /// What it can discard.
+    pub discard: Option<Discard>,
     /// Stretches of memory of a request.
     pub(super) most_buffers: usize,
     /// Stretches that touch may be one.
@@ -170,11 +177,15 @@ fn read_traits(transport: &impl Transport, features: Features) -> Result<Traits,
     if bytes < LARGEST_BLOCK {
         return Err(OpenError::Narrow { bytes, buffers });
     }
+    let most = read(Features::DISCARD, config::MOST_DISCARDED, 0)?;
+    let alignment = read(Features::DISCARD, config::DISCARD_ALIGNMENT, 0)?;
+    let discard = Discard::new(most, alignment, block);
     Ok(Traits {
         sectors: read_size(transport)?,
         block,
         is_read_only: features.contains(Features::READ_ONLY),
         has_cache: features.contains(Features::FLUSH),
+        discard: discard.filter(|_| features.contains(Features::DISCARD)),
         most_buffers: (buffers as usize).min(MOST_CHAINED),
         joins: bytes >= LONGEST,
     })

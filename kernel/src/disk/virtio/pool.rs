@@ -10,6 +10,8 @@
 //! **Data.** Two tables of fixed size, whose free places are bits; lists of places. **Owner.** The
 //! disk's engine. **Lock.** That of the engine. Pure, tested on the host.
 
+use crate::disk::SECTOR;
+
 /// Tickets, and as many transfers, that a disk can have at once.
 pub const ROOM: usize = 128;
 /// The most transfers of a ticket.
@@ -32,6 +34,8 @@ pub enum Op {
     Write,
     /// Make what was written stable.
     Flush,
+    /// The contents of the sectors are no longer needed.
+    Discard,
 }
 
 /// A transfer between a stretch of a disk and one of memory.
@@ -52,6 +56,11 @@ impl Transfer {
     pub const FLUSH: Self = Self { op: Op::Flush, sector: 0, address: 0, bytes: 0 };
     /// None, as a place for one.
     pub const NOTHING: Self = Self::FLUSH;
+
+    /// A discard, of less than 4 GiB; it has no memory.
+    pub const fn discard(sector: u64, sectors: u32) -> Self {
+        Self { op: Op::Discard, sector, address: 0, bytes: sectors * SECTOR as u32 }
+    }
 
     fn end(&self) -> u64 {
         self.sector.wrapping_add(u64::from(self.bytes / 512))
@@ -197,7 +206,7 @@ impl<O> Pool<O> {
     /// The waiting transfer that goes on where `chain` ends, and the one before it.
     fn find_next(&self, chain: &Chain) -> Option<(u8, u8)> {
         let last = &self.places[chain.last as usize];
-        if chain.op == Op::Flush || last.is_alone {
+        if matches!(chain.op, Op::Flush | Op::Discard) || last.is_alone {
             return None;
         }
         let end = last.transfer.end();
@@ -225,7 +234,7 @@ impl<O> Pool<O> {
         }
     }
 
-    /// Calls `visit` with each stretch of memory of the chain, in order.
+    /// Calls `visit` with each stretch of memory of the chain, in order: no discard.
     pub fn stretches(&self, chain: &Chain, joins: bool, mut visit: impl FnMut(usize, usize)) {
         let (mut start, mut bytes, mut at) = (0, 0, chain.first);
         for _ in 0..chain.count {

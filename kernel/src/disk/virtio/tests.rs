@@ -4,6 +4,7 @@ use splitmix::SplitMix64;
 use virtio_drivers::Error;
 use virtio_drivers::transport::{DeviceStatus, InterruptStatus};
 
+use super::discard::Discard;
 use super::engine::Engine;
 use super::fake::{Device, TestHal};
 use super::open::OpenError;
@@ -36,6 +37,7 @@ impl Machine {
         let address = self.pages[n].as_mut_ptr().addr();
         let transfer = match op {
             Op::Flush => Transfer::FLUSH,
+            Op::Discard => Transfer::discard(sector, 16),
             op => Transfer { op, sector, address, bytes: PAGE as u32 },
         };
         // SAFETY: the pages live as long as the machine.
@@ -78,6 +80,38 @@ fn what_was_written_is_read_back() {
     assert_eq!(machine.run(), [(0, false)]);
     assert_eq!(machine.device.0.borrow().log.last(), Some(&(4, 0, 0)));
     assert_eq!(machine.trouble(), None);
+}
+
+/// Two that touch are two requests, of which each has one range.
+#[test]
+fn what_was_discarded_is_zeroes_here() {
+    let mut machine = Machine::new();
+    (1..4).for_each(|n| machine.ask(Op::Write, n, 16 * n as u64).unwrap());
+    machine.run();
+    machine.device.0.borrow_mut().log.clear();
+    machine.ask(Op::Discard, 1, 16).unwrap();
+    machine.ask(Op::Discard, 2, 32).unwrap();
+    assert_eq!(machine.run(), [(1, false), (2, false)]);
+    assert_eq!(machine.device.0.borrow().log, [(11, 16, 8192), (11, 32, 8192)]);
+    let disk = &machine.device.0.borrow().disk;
+    assert!(disk[..48 * 512].iter().all(|byte| *byte == 0));
+    assert_eq!(disk[48 * 512], 3);
+}
+
+#[test]
+fn a_discard_is_offered_with_limits_that_can_be_kept() {
+    let discard = |feature: u64, most: u32, alignment: u32| {
+        let device = Device::new(SECTORS);
+        device.0.borrow_mut().features |= feature;
+        device.0.borrow_mut().config[36..40].copy_from_slice(&most.to_le_bytes());
+        device.0.borrow_mut().config[44..48].copy_from_slice(&alignment.to_le_bytes());
+        TestEngine::open(device).unwrap().traits().discard
+    };
+    assert_eq!(discard(0, 1 << 20, 8), None, "it is not offered");
+    assert_eq!(discard(1 << 13, 1 << 16, 8), Discard::new(1 << 16, 8, 512));
+    assert!(discard(1 << 13, 0, 0).is_some());
+    assert_eq!(discard(1 << 13, 1, 0), None);
+    assert_eq!(discard(1 << 13, 0, u32::MAX), None);
 }
 
 /// Far more requests than the ring has room for, which end in any order.
@@ -267,8 +301,8 @@ fn a_hostile_device_is_given_up_at_worst() {
         let pick = (number >> 32) as u32;
         match number % 16 {
             0..6 => {
-                let (n, op) =
-                    (pick as usize % 256, [Op::Read, Op::Write, Op::Flush][pick as usize % 3]);
+                let ops = [Op::Read, Op::Write, Op::Flush, Op::Discard];
+                let (n, op) = (pick as usize % 256, ops[pick as usize % 4]);
                 if !asked[n] && machine.ask(op, n, u64::from(pick % 100)).is_ok() {
                     asked[n] = true;
                 }

@@ -33,6 +33,11 @@ impl<C: Cpu> SwapDevice<'_, C> {
         self.state.load(Ordering::Relaxed) == DeviceUse::On as u8
     }
 
+    /// Whether it is on, or its pages are being read back.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != DeviceUse::Off as u8
+    }
+
     /// Of the devices that are on, the one with the highest priority is used first.
     pub(crate) fn priority(&self) -> i16 {
         self.priority.load(Ordering::Relaxed).cast_signed()

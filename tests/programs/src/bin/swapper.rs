@@ -6,6 +6,7 @@
 //! | word | value | meaning |
 //! | --- | --- | --- |
 //! | `device=` | ram0/vda/vda1 | the device (ram0) |
+//! | `discard=` | 0/1 | whether the device is told then that it need not keep anything (0) |
 //! | `rounds=` | 1 or more | how often the device goes and comes back (3) |
 #![no_std]
 #![no_main]
@@ -27,17 +28,22 @@ fn swapper(args: &Args) -> i32 {
         Some("vda1") => c"/dev/vda1",
         _ => c"/dev/ram0",
     };
+    let flags = match args.number("discard", 0) {
+        0 => 0,
+        _ => sys::SWAP_FLAG_DISCARD | sys::SWAP_FLAG_DISCARD_ONCE | sys::SWAP_FLAG_DISCARD_PAGES,
+    };
     let ends = [
         ("an absent device", sys::swapoff(c"/dev/ram7"), Err(ENOENT)),
         ("no device", sys::swapoff(c"swap"), Err(ENOENT)),
-        ("a device in use", sys::swapon(disk), Err(EBUSY)),
+        ("a device in use", sys::swapon(disk, flags), Err(EBUSY)),
+        ("unknown flags", sys::swapon(disk, flags | 1 << 20), Err(EINVAL)),
     ];
     let wrong = ends.iter().filter(|(what, end, wanted)| !is(what, *end, *wanted)).count();
     if wrong > 0 || !refuses(disk, ram + ram / 2) {
         return FAILED;
     }
     for version in 1..=args.number("rounds", 3) as u64 {
-        if !goes_and_comes(disk, ram / 3, ram, version) {
+        if !goes_and_comes((disk, flags), ram / 3, ram, version) {
             return FAILED;
         }
     }
@@ -65,7 +71,7 @@ fn refuses(disk: &CStr, count: usize) -> bool {
 
 /// Pages are pushed out by another program, and brought back for the two that share them
 /// while both use them.
-fn goes_and_comes(disk: &CStr, count: usize, ram: usize, version: u64) -> bool {
+fn goes_and_comes((disk, flags): (&CStr, usize), count: usize, ram: usize, version: u64) -> bool {
     let mut pages = Pages::map(count);
     pages.write_all(version);
     let other = task::start(|| {
@@ -79,9 +85,10 @@ fn goes_and_comes(disk: &CStr, count: usize, ram: usize, version: u64) -> bool {
         let is_sound = (0..10).all(|_| sound(pages.check_all(version)));
         if is_sound { 0 } else { FAILED }
     });
-    let went = is("swapoff", sys::swapoff(disk), Ok(()))
+    let went = is("swapon in use", sys::swapon(disk, flags), Err(EBUSY))
+        && is("swapoff", sys::swapoff(disk), Ok(()))
         && is("swapoff twice", sys::swapoff(disk), Err(EINVAL))
         && sound(pages.check_all(version))
-        && is("swapon", sys::swapon(disk), Ok(()));
+        && is("swapon", sys::swapon(disk, flags), Ok(()));
     task::join(child) == End::Status(0) && went
 }

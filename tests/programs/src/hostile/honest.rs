@@ -64,7 +64,7 @@ impl Honest {
             }
         }
         // It may be off by now. If it is not, or there is none, nothing changes.
-        let _ = sys::swapon(c"/dev/ram0");
+        let _ = sys::swapon(c"/dev/ram0", 0);
         // What is cached of the file is no loss; it goes with the name.
         let _ = unlink(PATH);
         wrong + usize::from(!self.before.is_back_soon(true))

@@ -4,13 +4,15 @@
 //! break memory that Rust believes in; the raw [`call`] is not.
 
 use core::arch::asm;
-use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 use crate::pages::PAGE_SIZE;
 
 pub mod files;
 pub mod names;
+mod swap;
+
+pub use swap::*;
 
 /// A system call's error: the positive `errno` number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -404,25 +406,6 @@ pub fn now() -> u64 {
     let time = unsafe { filled::<[u64; 2]>(number::CLOCK_GETTIME, Some(CLOCK_MONOTONIC)) };
     let [seconds, nanos] = time.expect("a monotonic clock exists");
     seconds * 1_000_000_000 + nanos
-}
-
-/// Takes a swap device into use again.
-///
-/// # Errors
-/// `ENOENT` for no device, `EBUSY` for one in use, `EINVAL` for a wrong header.
-pub fn swapon(path: &CStr) -> Result<(), Errno> {
-    // SAFETY: the kernel only reads the path.
-    unsafe { call(number::SWAPON, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
-}
-
-/// Takes a swap device out of use: every page of it comes back.
-///
-/// # Errors
-/// `ENOENT` for no device, `EINVAL` for one not in use, `ENOMEM` without room for its pages,
-/// `EIO` for a page that cannot be read.
-pub fn swapoff(path: &CStr) -> Result<(), Errno> {
-    // SAFETY: the kernel only reads the path.
-    unsafe { call(number::SWAPOFF, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// How much the out-of-memory killer prefers (1000) or spares (-1000) the caller.

@@ -7,6 +7,7 @@
 
 mod boot_order;
 mod conform;
+mod disks;
 mod fatal;
 mod flags;
 mod harness;
@@ -45,6 +46,7 @@ const GROUPS: &[&[Test]] = &[
     memory::TESTS,
     stacks::TESTS,
     swap::TESTS,
+    disks::TESTS,
     verdicts::TESTS,
     flags::TESTS,
     tlb::TESTS,
@@ -63,6 +65,8 @@ fn start(handover: boot::Handover) -> ! {
         Ok(Request::Run(name)) if EARLY.iter().all(|test| test.name != name) => {
             kernel::start::system(handover, run)
         }
+        // Which tests there are depends on the disks.
+        Ok(Request::List(_)) => kernel::start::system(handover, run),
         _ => run(kernel::early::read_device_tree(handover)),
     }
 }
