@@ -39,6 +39,8 @@ pub enum SwapError {
     Read(IoError),
     /// The device cannot be written.
     ReadOnly,
+    /// Something else that is in use has sectors of the device: a file system, or swap.
+    Shared,
     /// There is no memory for the slots of even one page in eight.
     NoSlots {
         /// The pages of the device.
@@ -67,6 +69,7 @@ impl fmt::Display for SwapError {
             Self::NoMemory => write!(f, "no memory to read its header"),
             Self::Read(_) => write!(f, "its header cannot be read"),
             Self::ReadOnly => write!(f, "it cannot be written"),
+            Self::Shared => write!(f, "its sectors are in use by something else"),
             Self::NoSlots { pages } => write!(f, "no memory for the slots of its {pages} pages"),
             Self::Refused(error) => error.fmt(f),
         }
@@ -104,7 +107,10 @@ pub fn on(device: DeviceId, priority: i16, trim: Trim) -> Result<Used, SwapError
     if COMING.fetch_or(bit, Acquire) & bit != 0 {
         return Err(SwapError::Refused(SwapOnError::Known));
     }
-    let result = read_header_and_use(device, priority, trim);
+    let result = match disk::is_shared(device, |other| mm().is_swap_in_use(other)) {
+        true => Err(SwapError::Shared),
+        false => read_header_and_use(device, priority, trim),
+    };
     COMING.fetch_and(!bit, Release);
     result
 }

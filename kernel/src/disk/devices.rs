@@ -73,3 +73,11 @@ impl Device {
         Ok(Transfer { op, sector: range.start, address, bytes: bytes as u32 })
     }
 }
+
+/// Whether two devices share sectors.
+pub fn overlap(one: DeviceId, other: DeviceId) -> bool {
+    let (Some(one), Some(other)) = (get(one), get(other)) else { return one == other };
+    core::ptr::eq(one.disk, other.disk)
+        && one.first < other.first + other.sectors
+        && other.first < one.first + one.sectors
+}

@@ -1,5 +1,7 @@
 //! What the other layers use.
 
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
 use mm_reclaim::env::DeviceId;
 
 use super::devices::{self, Device};
@@ -72,4 +74,21 @@ pub fn is_gone(device: DeviceId) -> bool {
 /// Whether a device cannot be written.
 pub fn is_read_only(device: DeviceId) -> bool {
     devices::get(device).is_some_and(|device| device.disk.traits().is_read_only)
+}
+
+/// The device with the file system that is mounted, and one; 0 for none.
+static MOUNTED: AtomicU8 = AtomicU8::new(0);
+
+/// A file system on the device is mounted, for good.
+pub fn set_mounted(device: DeviceId) {
+    MOUNTED.store(device.0 + 1, Relaxed);
+}
+
+/// Whether a device shares sectors with one that is in use: that is mounted, or `is_used`, which is asked
+/// for the others only.
+pub fn is_shared(device: DeviceId, is_used: impl Fn(DeviceId) -> bool) -> bool {
+    let mounted = MOUNTED.load(Relaxed).checked_sub(1).map(DeviceId);
+    mounted.is_some_and(|mounted| devices::overlap(mounted, device))
+        || devices()
+            .any(|other| other != device && devices::overlap(other, device) && is_used(other))
 }

@@ -48,6 +48,8 @@ pub enum Refused {
     NoMemory,
     /// Another one is mounted.
     Second,
+    /// Its sectors are in use for swap.
+    Swap,
 }
 
 impl fmt::Display for Refused {
@@ -56,6 +58,7 @@ impl fmt::Display for Refused {
             Self::Mount(error) => error.fmt(f),
             Self::NoMemory => f.write_str("no memory for the state of its blocks"),
             Self::Second => f.write_str("another file system is mounted already"),
+            Self::Swap => f.write_str("its sectors are in use for swap"),
         }
     }
 }
@@ -105,6 +108,11 @@ pub fn mount(device: DeviceId) -> Result<Option<&'static Mounted>, Refused> {
     if RECORDS.get().is_some() {
         return Err(Refused::Second);
     }
+    let is_swap = |other| glue::mm().is_swap_in_use(other);
+    if is_swap(device) || disk::is_shared(device, is_swap) {
+        return Err(Refused::Swap);
+    }
+    disk::set_mounted(device);
     let (blocks, block_bits) = (superblock.geometry.blocks, superblock.geometry.block_bits);
     let (dirty, fresh) = (bits(blocks)?, bits(blocks)?);
     inodes::begin().map_err(|_| Refused::NoMemory)?;

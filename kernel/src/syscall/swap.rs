@@ -56,6 +56,7 @@ impl From<SwapError> for Errno {
             SwapError::NoMemory | SwapError::NoSlots { .. } => ENOMEM,
             SwapError::Read(_) => EIO,
             SwapError::ReadOnly => EROFS,
+            SwapError::Shared => EBUSY,
             SwapError::Refused(error) => error.into(),
         }
     }

@@ -110,7 +110,7 @@ fn records_are_kept_in_pages() {
         mm.look_at_page(file.file(), 2, &mut |frame| world.read(frame, 8, &mut word))
             .expect("read");
         assert_eq!(word[..], content(file.number(), 2)[8..16]);
-        let mut change = |index: u32, byte: u8| {
+        let change = |index: u32, byte: u8| {
             mm.change_page(file.file(), index, &mut |frame| world.write(frame, 0, &[byte; 8]))
         };
         change(2, 5).expect("a page that was read");
