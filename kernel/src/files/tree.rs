@@ -288,6 +288,9 @@ pub fn link(source: Source<'_>, start: Start, path: &mut Bytes) -> Result<(), Op
         (End::Name { dir, name, slash }, Some(number), Some(mounted), Some(writer)) => {
             let name = &path.get()[name];
             mounted.check(may_make(mounted, Place { dir, name, slash }))?;
+            if let Some(file) = file {
+                mounted.check(note_size_of_unnamed(mounted, writer, number, file.size()))?;
+            }
             mounted.check(mounted.fs().link(writer, number, dir, name))?;
             if let Some(file) = file {
                 named_again(number, file);
@@ -296,6 +299,21 @@ pub fn link(source: Source<'_>, start: Start, path: &mut Bytes) -> Result<(), Op
         }
         (End::Name { .. } | End::Flat(_), ..) => Err(OpenError::OtherDevice),
         _ => Err(OpenError::Fs(Error::Exists)),
+    }
+}
+
+/// The size of a file without a name is not written with its contents, but when it gets one.
+fn note_size_of_unnamed(
+    mounted: &Mounted,
+    writer: &mut ext2::Writer,
+    number: u32,
+    size: u64,
+) -> Result<(), Error> {
+    let at = mounted.fs().locate(number)?;
+    let inode = mounted.fs().load(at)?;
+    match inode.links == 0 && inode.size != size {
+        true => mounted.fs().set_size(writer, at, size),
+        false => Ok(()),
     }
 }
 
