@@ -223,7 +223,8 @@ fn a_tree_goes_round_in_little_memory() {
 /// No room for contents, directories and long targets: what was begun is undone.
 #[test]
 fn a_tree_goes_round_on_a_full_disk() {
-    let trip = Trip { before: 50, kbytes: 5 << 10, block: 1024, may_be_full: true, ..USUAL };
+    let trip =
+        Trip { before: 50, count: 1200, kbytes: 3 << 10, block: 1024, may_be_full: true, ..USUAL };
     must_be_full(seeds(600, 2, 20), trip);
 }
 

@@ -97,7 +97,7 @@ impl Executor {
                 done(rename(Text::path(old).get(), Text::path(new).get(), exchange as usize))
             }
             Op::Sync(path) => done(self.open(path, flags::RDONLY)?.sync()),
-            Op::Temporary { dir, len, name } => self.temporary(dir, len, name),
+            Op::Temporary { dir, len, sync, name } => self.temporary(dir, len, sync, name),
             Op::Keep { slot, path } => {
                 self.kept[usize::from(slot)] = None;
                 self.kept[usize::from(slot)] = Some(self.open(path, flags::RDWR)?);
@@ -146,10 +146,19 @@ impl Executor {
         })
     }
 
-    fn temporary(&mut self, dir: Path, len: u32, name: Option<Path>) -> Result<Record, Errno> {
+    fn temporary(
+        &mut self,
+        dir: Path,
+        len: u32,
+        sync: bool,
+        name: Option<Path>,
+    ) -> Result<Record, Errno> {
         let fd = self.open(dir, flags::RDWR | flags::TMPFILE)?;
         let written = self.write(&fd, 0, len)?;
         self.calls += 1;
+        if sync {
+            fd.sync()?;
+        }
         if let Some(name) = name {
             fd.link_to(Text::path(name).get())?;
         }
