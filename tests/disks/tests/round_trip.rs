@@ -225,7 +225,7 @@ fn a_tree_goes_round_in_little_memory() {
 fn a_tree_goes_round_on_a_full_disk() {
     let trip =
         Trip { before: 50, count: 1200, kbytes: 3 << 10, block: 1024, may_be_full: true, ..USUAL };
-    must_be_full(seeds(600, 2, 20), trip);
+    must_be_full(seeds(610, 3, 20), trip);
 }
 
 /// No inodes: directories, files and links are not made.
