@@ -328,6 +328,9 @@ pub fn link(source: Source<'_>, start: Start, path: &mut Bytes) -> Result<(), Op
             if fs.load(fs.locate(number)?)?.links == 0 && !is_linkable(number) {
                 return Err(OpenError::NotFound);
             }
+            if let Some(file) = file {
+                mounted.check(note_size_of_unnamed(mounted, right, number, file.size()))?;
+            }
             mounted.check(fs.link(right, number, dir, name))?;
             if let Some(file) = file {
                 named_again(number, file);
@@ -338,6 +341,21 @@ pub fn link(source: Source<'_>, start: Start, path: &mut Bytes) -> Result<(), Op
         }
         (End::Name { .. } | End::Flat(_), ..) => Err(OpenError::OtherDevice),
         _ => Err(OpenError::Exists),
+    }
+}
+
+/// The size of a file without a name is not written with its contents, but when it gets one.
+fn note_size_of_unnamed(
+    mounted: &Mounted,
+    writer: &mut ext2::Writer,
+    number: u32,
+    size: u64,
+) -> Result<(), Error> {
+    let at = mounted.fs().locate(number)?;
+    let inode = mounted.fs().load(at)?;
+    match inode.links == 0 && inode.size != size {
+        true => mounted.fs().set_size(writer, at, size),
+        false => Ok(()),
     }
 }
 

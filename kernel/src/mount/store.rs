@@ -88,11 +88,15 @@ impl Mounted {
         }
     }
 
-    /// The inode of a file that is being written learns how long the file is.
+    /// The inode of a file that is being written learns how long the file is: under the writer, as a
+    /// `truncate` meanwhile says it there, too. `size` is what it was when the writing began.
     fn note_size(&self, at: InodeAt, size: u64) {
         match self.fs.load(at) {
             Ok(inode) if inode.links > 0 && inode.size != size => {
-                let done = self.fs.set_size(&mut self.lock(), at, size);
+                let mut writer = self.lock();
+                // It may have been cut meanwhile, and its inode have heard of that.
+                let size = inodes::live_size(at.number).unwrap_or(size);
+                let done = self.fs.set_size(&mut writer, at, size);
                 _ = self.check(done);
             }
             _ => {}

@@ -115,10 +115,11 @@ pub enum Op {
         exchange: Exchange,
     },
     Sync(Path),
-    /// A file without a name in a directory is written, and given one.
+    /// A file without a name in a directory is written, synced or not, and given one.
     Temporary {
         dir: Path,
         len: u32,
+        sync: bool,
         name: Option<Path>,
     },
     /// Opens a file, and keeps it open.
@@ -209,7 +210,7 @@ fn draw(source: &mut Source) -> Op {
         91..92 => Op::Sync(path),
         92..94 => {
             let name = (!random.once_in(4)).then_some(path);
-            Op::Temporary { dir, len: length(random), name }
+            Op::Temporary { dir, len: length(random), sync: random.once_in(2), name }
         }
         94..96 => Op::Keep { slot: random.below(KEPT as u32) as u8, path },
         _ => Op::Use { slot: random.below(KEPT as u32) as u8, what: kept(random) },

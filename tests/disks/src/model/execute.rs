@@ -120,7 +120,7 @@ impl Model {
                 done(self.rename(&text(old), &text(new), exchange, is_full))
             }
             Op::Sync(path) => done(self.look(path, true).map(drop)),
-            Op::Temporary { dir, len, name } => self.temporary(dir, len, name, room),
+            Op::Temporary { dir, len, name, .. } => self.temporary(dir, len, name, room),
             Op::Keep { slot, path } => {
                 self.kept[usize::from(slot)] = None;
                 self.kept[usize::from(slot)] = Some(self.open_file(path)?);

@@ -27,6 +27,8 @@ pub struct Executor {
     number: u32,
     /// Calls of the operation that have succeeded.
     calls: u64,
+    /// No other task changes the tree.
+    is_alone: bool,
 }
 
 impl Executor {
@@ -40,7 +42,13 @@ impl Executor {
         let first = sys::mmap(bytes).expect("memory for a buffer");
         // SAFETY: the mapping was just made, is never removed, and is used by nothing else.
         let buffer = unsafe { core::slice::from_raw_parts_mut(first, bytes) };
-        Self { buffer, kept: [const { None }; KEPT], number: 0, calls: 0 }
+        Self { buffer, kept: [const { None }; KEPT], number: 0, calls: 0, is_alone: true }
+    }
+
+    /// The same in a tree that others change, too.
+    #[must_use]
+    pub fn among_others() -> Self {
+        Self { is_alone: false, ..Self::new() }
     }
 
     /// Closes what is kept open.
@@ -77,7 +85,7 @@ impl Executor {
             }
             Op::Read(path) => read(&self.open(path, flags::RDONLY)?),
             Op::List(path) => list(&self.open(path, flags::RDONLY | flags::DIRECTORY)?),
-            Op::Stat { path, follow } => look(Text::path(path).get(), follow),
+            Op::Stat { path, follow } => self.look(Text::path(path).get(), follow),
             Op::ReadLink(path) => target(path),
             Op::Link { old, new, follow } => {
                 done(link(Text::path(old).get(), Text::path(new).get(), follow))
@@ -89,7 +97,7 @@ impl Executor {
                 done(rename(Text::path(old).get(), Text::path(new).get(), exchange as usize))
             }
             Op::Sync(path) => done(self.open(path, flags::RDONLY)?.sync()),
-            Op::Temporary { dir, len, name } => self.temporary(dir, len, name),
+            Op::Temporary { dir, len, sync, name } => self.temporary(dir, len, sync, name),
             Op::Keep { slot, path } => {
                 self.kept[usize::from(slot)] = None;
                 self.kept[usize::from(slot)] = Some(self.open(path, flags::RDWR)?);
@@ -138,14 +146,30 @@ impl Executor {
         })
     }
 
-    fn temporary(&mut self, dir: Path, len: u32, name: Option<Path>) -> Result<Record, Errno> {
+    fn temporary(
+        &mut self,
+        dir: Path,
+        len: u32,
+        sync: bool,
+        name: Option<Path>,
+    ) -> Result<Record, Errno> {
         let fd = self.open(dir, flags::RDWR | flags::TMPFILE)?;
         let written = self.write(&fd, 0, len)?;
         self.calls += 1;
+        if sync {
+            fd.sync()?;
+        }
         if let Some(name) = name {
             fd.link_to(Text::path(name).get())?;
         }
         Ok(written)
+    }
+
+    fn look(&self, path: &CStr, follow: bool) -> Result<Record, Errno> {
+        let known = stat(None, path, follow);
+        assert!(!self.is_alone || statx(None, path, follow) == known);
+        let known = known?;
+        Ok(Record { status: 0, hash: stat_hash(kind_of(&known), known.size, known.links) })
     }
 
     fn use_kept(&mut self, slot: usize, what: Kept) -> Result<Record, Errno> {
@@ -201,13 +225,6 @@ fn list(fd: &Fd) -> Result<Record, Errno> {
             record.hash = record.hash.wrapping_add(name_hash(entry.name.to_bytes(), kind));
         }
     }
-}
-
-fn look(path: &CStr, follow: bool) -> Result<Record, Errno> {
-    let known = stat(None, path, follow);
-    assert_eq!(statx(None, path, follow), known);
-    let known = known?;
-    Ok(Record { status: 0, hash: stat_hash(kind_of(&known), known.size, known.links) })
 }
 
 fn target(path: Path) -> Result<Record, Errno> {
