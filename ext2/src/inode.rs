@@ -53,7 +53,7 @@ impl<D: Disk> Ext2<D> {
         Ok(self.disk.look(at.block, |bytes| Inode::parse(bytes.get(at.at..).unwrap_or(&[])))?)
     }
 
-    /// Stores an inode.
+    /// Stores an inode, for the holder of the [`Writer`].
     ///
     /// # Errors
     /// If its block could not be read.

@@ -277,7 +277,7 @@ impl<D: Disk> Ext2<D> {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::IsDirectory`], or what else is wrong.
-    pub fn unlink(&self, dir: u32, name: &[u8]) -> Result<Gone, Error> {
+    pub fn unlink(&self, _writer: &mut Writer, dir: u32, name: &[u8]) -> Result<Gone, Error> {
         let mut dir = self.dir(dir)?;
         let (number, place) = self.find(&dir, name)?.ok_or(Error::NotFound)?;
         if matches!(name, b"." | b"..") {
@@ -298,7 +298,7 @@ impl<D: Disk> Ext2<D> {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotDirectory`], [`Error::NotEmpty`], or what else is wrong.
-    pub fn remove_dir(&self, dir: u32, name: &[u8]) -> Result<Gone, Error> {
+    pub fn remove_dir(&self, _writer: &mut Writer, dir: u32, name: &[u8]) -> Result<Gone, Error> {
         match name {
             b"." => return Err(Error::Invalid),
             b".." => return Err(Error::NotEmpty),

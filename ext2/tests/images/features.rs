@@ -110,8 +110,8 @@ fn assert_read_only(image: &[u8], read_only: bool, model: &Model) -> Mode {
     assert_eq!(fs.make_symlink(&mut w, dir, b"new", b"x", [0; 2]), Err(denied));
     assert_eq!(fs.make_unnamed(&mut w, dir, file), Err(denied));
     assert_eq!(fs.link(&mut w, number, dir, b"new"), Err(denied));
-    assert_eq!(fs.unlink(dir, name), Err(denied));
-    assert_eq!(fs.remove_dir(ROOT, b"lost+found"), Err(denied));
+    assert_eq!(fs.unlink(&mut w, dir, name), Err(denied));
+    assert_eq!(fs.remove_dir(&mut w, ROOT, b"lost+found"), Err(denied));
     for exchange in [Exchange::Replace, Exchange::Never] {
         assert_eq!(fs.rename(&mut w, (dir, name), (dir, b"new"), exchange), Err(denied));
     }

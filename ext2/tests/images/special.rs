@@ -169,7 +169,7 @@ fn flags_forbid_changes() {
     for flags in [IMMUTABLE, APPEND_ONLY] {
         set(&session, one, flags);
         let (fs, writer) = (&session.fs, &mut session.writer);
-        assert_eq!(fs.unlink(root, b"one"), Err(denied));
+        assert_eq!(fs.unlink(writer, root, b"one"), Err(denied));
         assert_eq!(fs.link(writer, session.numbers[&one], root, b"three"), Err(denied));
         for exchange in [Exchange::Replace, Exchange::Both] {
             let (one, two) = ((root, &b"one"[..]), (root, &b"two"[..]));
@@ -178,7 +178,7 @@ fn flags_forbid_changes() {
         }
         set(&session, one, 0);
         set(&session, ROOT, flags);
-        assert_eq!(session.fs.unlink(root, b"one"), Err(denied));
+        assert_eq!(session.fs.unlink(&mut session.writer, root, b"one"), Err(denied));
         set(&session, ROOT, 0);
     }
     set(&session, ROOT, APPEND_ONLY);

@@ -77,8 +77,8 @@ fn call(
         1 => fs.make_dir(writer, *dir, &new, made(Kind::Directory)).map(drop),
         2 => fs.make_symlink(writer, *dir, &new, &[b'x'; 100], [0; 2]).map(drop),
         3 => fs.link(writer, file, *dir, &new),
-        4 => fs.unlink(*dir, old).map(|it| gone = Some(it)),
-        5 => fs.remove_dir(*dir, old).map(|it| gone = Some(it)),
+        4 => fs.unlink(writer, *dir, old).map(|it| gone = Some(it)),
+        5 => fs.remove_dir(writer, *dir, old).map(|it| gone = Some(it)),
         6 => {
             let exchange = *rng.pick(&[Exchange::Replace, Exchange::Both]);
             fs.rename(writer, (*dir, old), (*to, other), exchange).map(|it| gone = it)

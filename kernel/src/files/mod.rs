@@ -28,7 +28,7 @@ pub use names::{create_unnamed, open as open_flat, unlink as unlink_flat};
 pub use open::{Open, Rights, check_room, close, hold_position, install, update, view};
 pub use path::{Bytes, Start};
 pub use services::ForTasks;
-pub use stat::{Stat, space, stat, stat_file};
+pub use stat::{Stat, note_written, space, stat, stat_file};
 pub use tree::{
     How, Opened, Source, inode_of, link, list, make_dir, make_symlink, open, open_unnamed,
     read_link, rename, unlink,

@@ -52,6 +52,8 @@ pub struct Open {
     pub seen: Seen,
     /// The same of its file system's records.
     pub records_seen: Seen,
+    /// The second in which it last said that the file was written.
+    pub touched: u32,
     /// Descriptors that lead here.
     refs: u16,
     /// A task reads or writes at the position, and will move it.
@@ -71,6 +73,7 @@ impl Open {
             pattern,
             seen,
             records_seen,
+            touched: 0,
             refs: 1,
             is_moving: false,
         }

@@ -104,3 +104,16 @@ pub fn space() -> Option<ext2::Space> {
     let writer = mounted.lock();
     Some(mounted.fs().space(&writer))
 }
+
+/// A file was written now: its inode learns of that once in a second, of which `touched` was the last.
+/// Returns this one.
+#[doc(alias = "file_update_time")]
+pub fn note_written(file: &File, touched: u32) -> u32 {
+    let (Some(number), Some(mounted)) = (inode_of(file), mounted()) else { return touched };
+    let now = mounted.now();
+    if now != touched {
+        // A file that cannot be told of is one that cannot be written either.
+        _ = mounted.check(mounted.touch(number));
+    }
+    now
+}

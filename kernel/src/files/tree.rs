@@ -244,7 +244,7 @@ pub fn open_unnamed(
 /// # Errors
 /// [`OpenError`].
 pub fn unlink(start: Start, path: &mut Bytes, is_dir: bool) -> Result<(), OpenError> {
-    let at = match at_name(start, path)? {
+    let mut at = match at_name(start, path)? {
         Where::Inside(at) => at,
         Where::Outside(_) if is_dir => return Err(OpenError::Fs(Error::NotDirectory)),
         Where::Outside(name) => return names::unlink(&path.get()[name]),
@@ -252,9 +252,9 @@ pub fn unlink(start: Start, path: &mut Bytes, is_dir: bool) -> Result<(), OpenEr
     let (fs, name) = (at.mounted.fs(), &path.get()[at.name]);
     let place = Place { dir: at.dir, name, slash: at.slash };
     let done = match is_dir {
-        true => fs.remove_dir(at.dir, name),
+        true => fs.remove_dir(&mut at.writer, at.dir, name),
         false if at.slash => Err(not_a_file(at.mounted, place)),
-        false => fs.unlink(at.dir, name),
+        false => fs.unlink(&mut at.writer, at.dir, name),
     };
     let gone = at.mounted.check(done)?;
     drop(at.writer);

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
+use ext2::layout::inode::time;
 use ext2::layout::superblock::{self, Superblock};
 use ext2::{Disk, Error, Ext2, MountError, Writer};
 use mm_reclaim::env::{DeviceId, FrameMemory};
@@ -183,6 +184,23 @@ impl Mounted {
         {
             println!("ext2: {error}; e2fsck should look at it");
         }
+    }
+
+    /// Seconds since 1970, as far as anybody knows.
+    pub fn now(&self) -> u32 {
+        self.records().now()
+    }
+
+    /// The contents of an inode were changed now.
+    ///
+    /// # Errors
+    /// If its block could not be read.
+    pub fn touch(&self, number: u32) -> Result<(), Error> {
+        let at = self.fs.locate(number)?;
+        let _writer = self.lock();
+        let mut inode = self.fs.load(at)?;
+        (inode.times[time::MODIFY], inode.times[time::CHANGE]) = (self.now(), self.now());
+        self.fs.store(at, &inode)
     }
 
     /// The caller has changed records, and holds nothing: it may have to pause, so that they are not

@@ -131,7 +131,9 @@ pub(super) fn read(fd: u64, to: u64, len: u64, place: Option<u64>) -> Result<u64
 #[inline(never)]
 pub(super) fn write(fd: u64, from: u64, len: u64, place: Option<u64>) -> Result<u64, Errno> {
     let _held = if place.is_none() { files::hold_position(fd) } else { None };
-    let (rights, position) = files::view(fd, |open| (open.rights, open.position)).ok_or(EBADF)?;
+    let (rights, position, touched) =
+        files::view(fd, |open| (open.rights, open.position, open.touched)).ok_or(EBADF)?;
+    let mut now = touched;
     let (done, at) = with_file(fd, Rights::WRITE, |file| {
         let (len, mut source) = (bounds(len, place)?, FromUser(from));
         let at = place.unwrap_or(position);
@@ -139,13 +141,20 @@ pub(super) fn write(fd: u64, from: u64, len: u64, place: Option<u64>) -> Result<
             return Ok((0, at));
         }
         // As in Linux, a place does not count either then.
-        if rights.contains(Rights::APPEND) {
-            return Ok(glue::mm().append_file(file, len, &mut source)?);
-        }
-        Ok((glue::mm().write_file(file, at, len, &mut source)?, at))
+        let written = match rights.contains(Rights::APPEND) {
+            true => glue::mm().append_file(file, len, &mut source)?,
+            false => (glue::mm().write_file(file, at, len, &mut source)?, at),
+        };
+        now = files::note_written(file, touched);
+        Ok(written)
     })?;
-    if place.is_none() {
-        files::update(fd, |open| open.position = at + done as u64);
+    if place.is_none() || now != touched {
+        files::update(fd, |open| {
+            open.touched = now;
+            if place.is_none() {
+                open.position = at + done as u64;
+            }
+        });
     }
     Ok(done as u64)
 }

@@ -266,6 +266,15 @@ impl<'m> OpenFile<'m> {
         self.machine.mm.file_frame(&self.file, page).is_some()
     }
 
+    /// Whether a page has a place on the disk.
+    ///
+    /// # Panics
+    /// If the file has no store.
+    pub fn has_place(&self, page: u32) -> bool {
+        let FileKind::Stored(number) = self.file.kind() else { panic!("a file without a store") };
+        self.machine.world.files.state().reserved.contains(&block_of(number, page))
+    }
+
     /// Pages in the cache.
     pub fn cached_pages(&self) -> u32 {
         self.file.cached_pages()

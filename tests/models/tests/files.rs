@@ -70,6 +70,34 @@ fn truncate_against_fault() {
     explore("truncate_against_fault", &[303], || Machine::run_with_files(40, Pace::AtOnce, tasks));
 }
 
+/// FILE-05, FILE-03: a program stores to pages that are cut off at that moment. Their place at the store is
+/// gone with them: none is reserved behind the end.
+#[test]
+fn truncate_against_reserve() {
+    fn tasks(machine: Machine<'_>) -> Vec<Body<'_>> {
+        let file = machine.file(4);
+        fill(&file, 4);
+        let (shared, cut) = (file.map(4, true), file.again());
+        let cuts = move |_: Machine<'_>| {
+            cut.set_pages(1);
+            cut.close();
+        };
+        let stores = move |_: Machine<'_>| {
+            for page in (1..4).rev() {
+                shared.try_store(page, 7);
+            }
+        };
+        let checks = move |_: Machine<'_>| {
+            let kept: Vec<u32> = (1..4).filter(|page| file.has_place(*page)).collect();
+            assert_eq!(kept, [], "behind the end");
+            shared.exit();
+            file.close();
+        };
+        and_then(vec![task(cuts), task(stores)], task(checks))
+    }
+    explore("truncate_against_reserve", &[15_113], || Machine::run_with_files(40, Pace::AtOnce, tasks));
+}
+
 /// FILE-05: a program stores to a private mapping of pages that are cut off at that moment. The copy goes
 /// as well, whether it was made before or is just being made.
 #[test]

@@ -183,11 +183,12 @@ impl Patient<'_> {
                 let _ = self.within("link", |fs, w| fs.link(w, number, dir, &name));
             }
             5 => {
-                let gone = self.within("unlink", |fs, _| fs.unlink(dir, &name));
+                let gone = self.within("unlink", |fs, writer| fs.unlink(writer, dir, &name));
                 self.lost(gone.map(Some));
             }
             6 => {
-                let gone = self.within("remove_dir", |fs, _| fs.remove_dir(dir, &name));
+                let gone =
+                    self.within("remove_dir", |fs, writer| fs.remove_dir(writer, dir, &name));
                 self.lost(gone.map(Some));
             }
             7 | 8 => {

@@ -168,7 +168,7 @@ impl<'a> Session<'a> {
 
     pub fn unlink(&mut self, dir: Id, name: &[u8], stays_open: bool) {
         let want = self.model.may_unlink(dir, name);
-        let got = self.fs.unlink(self.numbers[&dir], name);
+        let got = self.fs.unlink(&mut self.writer, self.numbers[&dir], name);
         assert_eq!(got.map(drop), want.map(drop));
         if let Ok(gone) = got {
             let id = self.model.unlink(dir, name);
@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
 
     pub fn remove_dir(&mut self, dir: Id, name: &[u8]) {
         let want = self.model.may_remove_dir(dir, name);
-        let got = self.fs.remove_dir(self.numbers[&dir], name);
+        let got = self.fs.remove_dir(&mut self.writer, self.numbers[&dir], name);
         assert_eq!(got.map(drop), want.map(drop));
         if let Ok(gone) = got {
             let id = self.model.unlink(dir, name);
