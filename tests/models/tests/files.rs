@@ -95,7 +95,9 @@ fn truncate_against_reserve() {
         };
         and_then(vec![task(cuts), task(stores)], task(checks))
     }
-    explore("truncate_against_reserve", &[15_113], || Machine::run_with_files(40, Pace::AtOnce, tasks));
+    explore("truncate_against_reserve", &[15_113], || {
+        Machine::run_with_files(40, Pace::AtOnce, tasks)
+    });
 }
 
 /// FILE-05: a program stores to a private mapping of pages that are cut off at that moment. The copy goes

@@ -13,10 +13,12 @@
 //! | [`trace`] | workloads, their segments, and the trace of accesses |
 //! | [`pattern`] | what a page holds, and one timed access to it |
 //! | [`histogram`] | durations, to within 1.6 % |
+//! | [`file`](mod@file) | a file that is written and read in order |
 //! | [`machine`] | the clock, the program's own pages, and a hog that leaves a given number free |
 
 pub mod array;
 pub mod double;
+pub mod file;
 pub mod histogram;
 pub mod machine;
 pub mod pattern;

@@ -8,19 +8,17 @@
 #![no_main]
 
 use programs::args::Args;
+use programs::bench::file::{CHUNK, Stream};
 use programs::bench::machine::lock_program;
 use programs::pages::{PAGE_SIZE, Pages};
 use programs::random::Random;
-use programs::sys::files::{Fd, flags, open};
+use programs::sys::files::{flags, open};
 use programs::task::{join_all, start};
 use programs::{println, sys};
 
-/// Pages that are read or written by one call.
-const CHUNK: usize = 32;
 /// Processes that read at once.
 const READERS: usize = 16;
 const POSIX_FADV_RANDOM: usize = 1;
-const POSIX_FADV_DONTNEED: usize = 4;
 
 programs::entry!(diskcost);
 
@@ -28,7 +26,7 @@ fn diskcost(args: &Args) -> i32 {
     let count = args.number("pages", 2048) / (CHUNK * READERS) * (CHUNK * READERS);
     lock_program();
     let fd = open(c"/mnt/cost", flags::RDWR | flags::CREAT | flags::TRUNC);
-    let run = Run { fd: fd.expect("a file on the disk"), count };
+    let run = Stream { fd: fd.expect("a file on the disk"), count };
     let mut buffer = Pages::map(CHUNK);
     buffer.write_all(1);
 
@@ -40,11 +38,11 @@ fn diskcost(args: &Args) -> i32 {
     each("read_cold", count, || run.read(&mut buffer));
     run.forget();
 
-    run.fd.advise(0, 0, POSIX_FADV_RANDOM).expect("advice that exists");
-    each("random_1", count / READERS, || run.read_random(0, count / READERS));
+    run.advise(POSIX_FADV_RANDOM);
+    each("random_1", count / READERS, || read_random(&run, 0, count / READERS));
     run.forget();
-    let none = executed(|| run.readers(0));
-    let all = executed(|| run.readers(count / READERS));
+    let none = executed(|| readers(&run, 0));
+    let all = executed(|| readers(&run, count / READERS));
     println!("disk.random_16.each {} instructions", (all - none) / count as u32);
     0
 }
@@ -62,50 +60,24 @@ fn each(what: &str, count: usize, work: impl FnOnce()) {
     println!("disk.{what}.each {} instructions", executed(work) / count as u32);
 }
 
-struct Run {
-    fd: Fd,
-    count: usize,
+/// Reads so many pages of the reader's own, each once, in a random order.
+fn read_random(file: &Stream, reader: usize, pages: usize) {
+    let (mut random, mut page) = (Random::new(1, reader), [0; PAGE_SIZE]);
+    // An odd step from a random place visits all of a power of two.
+    let (from, step) = (random.below(pages.max(1)), random.below(pages.max(1)) | 1);
+    for n in 0..pages {
+        let at = reader * pages + (from + n * step) % pages;
+        assert_eq!(file.fd.read_at(&mut page, (at * PAGE_SIZE) as u64), Ok(PAGE_SIZE));
+    }
 }
 
-impl Run {
-    fn write(&self, buffer: &mut Pages) {
-        for first in (0..self.count).step_by(CHUNK) {
-            let written = self.fd.write_at(buffer.bytes_mut(0, CHUNK), (first * PAGE_SIZE) as u64);
-            assert_eq!(written, Ok(CHUNK * PAGE_SIZE));
-        }
+/// The same by several processes at once.
+fn readers(file: &Stream, pages: usize) {
+    for reader in 0..READERS {
+        start(|| {
+            read_random(file, reader, pages);
+            0
+        });
     }
-
-    fn read(&self, buffer: &mut Pages) {
-        for first in (0..self.count).step_by(CHUNK) {
-            let read = self.fd.read_at(buffer.bytes_mut(0, CHUNK), (first * PAGE_SIZE) as u64);
-            assert_eq!(read, Ok(CHUNK * PAGE_SIZE));
-        }
-    }
-
-    /// Reads so many pages of the reader's own, each once, in a random order.
-    fn read_random(&self, reader: usize, pages: usize) {
-        let (mut random, mut page) = (Random::new(1, reader), [0; PAGE_SIZE]);
-        // An odd step from a random place visits all of a power of two.
-        let (from, step) = (random.below(pages.max(1)), random.below(pages.max(1)) | 1);
-        for n in 0..pages {
-            let at = reader * pages + (from + n * step) % pages;
-            assert_eq!(self.fd.read_at(&mut page, (at * PAGE_SIZE) as u64), Ok(PAGE_SIZE));
-        }
-    }
-
-    /// The same by several processes at once.
-    fn readers(&self, pages: usize) {
-        for reader in 0..READERS {
-            start(|| {
-                self.read_random(reader, pages);
-                0
-            });
-        }
-        assert_eq!(join_all(READERS), 0);
-    }
-
-    /// Drops what is cached of the file.
-    fn forget(&self) {
-        self.fd.advise(0, 0, POSIX_FADV_DONTNEED).expect("advice that exists");
-    }
+    assert_eq!(join_all(READERS), 0);
 }

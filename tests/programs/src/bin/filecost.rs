@@ -11,18 +11,16 @@
 use core::hint::black_box;
 
 use programs::args::Args;
+use programs::bench::file::{CHUNK, Stream};
 use programs::bench::machine::{Clock, lock_program};
 use programs::pages::{PAGE_SIZE, Pages};
-use programs::sys::files::{Fd, How, flags, open};
+use programs::sys::files::{How, flags, open};
 use programs::{println, sys};
 
-/// Pages that are read or written by one call.
-const CHUNK: usize = 32;
 /// Pages that a fault may map.
 const AROUND: usize = 16;
 const POSIX_FADV_NORMAL: usize = 0;
 const POSIX_FADV_RANDOM: usize = 1;
-const POSIX_FADV_DONTNEED: usize = 4;
 
 programs::entry!(filecost);
 
@@ -30,17 +28,17 @@ fn filecost(args: &Args) -> i32 {
     let count = args.number("pages", 2048) / CHUNK * CHUNK;
     lock_program();
     let fd = open(c"/disk/cost", flags::RDWR | flags::CREAT | flags::TRUNC).expect("a file");
-    let run = Run { clock: Clock::new(), fd, count };
+    let run = Run { clock: Clock::new(), file: Stream { fd, count } };
     let mut buffer = Pages::map(CHUNK);
     buffer.write_all(1);
 
-    run.each("write_new", count, || run.write(&mut buffer));
-    run.each("writeback", count, || run.fd.sync().expect("a disk that works"));
-    run.each("write_cached", count, || run.write(&mut buffer));
-    run.fd.sync().expect("a disk that works");
-    run.each("drop", count, || run.forget());
-    run.each("read_cold", count, || run.read(&mut buffer));
-    run.each("read_cached", count, || run.read(&mut buffer));
+    run.each("write_new", count, || run.file.write(&mut buffer));
+    run.each("writeback", count, || run.file.fd.sync().expect("a disk that works"));
+    run.each("write_cached", count, || run.file.write(&mut buffer));
+    run.file.fd.sync().expect("a disk that works");
+    run.each("drop", count, || run.file.forget());
+    run.each("read_cold", count, || run.file.read(&mut buffer));
+    run.each("read_cached", count, || run.file.read(&mut buffer));
 
     let around = run.map();
     run.each("fault_around", count / AROUND, || touch(&around, AROUND));
@@ -49,14 +47,14 @@ fn filecost(args: &Args) -> i32 {
         sys::page_out(at, bytes).expect("ordinary memory");
     });
     drop(around);
-    run.forget();
+    run.file.forget();
 
-    run.advise(POSIX_FADV_RANDOM);
+    run.file.advise(POSIX_FADV_RANDOM);
     let mut byte = [0];
     for page in (0..count).step_by(AROUND) {
-        assert_eq!(run.fd.read_at(&mut byte, (page * PAGE_SIZE) as u64), Ok(1));
+        assert_eq!(run.file.fd.read_at(&mut byte, (page * PAGE_SIZE) as u64), Ok(1));
     }
-    run.advise(POSIX_FADV_NORMAL);
+    run.file.advise(POSIX_FADV_NORMAL);
     let single = run.map();
     run.each("fault_cached", count / AROUND, || touch(&single, AROUND));
     0
@@ -64,8 +62,7 @@ fn filecost(args: &Args) -> i32 {
 
 struct Run {
     clock: Clock,
-    fd: Fd,
-    count: usize,
+    file: Stream,
 }
 
 impl Run {
@@ -76,31 +73,8 @@ impl Run {
         println!("files.{what}.each {} instructions", (self.clock.now() - start) / count as u64);
     }
 
-    fn write(&self, buffer: &mut Pages) {
-        for first in (0..self.count).step_by(CHUNK) {
-            let written = self.fd.write_at(buffer.bytes_mut(0, CHUNK), (first * PAGE_SIZE) as u64);
-            assert_eq!(written, Ok(CHUNK * PAGE_SIZE));
-        }
-    }
-
-    fn read(&self, buffer: &mut Pages) {
-        for first in (0..self.count).step_by(CHUNK) {
-            let read = self.fd.read_at(buffer.bytes_mut(0, CHUNK), (first * PAGE_SIZE) as u64);
-            assert_eq!(read, Ok(CHUNK * PAGE_SIZE));
-        }
-    }
-
-    /// Drops what is cached of the file.
-    fn forget(&self) {
-        self.advise(POSIX_FADV_DONTNEED);
-    }
-
-    fn advise(&self, advice: usize) {
-        self.fd.advise(0, 0, advice).expect("advice that exists");
-    }
-
     fn map(&self) -> Pages {
-        Pages::of_file(&self.fd, How::SharedToRead, 0, self.count).expect("a mapping")
+        Pages::of_file(&self.file.fd, How::SharedToRead, 0, self.file.count).expect("a mapping")
     }
 }
 
