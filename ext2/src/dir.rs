@@ -39,11 +39,6 @@ pub(crate) struct Dir {
     pub inode: Inode,
 }
 
-/// Fills a block with one free entry.
-pub(crate) fn empty_block(block: &mut [u8]) {
-    Entry { at: 0, inode: 0, len: block.len(), name_len: 0, kind: 0 }.put(block);
-}
-
 /// Whether a block is as [`empty_block`] has left it.
 fn is_empty_block(block: &[u8]) -> bool {
     let entry = Entry::parse(block, 0, true);
@@ -315,6 +310,7 @@ fn take_out(bytes: &mut [u8], at: usize, has_filetype: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::entry::empty_block;
 
     fn names(block: &[u8]) -> Vec<(u32, String)> {
         let all = entries(block, true).map(|entry| entry.expect("a right entry"));

@@ -4,6 +4,7 @@
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::inode::InodeAt;
+use crate::layout::entry::empty_block;
 use crate::layout::inode::{BLOCKS_AT, DIRECT, Inode, POINTERS};
 use crate::layout::{put_u32, u32_at};
 use crate::mount::{Ext2, Writer};
@@ -226,7 +227,7 @@ impl<D: Disk> Ext2<D> {
             Some(Leaf::Contents) => Ok(()),
             Some(Leaf::Names) => self.disk.begin(number, |bytes| {
                 bytes.fill(0);
-                crate::dir::empty_block(bytes);
+                empty_block(bytes);
             }),
             None => self.disk.begin(number, |bytes| bytes.fill(0)),
         };

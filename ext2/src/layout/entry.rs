@@ -63,6 +63,11 @@ impl Entry {
     }
 }
 
+/// Fills a block with one free entry.
+pub fn empty_block(block: &mut [u8]) {
+    Entry { at: 0, inode: 0, len: block.len(), name_len: 0, kind: 0 }.put(block);
+}
+
 /// Stores the name of the entry at `at`.
 pub fn put_name(block: &mut [u8], at: usize, name: &[u8]) {
     if let Some(place) = block.get_mut(at + HEAD..at + HEAD + name.len()) {

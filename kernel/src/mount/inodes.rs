@@ -11,7 +11,7 @@ use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::{Order, PAGE_SIZE};
 
 use super::Number;
-use super::life::Mounted;
+use super::mounted::Mounted;
 use crate::arch::frames::frame_address;
 use crate::arch::lock::IrqLock;
 use crate::glue::{self, File};

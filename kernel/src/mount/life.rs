@@ -1,44 +1,26 @@
 //! Mounting, and unmounting.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::AtomicU64;
 
-use ext2::layout::inode::time;
 use ext2::layout::superblock::{self, Superblock};
-use ext2::{Disk, Error, Ext2, MountError, Writer};
+use ext2::{Disk, Error, Ext2, MountError};
+use mm_reclaim::FileError;
 use mm_reclaim::env::{DeviceId, FrameMemory};
 use mm_reclaim::file::FileKind;
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::{Order, PAGE_SIZE};
-use mm_reclaim::{FileError, Seen, SleepGuard, SleepLock};
-use spin::once::Once;
 
 use super::bits::{Bits, words_for};
+use super::mounted::{self, Mounted, mounted};
 use super::records::Records;
-use super::runs::Runs;
 use super::store::Store;
 use super::{Number, inodes};
 use crate::arch::frames::{LinearFrames, frame_address};
-use crate::arch::lock::{IrqLock, Yield};
 use crate::disk::{self, SECTOR};
 use crate::drivers::timer;
-use crate::glue::{self, Scheduler};
+use crate::glue;
 use crate::println;
-
-/// The file system.
-pub type Fs = Ext2<&'static Records>;
-
-/// A mounted file system.
-pub struct Mounted {
-    pub(super) fs: Fs,
-    writer: SleepLock<Writer>,
-    pub(super) runs: IrqLock<Runs>,
-}
-
-/// The device, from before there are records.
-static DEVICE: AtomicU8 = AtomicU8::new(0);
-static RECORDS: Once<Records, Yield> = Once::new();
-static MOUNTED: Once<Mounted, Yield> = Once::new();
 
 /// Why a file system was not mounted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,7 +88,7 @@ fn superblock_of(device: DeviceId) -> Result<Option<Superblock>, Refused> {
 /// [`Refused`].
 pub fn mount(device: DeviceId) -> Result<Option<&'static Mounted>, Refused> {
     let Some(superblock) = superblock_of(device)? else { return Ok(None) };
-    if RECORDS.get().is_some() {
+    if mounted::records().is_some() {
         return Err(Refused::Second);
     }
     let is_swap = |other| glue::mm().is_swap_in_use(other);
@@ -120,129 +102,22 @@ pub fn mount(device: DeviceId) -> Result<Option<&'static Mounted>, Refused> {
     let kind = FileKind::Stored(Number::Device.as_u64());
     let size = u64::from(blocks) << block_bits;
     // The store is asked for the file's device when it is made.
-    DEVICE.store(device.0, Relaxed);
+    mounted::begin(device);
     glue::mount(&Store);
     let file = glue::mm().create_file(kind, size).map_err(|_| Refused::NoMemory)?;
     let epoch = superblock.time.saturating_add(1).saturating_sub(uptime());
-    let records =
-        RECORDS.call_once(|| Records { file, device, block_bits, blocks, dirty, fresh, epoch });
+    let records = Records { file, device, block_bits, blocks, dirty, fresh, epoch };
+    let records = mounted::begin_records(records);
     let (fs, writer) =
         Ext2::mount(records, &superblock, disk::is_read_only(device)).map_err(Refused::Mount)?;
-    Ok(Some(MOUNTED.call_once(|| Mounted {
-        fs,
-        writer: SleepLock::new(writer),
-        runs: IrqLock::new(Runs::new()),
-    })))
+    Ok(Some(mounted::finish(fs, writer)))
 }
 
 fn uptime() -> u32 {
     (timer::now().0 / 1_000_000_000) as u32
 }
 
-/// The device that is being mounted, or is.
-pub(super) fn device() -> DeviceId {
-    DeviceId(DEVICE.load(Relaxed))
-}
-
-/// The records of the file system that is being mounted, or is.
-pub(super) fn records() -> Option<&'static Records> {
-    RECORDS.get()
-}
-
-/// The file system, if there is one.
-pub fn mounted() -> Option<&'static Mounted> {
-    MOUNTED.get()
-}
-
 impl Mounted {
-    /// The file system, for whoever looks. What looks at names holds the writer.
-    pub fn fs(&self) -> &Fs {
-        &self.fs
-    }
-
-    /// The right to change it. Whoever has it puts no reference to a file.
-    pub fn lock(&self) -> SleepGuard<'_, Writer, Scheduler> {
-        self.writer.lock(&Scheduler)
-    }
-
-    pub(super) fn records(&self) -> &'static Records {
-        self.fs.disk()
-    }
-
-    /// What a call has said. The first damage that is met is told, and the superblock remembers it.
-    pub fn check<T>(&self, done: Result<T, Error>) -> Result<T, Error> {
-        if let Err(error) = &done {
-            self.note(*error);
-        }
-        done
-    }
-
-    pub(super) fn note(&self, error: Error) {
-        static TOLD: AtomicBool = AtomicBool::new(false);
-        if let Error::Corrupt { .. } = error
-            && !TOLD.swap(true, Relaxed)
-        {
-            println!("ext2: {error}; e2fsck should look at it");
-        }
-    }
-
-    /// Seconds since 1970, as far as anybody knows.
-    pub fn now(&self) -> u32 {
-        self.records().now()
-    }
-
-    /// The contents of an inode were changed now.
-    ///
-    /// # Errors
-    /// If its block could not be read.
-    pub fn touch(&self, number: u32) -> Result<(), Error> {
-        let at = self.fs.locate(number)?;
-        let _writer = self.lock();
-        let mut inode = self.fs.load(at)?;
-        (inode.times[time::MODIFY], inode.times[time::CHANGE]) = (self.now(), self.now());
-        self.fs.store(at, &inode)
-    }
-
-    /// The caller has changed records, and holds nothing: it may have to pause, so that they are not
-    /// changed faster than they are written.
-    pub fn pace(&self) {
-        glue::mm().balance_dirty_pages(&self.records().file);
-    }
-
-    /// An inode without a name ends, with its blocks.
-    ///
-    /// # Errors
-    /// What went wrong first.
-    pub fn end_if_unlinked(&self, number: u32) -> Result<(), Error> {
-        let at = self.fs.locate(number)?;
-        self.runs.lock().forget(number);
-        loop {
-            let mut writer = self.lock();
-            if self.fs.load(at)?.links > 0 || self.fs.end_step(&mut writer, at)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// What an opener knows of errors in writing the records.
-    pub fn errors(&self) -> Seen {
-        glue::mm().file_errors(&self.records().file)
-    }
-
-    /// Writes all records, and waits until everything that was written so far is stable; then reports
-    /// an error that `since` has not reported.
-    ///
-    /// # Errors
-    /// If the caller was killed, or something could not be written.
-    pub fn sync_records(&self, since: &mut Seen) -> Result<(), FileError> {
-        {
-            let writer = self.lock();
-            self.fs.sync(&writer).map_err(|_| FileError::Io)?;
-        }
-        glue::mm().sync_file(&self.records().file, 0..u32::MAX, since)?;
-        disk::flush(self.records().device).map_err(|_| FileError::Io)
-    }
-
     /// What was reserved and never written shows nothing of what was there before.
     fn clear_fresh(&self) -> Result<(), Error> {
         let records = self.records();

@@ -10,6 +10,7 @@
 //! | `places` | where the blocks of files are |
 //! | `store` | pages of files, as [`mm_reclaim::env::FileStore`] has it |
 //! | `inodes` | which inodes are in memory, and their files |
+//! | `mounted` | the file system, and the right to change it |
 //! | `life` | mounting and unmounting |
 //!
 //! **Data.** The device is a file of the memory management, whose pages hold records. A bit for each
@@ -38,6 +39,8 @@ mod inodes;
 #[cfg(target_os = "none")]
 mod life;
 #[cfg(target_os = "none")]
+mod mounted;
+#[cfg(target_os = "none")]
 mod places;
 #[cfg(target_os = "none")]
 mod records;
@@ -49,7 +52,9 @@ pub use inodes::{
     is_linkable, live_size, make_room, mark_linkable, named_again, open_inode, unlinked,
 };
 #[cfg(target_os = "none")]
-pub use life::{Fs, Mounted, Refused, mount, mounted, sync, unmount};
+pub use life::{Refused, mount, sync, unmount};
+#[cfg(target_os = "none")]
+pub use mounted::{Fs, Mounted, mounted};
 
 /// The kinds of file numbers, in their upper half; the RAM disk's are small.
 const INODE: u64 = 1 << 32;

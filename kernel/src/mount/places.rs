@@ -5,7 +5,7 @@ use core::ops::Range;
 use ext2::{Error, Fresh, Mapped};
 use mm_reclaim::units::{PAGE_SHIFT, PAGE_SIZE};
 
-use super::life::Mounted;
+use super::mounted::Mounted;
 use super::runs::Run;
 
 /// Blocks that are looked up at least.

@@ -12,7 +12,7 @@ use mm_reclaim::env::{BlockDevice, DeviceId, FileStore, FrameMemory, Run, StoreE
 use mm_reclaim::gfp::Gfp;
 use mm_reclaim::units::{PAGE_SHIFT, PAGE_SIZE, Pfn};
 
-use super::life::{self, Mounted};
+use super::mounted::{self, Mounted};
 use super::places::{Held, Places};
 use super::{Number, inodes};
 use crate::arch::frames::LinearFrames;
@@ -109,7 +109,7 @@ pub struct Store;
 
 /// Runs `act` for an inode of the file system.
 fn for_inode<R>(file: u64, act: impl FnOnce(&Mounted, u32) -> R) -> Option<R> {
-    match (Number::of(file), life::mounted()) {
+    match (Number::of(file), mounted::mounted()) {
         (Number::Inode(number), Some(mounted)) => Some(act(mounted, number)),
         _ => None,
     }
@@ -122,7 +122,7 @@ fn is_device(file: u64) -> bool {
 impl FileStore for Store {
     fn start(&self, run: &mut Run<'_>) {
         Disks.plug();
-        match life::records() {
+        match mounted::records() {
             Some(records) if is_device(run.file()) => records.start(run),
             _ => _ = for_inode(run.file(), |mounted, number| mounted.move_file(number, run)),
         }
@@ -188,25 +188,25 @@ impl FileStore for Store {
     }
 
     fn release_private(&self, file: u64, index: u32, _gfp: Gfp) -> bool {
-        let records = life::records().filter(|_| is_device(file));
+        let records = mounted::records().filter(|_| is_device(file));
         records.is_none_or(|records| records.is_clean(index))
     }
 
     fn drop_private(&self, file: u64, index: u32, _frame: Pfn) -> bool {
-        if let Some(records) = life::records().filter(|_| is_device(file)) {
+        if let Some(records) = mounted::records().filter(|_| is_device(file)) {
             records.forget_page(index);
         }
         true
     }
 
     fn dirty_writeback(&self, file: u64, index: u32) -> Option<(bool, bool)> {
-        let records = life::records().filter(|_| is_device(file))?;
+        let records = mounted::records().filter(|_| is_device(file))?;
         let is_idle = !records.file.is_being_written() && records.is_clean(index);
         is_idle.then_some((false, false))
     }
 
     fn device(&self, _file: u64) -> DeviceId {
-        life::device()
+        mounted::device()
     }
 
     fn is_congested(&self, file: u64) -> bool {

@@ -28,9 +28,9 @@ use mm_reclaim::units::{Nanos, PAGE_SIZE};
 use virtio_drivers::transport::mmio::{MmioError, MmioTransport, VirtIOHeader};
 use virtio_drivers::transport::{DeviceType, DeviceTypeError, Transport};
 
-use super::engine::Engine;
+use super::engine::{Engine, Traits};
 use super::hal::{self, Allocate, KernelHal};
-use super::open::{OpenError, Traits};
+use super::open::OpenError;
 use super::pool::{Op, Transfer};
 use super::trouble::Trouble;
 use crate::arch::frames;

@@ -19,10 +19,29 @@ use virtio_drivers::Hal;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
 
-use super::open::Traits;
+use super::discard::Discard;
 use super::pool::{Chain, MOST_CHAINED, Op, Pool, Transfer};
 use super::trouble::Trouble;
 use crate::disk::SECTOR;
+
+/// What a disk is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Traits {
+    /// Its sectors of 512 bytes.
+    pub sectors: u64,
+    /// Bytes of its blocks, of which each transfer should be a multiple.
+    pub block: u32,
+    /// It cannot be written.
+    pub is_read_only: bool,
+    /// It has a cache that can be flushed.
+    pub has_cache: bool,
+    /// What it can discard.
+    pub discard: Option<Discard>,
+    /// Stretches of memory of a request.
+    pub(super) most_buffers: usize,
+    /// Stretches that touch may be one.
+    pub(super) joins: bool,
+}
 
 /// Descriptors of the ring.
 pub const QUEUE: usize = 128;

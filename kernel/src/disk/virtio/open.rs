@@ -7,7 +7,7 @@ use virtio_drivers::transport::{DeviceStatus, Transport};
 use virtio_drivers::{BufferDirection, Error, Hal};
 
 use super::discard::Discard;
-use super::engine::{Engine, RING};
+use super::engine::{Engine, RING, Traits};
 use super::pool::MOST_CHAINED;
 use crate::disk::SECTOR;
 
@@ -47,25 +47,6 @@ mod config {
     pub(super) const BLOCK_SIZE: usize = 20;
     pub(super) const MOST_DISCARDED: usize = 36;
     pub(super) const DISCARD_ALIGNMENT: usize = 44;
-}
-
-/// What a disk is like.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Traits {
-    /// Its sectors of 512 bytes.
-    pub sectors: u64,
-    /// Bytes of its blocks, of which each transfer should be a multiple.
-    pub block: u32,
-    /// It cannot be written.
-    pub is_read_only: bool,
-    /// It has a cache that can be flushed.
-    pub has_cache: bool,
-    /// What it can discard.
-    pub discard: Option<Discard>,
-    /// Stretches of memory of a request.
-    pub(super) most_buffers: usize,
-    /// Stretches that touch may be one.
-    pub(super) joins: bool,
 }
 
 /// Why a disk cannot be used.
