@@ -14,7 +14,7 @@ use mm_reclaim::units::{Order, PAGE_SIZE, Pfn};
 use super::OpenError;
 use crate::arch::frames::{LinearFrames, frame_address};
 use crate::glue;
-use crate::mount::Fs;
+use crate::mount::{self, Fs};
 
 /// Symbolic links on one walk, at most.
 const MOST_LINKS: u32 = 40;
@@ -151,7 +151,12 @@ pub fn walk(fs: Option<&Fs>, start: Start, path: &mut Bytes, last: Last) -> Resu
     {
         return Err(OpenError::NotFound);
     }
-    Walk { fs, path, at: 0, dir, links: 0 }.run(last)
+    let end = Walk { fs, path, at: 0, dir, links: 0 }.run(last);
+    end.inspect_err(|error| {
+        if let OpenError::Fs(error) = error {
+            mount::note(*error);
+        }
+    })
 }
 
 impl Walk<'_> {

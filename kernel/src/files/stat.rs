@@ -42,7 +42,7 @@ pub fn stat(start: Start, path: &mut Bytes, follow: bool) -> Result<Stat, OpenEr
     let last = if follow { Last::Follow } else { Last::Stay };
     match (walk(mounted.map(Mounted::fs), start, path, last)?, mounted) {
         (End::Inode(number, _), Some(mounted)) => {
-            let (_, inode) = mounted.fs().inode(number)?;
+            let (_, inode) = mounted.check(mounted.fs().inode(number))?;
             let size = mount::live_size(number).filter(|_| inode.kind() == Some(Kind::File));
             Ok(of_inode(mounted, number, &inode, size.unwrap_or(inode.size)))
         }

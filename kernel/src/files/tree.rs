@@ -424,7 +424,7 @@ pub fn read_link(start: Start, path: &mut Bytes) -> Result<Bytes, OpenError> {
     let writer = mounted.map(Mounted::lock);
     let (number, _) = find(mounted, start, path, Last::Stay)?;
     let Some(mounted) = mounted else { return Err(OpenError::NotFound) };
-    let len = mounted.fs().read_link(number, target.room())?;
+    let len = mounted.check(mounted.fs().read_link(number, target.room()))?;
     drop(writer);
     target.set_len(len);
     Ok(target)

@@ -54,7 +54,7 @@ pub use inodes::{
 #[cfg(target_os = "none")]
 pub use life::{Refused, mount, sync, unmount};
 #[cfg(target_os = "none")]
-pub use mounted::{Fs, Mounted, mounted};
+pub use mounted::{Fs, Mounted, mounted, note};
 
 /// The kinds of file numbers, in their upper half; the RAM disk's are small.
 const INODE: u64 = 1 << 32;

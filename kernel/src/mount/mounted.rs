@@ -64,6 +64,15 @@ pub fn mounted() -> Option<&'static Mounted> {
     MOUNTED.get()
 }
 
+/// A call has failed. The first damage that is met is told, and the superblock remembers it.
+pub fn note(error: Error) {
+    if let Error::Corrupt { .. } = error
+        && !DAMAGED.swap(true, Relaxed)
+    {
+        println!("ext2: {error}; e2fsck should look at it");
+    }
+}
+
 impl Mounted {
     /// The file system, for whoever looks. What looks at names holds the writer.
     pub fn fs(&self) -> &Fs {
@@ -79,20 +88,12 @@ impl Mounted {
         self.fs.disk()
     }
 
-    /// What a call has said. The first damage that is met is told, and the superblock remembers it.
+    /// What a call has said; damage is noted ([`note`]).
     pub fn check<T>(&self, done: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &done {
-            self.note(*error);
+            note(*error);
         }
         done
-    }
-
-    pub(super) fn note(&self, error: Error) {
-        if let Error::Corrupt { .. } = error
-            && !DAMAGED.swap(true, Relaxed)
-        {
-            println!("ext2: {error}; e2fsck should look at it");
-        }
     }
 
     /// Seconds since 1970, as far as anybody knows.

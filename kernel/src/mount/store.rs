@@ -64,7 +64,7 @@ impl Mounted {
             let found = match self.block(places, block, left * self.per_page()) {
                 Ok(found) => found,
                 Err(error) => {
-                    self.note(error);
+                    mounted::note(error);
                     return Some(page.complete(Err(IoError)));
                 }
             };

@@ -108,7 +108,7 @@ fn mount_ext2(device: DeviceId) {
         println!("ext2: {name} has features that only allow reading: {unknown}");
     }
     if !mounted.fs().was_clean() {
-        println!("warning: {name} was not unmounted cleanly: run e2fsck");
+        println!("warning: {name} was not unmounted cleanly, or is damaged: run e2fsck");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Disks in trouble under the kernel: nothing hangs, programs learn of every error, no page is lost.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use disks::folder::Folder;
@@ -197,4 +198,27 @@ fn four_writers_fill_a_disk() {
         machine.run().must_be_well(block);
         disk.must_be_clean();
     });
+}
+
+/// What is damaged is told, fails whoever needs it, and is remembered by the superblock: the next mount
+/// and `e2fsck` know of it.
+#[test]
+fn damage_is_told_and_remembered() {
+    let folder = Folder::new();
+    let disk = image(&folder, 64 << 10, "4096");
+    let said = disk.ask("blocks <2>");
+    let root = said.split_whitespace().find_map(|word| word.parse::<u64>().ok());
+    let root = root.unwrap_or_else(|| panic!("no block of the root: {said}"));
+    let mut file = OpenOptions::new().write(true).open(disk.path()).expect("the image");
+    // The length of the root's first entry.
+    file.seek(SeekFrom::Start(root * 4096 + 4)).expect("a place");
+    file.write_all(&[3, 0]).expect("two bytes");
+    let said = Machine::new("mixed", "pages=64").disk(disk.path()).run();
+    said.must_end_with(101, "a directory that cannot be read");
+    assert!(said.has("ext2: damaged: an entry of a directory"), "{}", said.text);
+    assert!(disk.ask("show_super_stats -h").contains("clean with errors"));
+    let said = Machine::new("hello", "").disk(disk.path()).run();
+    assert!(said.has("or is damaged: run e2fsck"), "{}", said.text);
+    disk.repair();
+    disk.must_be_clean();
 }
