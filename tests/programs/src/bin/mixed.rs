@@ -9,7 +9,7 @@
 //! | `hot=` | 1 or more | pages of the hot sets, all together (RAM / 4) |
 //! | `workers=` | 1 to 8 | processes (4) |
 //! | `passes=` | 1 or more | how often each streams its file (3) |
-//! | `again=` | 0 or 1 | check the files that an earlier run with the same words has left at `/mnt`, and no more (0) |
+//! | `again=` | 0 to 1 | check the files that an earlier run with the same words has left at `/mnt`, and no more (0) |
 //!
 //! `--files` twice `--memory` unless it is given.
 #![no_std]
