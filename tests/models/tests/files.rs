@@ -96,7 +96,7 @@ fn truncate_against_reserve() {
         and_then(vec![task(cuts), task(stores)], task(checks))
     }
     explore("truncate_against_reserve", &[15_113], || {
-        Machine::run_with_files(40, Pace::AtOnce, tasks)
+        Machine::run_with_files(40, Pace::AtOnce, tasks);
     });
 }
 
